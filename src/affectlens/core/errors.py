@@ -1,0 +1,38 @@
+"""Every error that affectlens raises on purpose: what happened, what came, what was expected, how to mend it."""
+
+
+class AffectLensError(Exception):
+    """Base of all errors below; the command line prints it as one line and exits 1."""
+
+
+class BadSetting(AffectLensError):
+    """A setting, option or argument has a value outside its range."""
+
+
+class UnknownName(AffectLensError):
+    """A name (model, loss, reader, detector, recipe, label) is not in its catalogue."""
+
+
+class BadModelFile(AffectLensError):
+    """A model file is missing, damaged, or lacks the metadata that the runtime needs."""
+
+
+class BadData(AffectLensError):
+    """A data set on disk does not have the layout or the labels that its reader expects."""
+
+
+class UnreadableMedia(AffectLensError):
+    """One source could not be decoded; `reason` is its code from `core.reasons`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class MissingExtra(AffectLensError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra '{extra}': pip install 'affectlens[{extra}]'")
+        self.extra = extra

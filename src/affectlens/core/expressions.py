@@ -1,0 +1,65 @@
+"""Expression labels, their names across data sets, and their place in the valence/arousal plane."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.catalog import unknown
+from affectlens.core.errors import UnknownName
+
+FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+"""The eight expressions of FER+ in the column order of its votes (Barsoum et al. 2016, arXiv:1608.01041)."""
+
+_SYNONYMS = {
+    "neutrality": "neutral",
+    "happy": "happiness",
+    "joy": "happiness",
+    "surprised": "surprise",
+    "sad": "sadness",
+    "angry": "anger",
+    "disgusted": "disgust",
+    "afraid": "fear",
+    "fearful": "fear",
+    "contemptuous": "contempt",
+}
+
+
+def canonical(name: str) -> str:
+    """The project's name of an expression that a data set calls `name` (case and surrounding space ignored).
+
+    Raises:
+        UnknownName: `name` is neither one of `FERPLUS` nor a known synonym.
+    """
+    key = name.strip().lower()
+    key = _SYNONYMS.get(key, key)
+    if key not in FERPLUS:
+        raise UnknownName(unknown("expression", name, [*FERPLUS, *_SYNONYMS]))
+    return key
+
+
+CIRCUMPLEX: dict[str, tuple[float, float]] = {
+    "neutral": (0.0, 0.0),
+    "happiness": (0.76, 0.48),
+    "surprise": (0.40, 0.67),
+    "sadness": (-0.63, -0.27),
+    "anger": (-0.51, 0.59),
+    "disgust": (-0.60, 0.35),
+    "fear": (-0.64, 0.60),
+    "contempt": (-0.23, 0.31),
+}
+"""(valence, arousal) of each expression, both in [-1, 1]: the mean ratings of the words joyful, surprised, sad, angry,
+disgusted, fearful and contempt in Russell and Mehrabian (1977), Evidence for a three-factor theory of emotions,
+Journal of Research in Personality 11, 273-294; neutral is the origin."""
+
+
+def projected_affect(
+    probabilities: NDArray[np.floating], labels: tuple[str, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Valence and arousal as the expectation of `CIRCUMPLEX` under (N, C) probabilities.
+
+    Returns two (N,) arrays in [-1, 1], or None where a label has no published coordinates (a user's own classes).
+    """
+    if any(label not in CIRCUMPLEX for label in labels):
+        return None
+    coordinates = np.array([CIRCUMPLEX[label] for label in labels])
+    affect = np.asarray(probabilities, dtype=np.float64) @ coordinates
+    return affect[:, 0], affect[:, 1]

@@ -1,0 +1,70 @@
+"""From a face crop to the network's input; training and inference call the same functions."""
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class InputSpec(BaseModel):
+    """How a face becomes the input tensor of a model.
+
+    Attributes:
+        size_px: side of the square input.
+        channels: "gray" (1 channel, ITU-R BT.601 luma) or "rgb" (3).
+        mean, std: per channel, on the scale [0, 1].
+        rotate: turn the face so that the eyes are level before it is cut out.
+        margin: side of the square crop divided by the larger side of the face box.
+        shift_y: downward shift of the crop's centre from the box centre, as a fraction of the larger box side.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size_px: int = Field(ge=8, le=1024)
+    channels: Literal["gray", "rgb"]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    rotate: bool
+    margin: float = Field(gt=0, le=4)
+    shift_y: float = Field(ge=-1, le=1)
+
+    @property
+    def channel_count(self) -> int:
+        """1 for gray, 3 for rgb."""
+        return 1 if self.channels == "gray" else 3
+
+
+def to_channels(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """(H, W) gray or (H, W, 3) RGB uint8 -> (H, W, C) uint8 with the channels of `spec`."""
+    if spec.channels == "gray":
+        gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        return np.asarray(gray, dtype=np.uint8)[..., None]
+    rgb = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
+    return np.asarray(rgb, dtype=np.uint8)
+
+
+def resize(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """(H, W, C) uint8 -> (size_px, size_px, C) uint8; area averaging when shrinking, bilinear when enlarging."""
+    if image.shape[:2] == (size_px, size_px):
+        return image
+    shrinking = min(image.shape[:2]) > size_px
+    resized = cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.uint8).reshape(size_px, size_px, image.shape[2])
+
+
+def to_input(crops: list[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.float32]:
+    """Crops, each (H, W) or (H, W, 3) RGB uint8 -> (N, C, size_px, size_px) float32, normalised by mean and std."""
+    size = spec.size_px
+    batch = np.empty((len(crops), size, size, spec.channel_count), dtype=np.uint8)
+    for i, crop in enumerate(crops):
+        batch[i] = resize(to_channels(crop, spec), size)
+    return normalise(batch, spec)
+
+
+def normalise(batch: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
+    """(N, H, W, C) uint8 -> (N, C, H, W) float32, (x / 255 - mean) / std."""
+    mean = np.asarray(spec.mean, dtype=np.float32) * 255
+    std = np.asarray(spec.std, dtype=np.float32) * 255
+    return np.ascontiguousarray(((batch - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)

@@ -1,0 +1,92 @@
+"""The only place that makes onnxruntime sessions, and the metadata that every exported model carries."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from affectlens.core.errors import BadModelFile
+from affectlens.core.preprocessing import InputSpec
+
+METADATA_KEY = "affectlens"
+
+
+class ModelSpec(BaseModel):
+    """What a model file says about itself; written by `training.export`, read here and nowhere else.
+
+    Attributes:
+        name: short name of the model, shown in the `model` column.
+        labels: expression names in the order of the logits.
+        input: how a face becomes the input tensor.
+        temperature: divides the logits before softmax (calibration, fitted on validation).
+        uncertain_below: the top probability under which the answer is `uncertain`.
+        recipe: name of the training recipe.
+        provenance: data, protocol, commit, seed, versions, validation figures.
+        licence: terms of the weights and of the data behind them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    labels: tuple[str, ...] = Field(min_length=2)
+    input: InputSpec
+    temperature: float = Field(gt=0)
+    uncertain_below: float = Field(ge=0, le=1)
+    recipe: str
+    provenance: dict[str, Any]
+    licence: str
+
+
+def open_session(model: Path | bytes, threads: int = 0) -> ort.InferenceSession:
+    """An onnxruntime session on the CPU.
+
+    `threads` is the number of intra-operator threads; 0 lets onnxruntime take one per core.
+
+    Raises:
+        BadModelFile: the file is missing or is not an ONNX model.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if isinstance(model, Path) and not model.is_file():
+        raise BadModelFile(f"model file '{model}' does not exist")
+    try:
+        return ort.InferenceSession(
+            model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime raises many private types
+        raise BadModelFile(f"'{_name(model)}' is not a model that onnxruntime can open: {_first_line(error)}") from error
+
+
+def read_spec(session: ort.InferenceSession, where: str) -> ModelSpec:
+    """The metadata of an expression model.
+
+    Raises:
+        BadModelFile: the metadata is missing or does not fit `ModelSpec`; `where` names the file in the message.
+    """
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise BadModelFile(f"'{where}' has no '{METADATA_KEY}' metadata; export it with affectlens")
+    try:
+        return ModelSpec.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise BadModelFile(f"metadata of '{where}': {field}: {first['msg']}") from error
+
+
+@lru_cache(maxsize=1)
+def bundled_model() -> Path:
+    """Path of the model that ships in the package."""
+    return Path(__file__).parent.parent / "weights" / "default.onnx"
+
+
+def _name(model: Path | bytes) -> str:
+    return str(model) if isinstance(model, Path) else "these bytes"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

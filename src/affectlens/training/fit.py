@@ -1,0 +1,113 @@
+"""Run a recipe: data in, a run folder out (recipe, versions, curves, checkpoints)."""
+
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger
+
+from affectlens.core.errors import BadSetting
+from affectlens.data.source import DataSource
+from affectlens.data.table import FaceTable
+from affectlens.data.twins import has_twin
+from affectlens.training.module import ExpressionModule, input_spec, loaders
+from affectlens.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The two splits that training sees, and how many training faces were left out as twins of held-out ones."""
+
+    train: FaceTable
+    valid: FaceTable
+    twins_left_out: int
+
+
+def load_data(recipe: Recipe, source: DataSource) -> TrainingData:
+    """Training and validation faces; without the twins of validation and test faces if the recipe says so."""
+    train, valid = source.load("train"), source.load("valid")
+    if not recipe.without_twins:
+        return TrainingData(train, valid, 0)
+    held_out = np.concatenate([valid.images, source.load("test").images])
+    twins = has_twin(train.images, held_out)
+    return TrainingData(train.keep(~twins), valid, int(twins.sum()))
+
+
+def fit(recipe: Recipe, data: TrainingData, out: Path, resume: bool, progress: bool) -> Path:
+    """Train; returns the checkpoint with the best validation accuracy.
+
+    `out` receives recipe.json, versions.json, curves/metrics.csv, checkpoints/best.ckpt and last.ckpt (written every
+    epoch). With `resume` it goes on after the last complete epoch, if there is one.
+
+    Raises:
+        BadSetting: `out` holds a run and `resume` is off, or the run there has another recipe.
+    """
+    last = out / "checkpoints" / "last.ckpt"
+    _open_run(recipe, data, out, resume)
+    torch.manual_seed(recipe.seed)
+    module = ExpressionModule(recipe, len(data.train.labels), len(data.train))
+    spec = input_spec(recipe)
+    best = ModelCheckpoint(
+        out / "checkpoints", "best", monitor="valid_accuracy", mode="max", save_last=True, enable_version_counter=False
+    )
+    callbacks: list[Callback] = [EMAWeightAveraging(decay=recipe.ema), best]
+    if progress:
+        callbacks.append(RichProgressBar())
+    trainer = L.Trainer(
+        max_epochs=recipe.epochs,
+        precision=recipe.precision,  # type: ignore[arg-type]
+        callbacks=callbacks,
+        logger=CSVLogger(out, name="", version="curves"),
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        gradient_clip_val=5.0,
+        log_every_n_steps=50,
+    )
+    train_batches, valid_batches = loaders(data.train, data.valid, recipe, spec)
+    trainer.fit(module, train_batches, valid_batches, ckpt_path=str(last) if resume and last.is_file() else None)
+    return Path(best.best_model_path)
+
+
+def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> ExpressionModule:
+    """The module with the averaged weights of a checkpoint, in evaluation mode."""
+    module = ExpressionModule(recipe, classes, train_faces=0)
+    module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+    return module.eval()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run depends on, and the commit of the source tree if it is one."""
+    names = ("affectlens", "torch", "lightning", "numpy", "onnx", "onnxruntime", "opencv-python-headless")
+    found = {name: version(name) for name in names}
+    commit = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return found | {"python": platform.python_version(), "commit": commit.stdout.strip() or "not a git checkout"}
+
+
+def _open_run(recipe: Recipe, data: TrainingData, out: Path, resume: bool) -> None:
+    """Create the run folder, or check that it belongs to this recipe."""
+    text = json.dumps(recipe.as_dict(), indent=2)
+    file = out / "recipe.json"
+    if file.is_file() and not resume:
+        raise BadSetting(f"'{out}' already holds a run; choose another --out or continue it with --resume")
+    if file.is_file() and file.read_text() != text:
+        raise BadSetting(f"the run in '{out}' has another recipe; see '{file}'")
+    out.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    facts = versions() | {
+        "train_faces": str(len(data.train)),
+        "train_faces_left_out_as_twins": str(data.twins_left_out),
+        "valid_faces": str(len(data.valid)),
+        "valid_faces_with_majority": str(int((data.valid.targets >= 0).sum())),
+    }
+    (out / "versions.json").write_text(json.dumps(facts, indent=2))

@@ -1,0 +1,117 @@
+"""A recipe is one frozen, flat, complete value: everything that decides the outcome of a training run."""
+
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from affectlens.core.catalog import unknown
+from affectlens.core.errors import BadSetting
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of one training run.
+
+    Attributes:
+        work, row: the recipe's name is `work/row`.
+        data: reader that the recipe was made for; protocol: how labels are formed ("majority").
+        without_twins: leave out training faces that have a twin in the validation or test split.
+        model, model_options, loss, loss_options: catalogue names and the keyword arguments of their `build`.
+        size_px, channels, mean, std: input of the network, as in `core.preprocessing.InputSpec`.
+        margin, shift_y, rotate: crop at inference on photos, likewise.
+        epochs, batch_size: whole passes; faces per step.
+        learning_rate: peak of the one-cycle schedule, reached after the fraction `warmup` of all steps.
+        momentum, nesterov, weight_decay: of SGD; norms and biases are not decayed.
+        ema: decay per step of the averaged weights, which are what is evaluated and exported.
+        precision: "bf16-mixed" or "32-true".
+        seed: of initialisation, order and augmentation.
+        flip, erase: probabilities. rotation_deg, scale, shift (fraction of the side), brightness (normalised units),
+            contrast, sharpness: largest deviation to either side. 0 switches a step off.
+    """
+
+    work: str
+    row: str
+    data: str
+    protocol: str
+    model: str
+    loss: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
+    without_twins: bool = True
+    size_px: int = 48
+    channels: str = "gray"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
+    margin: float = 1.0
+    shift_y: float = 0.0
+    rotate: bool = False
+    warmup: float = 0.2
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    ema: float = 0.998
+    precision: str = "bf16-mixed"
+    seed: int = 0
+    flip: float = 0.0
+    rotation_deg: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    sharpness: float = 0.0
+    erase: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """`work/row`."""
+        return f"{self.work}/{self.row}"
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin"):
+            if getattr(self, key) <= 0:
+                raise BadSetting(f"recipe {self.name}: {key} must be > 0, got {getattr(self, key)}")
+        for key in ("flip", "erase", "warmup", "ema"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings, ready for JSON."""
+        return asdict(self)
+
+
+def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
+    """`recipe` with `key=value` settings applied.
+
+    Raises:
+        BadSetting: no "=", an unknown key, or a value that is not of the key's type.
+    """
+    hints = typing.get_type_hints(Recipe)
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise BadSetting(f"--set expects key=value, got '{setting}'")
+        if key not in hints:
+            raise BadSetting(unknown("recipe key", key, [f.name for f in fields(Recipe)]))
+        changes[key] = _parse(key, text, hints[key])
+    return replace(recipe, **changes)
+
+
+def _parse(key: str, text: str, kind: Any) -> Any:
+    """`text` as a value of `kind`, which is one of the types that `Recipe` uses."""
+    origin = typing.get_origin(kind)
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if origin is tuple:
+            return tuple(float(part) for part in text.split(","))
+        if kind in (int, float, str):
+            return kind(text)
+    except (KeyError, ValueError) as error:
+        expected = "true or false" if kind is bool else "numbers joined by commas" if origin else kind.__name__
+        raise BadSetting(f"recipe key '{key}' expects {expected}, got '{text}'") from error
+    raise BadSetting(f"recipe key '{key}' cannot be set from the command line; write a recipe row")
