@@ -1,0 +1,31 @@
+"""Facial expression and affect recognition; the public surface, loaded lazily so that the import is quick."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from affectlens.core.affect import Face
+    from affectlens.core.errors import AffectLensError
+    from affectlens.core.reasons import Reason
+    from affectlens.runtime.analysis import Analysis
+    from affectlens.runtime.analyzer import Analyzer
+
+__all__ = ["AffectLensError", "Analysis", "Analyzer", "Face", "Reason"]
+
+_HOMES = {
+    "AffectLensError": "core.errors",
+    "Analysis": "runtime.analysis",
+    "Analyzer": "runtime.analyzer",
+    "Face": "core.affect",
+    "Reason": "core.reasons",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'affectlens' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"affectlens.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -58,7 +58,9 @@ def open_session(model: Path | bytes, threads: int = 0) -> ort.InferenceSession:
             model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime raises many private types
-        raise BadModelFile(f"'{_name(model)}' is not a model that onnxruntime can open: {_first_line(error)}") from error
+        raise BadModelFile(
+            f"'{_name(model)}' is not a model that onnxruntime can open: {_first_line(error)}"
+        ) from error
 
 
 def read_spec(session: ort.InferenceSession, where: str) -> ModelSpec:

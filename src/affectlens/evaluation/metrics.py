@@ -80,3 +80,25 @@ def threshold_for_accuracy(probabilities: Floats, target: Ints, wanted: float) -
     kept = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
     good = np.flatnonzero(kept >= wanted)
     return float(confidence[order][good[-1]]) if len(good) else 1.0
+
+
+def summary(
+    probabilities: Floats, target: Ints, labels: tuple[str, ...], uncertain_below: float
+) -> dict[str, float | int | dict[str, float]]:
+    """The figures that the project publishes for (N, C) calibrated probabilities and (N,) targets.
+
+    `coverage` is the fraction of faces whose top probability reaches `uncertain_below`, `accuracy_when_certain` the
+    accuracy on those.
+    """
+    predicted = probabilities.argmax(axis=1)
+    certain = probabilities.max(axis=1) >= uncertain_below
+    recall = recall_per_class(predicted, target, len(labels))
+    return {
+        "faces": len(target),
+        "accuracy": accuracy(predicted, target),
+        "macro_recall": macro_recall(predicted, target, len(labels)),
+        "expected_calibration_error": expected_calibration_error(probabilities, target),
+        "coverage": float(certain.mean()),
+        "accuracy_when_certain": accuracy(predicted[certain], target[certain]) if certain.any() else float("nan"),
+        "recall": {label: float(value) for label, value in zip(labels, recall, strict=True) if not np.isnan(value)},
+    }

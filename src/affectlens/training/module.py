@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from affectlens.core import catalog
-from affectlens.core.preprocessing import InputSpec, normalise
+from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.data.samplers import EpochShuffle, InOrder
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics
@@ -19,6 +19,11 @@ from affectlens.training.augment import augment, draws
 from affectlens.training.recipe import Recipe
 
 Batch = dict[str, Tensor]
+
+
+def inputs(table: FaceTable, rows: NDArray[np.int64], spec: InputSpec) -> NDArray[np.float32]:
+    """The chosen rows of `table` as network input, (B, C, size_px, size_px) float32."""
+    return to_input(list(table.images[rows]), spec)
 
 
 class FaceBatches(Dataset[Batch]):
@@ -30,7 +35,7 @@ class FaceBatches(Dataset[Batch]):
 
     def __getitem__(self, index: NDArray[np.int64]) -> Batch:
         return {
-            "image": torch.from_numpy(normalise(self.table.images[index][..., None], self.spec)),
+            "image": torch.from_numpy(inputs(self.table, index, self.spec)),
             "votes": torch.from_numpy(self.table.votes[index]),
             "target": torch.from_numpy(self.table.targets[index]),
             "index": torch.from_numpy(index),
@@ -57,9 +62,7 @@ class ExpressionModule(L.LightningModule):
         self.recipe = recipe
         self.train_faces = train_faces
         in_channels = 1 if recipe.channels == "gray" else 3
-        network = catalog.load("models", recipe.model).build(
-            classes, in_channels=in_channels, **recipe.model_options
-        )
+        network = catalog.load("models", recipe.model).build(classes, in_channels=in_channels, **recipe.model_options)
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
         self.loss = catalog.load("losses", recipe.loss).build(**recipe.loss_options)
         self._uniform: Tensor | None = None
@@ -113,9 +116,7 @@ class ExpressionModule(L.LightningModule):
 
 def input_spec(recipe: Recipe) -> InputSpec:
     """The recipe's input as the runtime will read it from the exported file."""
-    return InputSpec.model_validate(
-        {name: getattr(recipe, name) for name in InputSpec.model_fields}
-    )
+    return InputSpec.model_validate({name: getattr(recipe, name) for name in InputSpec.model_fields})
 
 
 def predict(module: ExpressionModule, table: FaceTable, spec: InputSpec) -> Iterator[NDArray[np.float32]]:
@@ -123,5 +124,4 @@ def predict(module: ExpressionModule, table: FaceTable, spec: InputSpec) -> Iter
     module.eval()
     with torch.inference_mode():
         for index in InOrder(len(table), 256):
-            images = torch.from_numpy(normalise(table.images[index][..., None], spec))
-            yield module(images).numpy()
+            yield module(torch.from_numpy(inputs(table, index, spec))).numpy()

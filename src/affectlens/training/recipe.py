@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from affectlens.core import catalog
 from affectlens.core.catalog import unknown
-from affectlens.core.errors import BadSetting
+from affectlens.core.errors import BadSetting, UnknownName
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,20 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """All settings, ready for JSON."""
         return asdict(self)
+
+
+def find(name: str) -> Recipe:
+    """The recipe `work/row`, or the one that a work offers under its own name.
+
+    Raises:
+        UnknownName: no such work or row; the message carries the nearest name.
+    """
+    work, _, row = name.partition("/")
+    rows: Mapping[str, Recipe] = catalog.load("training.recipes", work).ROWS
+    row = row or next(iter(rows))
+    if row not in rows:
+        raise UnknownName(unknown(f"row of '{work}'", row, list(rows)))
+    return rows[row]
 
 
 def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:

@@ -1,4 +1,7 @@
-"""Recipes of the bundled model: a compact network on FER+ with the raters' votes as target."""
+"""Recipes of the bundled model: a compact network on FER+ with the raters' votes as target.
+
+The first row is what the name of the work alone stands for.
+"""
 
 from affectlens.training.recipe import Recipe
 
@@ -25,4 +28,3 @@ FERPLUS = Recipe(
     erase=0.3,
 )
 ROWS = {"ferplus": FERPLUS}
-ALIASES = {"default": "ferplus"}

@@ -1,0 +1,33 @@
+"""What the commands share on the terminal."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Item = TypeVar("Item")
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def fail(error: Exception) -> None:
+    """One line on standard error."""
+    text = f"{error.strerror}: '{error.filename}'" if isinstance(error, OSError) and error.filename else str(error)
+    print("error:", " ".join(text.split()), file=sys.stderr)
+
+
+def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Yield `items` under a progress bar on standard error; silent for three or fewer, or when that is no terminal."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=total <= 3 or not err.is_terminal,
+    ) as progress:
+        yield from progress.track(items, total=total, description=what)

@@ -1,0 +1,34 @@
+"""`affectlens demo`: the main job on a portrait that ships with the package."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affectlens.apps.cli.console import out
+from affectlens.apps.cli.tables import table_writer
+from affectlens.runtime.analyzer import Analyzer
+from affectlens.runtime.media import PORTRAIT, save_jpeg
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(demo)
+
+
+def demo(
+    annotate: Annotated[Path, typer.Option(metavar="FILE", help="Where the annotated portrait goes.")] = Path(
+        "affectlens-demo.jpg"
+    ),
+) -> None:
+    """Analyze the bundled portrait (NASA, public domain) and write it with its face drawn."""
+    analysis = Analyzer().analyze(PORTRAIT)
+    with table_writer(None) as write:
+        write(analysis)
+    for face in analysis.faces:
+        for label, probability in face.probabilities.items():
+            out.print(f"  {label:<10} {probability:6.1%}  {'█' * round(40 * probability)}")
+    picture = analysis.draw()
+    if picture is not None:
+        save_jpeg(annotate, picture)
+        out.print(f"annotated picture: {annotate}")

@@ -1,0 +1,31 @@
+"""`affectlens models`: what a model file says about itself."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affectlens.core.session import bundled_model, open_session, read_spec
+
+models = typer.Typer(help="Expression models and their provenance.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.add_typer(models, name="models")
+
+
+@models.callback()
+def _group() -> None:
+    pass
+
+
+@models.command()
+def show(model: Annotated[str, typer.Argument(help="'bundled' or an ONNX file exported by affectlens.")]) -> None:
+    """Print labels, input, calibration, provenance, licence and SHA-256 of a model as JSON."""
+    file = bundled_model() if model == "bundled" else Path(model).expanduser()
+    spec = read_spec(open_session(file, threads=1), str(file))
+    facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    typer.echo(json.dumps(facts | spec.model_dump(mode="json"), indent=2, ensure_ascii=False))

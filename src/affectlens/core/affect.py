@@ -1,0 +1,41 @@
+"""What is said about one face."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face of one image.
+
+    Attributes:
+        box_xyxy: (4,) float32, pixels of the image, origin at its top left corner; may reach beyond it.
+        landmarks_xy: (5, 2) float32, pixels: eyes, nose, mouth corners, left to right as seen in the image; NaN where
+            the detector gives none.
+        score: confidence of the detector that this is a face, in [0, 1].
+        probabilities: calibrated probability of each label; they sum to 1.
+        expression: the label with the highest probability.
+        uncertain: that probability is below the model's threshold; `answer` then is "uncertain".
+        disagreement: predicted disagreement of human raters: entropy of the probabilities divided by its maximum,
+            0 (all would say the same) to 1 (evenly split).
+        valence, arousal: in [-1, 1]; None where the model's labels have no coordinates.
+        va_source: "projected" (expectation of published coordinates under the probabilities, not a regression) or None.
+    """
+
+    box_xyxy: NDArray[np.float32]
+    landmarks_xy: NDArray[np.float32]
+    score: float
+    probabilities: dict[str, float]
+    expression: str
+    uncertain: bool
+    disagreement: float
+    valence: float | None
+    arousal: float | None
+    va_source: str | None
+
+    @property
+    def answer(self) -> str:
+        """The expression, or "uncertain"."""
+        return "uncertain" if self.uncertain else self.expression

@@ -1,0 +1,54 @@
+"""What a face detector gives: boxes, five landmarks and scores of one image."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.errors import BadSetting
+
+LANDMARKS = ("eye_left", "eye_right", "nose", "mouth_left", "mouth_right")
+"""Order of the five landmarks; left and right as seen in the image."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """N faces of one image, best score first.
+
+    Attributes:
+        boxes_xyxy: (N, 4) float32 in pixels, origin at the top left corner of the image; may reach beyond the image.
+        landmarks_xy: (N, 5, 2) float32 in pixels, in the order of `LANDMARKS`; NaN where the detector has none.
+        scores: (N,) float32 in [0, 1], the detector's own confidence that this is a face.
+        framed: the boxes are already the crops a model wants (data sets of crops), so nothing is turned or widened.
+    """
+
+    boxes_xyxy: NDArray[np.float32]
+    landmarks_xy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    framed: bool = False
+
+    def __post_init__(self) -> None:
+        faces = len(self.scores)
+        if self.boxes_xyxy.shape != (faces, 4) or self.landmarks_xy.shape != (faces, 5, 2):
+            raise BadSetting(
+                f"detections of {faces} faces need boxes ({faces}, 4) and landmarks ({faces}, 5, 2), "
+                f"got {self.boxes_xyxy.shape} and {self.landmarks_xy.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def no_faces() -> Detections:
+    """Detections of an image without a face."""
+    empty = np.empty((0, 4), dtype=np.float32)
+    return Detections(empty, np.empty((0, 5, 2), dtype=np.float32), np.empty(0, dtype=np.float32))
+
+
+class Detector(Protocol):
+    """A callable that finds faces; safe to call from several threads at once."""
+
+    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+        """(H, W, 3) RGB uint8 -> its faces."""
+        ...

