@@ -19,7 +19,7 @@ def forbid_network() -> None:
     It is a Python audit hook, so it holds for every library that uses Python's sockets, and it cannot be taken back.
     """
 
-    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    def refuse(event: str, _arguments: tuple[Any, ...]) -> None:
         if event in _EVENTS:
             raise NetworkRefused(f"offline mode: {event} was refused")
 

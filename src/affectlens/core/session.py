@@ -39,7 +39,7 @@ class ModelSpec(BaseModel):
     licence: str
 
 
-def open_session(model: Path | bytes, threads: int = 0) -> ort.InferenceSession:
+def open_session(model: Path, threads: int = 1) -> ort.InferenceSession:
     """An onnxruntime session on the CPU.
 
     `threads` is the number of intra-operator threads; 0 lets onnxruntime take one per core.
@@ -51,15 +51,13 @@ def open_session(model: Path | bytes, threads: int = 0) -> ort.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    if isinstance(model, Path) and not model.is_file():
+    if not model.is_file():
         raise BadModelFile(f"model file '{model}' does not exist")
     try:
-        return ort.InferenceSession(
-            model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-        )
+        return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many private types
         raise BadModelFile(
-            f"'{_name(model)}' is not a model that onnxruntime can open: {_first_line(error)}"
+            f"'{model}' is not a model that onnxruntime can open: {str(error).partition(chr(10))[0]}"
         ) from error
 
 
@@ -85,10 +83,3 @@ def bundled_model() -> Path:
     """Path of the model that ships in the package."""
     return Path(__file__).parent.parent / "weights" / "default.onnx"
 
-
-def _name(model: Path | bytes) -> str:
-    return str(model) if isinstance(model, Path) else "these bytes"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

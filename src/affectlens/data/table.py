@@ -44,7 +44,10 @@ def load(samples: Iterable[Sample], labels: tuple[str, ...]) -> FaceTable:
     Raises:
         BadData: an image cannot be decoded or differs in size from the first, a sample has no votes, or there is none.
     """
-    ids, images, votes, targets = [], [], [], []
+    ids: list[str] = []
+    images: list[NDArray[np.uint8]] = []
+    votes: list[NDArray[np.float32]] = []
+    targets: list[int] = []
     for sample in samples:
         image = cv2.imread(str(sample.path), cv2.IMREAD_GRAYSCALE)
         if image is None:
@@ -54,7 +57,7 @@ def load(samples: Iterable[Sample], labels: tuple[str, ...]) -> FaceTable:
         if sample.votes is None:
             raise BadData(f"sample '{sample.id}' has no votes")
         ids.append(sample.id)
-        images.append(image)
+        images.append(np.asarray(image, dtype=np.uint8))
         votes.append(sample.votes)
         targets.append(labels.index(sample.expression) if sample.expression is not None else -1)
     if not ids:

@@ -23,7 +23,7 @@ def difference_hash(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def nearest_distance(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """For each of (N, H, W) `images`, the bits (0 to 256) by which it differs from the nearest of `others` or its mirror.
+    """For each of (N, H, W) `images`, the bits (0 to 256) in which it differs from the nearest other, also mirrored.
 
     The Hamming distance of two rows of signs is (256 - their dot product) / 2.
     """

@@ -17,7 +17,7 @@ _MOST_OVERSAMPLING = 8
 def cut_faces(image: NDArray[np.uint8], faces: Detections, spec: InputSpec) -> list[NDArray[np.uint8]]:
     """(H, W, 3) RGB uint8 and its N detections -> N crops, each (S, S, 3) RGB uint8 with S = `spec.size_px`.
 
-    Framed detections are cut without rotation and margin, at their own size.  What lies outside the image repeats
+    Framed detections are cut without rotation and margin, at their own size. What lies outside the image repeats
     the nearest edge pixel.
     """
     if faces.framed:
@@ -26,7 +26,7 @@ def cut_faces(image: NDArray[np.uint8], faces: Detections, spec: InputSpec) -> l
 
 
 def eye_angle_rad(eyes_xy: NDArray[np.float32]) -> float:
-    """Angle of the line from the left to the right eye (as seen in the image) against the horizontal; 0 without eyes."""
+    """Angle of the line from the left to the right eye (as seen in the image) to the horizontal; 0 without eyes."""
     if not np.isfinite(eyes_xy).all():
         return 0.0
     dx, dy = eyes_xy[1] - eyes_xy[0]

@@ -10,7 +10,8 @@ def non_maximum_suppression(
     """Indices of the boxes that stay, best score first.
 
     Args:
-        boxes_xyxy: (N, 4). scores: (N,).
+        boxes_xyxy: (N, 4).
+        scores: (N,), higher is better.
         overlap: a box goes when its overlap with a better one exceeds this fraction.
         over_smaller: measure overlap as intersection over the smaller area instead of over the union.
     """

@@ -33,7 +33,8 @@ class Analyzer:
         detector: name of a detector ("mtcnn", "whole"), "yunet:FILE" with its model file, or any callable that is a
             `core.detection.Detector`.
         min_face_px: side of the smallest face to look for, in pixels; None is the detector's default (40).
-        threads: of each network; 0 is one per core.
+        threads: of the expression network; 0 is one per core. Several photos at once use several cores better than
+            several threads on one photo.
 
     Raises:
         BadModelFile: the model or a network of the detector cannot be used.
@@ -45,7 +46,7 @@ class Analyzer:
         model: str | Path = "bundled",
         detector: str | Detector = "mtcnn",
         min_face_px: int | None = None,
-        threads: int = 0,
+        threads: int = 1,
     ) -> None:
         file = bundled_model() if model == "bundled" else Path(model).expanduser()
         self._session = open_session(file, threads)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from affectlens.core.affect import Face
 
 Colour = tuple[int, int, int]
+Chip = tuple[int, int, int, int]
 
 COLOURS: dict[str, Colour] = {
     "neutral": (120, 144, 156),
@@ -31,8 +32,9 @@ def draw_faces(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.ui
     unit = max(min(image.shape[:2]) / 600, 0.6)
     for face in faces:
         _draw_box(canvas, face, unit)
+    taken: list[Chip] = []
     for face in faces:
-        _draw_chip(canvas, face, unit)
+        taken.append(_draw_chip(canvas, face, unit, taken))
     return canvas
 
 
@@ -46,19 +48,25 @@ def _draw_box(canvas: NDArray[np.uint8], face: Face, unit: float) -> None:
         cv2.circle(canvas, point, max(round(1.6 * unit), 1), colour, -1, cv2.LINE_AA)
 
 
-def _draw_chip(canvas: NDArray[np.uint8], face: Face, unit: float) -> None:
-    """The label above the box (inside it where there is no room above), kept within the image."""
+def _draw_chip(canvas: NDArray[np.uint8], face: Face, unit: float, taken: Sequence[Chip]) -> Chip:
+    """The label: above the box, or below or inside it where that is beyond the image or already `taken`."""
     colour = COLOURS.get(face.expression, _OTHER)
     percent = f"{100 * face.probabilities[face.expression]:.0f} %"
     text = f"{face.expression}? {percent}" if face.uncertain else f"{face.expression} {percent}"
     scale, thickness = 0.5 * unit, max(round(unit), 1)
     (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
     pad = round(5 * unit)
-    left = min(max(round(float(face.box_xyxy[0])), 0), max(canvas.shape[1] - width - 2 * pad, 0))
-    bottom = round(float(face.box_xyxy[1]))
-    if bottom - height - 2 * pad < 0:
-        bottom = max(bottom, 0) + height + baseline + 2 * pad
-    top = bottom - height - baseline - pad
-    cv2.rectangle(canvas, (left, top), (left + width + 2 * pad, bottom), colour, -1, cv2.LINE_AA)
+    width, height = width + 2 * pad, height + baseline + pad
+    x1, y1, _, y2 = np.rint(face.box_xyxy).astype(int).tolist()
+    left = min(max(x1, 0), max(canvas.shape[1] - width, 0))
+    places = [(left, top, left + width, top + height) for top in (y1 - height, y2, y1, y2 - height)]
+    free = [p for p in places if p[1] >= 0 and p[3] <= canvas.shape[0] and not any(_overlap(p, t) for t in taken)]
+    chip = (free or [places[2]])[0]
+    cv2.rectangle(canvas, chip[:2], chip[2:], colour, -1, cv2.LINE_AA)
     ink = (20, 20, 20) if sum(colour) > 400 else (255, 255, 255)
-    cv2.putText(canvas, text, (left + pad, bottom - baseline), _FONT, scale, ink, thickness, cv2.LINE_AA)
+    cv2.putText(canvas, text, (left + pad, chip[3] - baseline), _FONT, scale, ink, thickness, cv2.LINE_AA)
+    return chip
+
+
+def _overlap(a: Chip, b: Chip) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -48,7 +48,7 @@ def _format(data: bytes) -> tuple[Callable[[bytes], Size], Callable[[bytes], boo
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return _webp_size, lambda d: struct.unpack_from("<I", d, 4)[0] + 8 > len(d)
     if data.startswith((b"II*\0", b"MM\0*")):
-        return _tiff_size, lambda d: False
+        return _tiff_size, lambda _: False
     raise UnreadableMedia(Reason.NOT_AN_IMAGE, "not a JPEG, PNG, GIF, BMP, WebP or TIFF file")
 
 

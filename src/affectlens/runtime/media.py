@@ -75,17 +75,17 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     try:
         data = path.read_bytes() if path.is_file() else _refuse(path)
     except FileNotFoundError as error:
-        raise UnreadableMedia(Reason.MISSING, f"'{display_name(path)}' does not exist") from error
+        raise UnreadableMedia(Reason.MISSING, "no such file or folder") from error
     except PermissionError as error:
-        raise UnreadableMedia(Reason.NO_PERMISSION, f"'{display_name(path)}' may not be read") from error
+        raise UnreadableMedia(Reason.NO_PERMISSION, "the file may not be read") from error
     except OSError as error:
-        raise UnreadableMedia(Reason.NOT_A_FILE, f"'{display_name(path)}': {error.strerror}") from error
+        raise UnreadableMedia(Reason.NOT_A_FILE, error.strerror or "the file system refused") from error
     return decode_image(data)
 
 
 def _refuse(path: Path) -> bytes:
     path.stat()
-    raise UnreadableMedia(Reason.NOT_A_FILE, f"'{display_name(path)}' is not a regular file")
+    raise UnreadableMedia(Reason.NOT_A_FILE, "not a regular file")
 
 
 def decode_image(data: bytes) -> NDArray[np.uint8]:

@@ -62,7 +62,7 @@ def fit(recipe: Recipe, data: TrainingData, out: Path, resume: bool, progress: b
         callbacks.append(RichProgressBar())
     trainer = L.Trainer(
         max_epochs=recipe.epochs,
-        precision=recipe.precision,  # type: ignore[arg-type]
+        precision=recipe.precision,
         callbacks=callbacks,
         logger=CSVLogger(out, name="", version="curves"),
         enable_progress_bar=progress,
@@ -80,7 +80,8 @@ def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> Expressio
     """The module with the averaged weights of a checkpoint, in evaluation mode."""
     module = ExpressionModule(recipe, classes, train_faces=0)
     module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
-    return module.eval()
+    module.eval()
+    return module
 
 
 def versions() -> dict[str, str]:

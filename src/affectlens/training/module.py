@@ -65,7 +65,7 @@ class ExpressionModule(L.LightningModule):
         network = catalog.load("models", recipe.model).build(classes, in_channels=in_channels, **recipe.model_options)
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
         self.loss = catalog.load("losses", recipe.loss).build(**recipe.loss_options)
-        self._uniform: Tensor | None = None
+        self._uniform = torch.empty(0)
         self._valid: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, images: Tensor) -> Tensor:
@@ -76,15 +76,14 @@ class ExpressionModule(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         self._uniform = draws(self.train_faces, self.recipe.seed, self.current_epoch)
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        assert self._uniform is not None
+    def training_step(self, batch: Batch) -> Tensor:
         uniform = self._uniform[batch["index"].cpu()].to(batch["image"].device)
         images = augment(batch["image"], uniform, self.recipe)
         loss: Tensor = self.loss(self(images).float(), batch["votes"])
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
+    def validation_step(self, batch: Batch) -> None:
         self._valid.append((self(batch["image"]).float().cpu(), batch["target"].cpu()))
 
     def on_validation_epoch_end(self) -> None:

@@ -68,7 +68,7 @@ def analyze(
             if annotate:
                 _annotate(analysis, annotate, names)
     if not read:
-        raise AffectLensError(f"nothing could be read; the last was {name}: {analysis.detail} ({analysis.reason})")
+        raise AffectLensError(f"nothing could be read; the last was '{name}': {analysis.detail} ({analysis.reason})")
 
 
 def _format(wanted: Format | None, out: Path | None) -> Format:

@@ -2,8 +2,8 @@
 
 import importlib
 import sys
+from importlib import metadata
 
-import click
 import typer
 
 from affectlens.apps.cli.console import fail
@@ -18,16 +18,20 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(metadata.version("affectlens"))
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
-    debug: bool = typer.Option(False, "--debug", help="Show the trace of an error."),
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    debug: bool = typer.Option(False, "--debug", help="Show the trace of an error."),  # noqa: ARG001 (read in main)
+    version: bool = typer.Option(  # noqa: ARG001 (acts in its callback)
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(installed("affectlens"))
-        raise typer.Exit
+    pass
 
 
 COMMANDS = ("analyze", "bench", "demo", "evaluate", "models", "train")
@@ -42,21 +46,11 @@ _register()
 
 
 def main() -> None:
-    """Entry point; exits 0, 1 (something failed; one line says what), 2 (usage) or 130 (interrupted)."""
-    debug = "--debug" in sys.argv[1:]
+    """Entry point; exits 0, 1 (something failed; one line says what) or 2 (usage)."""
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        app()
     except (AffectLensError, OSError) as error:
-        if debug:
+        if "--debug" in sys.argv[1:]:
             raise
         fail(error)
         sys.exit(1)

@@ -47,7 +47,8 @@ def train(
     training_data = fit.load_data(chosen, sources.parse(data))
     out.print(
         f"{chosen.name}: {len(training_data.train)} training faces "
-        f"({training_data.twins_left_out} left out as twins of held-out faces), {len(training_data.valid)} for validation"
+        f"({training_data.twins_left_out} left out as twins of held-out faces), "
+        f"{len(training_data.valid)} for validation"
     )
     best = fit.fit(chosen, training_data, folder, resume, progress=err.is_terminal)
     module = fit.load_checkpoint(chosen, len(training_data.train.labels), best)

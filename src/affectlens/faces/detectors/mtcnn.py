@@ -34,7 +34,7 @@ def build(
     min_face_px: int = 40,
     pyramid_factor: float = 0.709,
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
-    threads: int = 0,
+    threads: int = 1,
 ) -> "Mtcnn":
     """The detector.
 
@@ -42,7 +42,7 @@ def build(
         min_face_px: side of the smallest face to look for, at least 12.
         pyramid_factor: ratio of successive image sizes, in (0, 1).
         thresholds: lowest score to pass each of the three stages.
-        threads: of each network; 0 is one per core.
+        threads: of each network; 0 is one per core, which for networks this small is slower on a busy machine.
 
     Raises:
         BadSetting: a value outside its range. BadModelFile: a network is missing or is not the expected file.
@@ -106,7 +106,7 @@ class Mtcnn:
     def _scan(self, image: NDArray[np.uint8], scale: float) -> tuple[Boxes, Boxes, Boxes]:
         """One pyramid level: candidate boxes (N, 4) in image pixels, scores (N,) and offsets (N, 4)."""
         size = (int(np.ceil(image.shape[1] * scale)), int(np.ceil(image.shape[0] * scale)))
-        small = _normalise(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+        small = _normalise(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8))
         offsets, faceness = self.pnet.run(None, {"input_1": small.transpose(1, 0, 2)[None]})
         scores = faceness[0, :, :, 1]
         cells = np.argwhere(scores >= self.thresholds[0])
@@ -141,7 +141,7 @@ class Mtcnn:
 
 
 def _normalise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return (image.astype(np.float32) - 127.5) / 128
+    return (image.astype(np.float32) - np.float32(127.5)) / np.float32(128)
 
 
 def _shift(boxes: Boxes, offsets: Boxes) -> Boxes:
@@ -154,7 +154,7 @@ def _square(boxes: Boxes) -> Boxes:
     """Widen the shorter side to the longer one, around the centre."""
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
-    return np.hstack([centre - half, centre + half])
+    return np.hstack([centre - half, centre + half]).astype(np.float32)
 
 
 def _crops(image: NDArray[np.uint8], boxes: Boxes, side: int) -> NDArray[np.float32]:
@@ -168,6 +168,6 @@ def _crops(image: NDArray[np.uint8], boxes: Boxes, side: int) -> NDArray[np.floa
             continue
         beyond = (max(-y1, 0), max(y2 - height, 0), max(-x1, 0), max(x2 - width, 0))
         if any(beyond):
-            inside = cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_CONSTANT)
+            inside = np.asarray(cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_CONSTANT), dtype=np.uint8)
         batch[i] = cv2.resize(inside, (side, side), interpolation=cv2.INTER_AREA)
     return _normalise(batch).transpose(0, 2, 1, 3)

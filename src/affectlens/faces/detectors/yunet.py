@@ -20,7 +20,8 @@ def build(min_face_px: int = 40, model: Path | None = None, score: float = 0.7, 
     Args:
         min_face_px: faces whose larger box side is smaller are left out.
         model: the YuNet ONNX file.
-        score: lowest score of a face. overlap: of non-maximum suppression.
+        score: lowest score of a face, in [0, 1].
+        overlap: largest intersection over union of two faces.
 
     Raises:
         BadSetting: no model file was named, or a value is out of range.
@@ -69,7 +70,7 @@ class YuNet:
         detector.setInputSize((image.shape[1], image.shape[0]))
         _, found = detector.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         if found is None:
-            return no_faces()
+            return no_faces()  # type: ignore[unreachable]  # OpenCV's stubs leave out the None
         rows = np.asarray(found, dtype=np.float32)
         rows = rows[rows[:, 2:4].max(axis=1) >= self.min_face_px]
         rows = rows[np.argsort(-rows[:, 14], kind="stable")]

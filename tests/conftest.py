@@ -1,0 +1,141 @@
+"""What several rooms need: the shipped portrait, sample media, and tiny models made on the spot."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import settings
+from onnx import TensorProto, helper, numpy_helper
+
+from affectlens import Analyzer
+from affectlens.core.affect import Face
+from affectlens.core.detection import Detections
+from affectlens.runtime.media import PORTRAIT, read_image
+
+settings.register_profile("affectlens", deadline=None, derandomize=True)
+settings.load_profile("affectlens")
+
+
+@pytest.fixture(scope="session")
+def portrait():
+    """(512, 512, 3) RGB with one face; not to be written to."""
+    image = read_image(PORTRAIT)
+    image.setflags(write=False)
+    return image
+
+
+@pytest.fixture(scope="session")
+def analyzer():
+    return Analyzer()
+
+
+@pytest.fixture(scope="session")
+def media():
+    """Name -> path of a sample file; skips where the samples are not at hand."""
+    default = Path(__file__).parents[2] / "shared" / "data" / "media"
+    folder = Path(os.environ.get("AFFECTLENS_MEDIA", default))
+
+    def find(name):
+        if not (folder / name).is_file():
+            pytest.skip(f"no '{name}' in {folder}; set AFFECTLENS_MEDIA to the folder of sample media")
+        return folder / name
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def make_face():
+    """A Face with given probabilities and anything else by name."""
+
+    def make(probabilities=None, **changes):
+        probabilities = probabilities or {"neutral": 0.25, "happiness": 0.75}
+        facts = {
+            "box_xyxy": np.array([10, 20, 50, 70], dtype=np.float32),
+            "landmarks_xy": np.array([[20, 35], [40, 35], [30, 45], [22, 58], [38, 58]], dtype=np.float32),
+            "score": 0.9,
+            "probabilities": probabilities,
+            "expression": max(probabilities, key=probabilities.get),
+            "uncertain": False,
+            "disagreement": 0.5,
+            "valence": 0.57,
+            "arousal": 0.36,
+            "va_source": "projected",
+        }
+        return Face(**(facts | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_detector():
+    """A detector that always answers these boxes."""
+
+    def make(boxes, framed=False):
+        boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
+        landmarks = np.full((len(boxes), 5, 2), np.nan, dtype=np.float32)
+        scores = np.linspace(1, 0.5, len(boxes), dtype=np.float32)
+        return lambda image: Detections(boxes, landmarks, scores, framed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_model():
+    """Writes an ONNX model whose logits are `bias` plus the face's mean brightness (0 to 1) times `slope`."""
+
+    def write(file, labels=("calm", "excited"), bias=(0.0, 0.0), slope=(-4.0, 4.0), **changes):
+        spec = {
+            "name": "tiny",
+            "labels": list(labels),
+            "input": {
+                "size_px": 8,
+                "channels": "gray",
+                "mean": [0.0],
+                "std": [1.0],
+                "rotate": True,
+                "margin": 1.0,
+                "shift_y": 0.0,
+            },
+            "temperature": 1.0,
+            "uncertain_below": 0.0,
+            "recipe": "none",
+            "provenance": {},
+            "licence": "none",
+        }
+        nodes = [
+            helper.make_node("GlobalAveragePool", ["face"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["mean"]),
+            helper.make_node("Gemm", ["mean", "slope", "bias"], ["logits"]),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "tiny",
+            [helper.make_tensor_value_info("face", TensorProto.FLOAT, ("n", 1, 8, 8))],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("n", len(labels)))],
+            [
+                numpy_helper.from_array(np.array([slope], dtype=np.float32), "slope"),
+                numpy_helper.from_array(np.array(bias, dtype=np.float32), "bias"),
+            ],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        helper.set_model_props(model, {"affectlens": json.dumps(spec | changes)})
+        onnx.save(model, file)
+        return file
+
+    return write
+
+
+@pytest.fixture
+def without_privileges():
+    """Run the test as a user whom file permissions bind, also where the suite runs as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

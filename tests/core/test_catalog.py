@@ -1,0 +1,70 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import affectlens
+from affectlens.core import catalog
+from affectlens.core.errors import UnknownName
+
+DOORS = {
+    "data.readers": "read",
+    "faces.detectors": "build",
+    "losses": "build",
+    "models": "build",
+    "training.recipes": "ROWS",
+}
+ENTRIES = [(kind, name) for kind in DOORS for name in catalog.available(kind)]
+
+LISTING = """
+import json, sys
+from affectlens.core import catalog
+names = {kind: catalog.available(kind) for kind in sys.argv[1:]}
+loaded = [f"{kind}.{name}" for kind in names for name in names[kind] if f"affectlens.{kind}.{name}" in sys.modules]
+print(json.dumps([names, loaded, "torch" in sys.modules]))
+"""
+
+
+def test_folders_are_listed_without_importing_their_files():
+    run = subprocess.run([sys.executable, "-c", LISTING, *DOORS], capture_output=True, text=True, check=True)
+    names, loaded, torch_loaded = json.loads(run.stdout)
+    assert loaded == []
+    assert not torch_loaded
+    assert all(names.values())
+
+
+@pytest.mark.parametrize("kind", DOORS)
+def test_listing_is_the_public_file_stems_in_order(kind):
+    folder = Path(affectlens.__file__).parent / kind.replace(".", "/")
+    stems = sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
+    assert catalog.available(kind) == stems
+
+
+@pytest.mark.parametrize(("kind", "name"), ENTRIES)
+def test_every_entry_loads_and_exports_its_door(kind, name):
+    assert hasattr(catalog.load(kind, name), DOORS[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "typo", "nearest"),
+    [
+        ("models", "compact_resent", "unknown model 'compact_resent'; did you mean 'compact_resnet'?"),
+        ("losses", "soft_crossentropy", "unknown loss 'soft_crossentropy'; did you mean 'soft_cross_entropy'?"),
+        ("data.readers", "fer+plus", "unknown reader 'fer+plus'; did you mean 'ferplus'?"),
+    ],
+)
+def test_a_typo_is_answered_with_the_nearest_name(kind, typo, nearest):
+    with pytest.raises(UnknownName) as error:
+        catalog.load(kind, typo)
+    assert str(error.value) == nearest
+
+
+def test_a_name_near_to_nothing_is_answered_with_all_names():
+    assert catalog.unknown("fruit", "zzz", ["apple", "pear"]) == "unknown fruit 'zzz'; choose from: apple, pear"
+
+
+def test_a_module_outside_the_folder_cannot_be_loaded():
+    with pytest.raises(UnknownName):
+        catalog.load("models", "..core.errors")

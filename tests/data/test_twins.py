@@ -1,0 +1,63 @@
+import cv2
+import numpy as np
+import pytest
+
+from affectlens.data.twins import BITS, TWIN_BITS, difference_hash, has_twin, nearest_distance
+
+
+def pictures(count, seed):
+    """Smooth random pictures, (count, 48, 48) uint8."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 8, 8), dtype=np.uint8)
+    return np.stack([cv2.resize(image, (48, 48), interpolation=cv2.INTER_CUBIC) for image in coarse])
+
+
+def with_noise(images, seed):
+    noise = np.random.default_rng(seed).integers(-3, 4, images.shape)
+    return np.clip(images.astype(int) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def faces():
+    return pictures(20, seed=0)
+
+
+def test_the_same_picture_is_at_distance_zero(faces):
+    assert (nearest_distance(faces, faces[::-1]) == 0).all()
+
+
+def test_a_mirror_image_is_a_twin(faces):
+    assert has_twin(faces[:, :, ::-1], faces).all()
+
+
+def test_a_noisy_copy_is_a_twin_and_so_is_its_mirror_image(faces):
+    copies = with_noise(faces, seed=1)
+    assert has_twin(copies, faces).all()
+    assert has_twin(copies[:, :, ::-1], faces).all()
+
+
+def test_a_copy_in_another_tone_is_a_twin(faces):
+    assert has_twin((faces * 0.6 + 40).astype(np.uint8), faces).all()
+
+
+def test_different_pictures_are_no_twins(faces):
+    assert not has_twin(pictures(20, seed=2), faces).any()
+    assert nearest_distance(pictures(20, seed=2), faces).min() > TWIN_BITS
+
+
+def test_hash_compares_each_cell_with_its_right_neighbour():
+    image = np.random.default_rng(0).integers(0, 256, (16, 17), dtype=np.uint8)
+    naive = [1 if image[y, x] < image[y, x + 1] else -1 for y in range(16) for x in range(16)]
+    np.testing.assert_array_equal(difference_hash(image[None]), [naive])
+
+
+def test_nearest_distance_matches_a_naive_hamming_loop():
+    images, others = pictures(300, seed=3), pictures(5, seed=4)
+    pool = [*difference_hash(others), *difference_hash(others[:, :, ::-1])]
+    naive = [min(int((one != other).sum()) for other in pool) for one in difference_hash(images)]
+    distance = nearest_distance(images, others)
+    assert distance.tolist() == naive
+    assert distance.max() <= BITS
+
+
+def test_without_others_there_are_no_twins(faces):
+    assert not has_twin(faces, faces[:0]).any()

@@ -1,0 +1,134 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from affectlens import Analyzer
+from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.faces.detectors import yunet
+
+SIDE = 64
+BOX = [8, -4, 40, 36]
+LANDMARKS = [[16, 8], [32, 8], [24, 16], [18, 24], [30, 24]]
+SCORE = 0.81
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A network with YuNet's outputs that sees the same face in every 64x64 image: cell (2, 3) of the stride-8 grid."""
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+    ]
+    weights = [numpy_helper.from_array(np.float32(0), "zero")]
+    outputs = []
+    face = {
+        "cls": [SCORE],
+        "obj": [SCORE],
+        "bbox": [0, 0, np.log(4), np.log(5)],
+        "kps": (np.array(LANDMARKS) / 8 - (3, 2)).ravel(),
+    }
+    for kind, cell in face.items():
+        for stride in (8, 16, 32):
+            name = f"{kind}_{stride}"
+            answer = np.zeros((1, (SIDE // stride) ** 2, len(cell)), dtype=np.float32)
+            if stride == 8:
+                answer[0, 2 * (SIDE // 8) + 3] = cell
+            weights.append(numpy_helper.from_array(answer, f"{name}_answer"))
+            nodes.append(helper.make_node("Add", [f"{name}_answer", "nothing"], [name]))
+            outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, answer.shape))
+    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, (1, 3, SIDE, SIDE))
+    graph = helper.make_graph(nodes, "yunet", [image], outputs, weights)
+    file = tmp_path_factory.mktemp("yunet") / "yunet.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def test_a_face_comes_back_as_corners_landmarks_and_score(model, image):
+    found = yunet.build(min_face_px=1, model=model)(image)
+    np.testing.assert_allclose(found.boxes_xyxy, [BOX], atol=1e-3)
+    np.testing.assert_allclose(found.landmarks_xy, [LANDMARKS], atol=1e-3)
+    np.testing.assert_allclose(found.scores, [SCORE], atol=1e-3)
+    assert not found.framed
+
+
+@pytest.mark.parametrize(("min_face_px", "faces"), [(40, 1), (41, 0)])
+def test_the_larger_side_of_a_box_decides_whether_it_is_too_small(model, image, min_face_px, faces):
+    assert len(yunet.build(min_face_px, model)(image)) == faces
+
+
+def test_a_score_below_the_threshold_gives_no_faces(model, image):
+    assert len(yunet.build(1, model, score=0.9)(image)) == 0
+
+
+def test_the_image_reaches_opencv_as_bgr_with_its_size_and_rows_come_back_best_first(model, monkeypatch):
+    rows = np.zeros((3, 15), dtype=np.float32)
+    rows[:, 2:4] = 50
+    rows[:, 14] = 0.8, 0.99, 0.9
+    seen = {}
+
+    class Detector:
+        def setInputSize(self, size):  # noqa: N802
+            seen["size"] = size
+
+        def detect(self, image):
+            seen["pixel"] = image[0, 0].tolist()
+            return 1, rows
+
+    detect = yunet.build(1, model)
+    monkeypatch.setattr(detect, "open", Detector)
+    found = detect(np.full((30, 70, 3), (1, 2, 3), dtype=np.uint8))
+    assert seen == {"size": (70, 30), "pixel": [3, 2, 1]}
+    assert found.scores.tolist() == pytest.approx([0.99, 0.9, 0.8])
+
+
+def test_several_threads_each_get_the_face(model, image):
+    detect = yunet.build(1, model)
+    with ThreadPoolExecutor(4) as pool:
+        assert {len(found) for found in pool.map(detect, [image] * 12)} == {1}
+
+
+def test_the_analyzer_takes_it_by_name_and_file(model, image):
+    (face,) = Analyzer(detector=f"yunet:{model}").analyze(image).faces
+    np.testing.assert_allclose(face.box_xyxy, BOX, atol=1e-3)
+
+
+def test_without_a_model_file_the_message_says_how_to_name_one():
+    with pytest.raises(BadSetting, match="yunet:FILE"):
+        yunet.build()
+
+
+def test_a_missing_model_file_is_named(tmp_path):
+    with pytest.raises(BadModelFile, match="nowhere.onnx"):
+        yunet.build(model=tmp_path / "nowhere.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 100])
+def test_a_file_that_is_no_network_is_refused_by_name(tmp_path, content):
+    file = tmp_path / "garbage.onnx"
+    file.write_bytes(content)
+    with pytest.raises(BadModelFile, match="garbage.onnx"):
+        yunet.build(model=file)
+
+
+def test_a_smallest_face_below_one_pixel_is_refused(model):
+    with pytest.raises(BadSetting, match="0"):
+        yunet.build(min_face_px=0, model=model)
+
+
+@pytest.mark.parametrize("settings", [{"score": 1.5}, {"score": -0.1}, {"overlap": 1.5}, {"overlap": -1.0}])
+def test_a_score_or_overlap_out_of_range_is_refused(model, settings):
+    with pytest.raises(BadSetting, match=str(next(iter(settings.values())))):
+        yunet.build(model=model, **settings)
+
+
+def test_opencv_has_the_detector_that_this_file_wraps():
+    assert hasattr(cv2, "FaceDetectorYN")

@@ -1,0 +1,57 @@
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import affectlens
+
+HEAVY = ("torch", "pandas", "PIL", "requests", "urllib3", "http.client", "ssl")
+
+
+def test_public_names_are_sorted_and_unique():
+    assert affectlens.__all__ == sorted(set(affectlens.__all__))
+
+
+@pytest.mark.parametrize("name", affectlens.__all__)
+def test_each_public_name_can_be_imported(name):
+    assert getattr(affectlens, name).__name__ == name
+
+
+def test_dir_lists_exactly_the_public_names():
+    assert dir(affectlens) == affectlens.__all__
+
+
+def test_star_import_gives_the_public_names():
+    names = {}
+    exec("from affectlens import *", names)
+    assert set(affectlens.__all__) <= set(names)
+
+
+def test_unknown_attribute_is_an_attribute_error_that_names_it():
+    with pytest.raises(AttributeError, match="Analyser"):
+        _ = affectlens.Analyser
+
+
+def test_unknown_attribute_does_not_hide_submodules():
+    assert importlib.import_module("affectlens.core.errors").AffectLensError is affectlens.AffectLensError
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_import_loads_no_numeric_library_at_all():
+    assert run("import sys, affectlens; print(*(m for m in ('numpy', 'cv2', 'onnxruntime') if m in sys.modules))") == []
+
+
+def test_analyzing_a_photo_loads_neither_torch_nor_a_network_stack():
+    code = f"""
+import sys, affectlens, affectlens.runtime.analyzer
+from affectlens.runtime.media import PORTRAIT
+assert len(affectlens.Analyzer().analyze(PORTRAIT).faces) == 1
+print(*(module for module in {HEAVY} if module in sys.modules))
+"""
+    assert run(code) == []
