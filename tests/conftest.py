@@ -86,7 +86,7 @@ def make_detector():
 def write_model():
     """Writes an ONNX model whose logits are `bias` plus the face's mean brightness (0 to 1) times `slope`."""
 
-    def write(file, labels=("calm", "excited"), bias=(0.0, 0.0), slope=(-4.0, 4.0), **changes):
+    def write(file, labels=("calm", "excited"), bias=(0.0, 0.0), slope=(-4.0, 4.0), metadata=None):
         spec = {
             "name": "tiny",
             "labels": list(labels),
@@ -121,7 +121,7 @@ def write_model():
             ],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-        helper.set_model_props(model, {"affectlens": json.dumps(spec | changes)})
+        helper.set_model_props(model, {"affectlens": json.dumps(spec | (metadata or {}))})
         onnx.save(model, file)
         return file
 

@@ -64,11 +64,6 @@ def test_a_model_file_opens_and_runs_for_any_batch(model_file):
         np.testing.assert_array_equal(session.run(None, {"face": face})[0], face * 2)
 
 
-def test_a_model_opens_from_bytes_too():
-    session = open_session(tiny_model().SerializeToString())
-    assert [node.name for node in session.get_inputs()] == ["face"]
-
-
 def test_the_number_of_threads_is_kept(model_file):
     assert open_session(model_file(), threads=1).get_session_options().intra_op_num_threads == 1
 
@@ -83,10 +78,6 @@ def test_a_file_that_is_no_model_is_named(tmp_path, content):
     file = tmp_path / "picture.onnx"
     file.write_bytes(content)
     assert str(file) in refusal(lambda: open_session(file))
-
-
-def test_bytes_that_are_no_model_are_refused():
-    assert "these bytes" in refusal(lambda: open_session(b"not a model"))
 
 
 def test_metadata_reads_back(model_file):

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,9 +53,3 @@ def test_in_order_covers_every_row_once(rows, batch_size):
     assert len(batches) == len(sampler)
     assert max(len(batch) for batch in batches) <= batch_size
     assert np.concatenate(batches).tolist() == list(range(rows))
-
-
-@pytest.mark.parametrize("sampler", [EpochShuffle(0, 8, 0), InOrder(0, 8)], ids=["shuffle", "in order"])
-def test_no_rows_give_no_batches(sampler):
-    assert len(sampler) == 0
-    assert list(sampler) == []

@@ -57,7 +57,3 @@ def test_nearest_distance_matches_a_naive_hamming_loop():
     distance = nearest_distance(images, others)
     assert distance.tolist() == naive
     assert distance.max() <= BITS
-
-
-def test_without_others_there_are_no_twins(faces):
-    assert not has_twin(faces, faces[:0]).any()

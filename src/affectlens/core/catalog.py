@@ -25,7 +25,8 @@ def load(kind: str, name: str) -> ModuleType:
     """
     names = available(kind)
     if name not in names:
-        raise UnknownName(unknown(kind.rsplit(".", 1)[-1].removesuffix("s"), name, names))
+        plural = kind.rpartition(".")[2]
+        raise UnknownName(unknown(plural.removesuffix("es" if plural.endswith("sses") else "s"), name, names))
     return importlib.import_module(f"affectlens.{kind}.{name}")
 
 

@@ -10,7 +10,10 @@ class NetworkRefused(AffectLensError):
     """Something tried to use the network in offline mode."""
 
 
-_EVENTS = frozenset({"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"})
+_EVENTS = frozenset(
+    f"socket.{call}"
+    for call in ("connect", "getaddrinfo", "gethostbyaddr", "gethostbyname", "getnameinfo", "sendmsg", "sendto")
+)
 
 
 def forbid_network() -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class InputSpec(BaseModel):
@@ -14,7 +14,7 @@ class InputSpec(BaseModel):
     Attributes:
         size_px: side of the square input.
         channels: "gray" (1 channel, ITU-R BT.601 luma) or "rgb" (3).
-        mean, std: per channel, on the scale [0, 1].
+        mean, std: per channel, on the scale [0, 1]; std above 0.
         rotate: turn the face so that the eyes are level before it is cut out.
         margin: side of the square crop divided by the larger side of the face box.
         shift_y: downward shift of the crop's centre from the box centre, as a fraction of the larger box side.
@@ -29,6 +29,14 @@ class InputSpec(BaseModel):
     rotate: bool
     margin: float = Field(gt=0, le=4)
     shift_y: float = Field(ge=-1, le=1)
+
+    @model_validator(mode="after")
+    def _one_value_per_channel(self) -> "InputSpec":
+        if not len(self.mean) == len(self.std) == self.channel_count:
+            raise ValueError(f"mean and std need {self.channel_count} values, one per channel")
+        if min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        return self
 
     @property
     def channel_count(self) -> int:

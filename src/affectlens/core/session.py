@@ -74,7 +74,7 @@ def read_spec(session: ort.InferenceSession, where: str) -> ModelSpec:
         return ModelSpec.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"]) or METADATA_KEY
         raise BadModelFile(f"metadata of '{where}': {field}: {first['msg']}") from error
 
 

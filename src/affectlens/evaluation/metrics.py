@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.probabilities import softmax
-
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
@@ -47,8 +45,9 @@ def expected_calibration_error(probabilities: Floats, target: Ints, bins: int = 
 
 def negative_log_likelihood(logits: Floats, target: Ints, temperature: float = 1.0) -> float:
     """Mean negative log-probability of the target, in nats."""
-    probabilities = softmax(logits, temperature)
-    return float(-np.log(np.maximum(probabilities[np.arange(len(target)), target], 1e-12)).mean())
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled = scaled - scaled.max(axis=1, keepdims=True)
+    return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(target)), target]).mean())
 
 
 def fit_temperature(logits: Floats, target: Ints) -> float:
@@ -78,7 +77,8 @@ def threshold_for_accuracy(probabilities: Floats, target: Ints, wanted: float) -
     correct = probabilities.argmax(axis=1) == target
     order = np.argsort(-confidence, kind="stable")
     kept = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    good = np.flatnonzero(kept >= wanted)
+    last_of_ties = np.append(np.diff(confidence[order]) != 0, True)
+    good = np.flatnonzero((kept >= wanted) & last_of_ties)
     return float(confidence[order][good[-1]]) if len(good) else 1.0
 
 

@@ -14,7 +14,7 @@ def build(temperature: float = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
     Raises:
         BadSetting: `temperature` is not positive.
     """
-    if temperature <= 0:
+    if not temperature > 0:
         raise BadSetting(f"temperature must be > 0, got {temperature}")
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -20,6 +20,9 @@ from affectlens.data.twins import has_twin
 from affectlens.training.module import ExpressionModule, input_spec, loaders
 from affectlens.training.recipe import Recipe
 
+_NOT_TRAINED = ("margin", "shift_y", "rotate")
+"""Settings of the crop on photos; a finished run can be exported again with others."""
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -97,14 +100,18 @@ def versions() -> dict[str, str]:
 
 def _open_run(recipe: Recipe, data: TrainingData, out: Path, resume: bool) -> None:
     """Create the run folder, or check that it belongs to this recipe."""
-    text = json.dumps(recipe.as_dict(), indent=2)
+    settings = recipe.as_dict()
     file = out / "recipe.json"
-    if file.is_file() and not resume:
-        raise BadSetting(f"'{out}' already holds a run; choose another --out or continue it with --resume")
-    if file.is_file() and file.read_text() != text:
-        raise BadSetting(f"the run in '{out}' has another recipe; see '{file}'")
+    if file.is_file():
+        if not resume:
+            raise BadSetting(f"'{out}' already holds a run; choose another --out or continue it with --resume")
+        earlier = json.loads(file.read_text())
+        now = json.loads(json.dumps(settings))
+        changed = [key for key in now if key not in _NOT_TRAINED and now[key] != earlier.get(key)]
+        if changed:
+            raise BadSetting(f"the run in '{out}' has another recipe: {', '.join(changed)} differ; see '{file}'")
     out.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+    file.write_text(json.dumps(settings, indent=2))
     facts = versions() | {
         "train_faces": str(len(data.train)),
         "train_faces_left_out_as_twins": str(data.twins_left_out),

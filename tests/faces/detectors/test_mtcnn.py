@@ -143,7 +143,12 @@ def test_eight_threads_at_once_get_what_one_gets(detect, portrait):
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"min_face_px": 11}, "11"), ({"min_face_px": -1}, "-1"), ({"pyramid_factor": 1}, "1"), ({"pyramid_factor": 0}, "0")],
+    [
+        ({"min_face_px": 11}, "11"),
+        ({"min_face_px": -1}, "-1"),
+        ({"pyramid_factor": 1}, "1"),
+        ({"pyramid_factor": 0}, "0"),
+    ],
 )
 def test_a_setting_out_of_range_is_refused_with_its_value(settings, named):
     with pytest.raises(BadSetting, match=named):

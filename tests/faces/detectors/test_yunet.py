@@ -107,7 +107,7 @@ def test_without_a_model_file_the_message_says_how_to_name_one():
 
 
 def test_a_missing_model_file_is_named(tmp_path):
-    with pytest.raises(BadModelFile, match="nowhere.onnx"):
+    with pytest.raises(BadModelFile, match=r"nowhere\.onnx"):
         yunet.build(model=tmp_path / "nowhere.onnx")
 
 
@@ -115,7 +115,7 @@ def test_a_missing_model_file_is_named(tmp_path):
 def test_a_file_that_is_no_network_is_refused_by_name(tmp_path, content):
     file = tmp_path / "garbage.onnx"
     file.write_bytes(content)
-    with pytest.raises(BadModelFile, match="garbage.onnx"):
+    with pytest.raises(BadModelFile, match=r"garbage\.onnx"):
         yunet.build(model=file)
 
 

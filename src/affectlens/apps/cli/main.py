@@ -26,8 +26,8 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    debug: bool = typer.Option(False, "--debug", help="Show the trace of an error."),  # noqa: ARG001 (read in main)
-    version: bool = typer.Option(  # noqa: ARG001 (acts in its callback)
+    debug: bool = typer.Option(False, "--debug", help="Show the trace of an error."),
+    version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:

@@ -36,18 +36,21 @@ def read(directory: Path, split: str) -> Iterator[Sample]:
     table = folder / "label.csv"
     if not table.is_file():
         raise BadData(f"FER+ expects '{table}'; name the folder that holds FER2013Train, FER2013Valid and FER2013Test")
-    with table.open(newline="") as lines:
-        for number, row in enumerate(csv.reader(lines), start=1):
-            counts = _counts(row, table, number)
-            top = int(counts.argmax())
-            if counts[top] == 0 or top >= len(FERPLUS):
-                continue
-            path = folder / row[0]
-            if not path.is_file():
-                raise BadData(f"{table}, line {number}: image '{path.name}' does not exist")
-            majority = FERPLUS[top] if counts[top] > 0.5 * counts.sum() else None
-            votes = counts[: len(FERPLUS)] / counts[: len(FERPLUS)].sum()
-            yield Sample(id=f"{split}/{row[0]}", path=path, split=split, expression=majority, votes=votes)
+    try:
+        rows = list(csv.reader(table.read_text(encoding="utf-8").splitlines()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadData(f"'{table}' is not a table of text: {error}") from error
+    for number, row in enumerate(rows, start=1):
+        counts = _counts(row, table, number)
+        top = int(counts.argmax())
+        if counts[top] == 0 or top >= len(FERPLUS):
+            continue
+        path = folder / row[0]
+        if not path.is_file():
+            raise BadData(f"{table}, line {number}: image '{path.name}' does not exist")
+        majority = FERPLUS[top] if counts[top] > 0.5 * counts.sum() else None
+        votes = counts[: len(FERPLUS)] / counts[: len(FERPLUS)].sum()
+        yield Sample(id=f"{split}/{row[0]}", path=path, split=split, expression=majority, votes=votes)
 
 
 def _counts(row: list[str], table: Path, number: int) -> NDArray[np.float32]:

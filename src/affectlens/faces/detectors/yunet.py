@@ -33,6 +33,8 @@ def build(min_face_px: int = 40, model: Path | None = None, score: float = 0.7, 
         raise BadModelFile(f"YuNet model '{model}' does not exist")
     if min_face_px < 1:
         raise BadSetting(f"the smallest face must be at least 1 px, got {min_face_px}")
+    if not (0 <= score <= 1 and 0 <= overlap <= 1):
+        raise BadSetting(f"score and overlap must be in [0, 1], got {score} and {overlap}")
     detector = YuNet(min_face_px, model, score, overlap)
     detector.open()
     return detector

@@ -1,0 +1,315 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from affectlens import Analysis, Analyzer, Reason
+from affectlens.core.errors import BadModelFile, BadSetting, UnknownName, UnreadableMedia
+from affectlens.core.expressions import FERPLUS
+from affectlens.runtime.media import PORTRAIT
+
+
+@pytest.fixture(scope="module")
+def tiny(write_model, tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+def same(a, b):
+    """Two analyses found exactly the same."""
+    return [row | {"source": ""} for row in a.to_rows()] == [row | {"source": ""} for row in b.to_rows()]
+
+
+# The portrait
+
+
+def test_the_portrait_has_one_smiling_face(analyzer):
+    analysis = analyzer.analyze(PORTRAIT)
+    assert isinstance(analysis, Analysis)
+    assert analysis.reason is None
+    (face,) = analysis.faces
+    assert face.expression == "happiness"
+    assert face.valence > 0
+    assert face.va_source == "projected"
+
+
+def test_a_face_says_everything_within_its_range(analyzer):
+    (face,) = analyzer.analyze(PORTRAIT).faces
+    assert tuple(face.probabilities) == FERPLUS == analyzer.spec.labels
+    assert sum(face.probabilities.values()) == pytest.approx(1)
+    assert face.expression == max(face.probabilities, key=face.probabilities.get)
+    assert face.uncertain == (max(face.probabilities.values()) < analyzer.spec.uncertain_below)
+    assert 0 <= face.disagreement <= 1
+    assert 0 < face.score <= 1
+    assert -1 <= face.arousal <= 1
+
+
+def test_the_analysis_keeps_source_model_and_image(analyzer, portrait):
+    analysis = analyzer.analyze(PORTRAIT)
+    assert analysis.source == str(PORTRAIT)
+    assert analysis.model == analyzer.spec.name
+    assert analysis.labels == analyzer.spec.labels
+    np.testing.assert_array_equal(analysis.image, portrait)
+
+
+# What may be analyzed
+
+
+@pytest.mark.parametrize("convert", [str, Path, lambda path: Image.open(path).copy()])
+def test_a_path_a_string_and_a_pil_image_are_the_same_as_the_array(analyzer, portrait, convert):
+    assert same(analyzer.analyze(convert(PORTRAIT)), analyzer.analyze(portrait))
+
+
+def test_an_array_has_no_source(analyzer, portrait):
+    assert analyzer.analyze(portrait).source == ""
+
+
+def test_a_gray_array_is_the_same_as_its_three_equal_channels(analyzer, portrait):
+    gray = cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY)
+    assert same(analyzer.analyze(gray), analyzer.analyze(np.dstack([gray] * 3)))
+    assert len(analyzer.analyze(gray).faces) == 1
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda image: image[..., ::-1][..., ::-1],
+        np.asfortranarray,
+        lambda image: np.dstack([image, image[..., :1]])[..., :3],
+        lambda image: image.repeat(2, axis=0)[::2],
+    ],
+)
+def test_arrays_that_are_not_contiguous_are_the_same_as_their_copy(analyzer, portrait, view):
+    assert same(analyzer.analyze(view(portrait)), analyzer.analyze(portrait))
+
+
+def test_channels_in_the_order_of_opencv_can_be_turned_in_place(analyzer):
+    assert len(analyzer.analyze(cv2.imread(str(PORTRAIT))[..., ::-1]).faces) == 1
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
+def test_a_pil_image_of_any_mode_is_converted(analyzer, portrait, mode):
+    assert len(analyzer.analyze(Image.fromarray(portrait).convert(mode)).faces) == 1
+
+
+def test_a_pil_image_of_sixteen_bits_is_the_same_as_its_file(analyzer, portrait, tmp_path):
+    deep = Image.fromarray(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY).astype(np.uint16) * 257)
+    deep.save(tmp_path / "deep.png")
+    assert same(analyzer.analyze(deep), analyzer.analyze(tmp_path / "deep.png"))
+
+
+@pytest.mark.parametrize(
+    ("image", "named"),
+    [
+        (np.zeros((9, 9, 3), dtype=np.float32), "float32"),
+        (np.zeros((9, 9, 3), dtype=np.uint16), "uint16"),
+        (np.zeros((9, 9, 3), dtype=bool), "bool"),
+        (np.zeros((9, 9, 4), dtype=np.uint8), r"\(9, 9, 4\)"),
+        (np.zeros((3, 9, 9), dtype=np.uint8), r"\(3, 9, 9\)"),
+        (np.zeros((2, 9, 9, 3), dtype=np.uint8), r"\(2, 9, 9, 3\)"),
+        (np.zeros(9, dtype=np.uint8), r"\(9,\)"),
+        (np.zeros((0, 9, 3), dtype=np.uint8), r"\(0, 9, 3\)"),
+        (b"bytes of a file", "bytes"),
+        (None, "NoneType"),
+        ([[1, 2], [3, 4]], "list"),
+    ],
+)
+def test_anything_else_is_refused_and_named(analyzer, image, named):
+    with pytest.raises(BadSetting, match=named):
+        analyzer.analyze(image)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 500, 3), (500, 1, 3), (2, 3)])
+def test_images_of_a_few_pixels_have_no_face(analyzer, shape):
+    analysis = analyzer.analyze(np.zeros(shape, dtype=np.uint8))
+    assert analysis.reason == Reason.NO_FACE
+    assert analysis.image.shape == (*shape[:2], 3)
+
+
+def test_an_image_wider_than_opencv_warps_is_analyzed(analyzer, make_detector):
+    wide = np.zeros((100, 40_000, 3), dtype=np.uint8)
+    analysis = Analyzer(detector=make_detector([[39_000, 10, 39_060, 80]])).analyze(wide)
+    assert len(analysis.faces) == 1
+    assert analysis.draw().shape == wide.shape
+
+
+# Bad files
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", Reason.EMPTY_FILE),
+        (b"Dear diary", Reason.NOT_AN_IMAGE),
+        (PORTRAIT.read_bytes()[:20_000], Reason.TRUNCATED),
+        (None, Reason.MISSING),
+    ],
+)
+def test_a_bad_file_gives_an_analysis_with_its_reason(analyzer, tmp_path, content, reason):
+    file = tmp_path / "photo.jpg"
+    if content is not None:
+        file.write_bytes(content)
+    analysis = analyzer.analyze(file)
+    assert analysis.faces == ()
+    assert analysis.reason is reason
+    assert analysis.detail
+    assert analysis.image is None
+    assert analysis.draw() is None
+    (row,) = analysis.to_rows()
+    assert row["source"] == str(file)
+    assert row["reason"] == reason.value
+
+
+@pytest.mark.parametrize("path", ["", "a\0b.jpg", "x" * 300, "/dev/null", "."])
+def test_no_path_whatever_raises(analyzer, path):
+    assert analyzer.analyze(path).reason is not None
+
+
+def test_a_failed_source_keeps_the_error_in_words(analyzer):
+    analysis = analyzer.failed("x.jpg", UnreadableMedia(Reason.DAMAGED, "the decoder gave up"))
+    assert (analysis.source, analysis.reason, analysis.detail) == ("x.jpg", Reason.DAMAGED, "the decoder gave up")
+
+
+# Detectors
+
+
+def test_a_detector_may_be_any_callable(analyzer, portrait, make_detector):
+    box = [180, 57, 269, 175]
+    (face,) = Analyzer(detector=make_detector([box])).analyze(portrait).faces
+    assert face.box_xyxy.tolist() == box
+    assert np.isnan(face.landmarks_xy).all()
+
+
+def test_the_detector_whole_takes_the_image_as_the_face():
+    (face,) = Analyzer(detector="whole").analyze(np.zeros((48, 48), dtype=np.uint8)).faces
+    assert face.box_xyxy.tolist() == [0, 0, 48, 48]
+    assert face.score == 1
+
+
+def test_the_smallest_face_reaches_the_detector():
+    assert Analyzer(min_face_px=400).analyze(PORTRAIT).reason is Reason.NO_FACE
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "named"),
+    [
+        ({"detector": "mtcn"}, UnknownName, "did you mean 'mtcnn'"),
+        ({"detector": "retina"}, UnknownName, "choose from: mtcnn, whole, yunet"),
+        ({"detector": "mtcnn:file.onnx"}, BadSetting, "'mtcnn' takes no model file, got 'file.onnx'"),
+        ({"detector": "yunet"}, BadSetting, "yunet:FILE"),
+        ({"detector": "yunet:nowhere.onnx"}, BadModelFile, "nowhere.onnx"),
+        ({"detector": "mtcnn", "min_face_px": 3}, BadSetting, "at least 12"),
+        ({"model": "nowhere.onnx"}, BadModelFile, "nowhere.onnx"),
+        ({"model": PORTRAIT}, BadModelFile, "portrait.jpg"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_words(settings, error, named):
+    with pytest.raises(error, match=named):
+        Analyzer(**settings)
+
+
+# Models
+
+
+def test_a_model_with_labels_of_its_own_speaks_them(tiny, make_detector):
+    analyzer = Analyzer(tiny, make_detector([[10, 10, 50, 50]]))
+    dark, bright = (analyzer.analyze(np.full((60, 60, 3), level, dtype=np.uint8)) for level in (0, 255))
+    assert dark.labels == ("calm", "excited")
+    assert (bright.faces[0].expression, bright.model) == ("excited", "tiny")
+    assert dark.faces[0].probabilities == pytest.approx({"calm": 0.5, "excited": 0.5})
+    assert dark.faces[0].disagreement == pytest.approx(1)
+    assert list(bright.to_rows()[0])[-2:] == ["p_calm", "p_excited"]
+
+
+def test_labels_without_coordinates_have_no_valence_and_arousal(tiny):
+    (face,) = Analyzer(str(tiny), "whole").analyze(np.zeros((8, 8), dtype=np.uint8)).faces
+    assert (face.valence, face.arousal, face.va_source) == (None, None, None)
+
+
+def test_the_temperature_of_the_model_softens_its_probabilities(write_model, tmp_path):
+    white = np.full((8, 8), 255, dtype=np.uint8)
+    models = [write_model(tmp_path / f"{t}.onnx", metadata={"temperature": t}) for t in (1.0, 4.0)]
+    sharp, soft = (Analyzer(model, "whole").analyze(white).faces[0].probabilities["excited"] for model in models)
+    assert sharp == pytest.approx(1 / (1 + np.exp(-8)))
+    assert soft == pytest.approx(1 / (1 + np.exp(-2)))
+
+
+def test_below_the_threshold_of_the_model_the_answer_is_uncertain(write_model, tmp_path):
+    model = write_model(tmp_path / "strict.onnx", metadata={"uncertain_below": 0.9})
+    analyzer = Analyzer(model, "whole")
+    dark, bright = (analyzer.analyze(np.full((8, 8), level, dtype=np.uint8)).faces[0] for level in (0, 255))
+    assert (dark.answer, dark.expression) == ("uncertain", "calm")
+    assert bright.answer == "excited"
+
+
+def test_the_order_of_the_labels_in_the_file_is_that_of_its_logits(write_model, tmp_path):
+    model = write_model(tmp_path / "two.onnx", labels=("sadness", "happiness"), bias=(3.0, 0.0))
+    (face,) = Analyzer(model, "whole").analyze(np.zeros((8, 8), dtype=np.uint8)).faces
+    assert face.expression == "sadness"
+    assert face.valence < 0
+
+
+def test_a_model_without_metadata_is_refused(write_model, tmp_path):
+    model = onnx.load(write_model(tmp_path / "bare.onnx"))
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "bare.onnx")
+    with pytest.raises(BadModelFile, match="metadata"):
+        Analyzer(tmp_path / "bare.onnx")
+
+
+def test_a_model_with_more_labels_than_outputs_is_refused(write_model, tmp_path):
+    model = write_model(tmp_path / "odd.onnx", metadata={"labels": ["calm", "excited", "bored"]})
+    with pytest.raises(BadModelFile, match="3 labels"):
+        Analyzer(model)
+
+
+# Many faces, many threads
+
+
+def test_two_hundred_faces_are_each_read_as_if_alone(portrait, make_detector):
+    tile = cv2.resize(portrait, (64, 64), interpolation=cv2.INTER_AREA)
+    tiles = [np.roll(tile, shift, axis=1) for shift in range(20)]
+    crowd = np.vstack([np.hstack(tiles)] * 10)
+    boxes = [(64 * x, 64 * y, 64 * x + 64, 64 * y + 64) for y in range(10) for x in range(20)]
+    faces = Analyzer(detector=make_detector(boxes, framed=True)).analyze(crowd).faces
+    alone = [Analyzer(detector="whole").analyze(tile).faces[0] for tile in tiles[:3]]
+    assert len(faces) == 200
+    assert [face.box_xyxy.tolist() for face in faces] == [list(map(float, box)) for box in boxes]
+    for face, expected in zip((faces[0], faces[61], faces[182]), alone, strict=True):
+        assert face.probabilities == pytest.approx(expected.probabilities, abs=1e-4)
+
+
+def test_a_crowd_of_twenty_is_found_whole(analyzer, portrait):
+    small = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
+    analysis = analyzer.analyze(np.tile(small, (4, 5, 1)))
+    assert len(analysis.faces) == 20
+    assert len({(int(x) // 256, int(y) // 256) for x, y, *_ in (face.box_xyxy for face in analysis.faces)}) == 20
+    assert [row["face"] for row in analysis.to_rows()] == list(range(20))
+
+
+def test_eight_threads_at_once_find_exactly_what_one_finds(analyzer, portrait):
+    images = [np.ascontiguousarray(portrait[10 * i :, 15 * i : 512 - 5 * i]) for i in range(5)]
+    images.append(np.zeros((100, 100, 3), dtype=np.uint8))
+    expected = [analyzer.analyze(image).to_rows() for image in images] * 4
+    with ThreadPoolExecutor(8) as pool:
+        got = [analysis.to_rows() for analysis in pool.map(analyzer.analyze, images * 4)]
+    assert got == expected
+    assert sum(row["reason"] is None for rows in got for row in rows) >= 20
+
+
+@pytest.mark.parametrize(("name", "faces"), [("single_face.jpg", 1), ("multi_face.jpg", 5)])
+def test_sample_photos_give_all_their_faces(analyzer, media, name, faces):
+    assert len(analyzer.analyze(media(name)).faces) == faces
+
+
+def test_a_landscape_gives_an_analysis_without_faces(analyzer, media):
+    analysis = analyzer.analyze(media("free-mountain-vector-01.jpg"))
+    assert analysis.reason is Reason.NO_FACE
+    assert analysis.image is not None
+
+
+def test_a_picture_with_transparency_is_read(analyzer, media):
+    assert analyzer.analyze(media("Image_with_alpha.png")).image.ndim == 3

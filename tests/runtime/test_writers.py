@@ -1,0 +1,111 @@
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affectlens import Analysis, Reason
+from affectlens.runtime.analysis import columns
+from affectlens.runtime.writers import FORMATS
+
+LABELS = ("neutral", "happiness")
+SOURCES = [
+    "plain.jpg",
+    "two\nlines.jpg",
+    "a,b.jpg",
+    'a "quoted" name.jpg',
+    "été 😀.jpg",
+    " spaces ",
+    "",
+    "=1+1.jpg",
+    "a\r\nb",
+]
+
+
+def written(format, *analyses):
+    stream = io.StringIO(newline="")
+    write = FORMATS[format](stream, columns(LABELS))
+    for analysis in analyses:
+        write(analysis)
+    return stream.getvalue()
+
+
+def read_csv(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def read_jsonl(text):
+    return [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
+
+
+@pytest.fixture
+def analyses(make_face):
+    return [
+        Analysis("photo.jpg", "m", LABELS, (make_face(), make_face(uncertain=True))),
+        Analysis("bad.jpg", "m", LABELS, reason=Reason.DAMAGED),
+        Analysis("own labels", "m", LABELS, (make_face(valence=None, arousal=None, va_source=None),)),
+    ]
+
+
+def test_csv_has_the_header_even_without_rows():
+    assert written("csv") == ",".join(columns(LABELS)) + "\n"
+
+
+def test_jsonl_without_rows_is_empty():
+    assert written("jsonl") == ""
+
+
+def test_csv_reads_back_as_the_rows(analyses):
+    rows = [row for analysis in analyses for row in analysis.to_rows()]
+    cells = [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
+    for row in cells:
+        row["uncertain"] = row["uncertain"].lower()
+    assert read_csv(written("csv", *analyses)) == cells
+
+
+def test_jsonl_reads_back_as_the_rows_in_the_order_of_the_columns(analyses):
+    rows = read_jsonl(written("jsonl", *analyses))
+    assert rows == [row for analysis in analyses for row in analysis.to_rows()]
+    assert all(tuple(row) == columns(LABELS) for row in rows)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_does_not_apply_is_never_written_as_nan_or_none(analyses, format):
+    text = written(format, *analyses)
+    assert "nan" not in text.lower()
+    assert "None" not in text
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_any_source_name_survives_both_formats(source):
+    analysis = Analysis(source, "m", LABELS, reason=Reason.NO_FACE)
+    assert [row["source"] for row in read_csv(written("csv", analysis))] == [source]
+    assert [row["source"] for row in read_jsonl(written("jsonl", analysis))] == [source]
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=5))
+def test_each_analysis_stays_one_row_whatever_its_name(sources):
+    analyses = [Analysis(source, "m", LABELS, reason=Reason.MISSING) for source in sources]
+    assert [row["source"] for row in read_csv(written("csv", *analyses))] == sources
+    assert [json.loads(line)["source"] for line in written("jsonl", *analyses).split("\n")[:-1]] == sources
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_analysis_is_written_through_at_once(analyses, format):
+    class Stream(io.StringIO):
+        flushed = 0
+
+        def flush(self):
+            self.flushed = len(self.getvalue())
+
+    stream = Stream(newline="")
+    write = FORMATS[format](stream, columns(LABELS))
+    for analysis in analyses:
+        write(analysis)
+        assert stream.flushed == len(stream.getvalue()) > 0
+
+
+def test_jsonl_keeps_letters_of_every_script_readable():
+    assert "été 😀" in written("jsonl", Analysis("été 😀", "m", LABELS, reason=Reason.NO_FACE))

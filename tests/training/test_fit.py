@@ -1,0 +1,162 @@
+import csv
+import json
+import shutil
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from affectlens.core.errors import BadSetting
+from affectlens.data.readers.ferplus import FOLDERS
+from affectlens.data.source import DataSource
+from affectlens.training.fit import fit, load_checkpoint, load_data
+from affectlens.training.module import ExpressionModule, input_spec, predict
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches")
+
+SIZES = {"train": 6, "valid": 3, "test": 3}
+
+
+class PowerCut(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def run(recipe, data, tmp_path_factory):
+    """The folder and the best checkpoint of an uninterrupted run."""
+    out = tmp_path_factory.mktemp("run")
+    return out, fit(recipe, data, out, resume=False, progress=False)
+
+
+@pytest.fixture
+def interrupted(recipe, data, tmp_path, monkeypatch):
+    """The folder of the same run, cut off as its second epoch begins."""
+
+    def cut(module):
+        if module.current_epoch == 1:
+            raise PowerCut
+        start(module)
+
+    start = ExpressionModule.on_train_epoch_start
+    with monkeypatch.context() as patch, pytest.raises(PowerCut):
+        patch.setattr(ExpressionModule, "on_train_epoch_start", cut)
+        fit(recipe, data, tmp_path, resume=False, progress=False)
+    return tmp_path
+
+
+def weights(out, name="last.ckpt"):
+    return torch.load(out / "checkpoints" / name, map_location="cpu", weights_only=True)["state_dict"]
+
+
+def epochs(out):
+    with (out / "curves" / "metrics.csv").open() as lines:
+        return sorted({int(row["epoch"]) for row in csv.DictReader(lines) if row["valid_accuracy"]})
+
+
+def test_a_run_folder_holds_recipe_versions_curves_and_checkpoints(run, recipe, data):
+    out, best = run
+    assert json.loads((out / "recipe.json").read_text()) == json.loads(json.dumps(recipe.as_dict()))
+    versions = json.loads((out / "versions.json").read_text())
+    assert versions["torch"] == torch.__version__.partition("+")[0]
+    assert versions["train_faces"] == "64"
+    assert versions["train_faces_left_out_as_twins"] == "3"
+    assert versions["valid_faces_with_majority"] == "36"
+    assert epochs(out) == [0, 1]
+    assert best == out / "checkpoints" / "best.ckpt"
+    assert best.is_file()
+
+
+def test_training_moves_the_averaged_weights(run, recipe):
+    torch.manual_seed(recipe.seed)
+    fresh = ExpressionModule(recipe, 8, 0).state_dict()
+    assert not torch.equal(weights(run[0])["network.head.weight"], fresh["network.head.weight"])
+
+
+def test_the_best_checkpoint_loads_in_evaluation_mode(run, recipe, data):
+    module = load_checkpoint(recipe, 8, run[1])
+    assert not module.training
+    (logits,) = predict(module, data.valid, input_spec(recipe))
+    assert logits.shape == (40, 8)
+    assert np.isfinite(logits).all()
+
+
+def test_the_same_recipe_gives_the_same_weights(run, recipe, data, tmp_path):
+    fit(recipe, data, tmp_path, resume=False, progress=False)
+    torch.testing.assert_close(weights(tmp_path), weights(run[0]), rtol=0, atol=1e-6)
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(run, interrupted, recipe, data):
+    assert (interrupted / "checkpoints" / "last.ckpt").is_file()
+    fit(recipe, data, interrupted, resume=True, progress=False)
+    torch.testing.assert_close(weights(interrupted), weights(run[0]), rtol=0, atol=1e-6)
+
+
+def test_a_resumed_run_keeps_the_curves_of_its_first_part(interrupted, recipe, data):
+    assert epochs(interrupted) == [0]
+    fit(recipe, data, interrupted, resume=True, progress=False)
+    assert epochs(interrupted) == [0, 1]
+
+
+def test_resuming_a_finished_run_returns_its_best_checkpoint(run, recipe, data):
+    out, best = run
+    before = weights(out)
+    assert fit(recipe, data, out, resume=True, progress=False) == best
+    torch.testing.assert_close(weights(out), before, rtol=0, atol=0)
+
+
+def test_resuming_where_nothing_is_starts_a_run(recipe, data, tmp_path):
+    assert fit(replace(recipe, epochs=1), data, tmp_path / "new", resume=True, progress=False).is_file()
+
+
+def test_a_run_is_not_overwritten(run, recipe, data):
+    out, best = run
+    before = best.read_bytes()
+    with pytest.raises(BadSetting, match="already holds a run"):
+        fit(recipe, data, out, resume=False, progress=False)
+    assert best.read_bytes() == before
+
+
+def test_a_run_of_another_recipe_is_not_resumed(run, recipe, data):
+    with pytest.raises(BadSetting, match="has another recipe: epochs, flip differ"):
+        fit(replace(recipe, epochs=3, flip=0.0), data, run[0], resume=True, progress=False)
+    assert json.loads((run[0] / "recipe.json").read_text())["epochs"] == 2
+
+
+def test_the_crop_on_photos_may_change_after_training(run, recipe, data, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(run[0], out)
+    assert fit(replace(recipe, margin=1.3, rotate=True), data, out, resume=True, progress=False).is_file()
+    assert json.loads((out / "recipe.json").read_text())["margin"] == 1.3
+    torch.testing.assert_close(weights(out), weights(run[0]), rtol=0, atol=0)
+
+
+@pytest.fixture
+def ferplus(tmp_path):
+    """A FER+ folder in which the first training face mirrors a validation face and the second is a test face."""
+    rng = np.random.default_rng(0)
+    splits = {split: rng.integers(0, 256, (count, 48, 48), dtype=np.uint8) for split, count in SIZES.items()}
+    splits["train"][0] = splits["valid"][1, :, ::-1]
+    splits["train"][1] = splits["test"][2]
+    for split, images in splits.items():
+        folder = tmp_path / FOLDERS[split]
+        folder.mkdir()
+        for number, image in enumerate(images):
+            cv2.imwrite(str(folder / f"{number}.png"), image)
+        lines = [f'{number}.png,"(0, 0, 48, 48)",9,0,0,0,0,0,0,0,0,0\n' for number in range(len(images))]
+        (folder / "label.csv").write_text("".join(lines))
+    return DataSource("ferplus", tmp_path)
+
+
+def test_twins_of_held_out_faces_are_left_out_of_training(ferplus, recipe):
+    data = load_data(recipe, ferplus)
+    assert data.twins_left_out == 2
+    assert data.train.ids == tuple(f"train/{number}.png" for number in range(2, 6))
+    assert len(data.valid) == 3
+
+
+def test_twins_stay_if_the_recipe_says_so(ferplus, recipe):
+    data = load_data(replace(recipe, without_twins=False), ferplus)
+    assert (len(data.train), data.twins_left_out) == (6, 0)
