@@ -1,8 +1,8 @@
 """Which crop around the detector's box looks most like a training crop?
 
 Validation faces of FER+ are enlarged four times and set into a larger picture (black around them for the detector,
-their edge repeated for the crop). Wherever MTCNN finds the face, it is cut out again with many margins, shifts and rotations,
-and the network's accuracy and log-likelihood on these crops are set beside those on the training crop itself.
+their edge repeated for the crop). Wherever MTCNN finds the face, it is cut out again with many margins, shifts and
+rotations, and accuracy and log-likelihood on these crops are set beside those on the training crop itself.
 
 usage: python benchmarks/crop_geometry.py ferplus:FOLDER [--model FILE] [--faces N]
 """

@@ -3,12 +3,12 @@ import sys
 
 import pytest
 
-from affectlens.core.errors import AffectLensError
-from affectlens.core.offline import NetworkRefused
+from affectlens.core.errors import AffectLensError, NetworkRefused
 
 SCRIPT = """
 import socket
-from affectlens.core.offline import NetworkRefused, forbid_network
+from affectlens.core.errors import NetworkRefused
+from affectlens.core.offline import forbid_network
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 forbid_network()
 try:

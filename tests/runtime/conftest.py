@@ -58,16 +58,26 @@ def picture(portrait):
     return Image.fromarray(portrait).resize((64, 48))
 
 
-@pytest.fixture(scope="session", params=FILES)
-def encoded(request, picture):
-    """A small file of each format in turn."""
-    kind, options = FILES[request.param]
+def encode_named(name, picture):
+    """One of `FILES`."""
+    kind, options = FILES[name]
     data = encode(picture, kind, **options)
     opened = Image.open(io.BytesIO(data))
     deep = opened.mode.startswith("I;16")
-    gray = np.asarray(opened) >> 8 if deep else None
-    pixels = np.stack([gray] * 3, axis=-1).astype(np.uint8) if deep else np.asarray(opened.convert("RGB"))
-    return Encoded(request.param, data, pixels)
+    pixels = np.stack([np.asarray(opened) >> 8] * 3, axis=-1) if deep else np.asarray(opened.convert("RGB"))
+    return Encoded(name, data, pixels)
+
+
+@pytest.fixture(scope="session", params=FILES)
+def encoded(request, picture):
+    """A small file of each format in turn."""
+    return encode_named(request.param, picture)
+
+
+@pytest.fixture(scope="session", params=[name for name in FILES if name not in ("webp", "lossless-webp")])
+def boastful(request, picture):
+    """A small file of each format whose header has room for 50,000 x 50,000 pixels."""
+    return encode_named(request.param, picture)
 
 
 @pytest.fixture(scope="session")

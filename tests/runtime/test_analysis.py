@@ -5,7 +5,7 @@ from importlib import metadata
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectlens import Analysis, Reason
@@ -117,6 +117,7 @@ def faces(draw):
     )
 
 
+@settings(max_examples=50)
 @given(st.lists(faces(), max_size=4), st.text())
 def test_any_faces_give_rows_of_plain_values_whose_probabilities_sum_to_one(found, source):
     rows = Analysis(source, "m", LABELS, tuple(found), None if found else Reason.NO_FACE).to_rows()

@@ -262,8 +262,8 @@ def test_a_model_without_metadata_is_refused(write_model, tmp_path):
 
 def test_a_model_with_more_labels_than_outputs_is_refused(write_model, tmp_path):
     model = write_model(tmp_path / "odd.onnx", metadata={"labels": ["calm", "excited", "bored"]})
-    with pytest.raises(BadModelFile, match="3 labels"):
-        Analyzer(model)
+    with pytest.raises(BadModelFile, match="labels"):
+        Analyzer(model, "whole").analyze(np.zeros((8, 8), dtype=np.uint8))
 
 
 # Many faces, many threads

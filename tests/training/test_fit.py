@@ -1,6 +1,5 @@
 import csv
 import json
-import shutil
 from dataclasses import replace
 
 import cv2
@@ -13,9 +12,6 @@ from affectlens.data.readers.ferplus import FOLDERS
 from affectlens.data.source import DataSource
 from affectlens.training.fit import fit, load_checkpoint, load_data
 from affectlens.training.module import ExpressionModule, input_spec, predict
-
-
-pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches")
 
 SIZES = {"train": 6, "valid": 3, "test": 3}
 
@@ -41,9 +37,10 @@ def interrupted(recipe, data, tmp_path, monkeypatch):
         start(module)
 
     start = ExpressionModule.on_train_epoch_start
-    with monkeypatch.context() as patch, pytest.raises(PowerCut):
+    with monkeypatch.context() as patch:
         patch.setattr(ExpressionModule, "on_train_epoch_start", cut)
-        fit(recipe, data, tmp_path, resume=False, progress=False)
+        with pytest.raises(PowerCut):
+            fit(recipe, data, tmp_path, resume=False, progress=False)
     return tmp_path
 
 
@@ -52,8 +49,8 @@ def weights(out, name="last.ckpt"):
 
 
 def epochs(out):
-    with (out / "curves" / "metrics.csv").open() as lines:
-        return sorted({int(row["epoch"]) for row in csv.DictReader(lines) if row["valid_accuracy"]})
+    with (out / "curves.csv").open() as lines:
+        return [int(row["epoch"]) for row in csv.DictReader(lines) if row["train_loss"] and row["valid_accuracy"]]
 
 
 def test_a_run_folder_holds_recipe_versions_curves_and_checkpoints(run, recipe, data):
@@ -125,12 +122,14 @@ def test_a_run_of_another_recipe_is_not_resumed(run, recipe, data):
     assert json.loads((run[0] / "recipe.json").read_text())["epochs"] == 2
 
 
-def test_the_crop_on_photos_may_change_after_training(run, recipe, data, tmp_path):
-    out = tmp_path / "copy"
-    shutil.copytree(run[0], out)
-    assert fit(replace(recipe, margin=1.3, rotate=True), data, out, resume=True, progress=False).is_file()
-    assert json.loads((out / "recipe.json").read_text())["margin"] == 1.3
-    torch.testing.assert_close(weights(out), weights(run[0]), rtol=0, atol=0)
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_the_crop_on_photos_may_change_after_training(recipe, data, tmp_path):
+    short = replace(recipe, epochs=1)
+    fit(short, data, tmp_path, resume=False, progress=False)
+    before = weights(tmp_path)
+    fit(replace(short, margin=1.3, rotate=True), data, tmp_path, resume=True, progress=False)
+    assert json.loads((tmp_path / "recipe.json").read_text())["margin"] == 1.3
+    torch.testing.assert_close(weights(tmp_path), before, rtol=0, atol=0)
 
 
 @pytest.fixture

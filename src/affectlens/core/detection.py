@@ -12,7 +12,7 @@ LANDMARKS = ("eye_left", "eye_right", "nose", "mouth_left", "mouth_right")
 """Order of the five landmarks; left and right as seen in the image."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """N faces of one image, best score first.
 

@@ -25,14 +25,25 @@ class UnreadableMedia(AffectLensError):
     """One source could not be decoded; `reason` is its code from `core.reasons`."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+        super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
 
 
 class MissingExtra(AffectLensError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra '{extra}': pip install 'affectlens[{extra}]'")
+        super().__init__(what, extra)
+        self.what = what
         self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.what} needs the extra '{self.extra}': pip install 'affectlens[{self.extra}]'"
+
+
+class NetworkRefused(AffectLensError):
+    """Something tried to use the network in offline mode."""

@@ -3,12 +3,7 @@
 import sys
 from typing import Any
 
-from affectlens.core.errors import AffectLensError
-
-
-class NetworkRefused(AffectLensError):
-    """Something tried to use the network in offline mode."""
-
+from affectlens.core.errors import NetworkRefused
 
 _EVENTS = frozenset(
     f"socket.{call}"

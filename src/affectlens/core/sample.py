@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from affectlens.core.errors import BadData
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """A face image on disk with what people said about it.
 
@@ -28,5 +28,10 @@ class Sample:
     votes: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        if self.votes is not None and not np.isclose(float(self.votes.sum()), 1.0, atol=1e-4):
-            raise BadData(f"votes of sample '{self.id}' sum to {float(self.votes.sum()):.4f}, expected 1")
+        if self.votes is None:
+            return
+        if not np.isclose(float(self.votes.sum()), 1.0, atol=1e-4) or float(self.votes.min()) < 0:
+            raise BadData(
+                f"votes of sample '{self.id}' sum to {float(self.votes.sum()):.4f} with a minimum of "
+                f"{float(self.votes.min()):.4f}, expected a distribution"
+            )

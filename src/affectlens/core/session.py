@@ -1,6 +1,5 @@
 """The only place that makes onnxruntime sessions, and the metadata that every exported model carries."""
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def open_session(model: Path, threads: int = 1) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     if not model.is_file():
-        raise BadModelFile(f"model file '{model}' does not exist")
+        raise BadModelFile(f"model file '{model}' {'is a folder' if model.is_dir() else 'does not exist'}")
     try:
         return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many private types
@@ -65,21 +64,23 @@ def read_spec(session: ort.InferenceSession, where: str) -> ModelSpec:
     """The metadata of an expression model.
 
     Raises:
-        BadModelFile: the metadata is missing or does not fit `ModelSpec`; `where` names the file in the message.
+        BadModelFile: the metadata is missing, or does not fit `ModelSpec` or the outputs; the message names `where`.
     """
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
         raise BadModelFile(f"'{where}' has no '{METADATA_KEY}' metadata; export it with affectlens")
     try:
-        return ModelSpec.model_validate_json(text)
+        spec = ModelSpec.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or METADATA_KEY
         raise BadModelFile(f"metadata of '{where}': {field}: {first['msg']}") from error
+    shape = session.get_outputs()[0].shape
+    if len(shape) != 2 or shape[1] != len(spec.labels):
+        raise BadModelFile(f"'{where}' gives {shape}, but its metadata names {len(spec.labels)} labels")
+    return spec
 
 
-@lru_cache(maxsize=1)
 def bundled_model() -> Path:
     """Path of the model that ships in the package."""
     return Path(__file__).parent.parent / "weights" / "default.onnx"
-

@@ -11,7 +11,7 @@ from affectlens.core.errors import BadData
 from affectlens.core.sample import Sample
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceTable:
     """N faces of one split, decoded once.
 
@@ -28,6 +28,12 @@ class FaceTable:
     votes: NDArray[np.float32]
     targets: NDArray[np.int64]
     labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        faces, classes = len(self.ids), len(self.labels)
+        shapes = (self.images.shape[:1], self.votes.shape, self.targets.shape)
+        if shapes != ((faces,), (faces, classes), (faces,)) or self.images.ndim != 3:
+            raise BadData(f"a table of {faces} faces and {classes} classes cannot hold arrays of shapes {shapes}")
 
     def __len__(self) -> int:
         return len(self.ids)

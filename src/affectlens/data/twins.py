@@ -27,6 +27,8 @@ def nearest_distance(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> ND
 
     The Hamming distance of two rows of signs is (256 - their dot product) / 2.
     """
+    if not len(others):
+        return np.full(len(images), BITS, dtype=np.int64)
     hashes = difference_hash(images)
     pool = np.concatenate([difference_hash(others), difference_hash(others[:, :, ::-1])]).T
     nearest = np.empty(len(hashes), dtype=np.int64)

@@ -84,11 +84,11 @@ def threshold_for_accuracy(probabilities: Floats, target: Ints, wanted: float) -
 
 def summary(
     probabilities: Floats, target: Ints, labels: tuple[str, ...], uncertain_below: float
-) -> dict[str, float | int | dict[str, float]]:
-    """The figures that the project publishes for (N, C) calibrated probabilities and (N,) targets.
+) -> dict[str, float | int | dict[str, float] | None]:
+    """The figures that the project publishes for (N, C) calibrated probabilities and (N,) targets, N > 0.
 
     `coverage` is the fraction of faces whose top probability reaches `uncertain_below`, `accuracy_when_certain` the
-    accuracy on those.
+    accuracy on those (None where there are none); `recall` leaves out labels without targets.
     """
     predicted = probabilities.argmax(axis=1)
     certain = probabilities.max(axis=1) >= uncertain_below
@@ -99,6 +99,6 @@ def summary(
         "macro_recall": macro_recall(predicted, target, len(labels)),
         "expected_calibration_error": expected_calibration_error(probabilities, target),
         "coverage": float(certain.mean()),
-        "accuracy_when_certain": accuracy(predicted[certain], target[certain]) if certain.any() else float("nan"),
+        "accuracy_when_certain": accuracy(predicted[certain], target[certain]) if certain.any() else None,
         "recall": {label: float(value) for label, value in zip(labels, recall, strict=True) if not np.isnan(value)},
     }

@@ -34,8 +34,11 @@ def eye_angle_rad(eyes_xy: NDArray[np.float32]) -> float:
 
 
 def _inside(image: NDArray[np.uint8], box_xyxy: NDArray[np.float32]) -> NDArray[np.uint8]:
-    x1, y1, x2, y2 = np.rint(box_xyxy).astype(int).clip(0)
-    return image[y1:y2, x1:x2]
+    """The part of the box within the image, at least one pixel."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = np.rint(box_xyxy).astype(int)
+    x1, y1 = min(max(x1, 0), width - 1), min(max(y1, 0), height - 1)
+    return image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
 
 
 def _cut(

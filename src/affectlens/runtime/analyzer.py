@@ -48,6 +48,8 @@ class Analyzer:
         min_face_px: int | None = None,
         threads: int = 1,
     ) -> None:
+        if min_face_px is not None and not isinstance(detector, str):
+            raise BadSetting("min_face_px goes with a detector's name; set it where you make your own detector")
         file = bundled_model() if model == "bundled" else Path(model).expanduser()
         self._session = open_session(file, threads)
         self._spec = read_spec(self._session, str(file))
@@ -141,7 +143,7 @@ def _make_detector(name: str, min_face_px: int | None) -> Detector:
 def _as_rgb(image: Any) -> NDArray[np.uint8]:
     """An array or PIL image as (H, W, 3) RGB uint8."""
     if hasattr(image, "convert"):
-        image = np.asarray(image.convert("RGB"))
+        image = _from_pil(image)
     if not isinstance(image, np.ndarray):
         raise BadSetting(f"expected a path, an RGB uint8 array or a PIL image, got {type(image).__name__}")
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
@@ -151,3 +153,10 @@ def _as_rgb(image: Any) -> NDArray[np.uint8]:
     if image.size == 0:
         raise BadSetting(f"the image has no pixels: shape {image.shape}")
     return np.stack([image] * 3, axis=-1) if image.ndim == 2 else image
+
+
+def _from_pil(image: Any) -> NDArray[np.uint8]:
+    """A PIL image as it stands (its EXIF orientation is not applied); 16-bit gray is scaled to 8 bits."""
+    if image.mode.startswith("I;16"):
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    return np.asarray(image.convert("RGB"))

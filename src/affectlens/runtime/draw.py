@@ -23,6 +23,7 @@ COLOURS: dict[str, Colour] = {
 }
 """RGB of each expression."""
 _OTHER: Colour = (90, 90, 90)
+_FAR_PX = 30_000
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
@@ -40,8 +41,8 @@ def draw_faces(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.ui
 
 def _draw_box(canvas: NDArray[np.uint8], face: Face, unit: float) -> None:
     colour = COLOURS.get(face.expression, _OTHER)
-    x1, y1, x2, y2 = np.rint(face.box_xyxy).astype(int).tolist()
-    cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, max(round(2.4 * unit), 1), cv2.LINE_AA)
+    x1, y1, x2, y2 = _pixels(face)
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, max(round(2.4 * unit), 1))
     for x, y in face.landmarks_xy[np.isfinite(face.landmarks_xy).all(axis=1)]:
         point = (round(float(x)), round(float(y)))
         cv2.circle(canvas, point, max(round(2.6 * unit), 1), (255, 255, 255), -1, cv2.LINE_AA)
@@ -57,15 +58,22 @@ def _draw_chip(canvas: NDArray[np.uint8], face: Face, unit: float, taken: Sequen
     (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
     pad = round(5 * unit)
     width, height = width + 2 * pad, height + baseline + pad
-    x1, y1, _, y2 = np.rint(face.box_xyxy).astype(int).tolist()
+    x1, y1, _, y2 = _pixels(face)
     left = min(max(x1, 0), max(canvas.shape[1] - width, 0))
     places = [(left, top, left + width, top + height) for top in (y1 - height, y2, y1, y2 - height)]
     free = [p for p in places if p[1] >= 0 and p[3] <= canvas.shape[0] and not any(_overlap(p, t) for t in taken)]
-    chip = (free or [places[2]])[0]
-    cv2.rectangle(canvas, chip[:2], chip[2:], colour, -1, cv2.LINE_AA)
+    top = min(max(y1, 0), max(canvas.shape[0] - height, 0))
+    chip = free[0] if free else (left, top, left + width, top + height)
+    cv2.rectangle(canvas, chip[:2], chip[2:], colour, -1)
     ink = (20, 20, 20) if sum(colour) > 400 else (255, 255, 255)
     cv2.putText(canvas, text, (left + pad, chip[3] - baseline), _FONT, scale, ink, thickness, cv2.LINE_AA)
     return chip
+
+
+def _pixels(face: Face) -> list[int]:
+    """The box in whole pixels, within what OpenCV can draw."""
+    pixels: list[int] = np.rint(face.box_xyxy).clip(-_FAR_PX, _FAR_PX).astype(int).tolist()
+    return pixels
 
 
 def _overlap(a: Chip, b: Chip) -> bool:

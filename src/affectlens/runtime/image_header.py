@@ -4,6 +4,7 @@ Six formats are known: JPEG, PNG, GIF, BMP, WebP and TIFF. The size in the heade
 gigabytes of memory, and the end marker tells a file that was cut off from one that is whole.
 """
 
+import re
 import struct
 from collections.abc import Callable
 
@@ -11,6 +12,9 @@ from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
 
 Size = tuple[int, int]
+
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""A marker in entropy-coded data: not a stuffed byte, not a restart, not a fill byte."""
 
 
 def announced_size(data: bytes) -> Size:
@@ -32,18 +36,21 @@ def announced_size(data: bytes) -> Size:
 def is_cut_short(data: bytes) -> bool:
     """The end that the format prescribes is missing."""
     _, cut_short = _format(data)
-    return cut_short(data)
+    try:
+        return cut_short(data)
+    except (struct.error, IndexError):
+        return True
 
 
 def _format(data: bytes) -> tuple[Callable[[bytes], Size], Callable[[bytes], bool]]:
     """How to read the size, and how to see that the end is missing."""
     if data.startswith(b"\xff\xd8\xff"):
-        return _jpeg_size, lambda d: d.rfind(b"\xff\xd9") < d.rfind(b"\xff\xda")
+        return _jpeg_size, _jpeg_is_cut_short
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _png_size, lambda d: b"IEND" not in d[-4096:]
+        return _png_size, _png_is_cut_short
     if data.startswith((b"GIF87a", b"GIF89a")):
-        return _gif_size, lambda d: not d.rstrip(b"\0").endswith(b";")
-    if data.startswith(b"BM"):
+        return _gif_size, _gif_is_cut_short
+    if data.startswith(b"BM") and data[6:10] == b"\0\0\0\0":
         return _bmp_size, lambda d: struct.unpack_from("<I", d, 2)[0] > len(d)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return _webp_size, lambda d: struct.unpack_from("<I", d, 4)[0] + 8 > len(d)
@@ -56,8 +63,7 @@ def _jpeg_size(data: bytes) -> Size:
     """Walk the segments to the frame header (SOF0 to SOF15, without DHT, JPG and DAC)."""
     at = 2
     while True:
-        while data[at] == 0xFF and data[at + 1] == 0xFF:
-            at += 1
+        at = _skip_fill(data, at)
         marker, length = struct.unpack_from(">HH", data, at)
         if marker < 0xFF01:
             raise UnreadableMedia(Reason.DAMAGED, "a JPEG segment does not begin with a marker")
@@ -67,14 +73,69 @@ def _jpeg_size(data: bytes) -> Size:
         at += 2 + length
 
 
+def _skip_fill(data: bytes, at: int) -> int:
+    """The place of the next marker: any number of FF bytes may stand before it."""
+    while data[at] == 0xFF and data[at + 1] == 0xFF:
+        at += 1
+    return at
+
+
+def _jpeg_is_cut_short(data: bytes) -> bool:
+    """Walk segments and scans to the end-of-image marker; what follows it does not matter."""
+    at = 2
+    while True:
+        at = _skip_fill(data, at)
+        if data[at + 1] == 0xD9:
+            return False
+        marker, length = struct.unpack_from(">HH", data, at)
+        at += 2 + length
+        if marker == 0xFFDA:
+            following = _JPEG_MARKER.search(data, at)
+            if following is None:
+                return True
+            at = following.start()
+
+
 def _png_size(data: bytes) -> Size:
     width, height = struct.unpack_from(">II", data, 16)
     return width, height
 
 
+def _png_is_cut_short(data: bytes) -> bool:
+    """Walk the chunks to IEND."""
+    at = 8
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+        if at > len(data):
+            return True
+        if kind == b"IEND":
+            return False
+
+
 def _gif_size(data: bytes) -> Size:
     width, height = struct.unpack_from("<HH", data, 6)
     return width, height
+
+
+def _gif_is_cut_short(data: bytes) -> bool:
+    """Walk the blocks to the trailer."""
+    at = 13 + _gif_palette_bytes(data[10])
+    while data[at] != 0x3B:
+        if data[at] == 0x21:
+            at += 2
+        elif data[at] == 0x2C:
+            at += 11 + _gif_palette_bytes(data[at + 9])
+        else:
+            raise UnreadableMedia(Reason.DAMAGED, "a GIF block has an unknown type")
+        while data[at]:
+            at += 1 + data[at]
+        at += 1
+    return False
+
+
+def _gif_palette_bytes(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _bmp_size(data: bytes) -> Size:

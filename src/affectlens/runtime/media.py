@@ -34,7 +34,10 @@ def expand(source: str) -> Iterator[tuple[str, Path | UnreadableMedia]]:
     What cannot be listed comes as (name, error) in its place.
     """
     path = Path(source)
-    if not has_magic(source) or path.exists():
+    if not source:
+        yield source, UnreadableMedia(Reason.MISSING, "the name is empty")
+        return
+    if not has_magic(source) or os.path.lexists(path):
         yield from _files(path)
         return
     matches = sorted(iglob(source, recursive=True))
@@ -46,7 +49,7 @@ def expand(source: str) -> Iterator[tuple[str, Path | UnreadableMedia]]:
 
 def _files(path: Path) -> Iterator[tuple[str, Path | UnreadableMedia]]:
     """The file itself, or the image files in a folder and below."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         yield display_name(path), path
         return
     refused: list[OSError] = []
@@ -78,8 +81,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise UnreadableMedia(Reason.MISSING, "no such file or folder") from error
     except PermissionError as error:
         raise UnreadableMedia(Reason.NO_PERMISSION, "the file may not be read") from error
-    except OSError as error:
-        raise UnreadableMedia(Reason.NOT_A_FILE, error.strerror or "the file system refused") from error
+    except (OSError, ValueError) as error:
+        raise UnreadableMedia(Reason.NOT_A_FILE, getattr(error, "strerror", None) or str(error)) from error
     return decode_image(data)
 
 

@@ -38,22 +38,22 @@ class Calibration:
 
     temperature: float
     uncertain_below: float
-    figures: dict[str, float | int | dict[str, float]]
+    figures: dict[str, float | int | dict[str, float] | None]
 
 
 def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
     """Fit temperature and threshold on the validation faces that have a majority label."""
     scored = valid.keep(valid.targets >= 0)
     logits = np.concatenate(list(predict(module, scored, input_spec(module.recipe))))
-    temperature = metrics.fit_temperature(logits, scored.targets)
+    temperature = round(metrics.fit_temperature(logits, scored.targets), 4)
     probabilities = softmax(logits, temperature)
     threshold = metrics.threshold_for_accuracy(probabilities, scored.targets, WANTED_ACCURACY)
     figures = metrics.summary(probabilities, scored.targets, scored.labels, threshold)
-    return Calibration(round(temperature, 4), round(threshold, 4), figures)
+    return Calibration(temperature, threshold, figures)
 
 
 def export(module: ExpressionModule, data: TrainingData, file: Path) -> ModelSpec:
-    """Write `file` and check it against torch.
+    """Write `file` and check it against torch; it appears, or is replaced, only when the check has passed.
 
     Raises:
         BadModelFile: onnxruntime's logits differ from torch's by more than `TOLERANCE`.
@@ -70,19 +70,23 @@ def export(module: ExpressionModule, data: TrainingData, file: Path) -> ModelSpe
         provenance=_provenance(recipe, data, calibration),
         licence=LICENCES.get(recipe.data, "unknown: trained on data without a stated licence"),
     )
-    write(module.network, spec, file)
-    check_parity(module, file, data.valid)
+    partial = file.with_suffix(".partial")
+    try:
+        write(module.network, spec, partial)
+        check_parity(module, partial, data.valid)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
     return spec
 
 
 def write(network: torch.nn.Module, spec: ModelSpec, file: Path) -> None:
-    """Export `network` with a dynamic batch and `spec` in its metadata; the file appears only when it is complete."""
+    """Export `network` with a dynamic batch and `spec` in its metadata."""
     example = torch.zeros(2, spec.input.channel_count, spec.input.size_px, spec.input.size_px)
-    partial = file.with_suffix(".partial")
     torch.onnx.export(
         network.eval().to(memory_format=torch.contiguous_format),
         (example,),
-        partial,
+        file,
         input_names=["face"],
         output_names=["logits"],
         dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -90,7 +94,7 @@ def write(network: torch.nn.Module, spec: ModelSpec, file: Path) -> None:
         verbose=False,
         dynamo=True,
     )
-    model = onnx.load(partial)
+    model = onnx.load(file)
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, spec.model_dump_json()
     for node in model.graph.node:
@@ -98,8 +102,7 @@ def write(network: torch.nn.Module, spec: ModelSpec, file: Path) -> None:
         node.doc_string = ""
     _store_weights_in_half(model.graph)
     onnx.checker.check_model(model)
-    onnx.save(model, partial)
-    partial.replace(file)
+    onnx.save(model, file)
 
 
 def _store_weights_in_half(graph: onnx.GraphProto) -> None:

@@ -1,8 +1,10 @@
 """Run a recipe: data in, a run folder out (recipe, versions, curves, checkpoints)."""
 
+import csv
 import json
 import platform
 import subprocess
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,9 +13,8 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger
 
-from affectlens.core.errors import BadSetting
+from affectlens.core.errors import BadData, BadSetting
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
@@ -33,21 +34,53 @@ class TrainingData:
     twins_left_out: int
 
 
+class Curves(Callback):
+    """One line per epoch in a CSV file; a resumed run goes on in the file of its first part."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Append this epoch's figures, in place of any that an interrupted attempt left."""
+        del pl_module
+        figures = {name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()}
+        now = {"epoch": str(trainer.current_epoch)} | figures
+        earlier: list[dict[str, str]] = []
+        if self.file.is_file():
+            with self.file.open(newline="") as stream:
+                earlier = [row for row in csv.DictReader(stream) if int(row["epoch"]) < trainer.current_epoch]
+        partial = self.file.with_suffix(".partial")
+        with partial.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(now), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows([*earlier, now])
+        partial.replace(self.file)
+
+
 def load_data(recipe: Recipe, source: DataSource) -> TrainingData:
-    """Training and validation faces; without the twins of validation and test faces if the recipe says so."""
+    """Training and validation faces; without the twins of validation and test faces if the recipe says so.
+
+    Raises:
+        BadData: nothing is left to train on or to select on.
+    """
     train, valid = source.load("train"), source.load("valid")
+    if not (valid.targets >= 0).any():
+        raise BadData("no validation face has a majority label, so there is nothing to select on")
     if not recipe.without_twins:
         return TrainingData(train, valid, 0)
     held_out = np.concatenate([valid.images, source.load("test").images])
     twins = has_twin(train.images, held_out)
+    if twins.all():
+        raise BadData("every training face has a twin in validation or test; see the recipe key 'without_twins'")
     return TrainingData(train.keep(~twins), valid, int(twins.sum()))
 
 
 def fit(recipe: Recipe, data: TrainingData, out: Path, resume: bool, progress: bool) -> Path:
     """Train; returns the checkpoint with the best validation accuracy.
 
-    `out` receives recipe.json, versions.json, curves/metrics.csv, checkpoints/best.ckpt and last.ckpt (written every
-    epoch). With `resume` it goes on after the last complete epoch, if there is one.
+    `out` receives recipe.json, versions.json, curves.csv, checkpoints/best.ckpt and last.ckpt (written every
+    epoch). With `resume` it goes on after the last complete epoch, if there is one; a folder that was moved in between
+    goes on too, but counts its best epoch anew.
 
     Raises:
         BadSetting: `out` holds a run and `resume` is off, or the run there has another recipe.
@@ -58,25 +91,33 @@ def fit(recipe: Recipe, data: TrainingData, out: Path, resume: bool, progress: b
     module = ExpressionModule(recipe, len(data.train.labels), len(data.train))
     spec = input_spec(recipe)
     best = ModelCheckpoint(
-        out / "checkpoints", "best", monitor="valid_accuracy", mode="max", save_last=True, enable_version_counter=False
+        out / "checkpoints",
+        "best",
+        monitor="valid_accuracy",
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
     )
-    callbacks: list[Callback] = [EMAWeightAveraging(decay=recipe.ema), best]
+    callbacks: list[Callback] = [EMAWeightAveraging(decay=recipe.ema), best, Curves(out / "curves.csv")]
     if progress:
         callbacks.append(RichProgressBar())
     trainer = L.Trainer(
         max_epochs=recipe.epochs,
         precision=recipe.precision,
         callbacks=callbacks,
-        logger=CSVLogger(out, name="", version="curves"),
+        logger=False,
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        gradient_clip_val=5.0,
-        log_every_n_steps=50,
+        gradient_clip_val=recipe.gradient_clip,
+        log_every_n_steps=1,
     )
     train_batches, valid_batches = loaders(data.train, data.valid, recipe, spec)
-    trainer.fit(module, train_batches, valid_batches, ckpt_path=str(last) if resume and last.is_file() else None)
-    return Path(best.best_model_path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
+        trainer.fit(module, train_batches, valid_batches, ckpt_path=str(last) if resume and last.is_file() else None)
+    return out / "checkpoints" / "best.ckpt"
 
 
 def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> ExpressionModule:

@@ -77,6 +77,7 @@ class ExpressionModule(L.LightningModule):
         self._uniform = draws(self.train_faces, self.recipe.seed, self.current_epoch)
 
     def training_step(self, batch: Batch) -> Tensor:
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)  # dropout, the same after a resumption
         uniform = self._uniform[batch["index"].cpu()].to(batch["image"].device)
         images = augment(batch["image"], uniform, self.recipe)
         loss: Tensor = self.loss(self(images).float(), batch["votes"])

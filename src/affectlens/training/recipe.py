@@ -24,6 +24,7 @@ class Recipe:
         epochs, batch_size: whole passes; faces per step.
         learning_rate: peak of the one-cycle schedule, reached after the fraction `warmup` of all steps.
         momentum, nesterov, weight_decay: of SGD; norms and biases are not decayed.
+        gradient_clip: largest norm of the gradient of all weights.
         ema: decay per step of the averaged weights, which are what is evaluated and exported.
         precision: "bf16-mixed" or "32-true".
         seed: of initialisation, order and augmentation.
@@ -54,6 +55,7 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
+    gradient_clip: float = 5.0
     ema: float = 0.998
     precision: str = "bf16-mixed"
     seed: int = 0
@@ -72,12 +74,17 @@ class Recipe:
         return f"{self.work}/{self.row}"
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin"):
-            if getattr(self, key) <= 0:
+        for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "gradient_clip"):
+            if not getattr(self, key) > 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be > 0, got {getattr(self, key)}")
         for key in ("flip", "erase", "warmup", "ema"):
             if not 0 <= getattr(self, key) <= 1:
                 raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")
+        for key, allowed in (("channels", ("gray", "rgb")), ("precision", ("bf16-mixed", "32-true"))):
+            if getattr(self, key) not in allowed:
+                raise BadSetting(f"recipe {self.name}: {key} must be {' or '.join(allowed)}, got {getattr(self, key)}")
+        if self.seed < 0:
+            raise BadSetting(f"recipe {self.name}: seed must be >= 0, got {self.seed}")
 
     def as_dict(self) -> dict[str, Any]:
         """All settings, ready for JSON."""

@@ -57,16 +57,19 @@ def analyze(
         forbid_network()
     analyzer = Analyzer(model, detector, min_face)
     items = list(dict.fromkeys(item for source in sources for item in expand(source)))
+    inputs = {item.resolve() for _, item in items if isinstance(item, Path)}
+    if out and out.resolve() in inputs:
+        raise BadSetting(f"--out would overwrite the photo '{out}'")
     read = 0
     with ExitStack() as stack:
         write = _open_writer(stack, analyzer, out, _format(format, out))
-        names: set[str] = set()
+        taken = set(inputs)
         for name, item in track(items, len(items), "analyzing"):
             analysis = analyzer.failed(name, item) if isinstance(item, UnreadableMedia) else analyzer.analyze(item)
             read += analysis.image is not None
             write(analysis)
             if annotate:
-                _annotate(analysis, annotate, names)
+                _annotate(analysis, annotate, taken)
     if not read:
         raise AffectLensError(f"nothing could be read; the last was '{name}': {analysis.detail} ({analysis.reason})")
 
@@ -91,16 +94,16 @@ def _open_writer(stack: ExitStack, analyzer: Analyzer, out: Path | None, format:
     return FORMATS[format](stream, columns(analyzer.spec.labels))
 
 
-def _annotate(analysis: Analysis, folder: Path, names: set[str]) -> None:
-    """Write the picture with its faces as JPEG; a name that this run has used gets a number."""
+def _annotate(analysis: Analysis, folder: Path, taken: set[Path]) -> None:
+    """Write the picture with its faces as JPEG, numbered where it would replace a photo or a picture of this run."""
     picture = analysis.draw()
     if picture is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    stem = name = Path(analysis.source).stem
-    count = 1
-    while name in names:
+    stem = Path(analysis.source).stem
+    file, count = folder.resolve() / f"{stem}.jpg", 1
+    while file in taken:
         count += 1
-        name = f"{stem}-{count}"
-    names.add(name)
-    save_jpeg(folder / f"{name}.jpg", picture)
+        file = file.with_name(f"{stem}-{count}.jpg")
+    taken.add(file)
+    save_jpeg(file, picture)

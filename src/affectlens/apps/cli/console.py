@@ -2,15 +2,18 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Item = TypeVar("Item")
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+PLAIN: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False}
+"""Settings of every console: file names are printed as they are, whatever brackets and colons they hold."""
+
+out = Console(**PLAIN)
+err = Console(stderr=True, **PLAIN)
 
 
 def fail(error: Exception) -> None:

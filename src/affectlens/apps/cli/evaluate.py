@@ -39,6 +39,8 @@ def evaluate(
     spec = analyzer.spec
     table = source.load(split)
     table = table.keep(table.targets >= 0)
+    if not len(table):
+        raise BadData(f"no face of the split '{split}' has a majority label, so there is nothing to score")
     if set(table.labels) != set(spec.labels):
         raise BadData(f"the model's labels are {', '.join(spec.labels)}; those of the data {', '.join(table.labels)}")
     probabilities = _probabilities(analyzer, table)
@@ -53,9 +55,13 @@ def evaluate(
         "classes": len(table.labels),
     }
     for view, rows in views.items():
-        result[view] = metrics.summary(probabilities[rows], table.targets[rows], table.labels, spec.uncertain_below)
+        result[view] = (
+            metrics.summary(probabilities[rows], table.targets[rows], table.labels, spec.uncertain_below)
+            if rows.any()
+            else None
+        )
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
+        typer.echo(json.dumps(result, indent=2, allow_nan=False))
     else:
         _print(result)
 
@@ -74,16 +80,19 @@ def _print(result: dict[str, Any]) -> None:
     out.print(
         f"{result['model']} on {result['data']}, split {result['split']}, {result['classes']} classes, majority labels"
     )
-    views = [name for name in ("all", "without_twins_of_train") if name in result]
+    views = [name for name in ("all", "without_twins_of_train") if result.get(name)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     for view in views:
         table.add_column(view.replace("_", " "), justify="right")
     for key in ("faces", "accuracy", "macro_recall", "expected_calibration_error", "coverage", "accuracy_when_certain"):
-        cells = [result[view][key] for view in views]
-        table.add_row(key.replace("_", " "), *(f"{c:.4f}" if isinstance(c, float) else str(c) for c in cells))
+        table.add_row(key.replace("_", " "), *(_cell(result[view][key]) for view in views))
     for label in result["all"]["recall"]:
-        table.add_row(
-            f"recall of {label}", *(f"{result[view]['recall'].get(label, float('nan')):.4f}" for view in views)
-        )
+        table.add_row(f"recall of {label}", *(_cell(result[view]["recall"].get(label)) for view in views))
     out.print(table)
+
+
+def _cell(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

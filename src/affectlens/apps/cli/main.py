@@ -1,9 +1,11 @@
 """`affectlens`: collects the commands, one file each, and turns errors into one line."""
 
 import importlib
+import io
 import sys
 from importlib import metadata
 
+import cv2
 import typer
 
 from affectlens.apps.cli.console import fail
@@ -47,6 +49,10 @@ _register()
 
 def main() -> None:
     """Entry point; exits 0, 1 (something failed; one line says what) or 2 (usage)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged picture is reported once, by us
     try:
         app()
     except (AffectLensError, OSError) as error:

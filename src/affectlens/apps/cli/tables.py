@@ -1,12 +1,14 @@
 """Analyses as a table for people."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from affectlens.apps.cli.console import PLAIN
 from affectlens.apps.cli.console import out as terminal
 from affectlens.core.affect import Face
 from affectlens.runtime.analysis import Analysis
@@ -20,23 +22,22 @@ def table_writer(file: Path | None) -> Iterator[Writer]:
     """Collects analyses and prints one table at the end, to `file` or the terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("source", "face", "expression", "probability", "disagreement", "valence", "arousal", "box", "score"):
-        table.add_column(name, justify="left" if name in ("source", "expression", "box") else "right", no_wrap=True)
+        left = name in ("source", "expression", "box")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "source", overflow="fold")
 
     def write(analysis: Analysis) -> None:
         for index, face in enumerate(analysis.faces):
             table.add_row(analysis.source, str(index), *_cells(face))
         if not analysis.faces:
-            table.add_row(analysis.source, "", f"[dim]- {analysis.reason}[/dim]")
+            table.add_row(analysis.source, "", Text(f"- {analysis.reason}", style="dim"))
 
-    try:
-        yield write
-    finally:
-        if file is None:
-            console = terminal if terminal.is_terminal else Console(width=_WIDTH)
-            console.print(table)
-        else:
-            with file.open("w", encoding="utf-8") as stream:
-                Console(file=stream, width=_WIDTH).print(table)
+    with ExitStack() as stack:
+        stream = stack.enter_context(file.open("w", encoding="utf-8")) if file else None
+        try:
+            yield write
+        finally:
+            wide = stream or not terminal.is_terminal
+            (Console(file=stream, width=_WIDTH, **PLAIN) if wide else terminal).print(table, soft_wrap=False)
 
 
 def _cells(face: Face) -> list[str]:

@@ -1,5 +1,6 @@
 """`affectlens train`: a recipe and data in, a run folder with a calibrated ONNX model out."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,7 @@ def train(
 ) -> None:
     """Train a model, calibrate it on validation, and export it with a check against torch.
 
-    The run folder receives recipe.json, versions.json, curves/metrics.csv, checkpoints/ and model.onnx.
+    The run folder receives recipe.json, versions.json, curves.csv, checkpoints/ and model.onnx.
     """
     try:
         import lightning  # noqa: F401
@@ -42,6 +43,7 @@ def train(
     from affectlens.training import export, fit
     from affectlens.training.recipe import find, with_settings
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     chosen = with_settings(find(recipe), settings or [])
     folder = folder or Path("runs") / chosen.name.replace("/", "-")
     training_data = fit.load_data(chosen, sources.parse(data))

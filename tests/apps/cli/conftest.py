@@ -1,0 +1,99 @@
+"""The command line in this process and in one of its own, and files to give it."""
+
+import os
+import re
+import subprocess
+import sys
+from typing import NamedTuple
+
+import cv2
+import pytest
+
+from affectlens.apps.cli.main import main
+from affectlens.runtime.media import PORTRAIT
+
+
+class Result(NamedTuple):
+    """How a call ended and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self):
+        """The lines on standard error."""
+        return self.err.splitlines()
+
+
+def plain(text):
+    """Without the colours that some terminals and CI ask for."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    """Calls the command line in this process, where it starts quickly."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["affectlens", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as done:
+            code = done.code or 0
+        return Result(code, *map(plain, capfd.readouterr()))
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def process():
+    """Calls the command line as people do, in a process of its own."""
+
+    def call(*arguments, **environment):
+        command = [sys.executable, "-m", "affectlens", *map(str, arguments)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, check=False, env=os.environ | environment
+        )
+        return Result(done.returncode, plain(done.stdout), plain(done.stderr))
+
+    return call
+
+
+@pytest.fixture
+def bad_files(tmp_path):
+    """A folder of files that look like photos and are none, and the reason of each."""
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    photo = PORTRAIT.read_bytes()
+    contents = {
+        "empty.jpg": (b"", "empty_file"),
+        "text.jpg": (b"Dear diary", "not_an_image"),
+        "cut.jpg": (photo[: len(photo) // 2], "truncated"),
+        "header.png": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xc3\x50\0\0\xc3\x50\x08\x02\0\0\0", "too_many_pixels"),
+        "two\nlines.jpg": (photo[:100], "truncated"),
+    }
+    for name, (content, _) in contents.items():
+        (folder / name).write_bytes(content)
+    return folder, {str(folder / name): reason for name, (_, reason) in contents.items()}
+
+
+@pytest.fixture(scope="session")
+def make_ferplus(portrait):
+    """Writes a tiny FER+ folder: four 48x48 faces for each split, other ones unless `twins`."""
+
+    def make(root, twins=False):
+        for number, folder in enumerate(("FER2013Train", "FER2013Valid", "FER2013Test")):
+            (root / folder).mkdir(parents=True)
+            lines = []
+            for index in range(4):
+                left = 130 + 8 * index + (0 if twins else 40 * number)
+                face = cv2.cvtColor(portrait[50 : 50 + 120, left : left + 120], cv2.COLOR_RGB2GRAY)
+                cv2.imwrite(str(root / folder / f"fer{index}.png"), cv2.resize(face, (48, 48)))
+                votes = ["10" if column == index % 2 else "0" for column in range(10)]
+                lines.append(f'fer{index}.png,"(0, 0, 48, 48)",{",".join(votes)}\n')
+            (root / folder / "label.csv").write_text("".join(lines))
+        return root
+
+    return make

@@ -1,0 +1,265 @@
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from affectlens.runtime.analysis import COLUMNS
+from affectlens.runtime.media import PORTRAIT, read_image
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    return shutil.copy(PORTRAIT, tmp_path / "photo.jpg")
+
+
+# Whole runs in a process of their own
+
+
+def test_a_photo_to_csv(process):
+    result = process("analyze", PORTRAIT, "--format", "csv", "--offline")
+    assert (result.code, result.err) == (0, "")
+    (row,) = rows_of(result.out)
+    assert tuple(row)[: len(COLUMNS)] == COLUMNS
+    assert (row["source"], row["face"], row["expression"], row["reason"]) == (str(PORTRAIT), "0", "happiness", "")
+    assert sum(float(value) for key, value in row.items() if key.startswith("p_")) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_folder_with_one_good_and_many_bad_files_loses_none(process, bad_files):
+    folder, reasons = bad_files
+    shutil.copy(PORTRAIT, folder / "good.jpg")
+    result = process("analyze", folder, "--format", "csv")
+    assert (result.code, result.err) == (0, "")
+    assert {row["source"]: row["reason"] for row in rows_of(result.out)} == reasons | {str(folder / "good.jpg"): ""}
+
+
+def test_only_bad_files_give_their_rows_one_line_and_exit_1(process, bad_files):
+    folder, reasons = bad_files
+    result = process("analyze", folder, "--format", "jsonl")
+    assert result.code == 1
+    assert {row["source"]: row["reason"] for row in map(json.loads, result.out.splitlines())} == reasons
+    assert len(result.errors) == 1
+    assert result.err.startswith("error: ")
+
+
+def test_a_table_of_a_photo_and_its_picture(process, tmp_path):
+    result = process("analyze", PORTRAIT, "--annotate", tmp_path / "out")
+    assert (result.code, result.err) == (0, "")
+    assert "happiness" in result.out
+    assert read_image(tmp_path / "out" / "portrait.jpg").shape == (512, 512, 3)
+
+
+def test_names_beyond_ascii_can_be_written_where_the_terminal_has_only_ascii(process, tmp_path):
+    photo = shutil.copy(PORTRAIT, tmp_path / "été.jpg")
+    result = process("analyze", photo, "--format", "csv", PYTHONIOENCODING="ascii")
+    assert "Traceback" not in result.err
+    assert result.code == 0
+    assert len(rows_of(result.out)) == 1
+
+
+# Formats and files
+
+
+def test_the_suffix_of_the_file_says_the_format(cli, tmp_path):
+    assert cli("analyze", PORTRAIT, "--out", tmp_path / "rows.csv").out == ""
+    assert cli("analyze", PORTRAIT, "--out", tmp_path / "rows.jsonl").out == ""
+    (from_csv,) = rows_of((tmp_path / "rows.csv").read_text())
+    from_jsonl = json.loads((tmp_path / "rows.jsonl").read_text())
+    assert list(from_csv) == list(from_jsonl)
+    assert from_csv["expression"] == from_jsonl["expression"] == "happiness"
+
+
+def test_a_format_wins_over_the_suffix(cli, tmp_path):
+    assert cli("analyze", PORTRAIT, "--out", tmp_path / "rows.txt", "--format", "jsonl").code == 0
+    assert json.loads((tmp_path / "rows.txt").read_text())["face"] == 0
+
+
+def test_a_table_can_go_to_a_file(cli, tmp_path):
+    assert cli("analyze", PORTRAIT, "--out", tmp_path / "rows.txt", "--format", "table").out == ""
+    assert "happiness" in (tmp_path / "rows.txt").read_text()
+
+
+def test_the_same_photo_gives_the_same_rows_again(cli):
+    assert cli("analyze", PORTRAIT, "--format", "csv").out == cli("analyze", PORTRAIT, "--format", "csv").out
+
+
+@pytest.mark.parametrize("name", ["rows.foo", "rows", "rows.csv.gz"])
+def test_a_suffix_that_says_no_format_is_refused_before_anything_is_done(cli, tmp_path, name):
+    result = cli("analyze", PORTRAIT, "--out", tmp_path / name)
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert "--format" in result.err
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "table"])
+def test_an_output_folder_that_does_not_exist_is_one_line(cli, tmp_path, format):
+    result = cli("analyze", PORTRAIT, "--out", tmp_path / "no" / "rows", "--format", format)
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert result.err.startswith("error: ")
+    assert "no/rows" in result.err
+
+
+def test_an_output_that_is_a_folder_is_one_line(cli, tmp_path):
+    result = cli("analyze", PORTRAIT, "--out", tmp_path, "--format", "csv")
+    assert (result.code, len(result.errors)) == (1, 1)
+
+
+# Sources
+
+
+def test_several_sources_come_in_their_order_and_each_photo_once(cli, tmp_path, photo):
+    other = shutil.copy(PORTRAIT, tmp_path / "another.jpg")
+    result = cli("analyze", photo, tmp_path, str(tmp_path / "*.jpg"), "--format", "csv")
+    assert [row["source"] for row in rows_of(result.out)] == [str(photo), str(other)]
+
+
+def test_a_photo_without_a_face_is_read_and_says_so(cli, tmp_path):
+    cv2.imwrite(str(tmp_path / "gray.png"), np.full((100, 100), 128, dtype=np.uint8))
+    result = cli("analyze", tmp_path / "gray.png", "--format", "csv")
+    assert (result.code, result.err) == (0, "")
+    (row,) = rows_of(result.out)
+    assert row["reason"] == "no_face"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"), [("nowhere.jpg", "missing"), ("*.nope", "missing"), ("", "missing"), ("x" * 300, "missing")]
+)
+def test_a_source_that_gives_nothing_still_gives_a_row(cli, tmp_path, monkeypatch, source, reason):
+    monkeypatch.chdir(tmp_path)
+    result = cli("analyze", source, "--format", "csv")
+    assert result.code == 1
+    assert [row["reason"] for row in rows_of(result.out)] in ([reason], ["not_a_file"])
+    assert len(result.errors) == 1
+
+
+@pytest.mark.parametrize("bad", ["nowhere.jpg", "*.nope", "x" * 300])
+def test_a_bad_source_does_not_lose_the_good_one_after_it(cli, bad):
+    result = cli("analyze", bad, PORTRAIT, "--format", "csv")
+    assert (result.code, result.err) == (0, "")
+    assert [row["face"] for row in rows_of(result.out)] == ["", "0"]
+
+
+def test_a_folder_without_images_is_one_row_and_one_line(cli, tmp_path):
+    result = cli("analyze", tmp_path, "--format", "csv")
+    assert result.code == 1
+    assert [row["reason"] for row in rows_of(result.out)] == ["no_images"]
+    assert len(result.errors) == 1
+
+
+def test_a_file_that_the_decoder_refuses_adds_no_lines_of_the_decoder(cli, tmp_path):
+    Image.open(PORTRAIT).save(tmp_path / "photo.tiff")
+    (tmp_path / "photo.tiff").write_bytes((tmp_path / "photo.tiff").read_bytes()[:-1000])
+    result = cli("analyze", tmp_path, PORTRAIT, "--format", "csv")
+    assert [row["reason"] for row in rows_of(result.out)] == ["damaged", ""]
+    assert result.err == ""
+
+
+@pytest.mark.parametrize("name", ["a[1].jpg", "[red].jpg", "two\nlines.jpg", "a,b.jpg", 'say "hi".jpg'])
+@pytest.mark.parametrize("format", ["csv", "table"])
+def test_odd_file_names_pass_through_every_format(cli, tmp_path, monkeypatch, name, format):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PORTRAIT, name)
+    result = cli("analyze", name, "--format", format)
+    assert (result.code, result.err) == (0, "")
+    if format == "csv":
+        assert [row["source"] for row in rows_of(result.out)] == [name]
+    else:
+        assert "happiness" in result.out
+        assert name.split("\n")[0] in result.out
+
+
+# Pictures
+
+
+def test_the_same_stem_twice_gets_a_number(cli, tmp_path, photo):
+    (tmp_path / "b").mkdir()
+    shutil.copy(PORTRAIT, tmp_path / "b" / "photo.jpeg")
+    shutil.copy(PORTRAIT, tmp_path / "b" / "photo-2.jpg")
+    result = cli("analyze", tmp_path, "--annotate", tmp_path / "out", "--format", "csv")
+    assert result.code == 0
+    pictures = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert len(pictures) == 3
+    assert {"photo.jpg", "photo-2.jpg"} < set(pictures)
+    assert all(read_image(tmp_path / "out" / name).shape == (512, 512, 3) for name in pictures)
+
+
+def test_bad_files_have_no_picture(cli, tmp_path, bad_files):
+    folder, _ = bad_files
+    cli("analyze", folder, PORTRAIT, "--annotate", tmp_path / "out", "--format", "csv")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["portrait.jpg"]
+
+
+def test_pictures_written_beside_the_photos_never_replace_them(cli, tmp_path, photo):
+    before = photo.read_bytes()
+    cli("analyze", photo, "--annotate", tmp_path, "--format", "csv")
+    assert photo.read_bytes() == before
+
+
+# Settings
+
+
+def test_the_whole_image_can_be_the_face(cli):
+    (row,) = rows_of(cli("analyze", PORTRAIT, "--detector", "whole", "--format", "csv").out)
+    assert (row["x1"], row["x2"], row["score"]) == ("0.0", "512.0", "1.0")
+
+
+def test_a_larger_smallest_face_leaves_smaller_ones_out(cli):
+    result = cli("analyze", PORTRAIT, "--min-face", 400, "--format", "csv")
+    assert [row["reason"] for row in rows_of(result.out)] == ["no_face"]
+
+
+def test_a_model_of_ones_own_brings_its_columns(cli, tmp_path, write_model):
+    result = cli("analyze", PORTRAIT, "--model", write_model(tmp_path / "tiny.onnx"), "--format", "csv")
+    (row,) = rows_of(result.out)
+    assert list(row)[-2:] == ["p_calm", "p_excited"]
+    assert (row["model"], row["valence"], row["va_source"]) == ("tiny", "", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--detector", "mtcn"], "did you mean 'mtcnn'?"),
+        (["--detector", "yunet"], "yunet:FILE"),
+        (["--detector", "yunet:nowhere.onnx"], "nowhere.onnx"),
+        (["--min-face", "5"], "at least 12"),
+        (["--model", "nowhere.onnx"], "nowhere.onnx"),
+        (["--model", str(PORTRAIT)], "portrait.jpg"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_wrong_setting_is_one_line_and_exits_1(cli, options, named):
+    result = cli("analyze", PORTRAIT, *options)
+    assert (result.code, result.out) == (1, "")
+    assert len(result.errors) == 1
+    assert result.err.startswith("error: ")
+    assert named in result.err
+
+
+def test_offline_refuses_the_network_from_then_on():
+    code = f"""
+import socket, sys
+sys.argv = ["affectlens", "analyze", {str(PORTRAIT)!r}, "--offline"]
+from affectlens.apps.cli.main import main
+try:
+    main()
+except SystemExit as done:
+    assert not done.code
+try:
+    socket.create_connection(("127.0.0.1", 9), timeout=1)
+except Exception as error:
+    print(type(error).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "NetworkRefused"

@@ -1,0 +1,101 @@
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from affectlens import Analyzer
+from affectlens.apps.cli.main import COMMANDS
+from affectlens.core.errors import BadModelFile
+from affectlens.runtime.media import PORTRAIT
+
+NESTED = [*([name] for name in COMMANDS), ["models", "show"]]
+
+
+def test_the_version_is_that_of_the_project(cli):
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    result = cli("--version")
+    assert (result.code, result.out.strip(), result.err) == (0, project["version"], "")
+
+
+def test_the_version_needs_no_command_and_no_model_in_a_process_of_its_own(process):
+    result = process("--version")
+    assert result.code == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", result.out)
+
+
+def test_help_lists_every_command(cli):
+    result = cli("--help")
+    assert result.code == 0
+    assert all(name in result.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", NESTED, ids=" ".join)
+def test_every_command_explains_itself(cli, command):
+    result = cli(*command, "--help")
+    assert result.code == 0
+    assert f"Usage: affectlens {' '.join(command)}" in " ".join(result.out.split())
+    assert result.err == ""
+
+
+def test_every_file_with_a_command_is_registered():
+    folder = Path(__file__).parents[3] / "src" / "affectlens" / "apps" / "cli"
+    files = {file.stem for file in folder.glob("*.py") if "def register(" in file.read_text()}
+    assert files == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [[], ["models"]])
+def test_without_a_command_the_help_is_shown_as_wrong_usage(cli, command):
+    result = cli(*command)
+    assert result.code == 2
+    assert "Usage" in result.out + result.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["analyse", "x.jpg"],
+        ["analyze"],
+        ["analyze", "--nope"],
+        ["analyze", "x.jpg", "--min-face", "small"],
+        ["analyze", "x.jpg", "--format", "xml"],
+        ["bench", "--repeats", "1"],
+        ["evaluate", "bundled"],
+        ["models", "show"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_2_without_a_trace(cli, command):
+    result = cli(*command)
+    assert result.code == 2
+    assert result.out == ""
+    assert "Usage" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_an_unknown_option_exits_2_in_a_process_of_its_own(process):
+    result = process("analyze", PORTRAIT, "--nope")
+    assert result.code == 2
+    assert "--nope" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_an_error_is_one_line_and_exits_1(cli):
+    result = cli("analyze", PORTRAIT, "--detector", "mtcn")
+    assert result.code == 1
+    assert result.errors == ["error: unknown detector 'mtcn'; did you mean 'mtcnn'?"]
+
+
+def test_with_debug_the_error_itself_comes_through(cli):
+    with pytest.raises(BadModelFile):
+        cli("--debug", "models", "show", "nowhere.onnx")
+
+
+def test_an_interrupt_exits_130_without_a_trace(cli, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Analyzer, "analyze", interrupt)
+    result = cli("analyze", PORTRAIT)
+    assert result.code == 130
+    assert "Traceback" not in result.err

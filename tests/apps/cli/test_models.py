@@ -1,0 +1,43 @@
+import hashlib
+import json
+
+import pytest
+
+from affectlens.core.expressions import FERPLUS
+from affectlens.core.session import bundled_model
+from affectlens.runtime.media import PORTRAIT
+
+
+def test_the_bundled_model_shows_what_it_is_as_json(cli):
+    result = cli("models", "show", "bundled")
+    facts = json.loads(result.out)
+    file = bundled_model()
+    assert (result.code, result.err) == (0, "")
+    assert facts["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert facts["bytes"] == file.stat().st_size
+    assert facts["labels"] == list(FERPLUS)
+    assert {"file", "name", "input", "temperature", "uncertain_below", "recipe", "provenance", "licence"} <= set(facts)
+
+
+def test_the_bundled_model_keeps_within_its_size():
+    assert bundled_model().stat().st_size <= 12 * 2**20
+
+
+def test_a_model_of_ones_own_is_shown_by_its_file(cli, write_model, tmp_path):
+    facts = json.loads(cli("models", "show", write_model(tmp_path / "tiny.onnx")).out)
+    assert (facts["file"], facts["name"], facts["labels"]) == ("tiny.onnx", "tiny", ["calm", "excited"])
+
+
+@pytest.mark.parametrize("file", ["nowhere.onnx", str(PORTRAIT)])
+def test_what_is_no_model_is_one_line(cli, file):
+    result = cli("models", "show", file)
+    assert (result.code, result.out) == (1, "")
+    assert len(result.errors) == 1
+    assert file in result.err
+
+
+def test_metadata_that_does_not_hold_is_one_line_that_names_the_field(cli, write_model, tmp_path):
+    result = cli("models", "show", write_model(tmp_path / "tiny.onnx", metadata={"temperature": -1}))
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert "temperature" in result.err
