@@ -1,27 +1,44 @@
 """Facial expression and affect recognition; the public surface, loaded lazily so that the import is quick."""
 
 import importlib
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from affectlens.core.affect import Face
-    from affectlens.core.errors import AffectLensError
+    from affectlens.core.errors import AffectLensError, BadModelFile, BadSetting, MissingExtra, UnknownName
     from affectlens.core.reasons import Reason
     from affectlens.runtime.analysis import Analysis
     from affectlens.runtime.analyzer import Analyzer
 
-__all__ = ["AffectLensError", "Analysis", "Analyzer", "Face", "Reason"]
+__all__ = [
+    "AffectLensError",
+    "Analysis",
+    "Analyzer",
+    "BadModelFile",
+    "BadSetting",
+    "Face",
+    "MissingExtra",
+    "Reason",
+    "UnknownName",
+]
 
 _HOMES = {
     "AffectLensError": "core.errors",
     "Analysis": "runtime.analysis",
     "Analyzer": "runtime.analyzer",
+    "BadModelFile": "core.errors",
+    "BadSetting": "core.errors",
     "Face": "core.affect",
+    "MissingExtra": "core.errors",
     "Reason": "core.reasons",
+    "UnknownName": "core.errors",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("affectlens")
     if name not in _HOMES:
         raise AttributeError(f"module 'affectlens' has no attribute '{name}'")
     return getattr(importlib.import_module(f"affectlens.{_HOMES[name]}"), name)

@@ -12,7 +12,7 @@ from affectlens.core.expressions import FERPLUS
 from affectlens.core.session import ModelSpec, open_session
 from affectlens.data.table import FaceTable
 from affectlens.training import export
-from affectlens.training.module import ExpressionModule, input_spec
+from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
 
 PARAMETERS = {"compact_resnet": 3_165_928}
@@ -101,7 +101,7 @@ def test_the_exported_file_gives_the_logits_of_torch(name, faces, tmp_path):
     spec = ModelSpec(
         name=name,
         labels=FERPLUS,
-        input=input_spec(recipe),
+        input=recipe.input_spec(),
         temperature=1,
         uncertain_below=0.5,
         recipe=recipe.name,

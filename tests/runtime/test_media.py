@@ -13,7 +13,7 @@ from PIL import Image
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime import media as module
-from affectlens.runtime.media import MAX_PIXELS, PORTRAIT, decode_image, display_name, expand, read_image, save_jpeg
+from affectlens.runtime.media import MAX_PIXELS, PORTRAIT, decode_image, display_name, expand, read_image, save_image
 
 BROKEN = {Reason.TRUNCATED, Reason.DAMAGED, Reason.NOT_AN_IMAGE, Reason.EMPTY_FILE}
 
@@ -449,16 +449,16 @@ def test_every_known_suffix_is_found_in_any_case(tmp_path, suffix):
 
 
 def test_a_saved_jpeg_reads_back_nearly_the_same(tmp_path, portrait):
-    save_jpeg(tmp_path / "copy.jpg", portrait)
+    save_image(tmp_path / "copy.jpg", portrait)
     assert difference(read_image(tmp_path / "copy.jpg"), portrait) < 3
 
 
 def test_a_saved_jpeg_carries_no_metadata(tmp_path, portrait):
-    save_jpeg(tmp_path / "copy.jpg", portrait)
+    save_image(tmp_path / "copy.jpg", portrait)
     with Image.open(tmp_path / "copy.jpg") as copy:
         assert not copy.getexif()
 
 
 def test_saving_into_a_folder_that_does_not_exist_is_an_os_error(tmp_path, portrait):
     with pytest.raises(OSError, match="No such file"):
-        save_jpeg(tmp_path / "no" / "copy.jpg", portrait)
+        save_image(tmp_path / "no" / "copy.jpg", portrait)

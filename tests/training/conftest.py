@@ -33,7 +33,7 @@ def faces():
 
 @pytest.fixture(scope="session")
 def data():
-    return TrainingData(synthetic(64, seed=1), synthetic(40, seed=2), twins_left_out=3)
+    return TrainingData(synthetic(64, seed=1), synthetic(40, seed=2), twins_left_out=3, licence="for tests")
 
 
 @pytest.fixture(scope="session")

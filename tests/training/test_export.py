@@ -7,7 +7,7 @@ from affectlens.core.probabilities import softmax
 from affectlens.core.session import open_session, read_spec
 from affectlens.evaluation import metrics
 from affectlens.training import export
-from affectlens.training.module import ExpressionModule, input_spec, predict
+from affectlens.training.module import ExpressionModule, predict
 
 
 class Unexportable(torch.nn.Module):
@@ -29,8 +29,8 @@ def fresh_module(recipe, seed=0):
 def exported(recipe, data, tmp_path_factory):
     """A module, the spec that export returned, and the file."""
     module = fresh_module(recipe)
-    file = tmp_path_factory.mktemp("export") / "tiny.onnx"
-    return module, export.export(module, data, file), file
+    out = tmp_path_factory.mktemp("export")
+    return module, export.export(module, data, out), out / "model.onnx"
 
 
 def test_metadata_reads_back_as_it_was_written(exported, recipe, data):
@@ -40,8 +40,8 @@ def test_metadata_reads_back_as_it_was_written(exported, recipe, data):
     assert read.name == "tiny-faces"
     assert read.recipe == "tiny/faces"
     assert read.labels == data.valid.labels
-    assert read.input == input_spec(recipe)
-    assert "FER2013" in read.licence
+    assert read.input == recipe.input_spec()
+    assert read.licence == data.licence
 
 
 def test_provenance_says_where_the_weights_come_from(exported, recipe):
@@ -57,7 +57,7 @@ def test_provenance_says_where_the_weights_come_from(exported, recipe):
 def test_calibration_is_that_of_validation(exported, recipe, data):
     module, spec, _ = exported
     scored = data.valid.keep(data.valid.targets >= 0)
-    (logits,) = predict(module, scored, input_spec(recipe))
+    (logits,) = predict(module, scored, recipe.input_spec())
     assert spec.temperature > 0
     assert spec.temperature == pytest.approx(metrics.fit_temperature(logits, scored.targets), abs=1e-4)
     assert 0 <= spec.uncertain_below <= 1
@@ -84,15 +84,18 @@ def test_the_batch_is_free(exported, batch):
 
 def test_the_file_stands_alone_and_stores_its_weights_in_half(exported):
     module, _, file = exported
-    assert list(file.parent.iterdir()) == [file]
+    assert sorted(path.name for path in file.parent.iterdir()) == ["metrics.json", "model.onnx"]
     parameters = sum(weight.numel() for weight in module.parameters())
     overhead = len(exported[1].model_dump_json()) + 20_000
     assert file.stat().st_size < 2.2 * parameters + overhead
 
 
-def test_a_failed_export_leaves_the_file_that_was_there(exported, tmp_path):
-    file = tmp_path / "model.onnx"
-    file.write_bytes(b"the model before")
-    with pytest.raises(Exception, match="no graph"):
-        export.write(Unexportable(), exported[1], file)
-    assert file.read_bytes() == b"the model before"
+def test_an_export_that_is_not_what_torch_computes_leaves_the_file_that_was_there(recipe, data, tmp_path, monkeypatch):
+    (tmp_path / "model.onnx").write_bytes(b"the model before")
+    other = fresh_module(recipe, seed=1).network
+    write = export.write
+    monkeypatch.setattr(export, "write", lambda network, spec, file: write(other, spec, file))
+    with pytest.raises(BadModelFile, match="differs from torch"):
+        export.export(fresh_module(recipe), data, tmp_path)
+    assert (tmp_path / "model.onnx").read_bytes() == b"the model before"
+    assert not (tmp_path / "model.partial").exists()

@@ -11,7 +11,7 @@ from affectlens.core.errors import BadSetting
 from affectlens.data.readers.ferplus import FOLDERS
 from affectlens.data.source import DataSource
 from affectlens.training.fit import fit, load_checkpoint, load_data
-from affectlens.training.module import ExpressionModule, input_spec, predict
+from affectlens.training.module import ExpressionModule, predict
 
 SIZES = {"train": 6, "valid": 3, "test": 3}
 
@@ -56,7 +56,7 @@ def epochs(out):
 def test_a_run_folder_holds_recipe_versions_curves_and_checkpoints(run, recipe, data):
     out, best = run
     assert json.loads((out / "recipe.json").read_text()) == json.loads(json.dumps(recipe.as_dict()))
-    versions = json.loads((out / "versions.json").read_text())
+    (versions,) = json.loads((out / "versions.json").read_text())
     assert versions["torch"] == torch.__version__.partition("+")[0]
     assert versions["train_faces"] == "64"
     assert versions["train_faces_left_out_as_twins"] == "3"
@@ -75,7 +75,7 @@ def test_training_moves_the_averaged_weights(run, recipe):
 def test_the_best_checkpoint_loads_in_evaluation_mode(run, recipe, data):
     module = load_checkpoint(recipe, 8, run[1])
     assert not module.training
-    (logits,) = predict(module, data.valid, input_spec(recipe))
+    (logits,) = predict(module, data.valid, recipe.input_spec())
     assert logits.shape == (40, 8)
     assert np.isfinite(logits).all()
 

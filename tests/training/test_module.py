@@ -5,7 +5,7 @@ import torch
 
 from affectlens.core.preprocessing import InputSpec
 from affectlens.evaluation import metrics
-from affectlens.training.module import ExpressionModule, FaceBatches, input_spec, inputs, loaders, predict
+from affectlens.training.module import ExpressionModule, FaceBatches, inputs, loaders, predict
 
 
 class Diary(L.Callback):
@@ -27,19 +27,19 @@ def module(recipe, data):
 
 
 def test_input_spec_takes_its_values_from_the_recipe(recipe):
-    spec = input_spec(recipe)
+    spec = recipe.input_spec()
     assert isinstance(spec, InputSpec)
     assert all(getattr(spec, name) == getattr(recipe, name) for name in InputSpec.model_fields)
 
 
 def test_inputs_are_normalised_faces(recipe, data):
-    batch = inputs(data.train, np.array([3, 5]), input_spec(recipe))
+    batch = inputs(data.train, np.array([3, 5]), recipe.input_spec())
     expected = (data.train.images[[3, 5], None] / 255 - recipe.mean[0]) / recipe.std[0]
     np.testing.assert_allclose(batch, expected, atol=1e-5)
 
 
 def test_a_batch_holds_the_rows_that_were_asked_for(recipe, data):
-    batch = FaceBatches(data.train, input_spec(recipe))[np.array([9, 2])]
+    batch = FaceBatches(data.train, recipe.input_spec())[np.array([9, 2])]
     assert batch["image"].shape == (2, 1, 48, 48)
     assert batch["index"].tolist() == [9, 2]
     assert batch["target"].tolist() == [-1, 2]
@@ -49,7 +49,7 @@ def test_a_batch_holds_the_rows_that_were_asked_for(recipe, data):
 def test_training_shows_every_face_once_an_epoch_in_a_new_order(recipe, data, module, make_trainer):
     diary = Diary()
     trainer = make_trainer(max_epochs=2, callbacks=[diary])
-    trainer.fit(module, *loaders(data.train, data.valid, recipe, input_spec(recipe)))
+    trainer.fit(module, *loaders(data.train, data.valid, recipe, recipe.input_spec()))
     assert sorted(diary.rows[0]) == sorted(diary.rows[1]) == list(range(64))
     assert diary.rows[0] != diary.rows[1]
 
@@ -57,7 +57,7 @@ def test_training_shows_every_face_once_an_epoch_in_a_new_order(recipe, data, mo
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_nothing(recipe, data, module, make_trainer):
     diary = Diary()
     trainer = make_trainer(max_epochs=2, callbacks=[diary])
-    trainer.fit(module, *loaders(data.train, data.valid, recipe, input_spec(recipe)))
+    trainer.fit(module, *loaders(data.train, data.valid, recipe, recipe.input_spec()))
     assert len(diary.rates) == 8
     assert diary.rates[0] < recipe.learning_rate / 10
     assert 0.9 * recipe.learning_rate < max(diary.rates) <= recipe.learning_rate
@@ -66,7 +66,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_nothing(recipe,
 
 def test_norms_and_biases_do_not_decay(recipe, data, module, make_trainer):
     trainer = make_trainer(max_epochs=1)
-    trainer.fit(module, *loaders(data.train, data.valid, recipe, input_spec(recipe)))
+    trainer.fit(module, *loaders(data.train, data.valid, recipe, recipe.input_spec()))
     decayed, free = trainer.optimizers[0].param_groups
     assert decayed["weight_decay"] == recipe.weight_decay
     assert {weight.ndim for weight in decayed["params"]} == {2, 4}
@@ -75,9 +75,9 @@ def test_norms_and_biases_do_not_decay(recipe, data, module, make_trainer):
 
 
 def test_validation_scores_the_faces_with_a_majority_only(recipe, data, module, make_trainer):
-    _, batches = loaders(data.train, data.valid, recipe, input_spec(recipe))
+    _, batches = loaders(data.train, data.valid, recipe, recipe.input_spec())
     (figures,) = make_trainer().validate(module, batches, verbose=False)
-    logits = np.concatenate(list(predict(module, data.valid, input_spec(recipe))))
+    logits = np.concatenate(list(predict(module, data.valid, recipe.input_spec())))
     scored = data.valid.targets >= 0
     logits, target = logits[scored], data.valid.targets[scored]
     assert figures["valid_accuracy"] == pytest.approx(metrics.accuracy(logits.argmax(axis=1), target))
@@ -87,7 +87,7 @@ def test_validation_scores_the_faces_with_a_majority_only(recipe, data, module, 
 
 def test_predictions_cover_the_table_in_its_order(recipe, faces, module):
     table = faces(300, seed=5)
-    chunks = list(predict(module, table, input_spec(recipe)))
+    chunks = list(predict(module, table, recipe.input_spec()))
     assert [len(chunk) for chunk in chunks] == [256, 44]
-    (last,) = predict(module, table.keep(np.arange(300) == 299), input_spec(recipe))
+    (last,) = predict(module, table.keep(np.arange(300) == 299), recipe.input_spec())
     np.testing.assert_allclose(chunks[1][-1:], last, atol=1e-4)

@@ -35,6 +35,8 @@ class Detections:
                 f"detections of {faces} faces need boxes ({faces}, 4) and landmarks ({faces}, 5, 2), "
                 f"got {self.boxes_xyxy.shape} and {self.landmarks_xy.shape}"
             )
+        if not np.isfinite(self.boxes_xyxy).all() or not ((self.scores >= 0) & (self.scores <= 1)).all():
+            raise BadSetting("detections need finite boxes and scores in [0, 1]")
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -1,15 +1,17 @@
 """The only place that makes onnxruntime sessions, and the metadata that every exported model carries."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnxruntime as ort
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from affectlens.core.errors import BadModelFile
+from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.preprocessing import InputSpec
 
 METADATA_KEY = "affectlens"
+
+Session: TypeAlias = ort.InferenceSession
 
 
 class ModelSpec(BaseModel):
@@ -38,14 +40,16 @@ class ModelSpec(BaseModel):
     licence: str
 
 
-def open_session(model: Path, threads: int = 1) -> ort.InferenceSession:
+def open_session(model: Path, threads: int = 1) -> Session:
     """An onnxruntime session on the CPU.
 
     `threads` is the number of intra-operator threads; 0 lets onnxruntime take one per core.
 
     Raises:
-        BadModelFile: the file is missing or is not an ONNX model.
+        BadModelFile: the file is missing or is not an ONNX model. BadSetting: `threads` is negative.
     """
+    if threads < 0:
+        raise BadSetting(f"threads must be 0 (one per core) or more, got {threads}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -53,14 +57,14 @@ def open_session(model: Path, threads: int = 1) -> ort.InferenceSession:
     if not model.is_file():
         raise BadModelFile(f"model file '{model}' {'is a folder' if model.is_dir() else 'does not exist'}")
     try:
-        return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        return Session(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many private types
         raise BadModelFile(
             f"'{model}' is not a model that onnxruntime can open: {str(error).partition(chr(10))[0]}"
         ) from error
 
 
-def read_spec(session: ort.InferenceSession, where: str) -> ModelSpec:
+def read_spec(session: Session, where: str) -> ModelSpec:
     """The metadata of an expression model.
 
     Raises:

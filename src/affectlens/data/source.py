@@ -18,6 +18,12 @@ class DataSource:
     reader: str
     directory: Path
 
+    @property
+    def licence(self) -> str:
+        """What the reader says about models trained on these data."""
+        text: str = catalog.load("data.readers", self.reader).LICENCE
+        return text
+
     def load(self, split: str) -> FaceTable:
         """All faces of a split in memory.
 
@@ -39,7 +45,7 @@ def parse(spec: str) -> DataSource:
     """
     name, colon, folder = spec.partition(":")
     if not colon or not folder:
-        raise BadSetting(f"--data expects NAME:FOLDER (for example ferplus:~/data/ferplus), got '{spec}'")
+        raise BadSetting(f"a data set is named NAME:FOLDER (for example ferplus:~/data/ferplus), got '{spec}'")
     catalog.load("data.readers", name)
     directory = Path(folder).expanduser()
     if not directory.is_dir():

@@ -55,7 +55,8 @@ def load(samples: Iterable[Sample], labels: tuple[str, ...]) -> FaceTable:
     votes: list[NDArray[np.float32]] = []
     targets: list[int] = []
     for sample in samples:
-        image = cv2.imread(str(sample.path), cv2.IMREAD_GRAYSCALE)
+        data = np.fromfile(sample.path, dtype=np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
         if image is None:
             raise BadData(f"'{sample.path}' cannot be decoded as an image")
         if images and image.shape != images[0].shape:

@@ -1,7 +1,8 @@
 """Cut a face out of a photo the way the model's training faces were cut (spec of the crop: `InputSpec`).
 
-Rotation follows the eye line, angle = atan2(dy, dx) of the eye centres (Antoniadis, section 3.1); the square's side is
-`margin` times the larger side of the detector's box and its centre lies `shift_y` of that side below the box centre.
+Rotation follows the eye line, angle = atan2(dy, dx) of the eye centres (Antoniadis, section 3.1). The square's side is
+`margin` times the longer side of the detector's box; its centre lies `shift_y` times that longer side below the box
+centre, in the direction of the turned face.
 """
 
 import cv2
@@ -15,7 +16,7 @@ _MOST_OVERSAMPLING = 8
 
 
 def cut_faces(image: NDArray[np.uint8], faces: Detections, spec: InputSpec) -> list[NDArray[np.uint8]]:
-    """(H, W, 3) RGB uint8 and its N detections -> N crops, each (S, S, 3) RGB uint8 with S = `spec.size_px`.
+    """(H, W, 3) RGB uint8 and its N detections -> N crops, RGB uint8, each (S, S, 3) with S = `spec.size_px`.
 
     Framed detections are cut without rotation and margin, at their own size. What lies outside the image repeats
     the nearest edge pixel.

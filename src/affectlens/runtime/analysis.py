@@ -1,15 +1,17 @@
 """The result for one image, as objects, rows, a data frame or a picture."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.affect import Face
-from affectlens.core.errors import MissingExtra
+from affectlens.core.errors import BadSetting, MissingExtra
 from affectlens.core.reasons import Reason
 from affectlens.runtime.draw import draw_faces
+from affectlens.runtime.media import save_image
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +77,17 @@ class Analysis:
     def draw(self) -> NDArray[np.uint8] | None:
         """A copy of the image with boxes, landmarks and answers, (H, W, 3) RGB uint8; None where there is no image."""
         return None if self.image is None else draw_faces(self.image, self.faces)
+
+    def save(self, path: str | Path) -> None:
+        """Write the drawn picture; the suffix decides the format (.jpg, .png, ...).
+
+        Raises:
+            BadSetting: there is no image, or no such format. OSError: the file cannot be written.
+        """
+        picture = self.draw()
+        if picture is None:
+            raise BadSetting(f"there is no picture to write: {self.reason} ({self.detail})")
+        save_image(Path(path), picture)
 
 
 def _face_cells(face: Face) -> Row:

@@ -1,9 +1,12 @@
 """The engine: image in, faces with expressions and affect out."""
 
+import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,13 +23,20 @@ from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.media import display_name, read_image
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 _FACES_PER_RUN = 64
+
+Source: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | Image"
+"""What `Analyzer.analyze` takes."""
 
 
 class Analyzer:
     """Finds faces and reads their expressions; needs no network.
 
-    Safe to share: `analyze` keeps no state between calls and may run in any number of threads at once.
+    Safe to share: `analyze` keeps no state between calls and may run in any number of threads at once (with a detector
+    of your own: if that may).
 
     Args:
         model: "bundled", or an ONNX file that affectlens exported.
@@ -48,6 +58,8 @@ class Analyzer:
         min_face_px: int | None = None,
         threads: int = 1,
     ) -> None:
+        if not isinstance(detector, str) and not callable(detector):
+            raise BadSetting(f"detector must be a name or a callable, got {type(detector).__name__}")
         if min_face_px is not None and not isinstance(detector, str):
             raise BadSetting("min_face_px goes with a detector's name; set it where you make your own detector")
         file = bundled_model() if model == "bundled" else Path(model).expanduser()
@@ -61,11 +73,12 @@ class Analyzer:
         """What the model file says about itself."""
         return self._spec
 
-    def analyze(self, source: Any) -> Analysis:
+    def analyze(self, source: "Source") -> Analysis:
         """One image.
 
         Args:
-            source: path of an image file, (H, W, 3) RGB uint8 array, (H, W) gray uint8 array, or PIL image.
+            source: path of an image file, (H, W, 3) RGB uint8 array, (H, W) gray uint8 array, or PIL image (turned
+                upright by its EXIF orientation, if it still has one).
 
         Returns:
             The analysis; an image that cannot be read gives one without faces and with a `reason`, never an exception.
@@ -73,13 +86,17 @@ class Analyzer:
         Raises:
             BadSetting: `source` is none of these.
         """
-        if isinstance(source, (str, Path)):
-            path = Path(source)
-            try:
-                return self._analyze_image(read_image(path), display_name(path))
-            except UnreadableMedia as error:
-                return self.failed(display_name(path), error)
-        return self._analyze_image(_as_rgb(source), "")
+        name = ""
+        try:
+            if isinstance(source, (str, os.PathLike)):
+                path = Path(source).expanduser()
+                name = display_name(path)
+                return self._analyze_image(read_image(path), name)
+            return self._analyze_image(_as_rgb(source), name)
+        except UnreadableMedia as error:
+            return self.failed(name, error)
+        except (MemoryError, RuntimeError, cv2.error) as error:  # one picture must not cost the results of the others
+            return self.failed(name, UnreadableMedia(Reason.FAILED, str(error).partition("\n")[0] or "out of memory"))
 
     def failed(self, source: str, error: UnreadableMedia) -> Analysis:
         """The analysis of a source that could not be read."""
@@ -133,11 +150,10 @@ def _make_detector(name: str, min_face_px: int | None) -> Detector:
     build: Callable[..., Detector] = catalog.load("faces.detectors", stem).build
     settings: dict[str, Any] = {} if min_face_px is None else {"min_face_px": min_face_px}
     if file:
+        if "model" not in inspect.signature(build).parameters:
+            raise BadSetting(f"the detector '{stem}' takes no model file, got '{file}'")
         settings["model"] = Path(file).expanduser()
-    try:
-        return build(**settings)
-    except TypeError as error:
-        raise BadSetting(f"the detector '{stem}' takes no model file, got '{file}'") from error
+    return build(**settings)
 
 
 def _as_rgb(image: Any) -> NDArray[np.uint8]:
@@ -156,7 +172,13 @@ def _as_rgb(image: Any) -> NDArray[np.uint8]:
 
 
 def _from_pil(image: Any) -> NDArray[np.uint8]:
-    """A PIL image as it stands (its EXIF orientation is not applied); 16-bit gray is scaled to 8 bits."""
-    if image.mode.startswith("I;16"):
-        return (np.asarray(image) >> 8).astype(np.uint8)
-    return np.asarray(image.convert("RGB"))
+    """A PIL image, upright, as RGB; integers of more than 8 bits are taken for 16-bit gray and scaled to 8."""
+    from PIL import ImageOps
+
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):
+            return (np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)
+        return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise UnreadableMedia(Reason.TRUNCATED, "the PIL image cannot be decoded to its end") from error

@@ -33,6 +33,15 @@ def announced_size(data: bytes) -> Size:
     return width, height
 
 
+def check_format(head: bytes) -> None:
+    """See whether the first bytes (12 or more) are those of a known format.
+
+    Raises:
+        UnreadableMedia: NOT_AN_IMAGE.
+    """
+    _format(head)
+
+
 def is_cut_short(data: bytes) -> bool:
     """The end that the format prescribes is missing."""
     _, cut_short = _format(data)

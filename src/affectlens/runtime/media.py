@@ -1,6 +1,7 @@
 """Sources on disk and how they become RGB arrays; every failure is an `UnreadableMedia` with a reason code."""
 
 import os
+import stat
 from collections.abc import Iterator
 from glob import has_magic, iglob
 from pathlib import Path
@@ -9,15 +10,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import UnreadableMedia
+from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.core.reasons import Reason
-from affectlens.runtime.image_header import announced_size, is_cut_short
+from affectlens.runtime.image_header import announced_size, check_format, is_cut_short
 
 MAX_PIXELS = 100_000_000
 """The largest image that is decoded, in pixels."""
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
-"""File names that a folder is searched for, in any case; a file that is named directly may have any name."""
+MAX_BYTES = 2**30
+"""The largest file that is read."""
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
+)
+"""File names that a folder is searched for, in any case; a file that is named directly may have any name. The last
+three are found so that they are reported, not read."""
+
+ANNOTATED = ".faces.jpg"
+"""How the names of annotated pictures end; a folder search leaves them out."""
 
 PORTRAIT = Path(__file__).parent.parent / "weights" / "portrait.jpg"
 """Official NASA portrait of Eileen Collins (public domain), for the demo, the benchmark and the README."""
@@ -57,7 +67,7 @@ def _files(path: Path) -> Iterator[tuple[str, Path | UnreadableMedia]]:
     for folder, folders, names in os.walk(path, onerror=refused.append):
         folders.sort()
         for name in sorted(names):
-            if Path(name).suffix.lower() in SUFFIXES:
+            if Path(name).suffix.lower() in SUFFIXES and not name.endswith(ANNOTATED):
                 found += 1
                 yield display_name(Path(folder, name)), Path(folder, name)
     for error in refused:
@@ -76,7 +86,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         UnreadableMedia: with its reason, see `Reason`.
     """
     try:
-        data = path.read_bytes() if path.is_file() else _refuse(path)
+        data = _read_bytes(path)
     except FileNotFoundError as error:
         raise UnreadableMedia(Reason.MISSING, "no such file or folder") from error
     except PermissionError as error:
@@ -86,9 +96,19 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return decode_image(data)
 
 
-def _refuse(path: Path) -> bytes:
-    path.stat()
-    raise UnreadableMedia(Reason.NOT_A_FILE, "not a regular file")
+def _read_bytes(path: Path) -> bytes:
+    """All bytes of a regular file whose beginning is that of an image."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if path.is_dir() else "not a regular file"
+        raise UnreadableMedia(Reason.NOT_A_FILE, kind)
+    if status.st_size > MAX_BYTES:
+        raise UnreadableMedia(Reason.TOO_LARGE, f"{status.st_size:,} bytes, at most {MAX_BYTES:,} are read")
+    with path.open("rb") as stream:
+        head = stream.read(32)
+        if head:
+            check_format(head)
+        return head + stream.read()
 
 
 def decode_image(data: bytes) -> NDArray[np.uint8]:
@@ -109,11 +129,18 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def save_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) RGB uint8 as JPEG of quality 92, without metadata.
+def save_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write (H, W, 3) RGB uint8 without metadata, in the format that the file name asks for; JPEG in quality 92.
 
     Raises:
         OSError: the file cannot be written.
+        BadSetting: the name asks for a format that cannot be written, or that cannot hold a picture of this size.
     """
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    try:
+        done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    except cv2.error as error:
+        raise BadSetting(f"cannot write pictures of the kind '{path.suffix}'; name the file .jpg or .png") from error
+    if not done:
+        height, width = image.shape[:2]
+        raise BadSetting(f"a picture of {width}x{height} pixels does not fit into '{path.name}'")
     path.write_bytes(data.tobytes())

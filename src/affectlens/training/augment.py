@@ -53,8 +53,8 @@ def _move(images: Tensor, uniform: Tensor, signed: Tensor, recipe: Recipe) -> Te
 def _erase(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     """Set one square of each chosen image to 0."""
     height, width = images.shape[2:]
-    rows = torch.arange(height).view(1, -1, 1)
-    columns = torch.arange(width).view(1, 1, -1)
+    rows = torch.arange(height, device=images.device).view(1, -1, 1)
+    columns = torch.arange(width, device=images.device).view(1, 1, -1)
     chosen = (uniform[:, 8] < recipe.erase).view(-1, 1, 1)
     centre_y, centre_x = (uniform[:, 9] * height).view(-1, 1, 1), (uniform[:, 10] * width).view(-1, 1, 1)
     half = ((0.05 + uniform[:, 11] * 0.12) * height).view(-1, 1, 1)

@@ -1,6 +1,7 @@
 """From a checkpoint to one ONNX file that carries its own input spec, labels, calibration, provenance and licence."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from affectlens.core.session import METADATA_KEY, ModelSpec, open_session, read_
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics
 from affectlens.training.fit import TrainingData, versions
-from affectlens.training.module import ExpressionModule, input_spec, inputs, predict
+from affectlens.training.module import ExpressionModule, inputs, predict
 from affectlens.training.recipe import Recipe
 
 WANTED_ACCURACY = 0.9
@@ -22,14 +23,6 @@ WANTED_ACCURACY = 0.9
 TOLERANCE = 0.01
 """Largest difference of a logit between torch and the file that passes as parity; most of it is the rounding of the
 weights to half precision, in which they are stored."""
-
-LICENCES = {
-    "ferplus": (
-        "Weights: Apache-2.0, as the code. Trained on FER2013 faces, published for the ICML 2013 challenge as research "
-        "data, with the FER+ votes (MIT licence). No face of it is contained. Check whether your use of weights "
-        "learned from research data is allowed where you are."
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,7 @@ class Calibration:
 def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
     """Fit temperature and threshold on the validation faces that have a majority label."""
     scored = valid.keep(valid.targets >= 0)
-    logits = np.concatenate(list(predict(module, scored, input_spec(module.recipe))))
+    logits = np.concatenate(list(predict(module, scored, module.recipe.input_spec())))
     temperature = round(metrics.fit_temperature(logits, scored.targets), 4)
     probabilities = softmax(logits, temperature)
     threshold = metrics.threshold_for_accuracy(probabilities, scored.targets, WANTED_ACCURACY)
@@ -52,8 +45,8 @@ def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
     return Calibration(temperature, threshold, figures)
 
 
-def export(module: ExpressionModule, data: TrainingData, file: Path) -> ModelSpec:
-    """Write `file` and check it against torch; it appears, or is replaced, only when the check has passed.
+def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec:
+    """Write metrics.json and model.onnx into the folder `out`; the model appears only when it agrees with torch.
 
     Raises:
         BadModelFile: onnxruntime's logits differ from torch's by more than `TOLERANCE`.
@@ -63,18 +56,19 @@ def export(module: ExpressionModule, data: TrainingData, file: Path) -> ModelSpe
     spec = ModelSpec(
         name=f"{recipe.work}-{recipe.row}",
         labels=data.valid.labels,
-        input=input_spec(recipe),
+        input=recipe.input_spec(),
         temperature=calibration.temperature,
         uncertain_below=calibration.uncertain_below,
         recipe=recipe.name,
         provenance=_provenance(recipe, data, calibration),
-        licence=LICENCES.get(recipe.data, "unknown: trained on data without a stated licence"),
+        licence=data.licence,
     )
-    partial = file.with_suffix(".partial")
+    (out / "metrics.json").write_text(json.dumps(asdict(calibration), indent=2), encoding="utf-8")
+    partial = out / "model.partial"
     try:
         write(module.network, spec, partial)
         check_parity(module, partial, data.valid)
-        partial.replace(file)
+        partial.replace(out / "model.onnx")
     finally:
         partial.unlink(missing_ok=True)
     return spec
@@ -126,7 +120,7 @@ def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: 
         BadModelFile: it exceeds `TOLERANCE`.
     """
     some = table.keep(np.arange(len(table)) < faces)
-    spec = input_spec(module.recipe)
+    spec = module.recipe.input_spec()
     session = open_session(file)
     read_spec(session, str(file))
     expected = np.concatenate(list(predict(module, some, spec)))
@@ -143,7 +137,7 @@ def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) ->
     """Where the weights come from, and what validation says about them."""
     return {
         "data": recipe.data,
-        "protocol": recipe.protocol,
+        "protocol": "majority",
         "train_faces": len(data.train),
         "train_faces_left_out_as_twins": data.twins_left_out,
         "seed": recipe.seed,

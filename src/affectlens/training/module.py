@@ -114,11 +114,6 @@ class ExpressionModule(L.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def input_spec(recipe: Recipe) -> InputSpec:
-    """The recipe's input as the runtime will read it from the exported file."""
-    return InputSpec.model_validate({name: getattr(recipe, name) for name in InputSpec.model_fields})
-
-
 def predict(module: ExpressionModule, table: FaceTable, spec: InputSpec) -> Iterator[NDArray[np.float32]]:
     """(256, classes) logits per chunk of `table`, in evaluation mode and float32."""
     module.eval()

@@ -1,13 +1,17 @@
 """A recipe is one frozen, flat, complete value: everything that decides the outcome of a training run."""
 
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from affectlens.core import catalog
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadSetting, UnknownName
+from affectlens.core.preprocessing import InputSpec
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,7 @@ class Recipe:
 
     Attributes:
         work, row: the recipe's name is `work/row`.
-        data: reader that the recipe was made for; protocol: how labels are formed ("majority").
+        data: reader that the recipe is for.
         without_twins: leave out training faces that have a twin in the validation or test split.
         model, model_options, loss, loss_options: catalogue names and the keyword arguments of their `build`.
         size_px, channels, mean, std: input of the network, as in `core.preprocessing.InputSpec`.
@@ -35,7 +39,6 @@ class Recipe:
     work: str
     row: str
     data: str
-    protocol: str
     model: str
     loss: str
     epochs: int
@@ -74,10 +77,13 @@ class Recipe:
         return f"{self.work}/{self.row}"
 
     def __post_init__(self) -> None:
+        for key, value in self.as_dict().items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise BadSetting(f"recipe {self.name}: {key} must be a finite number, got {value}")
         for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "gradient_clip"):
             if not getattr(self, key) > 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be > 0, got {getattr(self, key)}")
-        for key in ("flip", "erase", "warmup", "ema"):
+        for key in ("flip", "erase", "warmup", "ema", "momentum", "weight_decay"):
             if not 0 <= getattr(self, key) <= 1:
                 raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")
         for key, allowed in (("channels", ("gray", "rgb")), ("precision", ("bf16-mixed", "32-true"))):
@@ -85,6 +91,20 @@ class Recipe:
                 raise BadSetting(f"recipe {self.name}: {key} must be {' or '.join(allowed)}, got {getattr(self, key)}")
         if self.seed < 0:
             raise BadSetting(f"recipe {self.name}: seed must be >= 0, got {self.seed}")
+        self.input_spec()
+
+    def input_spec(self) -> InputSpec:
+        """The recipe's input as the runtime will read it from the exported file.
+
+        Raises:
+            BadSetting: the settings of the input do not fit together.
+        """
+        try:
+            return InputSpec.model_validate({name: getattr(self, name) for name in InputSpec.model_fields})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "input"
+            raise BadSetting(f"recipe {self.name}: {where}: {first['msg']}") from error
 
     def as_dict(self) -> dict[str, Any]:
         """All settings, ready for JSON."""
@@ -117,6 +137,8 @@ def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
         key, equals, text = setting.partition("=")
         if not equals:
             raise BadSetting(f"--set expects key=value, got '{setting}'")
+        if key in ("work", "row"):
+            raise BadSetting(f"'{key}' names the recipe and cannot be set")
         if key not in hints:
             raise BadSetting(unknown("recipe key", key, [f.name for f in fields(Recipe)]))
         changes[key] = _parse(key, text, hints[key])

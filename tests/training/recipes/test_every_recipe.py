@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from affectlens.core import catalog
-from affectlens.training.module import ExpressionModule, input_spec, loaders
+from affectlens.training.module import ExpressionModule, loaders
 from affectlens.training.recipe import find
 
 ROWS = [
@@ -34,7 +34,7 @@ def test_what_it_names_is_in_the_catalogue(work, row, recipe):
 
 @RECIPES
 def test_its_input_fits_the_runtime(work, row, recipe):
-    spec = input_spec(recipe)
+    spec = recipe.input_spec()
     assert len(spec.mean) == len(spec.std) == spec.channel_count
 
 
@@ -45,7 +45,7 @@ def test_it_takes_a_training_step(work, row, recipe, faces, make_trainer):
     module = ExpressionModule(short, len(table.labels), len(table))
     before = {name: weight.detach().clone() for name, weight in module.named_parameters()}
     trainer = make_trainer(max_epochs=1, precision=short.precision)
-    trainer.fit(module, *loaders(table, table, short, input_spec(short)))
+    trainer.fit(module, *loaders(table, table, short, short.input_spec()))
     assert trainer.global_step == 2
     assert trainer.callback_metrics["train_loss"].isfinite()
     assert all(weight.isfinite().all() for weight in module.parameters())

@@ -14,7 +14,7 @@ from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
 from affectlens.core.offline import forbid_network
 from affectlens.runtime.analysis import Analysis, columns
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.media import expand, save_jpeg
+from affectlens.runtime.media import ANNOTATED, expand, save_image
 from affectlens.runtime.writers import FORMATS, Writer
 
 
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 def analyze(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Photos, folders (searched recursively) or globs.")
+        list[str], typer.Argument(metavar="SOURCE", help="Photos, folders (searched recursively) or globs.")
     ],
     model: Annotated[
         str, typer.Option(help="Expression model: 'bundled' or an ONNX file exported by affectlens.")
@@ -57,9 +57,11 @@ def analyze(
         forbid_network()
     analyzer = Analyzer(model, detector, min_face)
     items = list(dict.fromkeys(item for source in sources for item in expand(source)))
-    inputs = {item.resolve() for _, item in items if isinstance(item, Path)}
-    if out and out.resolve() in inputs:
+    inputs = {item.absolute() for _, item in items if isinstance(item, Path)}
+    if out and out.absolute() in inputs:
         raise BadSetting(f"--out would overwrite the photo '{out}'")
+    if annotate:
+        annotate.mkdir(parents=True, exist_ok=True)
     read = 0
     with ExitStack() as stack:
         write = _open_writer(stack, analyzer, out, _format(format, out))
@@ -81,7 +83,7 @@ def _format(wanted: Format | None, out: Path | None) -> Format:
     if out is None:
         return Format.TABLE
     try:
-        return Format(out.suffix.removeprefix("."))
+        return Format(out.suffix.lower().removeprefix("."))
     except ValueError as error:
         raise BadSetting(f"cannot tell a format from '{out.name}'; name it .csv or .jsonl, or give --format") from error
 
@@ -99,11 +101,10 @@ def _annotate(analysis: Analysis, folder: Path, taken: set[Path]) -> None:
     picture = analysis.draw()
     if picture is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
     stem = Path(analysis.source).stem
-    file, count = folder.resolve() / f"{stem}.jpg", 1
+    file, count = folder.absolute() / f"{stem}{ANNOTATED}", 1
     while file in taken:
         count += 1
-        file = file.with_name(f"{stem}-{count}.jpg")
+        file = file.with_name(f"{stem}-{count}{ANNOTATED}")
     taken.add(file)
-    save_jpeg(file, picture)
+    save_image(file, picture)

@@ -1,5 +1,6 @@
 """`affectlens demo`: the main job on a portrait that ships with the package."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from affectlens.apps.cli.console import out
 from affectlens.apps.cli.tables import table_writer
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.media import PORTRAIT, save_jpeg
+from affectlens.runtime.media import PORTRAIT
 
 
 def register(app: typer.Typer) -> None:
@@ -22,13 +23,11 @@ def demo(
     ),
 ) -> None:
     """Analyze the bundled portrait (NASA, public domain) and write it with its face drawn."""
-    analysis = Analyzer().analyze(PORTRAIT)
+    analysis = replace(Analyzer().analyze(PORTRAIT), source=PORTRAIT.name)
     with table_writer(None) as write:
         write(analysis)
     for face in analysis.faces:
         for label, probability in face.probabilities.items():
             out.print(f"  {label:<10} {probability:6.1%}  {'█' * round(40 * probability)}")
-    picture = analysis.draw()
-    if picture is not None:
-        save_jpeg(annotate, picture)
-        out.print(f"annotated picture: {annotate}")
+    analysis.save(annotate)
+    out.print(f"annotated picture: {annotate}")

@@ -1,6 +1,7 @@
 """`affectlens evaluate`: the accuracy of a model, through the same runtime that `analyze` uses."""
 
 import json
+from enum import StrEnum
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,6 +18,14 @@ from affectlens.evaluation import metrics
 from affectlens.runtime.analyzer import Analyzer
 
 
+class Split(StrEnum):
+    """Parts of a data set."""
+
+    TRAIN = "train"
+    VALID = "valid"
+    TEST = "test"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     app.command()(evaluate)
@@ -27,12 +36,13 @@ def evaluate(
     data: Annotated[
         str, typer.Option(metavar="NAME:FOLDER", help="Labelled data, for example ferplus:~/data/ferplus.")
     ],
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    split: Annotated[Split, typer.Option(help="Which part of the data.")] = Split.TEST,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Score a model on labelled faces: accuracy, macro recall, calibration; with and without twins of Train.
+    """Score a model on labelled faces.
 
-    Faces without a majority label are not scored. A twin is a face that stands in Train too, or nearly so.
+    Prints accuracy, macro recall and calibration error, over all faces and over those without a twin in Train (the same
+    picture, its mirror image, or nearly so). Faces without a majority label are not scored.
     """
     source = sources.parse(data)
     analyzer = Analyzer(model, detector="whole")
@@ -43,10 +53,11 @@ def evaluate(
         raise BadData(f"no face of the split '{split}' has a majority label, so there is nothing to score")
     if set(table.labels) != set(spec.labels):
         raise BadData(f"the model's labels are {', '.join(spec.labels)}; those of the data {', '.join(table.labels)}")
+    alone = None if split is Split.TRAIN else ~has_twin(table.images, source.load("train").images)
     probabilities = _probabilities(analyzer, table)
     views = {"all": np.ones(len(table), dtype=bool)}
-    if split != "train":
-        views["without_twins_of_train"] = ~has_twin(table.images, source.load("train").images)
+    if alone is not None:
+        views["without_twins_of_train"] = alone
     result: dict[str, Any] = {
         "model": spec.name,
         "data": source.reader,

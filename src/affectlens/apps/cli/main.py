@@ -28,7 +28,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    debug: bool = typer.Option(False, "--debug", help="Show the trace of an error."),
+    debug: bool = typer.Option(False, "--debug", help="Before a command: show the trace of an error."),
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
     ),
@@ -52,11 +52,18 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged picture is reported once, by us
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged picture has its row
     try:
         app()
     except (AffectLensError, OSError) as error:
         if "--debug" in sys.argv[1:]:
             raise
         fail(error)
+        sys.exit(1)
+    except Exception as error:
+        if "--debug" in sys.argv[1:]:
+            raise
+        fail(
+            RuntimeError(f"this should not happen: {type(error).__name__}: {error}; the trace: affectlens --debug ...")
+        )
         sys.exit(1)

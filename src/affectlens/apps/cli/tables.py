@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -14,43 +15,59 @@ from affectlens.core.affect import Face
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.writers import Writer
 
-_WIDTH = 160
+_WIDE = 160
+_NARROW_BELOW = 110
+_ALWAYS = ("source", "face", "expression", "probability", "valence", "arousal")
+_WHERE_WIDE = ("disagreement", "box", "score")
+_LEFT = ("source", "expression", "box")
 
 
 @contextmanager
 def table_writer(file: Path | None) -> Iterator[Writer]:
-    """Collects analyses and prints one table at the end, to `file` or the terminal."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("source", "face", "expression", "probability", "disagreement", "valence", "arousal", "box", "score"):
-        left = name in ("source", "expression", "box")
-        table.add_column(name, justify="left" if left else "right", no_wrap=name != "source", overflow="fold")
+    """Collects analyses and prints one table at the end, to `file` or the terminal.
+
+    A terminal of fewer than 110 columns gets a table without disagreement, box and score; a long name folds.
+    """
+    rows: list[dict[str, str | Text]] = []
 
     def write(analysis: Analysis) -> None:
-        for index, face in enumerate(analysis.faces):
-            table.add_row(analysis.source, str(index), *_cells(face))
+        rows.extend({"source": analysis.source, "face": str(i), **_cells(f)} for i, f in enumerate(analysis.faces))
         if not analysis.faces:
-            table.add_row(analysis.source, "", Text(f"- {analysis.reason}", style="dim"))
+            rows.append({"source": analysis.source, "expression": Text(f"- {analysis.reason}", style="dim")})
 
     with ExitStack() as stack:
         stream = stack.enter_context(file.open("w", encoding="utf-8")) if file else None
+        wide = stream or not terminal.is_terminal
+        console = Console(file=stream, width=_WIDE, **PLAIN) if wide else terminal
         try:
             yield write
         finally:
-            wide = stream or not terminal.is_terminal
-            (Console(file=stream, width=_WIDTH, **PLAIN) if wide else terminal).print(table, soft_wrap=False)
+            console.print(_table(rows, console.width), soft_wrap=False)
 
 
-def _cells(face: Face) -> list[str]:
+def _table(rows: list[dict[str, str | Text]], width: int) -> Table:
+    """The rows with the columns that fit into `width`."""
+    names = _ALWAYS if width < _NARROW_BELOW else (*_ALWAYS, *_WHERE_WIDE)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        justify: Literal["left", "right"] = "left" if name in _LEFT else "right"
+        table.add_column(name, justify=justify, no_wrap=name != "source", overflow="fold")
+    for row in rows:
+        table.add_row(*(row.get(name, "") for name in names))
+    return table
+
+
+def _cells(face: Face) -> dict[str, str | Text]:
     x1, y1, x2, y2 = (round(float(value)) for value in face.box_xyxy)
-    return [
-        f"uncertain ({face.expression}?)" if face.uncertain else face.expression,
-        f"{face.probabilities[face.expression]:.2f}",
-        f"{face.disagreement:.2f}",
-        _signed(face.valence),
-        _signed(face.arousal),
-        f"{x1},{y1} {x2 - x1}x{y2 - y1}",
-        f"{face.score:.2f}",
-    ]
+    return {
+        "expression": f"uncertain ({face.expression}?)" if face.uncertain else face.expression,
+        "probability": f"{face.probabilities[face.expression]:.2f}",
+        "valence": _signed(face.valence),
+        "arousal": _signed(face.arousal),
+        "disagreement": f"{face.disagreement:.2f}",
+        "box": f"{x1},{y1} {x2 - x1}x{y2 - y1}",
+        "score": f"{face.score:.2f}",
+    }
 
 
 def _signed(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """`affectlens train`: a recipe and data in, a run folder with a calibrated ONNX model out."""
 
+import importlib.util
 import logging
 from pathlib import Path
 from typing import Annotated
@@ -30,15 +31,13 @@ def train(
         bool, typer.Option("--resume", help="Go on after the last complete epoch of the run folder.")
     ] = False,
 ) -> None:
-    """Train a model, calibrate it on validation, and export it with a check against torch.
+    """Train a model, calibrate it, export it.
 
-    The run folder receives recipe.json, versions.json, curves.csv, checkpoints/ and model.onnx.
+    The run folder receives recipe.json, versions.json, curves.csv, checkpoints/, metrics.json (validation) and
+    model.onnx, which has been checked against torch.
     """
-    try:
-        import lightning  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("'affectlens train'", "train") from error
+    if not all(importlib.util.find_spec(name) for name in ("lightning", "onnx", "onnxscript", "torch")):
+        raise MissingExtra("'affectlens train'", "train")
     from affectlens.data import source as sources
     from affectlens.training import export, fit
     from affectlens.training.recipe import find, with_settings
@@ -54,7 +53,7 @@ def train(
     )
     best = fit.fit(chosen, training_data, folder, resume, progress=err.is_terminal)
     module = fit.load_checkpoint(chosen, len(training_data.train.labels), best)
-    spec = export.export(module, training_data, folder / "model.onnx")
+    spec = export.export(module, training_data, folder)
     figures = spec.provenance["validation"]
     out.print(
         f"validation: accuracy {figures['accuracy']:.4f}, macro recall {figures['macro_recall']:.4f}, "

@@ -22,6 +22,12 @@ from affectlens.core.expressions import FERPLUS
 from affectlens.core.sample import Sample
 
 LABELS = FERPLUS
+LICENCE = (
+    "Weights: Apache-2.0, as the code. Trained on FER2013 faces, published for the ICML 2013 challenge as research "
+    "data, with the FER+ votes (MIT licence). No face of it is contained. Check whether your use of weights learned "
+    "from research data is allowed where you are."
+)
+"""Goes into every model that is trained on these faces."""
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 _COLUMNS = 12
 
@@ -54,7 +60,7 @@ def read(directory: Path, split: str) -> Iterator[Sample]:
 
 
 def _counts(row: list[str], table: Path, number: int) -> NDArray[np.float32]:
-    """The ten vote counts of one line with single votes zeroed."""
+    """(10,) float32 vote counts of one line with single votes zeroed."""
     if len(row) != _COLUMNS:
         raise BadData(f"{table}, line {number}: {len(row)} columns, expected name, box and ten votes")
     try:

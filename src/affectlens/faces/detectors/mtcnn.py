@@ -11,12 +11,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from affectlens.core.detection import Detections, no_faces
 from affectlens.core.errors import BadModelFile, BadSetting
-from affectlens.core.session import open_session
+from affectlens.core.session import Session, open_session
 from affectlens.faces.suppression import non_maximum_suppression
 
 Boxes = NDArray[np.float32]
@@ -39,7 +38,7 @@ def build(
     """The detector.
 
     Args:
-        min_face_px: side of the smallest face to look for, at least 12.
+        min_face_px: longer box side of the smallest face to report, in pixels, at least 12.
         pyramid_factor: ratio of successive image sizes, in (0, 1).
         thresholds: lowest score to pass each of the three stages.
         threads: of each network; 0 is one per core, which for networks this small is slower on a busy machine.
@@ -75,9 +74,9 @@ class Mtcnn:
     min_face_px: int
     pyramid_factor: float
     thresholds: tuple[float, float, float]
-    pnet: ort.InferenceSession
-    rnet: ort.InferenceSession
-    onet: ort.InferenceSession
+    pnet: Session
+    rnet: Session
+    onet: Session
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """(H, W, 3) RGB uint8 -> faces of at least `min_face_px`, best first."""
@@ -137,6 +136,7 @@ class Mtcnn:
         landmarks = boxes[:, None, :2] + size * points.reshape(-1, 2, 5).transpose(0, 2, 1)
         boxes = _shift(boxes, offsets)
         kept = non_maximum_suppression(boxes, scores, 0.7, over_smaller=True)
+        kept = kept[(boxes[kept, 2:] - boxes[kept, :2]).max(axis=1) >= self.min_face_px]
         return Detections(boxes[kept], landmarks[kept].astype(np.float32), scores[kept])
 
 

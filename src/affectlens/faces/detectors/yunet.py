@@ -18,7 +18,7 @@ def build(min_face_px: int = 40, model: Path | None = None, score: float = 0.7, 
     """The detector.
 
     Args:
-        min_face_px: faces whose larger box side is smaller are left out.
+        min_face_px: longer box side of the smallest face to report, in pixels.
         model: the YuNet ONNX file.
         score: lowest score of a face, in [0, 1].
         overlap: largest intersection over union of two faces.
@@ -28,7 +28,7 @@ def build(min_face_px: int = 40, model: Path | None = None, score: float = 0.7, 
         BadModelFile: the file is missing or OpenCV cannot open it.
     """
     if model is None:
-        raise BadSetting("the detector 'yunet' needs its model file: --detector yunet:FILE")
+        raise BadSetting("the detector 'yunet' needs its model file: 'yunet:FILE'")
     if not model.is_file():
         raise BadModelFile(f"YuNet model '{model}' does not exist")
     if min_face_px < 1:
@@ -36,7 +36,10 @@ def build(min_face_px: int = 40, model: Path | None = None, score: float = 0.7, 
     if not (0 <= score <= 1 and 0 <= overlap <= 1):
         raise BadSetting(f"score and overlap must be in [0, 1], got {score} and {overlap}")
     detector = YuNet(min_face_px, model, score, overlap)
-    detector.open()
+    try:
+        detector.open().detect(np.zeros((320, 320, 3), dtype=np.uint8))
+    except cv2.error as error:
+        raise BadModelFile(f"'{model}' does not work as a YuNet model") from error
     return detector
 
 

@@ -9,7 +9,6 @@ FERPLUS = Recipe(
     work="default",
     row="ferplus",
     data="ferplus",
-    protocol="majority",
     model="compact_resnet",
     loss="soft_cross_entropy",
     epochs=60,
