@@ -1,8 +1,10 @@
 """Which crop around the detector's box looks most like a training crop?
 
-Validation faces of FER+ are enlarged four times and set into a larger picture (black around them for the detector,
-their edge repeated for the crop). Wherever MTCNN finds the face, it is cut out again with many margins, shifts and
-rotations, and accuracy and log-likelihood on these crops are set beside those on the training crop itself.
+Three ways to measure a face are compared: the longer side of the detector's box (what the package does), the root of
+the box's area, and the distance of the eyes (Antoniadis, section 3.1). Validation faces of FER+ are enlarged four times
+and set into a larger picture (black around them for the detector, their edge repeated for the crop). Wherever MTCNN
+finds the face, it is cut out again with many margins, and accuracy and log-likelihood on these crops are set beside
+those on the training crop itself.
 
 usage: python benchmarks/crop_geometry.py ferplus:FOLDER [--model FILE] [--faces N]
 """
@@ -23,6 +25,12 @@ from affectlens.runtime.analyzer import Analyzer
 
 ENLARGED_PX = 192
 BORDER_PX = 64
+MARGINS = {
+    "box side": (0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2),
+    "box area": (0.9, 0.95, 1.0, 1.05, 1.1, 1.2),
+    "eyes": (2.2, 2.4, 2.6, 2.8),
+}
+"""Sides of the crop to try, in each unit."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ def find_again(data: str, count: int) -> list[Found]:
     """Random validation faces with a majority label, as far as the detector finds them."""
     table = source.parse(data).load("valid")
     table = table.keep(table.targets >= 0)
-    detect = mtcnn.build(min_face_px=60)
+    detect = mtcnn.build()
     found = []
     for row in np.random.default_rng(0).permutation(len(table))[:count]:
         large = cv2.resize(table.images[row], (ENLARGED_PX, ENLARGED_PX), interpolation=cv2.INTER_CUBIC)
@@ -55,18 +63,36 @@ def find_again(data: str, count: int) -> list[Found]:
     return found
 
 
+def units(found: Found) -> dict[str, tuple[NDArray[np.float32], float]]:
+    """(centre, size) of the face in pixels of the picture, by each way to measure it."""
+    box, points = found.detection.boxes_xyxy[0], found.detection.landmarks_xy[0]
+    width, height = box[2:] - box[:2]
+    centre = (box[:2] + box[2:]) / 2
+    eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
+    return {
+        "box side": (centre, float(max(width, height))),
+        "box area": (centre, float(np.sqrt(width * height))),
+        "eyes": (eyes + 0.3 * (mouth - eyes), float(np.linalg.norm(points[1] - points[0]))),
+    }
+
+
+def measured_by(found: Found, unit: str) -> Detections:
+    """The detection with a square box of one `unit` around the face's centre by that measure."""
+    centre, size = units(found)[unit]
+    box = np.hstack([centre - size / 2, centre + size / 2])[None].astype(np.float32)
+    return Detections(box, found.detection.landmarks_xy, found.detection.scores)
+
+
 def print_geometry(found: list[Found]) -> None:
     """The training crop in the detector's terms."""
-    boxes = np.stack([f.detection.boxes_xyxy[0] for f in found]) - BORDER_PX
-    sides = boxes[:, 2:] - boxes[:, :2]
-    off = ((boxes[:, :2] + boxes[:, 2:]) / 2 - ENLARGED_PX / 2) / ENLARGED_PX
-    for name, values in {
-        "crop side / larger box side": ENLARGED_PX / sides.max(axis=1),
-        "crop side / root of box area": ENLARGED_PX / np.sqrt(sides.prod(axis=1)),
-        "box centre x - crop centre x": off[:, 0],
-        "box centre y - crop centre y": off[:, 1],
-    }.items():
-        print(f"{name:30} median {np.median(values):+.3f}  sd {values.std():.3f}")
+    for unit in units(found[0]):
+        measured = [units(f)[unit] for f in found]
+        side = np.array([ENLARGED_PX / size for _, size in measured])
+        off = (np.array([centre for centre, _ in measured]) - BORDER_PX) / ENLARGED_PX - 0.5
+        print(
+            f"crop side / {unit:9} median {np.median(side):.3f} sd/mean {side.std() / side.mean():.3f}; "
+            f"centre off by x {np.median(off[:, 0]):+.3f} y {np.median(off[:, 1]):+.3f} of the crop"
+        )
 
 
 def main() -> None:
@@ -88,12 +114,14 @@ def main() -> None:
         print(f"{name:40} accuracy {score:.4f}  nll {likelihood:.4f}", flush=True)
 
     report("training crop", [f.original for f in found])
-    for rotate in (False, True):
-        for shift_y in (-0.04, 0.0, 0.04):
-            for margin in (0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2):
-                spec = analyzer.spec.input.model_copy(update={"margin": margin, "shift_y": shift_y, "rotate": rotate})
-                crops = [cut_faces(f.picture, f.detection, spec)[0] for f in found]
-                report(f"margin {margin:.2f} shift {shift_y:+.2f} rotate {rotate}", crops)
+    for unit, margins in MARGINS.items():
+        detections = [measured_by(f, unit) for f in found]
+        for rotate in (False, True):
+            for margin in margins:
+                change = {"margin": margin, "shift_y": 0.0, "rotate": rotate}
+                spec = analyzer.spec.input.model_copy(update=change)
+                crops = [cut_faces(f.picture, d, spec)[0] for f, d in zip(found, detections, strict=True)]
+                report(f"{unit} x {margin:.2f} rotate {rotate}", crops)
 
 
 if __name__ == "__main__":

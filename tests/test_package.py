@@ -1,6 +1,7 @@
 import importlib
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -16,6 +17,15 @@ def test_public_names_are_sorted_and_unique():
 @pytest.mark.parametrize("name", affectlens.__all__)
 def test_each_public_name_can_be_imported(name):
     assert getattr(affectlens, name).__name__ == name
+
+
+def test_what_people_name_in_their_code_is_public():
+    errors = {"AffectLensError", "BadModelFile", "BadSetting", "MissingExtra", "UnknownName"}
+    assert {"Analysis", "Analyzer", "Face", "Reason"} | errors <= set(affectlens.__all__)
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert affectlens.__version__ == metadata.version("affectlens")
 
 
 def test_dir_lists_exactly_the_public_names():

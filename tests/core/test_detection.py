@@ -22,6 +22,26 @@ def test_arrays_that_do_not_belong_together_are_refused(boxes, landmarks, scores
         detections(boxes, landmarks, scores)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_boxes_that_are_not_finite_are_refused(bad):
+    boxes = np.zeros((2, 4), dtype=np.float32)
+    boxes[1, 2] = bad
+    with pytest.raises(BadSetting, match="finite boxes"):
+        Detections(boxes, np.zeros((2, 5, 2), dtype=np.float32), np.ones(2, dtype=np.float32))
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1, np.nan, np.inf])
+def test_scores_beyond_zero_and_one_are_refused(score):
+    scores = np.array([1, score], dtype=np.float32)
+    with pytest.raises(BadSetting, match=r"scores in \[0, 1\]"):
+        Detections(np.zeros((2, 4), dtype=np.float32), np.zeros((2, 5, 2), dtype=np.float32), scores)
+
+
+def test_landmarks_may_be_missing():
+    missing = np.full((1, 5, 2), np.nan, dtype=np.float32)
+    assert len(Detections(np.zeros((1, 4), dtype=np.float32), missing, np.zeros(1, dtype=np.float32))) == 1
+
+
 def test_no_faces_is_empty_and_well_formed():
     assert len(no_faces()) == 0
     assert no_faces().landmarks_xy.shape == (0, len(LANDMARKS), 2)

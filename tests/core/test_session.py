@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from affectlens.core.errors import BadModelFile
+from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.session import METADATA_KEY, ModelSpec, bundled_model, open_session, read_spec
 
 SPEC = {
@@ -66,6 +66,11 @@ def test_a_model_file_opens_and_runs_for_any_batch(model_file):
 
 def test_the_number_of_threads_is_kept(model_file):
     assert open_session(model_file(), threads=1).get_session_options().intra_op_num_threads == 1
+
+
+def test_a_negative_number_of_threads_is_refused(model_file):
+    with pytest.raises(BadSetting, match=r"threads must be 0 .* or more, got -1"):
+        open_session(model_file(), threads=-1)
 
 
 def test_a_missing_file_is_named(tmp_path):

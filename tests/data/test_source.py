@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from affectlens.core import catalog
 from affectlens.core.errors import BadData, BadSetting, UnknownName
 from affectlens.data.source import SPLITS, DataSource, parse
 
@@ -19,7 +20,7 @@ def test_a_tilde_stands_for_the_home_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("spec", ["", "ferplus", "ferplus:", "/data/ferplus"])
 def test_a_spec_without_name_and_folder_is_refused(spec):
-    with pytest.raises(BadSetting, match=r"expects NAME:FOLDER .*, got '.*'"):
+    with pytest.raises(BadSetting, match=rf"a data set is named NAME:FOLDER .*, got '{spec}'"):
         parse(spec)
 
 
@@ -36,6 +37,11 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_an_unknown_split_is_refused():
     with pytest.raises(BadSetting, match="split must be one of train, valid, test, got 'dev'"):
         DataSource("ferplus", Path()).load("dev")
+
+
+@pytest.mark.parametrize("reader", catalog.available("data.readers"))
+def test_every_data_set_says_what_models_trained_on_it_may_be_used_for(reader):
+    assert "Weights:" in DataSource(reader, Path()).licence
 
 
 @pytest.mark.parametrize("split", SPLITS)

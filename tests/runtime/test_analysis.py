@@ -1,16 +1,18 @@
 import json
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from affectlens import Analysis, Reason
 from affectlens.core.affect import Face
-from affectlens.core.errors import MissingExtra
+from affectlens.core.errors import BadSetting, MissingExtra
 from affectlens.runtime.analysis import COLUMNS, columns
 
 LABELS = ("neutral", "happiness", "surprise")
@@ -151,3 +153,30 @@ def test_without_pandas_the_message_names_an_extra_that_exists(monkeypatch):
     with pytest.raises(MissingExtra, match="pandas") as caught:
         Analysis("", "m", LABELS).to_pandas()
     assert caught.value.extra in metadata.metadata("affectlens").get_all("Provides-Extra")
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("x.png", "PNG"), ("x.jpg", "JPEG"), ("x.JPEG", "JPEG"), ("x.webp", "WEBP")]
+)
+@pytest.mark.parametrize("kind", [Path, str])
+def test_the_drawn_picture_is_saved_in_the_format_of_its_suffix(analyzer, portrait, tmp_path, name, format, kind):
+    analysis = analyzer.analyze(portrait)
+    analysis.save(kind(tmp_path / name))
+    with Image.open(tmp_path / name) as saved:
+        assert saved.format == format
+        assert saved.size == (512, 512)
+        difference = np.abs(np.asarray(saved.convert("RGB")).astype(int) - analysis.draw())
+    assert difference.mean() < (1e-9 if format == "PNG" else 4)
+
+
+def test_without_an_image_there_is_no_picture_to_save(tmp_path):
+    analysis = Analysis("x.jpg", "m", LABELS, reason=Reason.MISSING, detail="no such file or folder")
+    with pytest.raises(BadSetting, match=r"no picture to write: missing \(no such file or folder\)"):
+        analysis.save(tmp_path / "x.jpg")
+    assert not (tmp_path / "x.jpg").exists()
+
+
+def test_a_picture_in_an_unknown_format_is_refused(tmp_path):
+    analysis = Analysis("", "m", LABELS, reason=Reason.NO_FACE, image=np.zeros((9, 9, 3), dtype=np.uint8))
+    with pytest.raises(BadSetting, match=r"'\.xyz'"):
+        analysis.save(tmp_path / "x.xyz")

@@ -1,3 +1,4 @@
+import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,6 +64,26 @@ def test_a_path_a_string_and_a_pil_image_are_the_same_as_the_array(analyzer, por
     assert same(analyzer.analyze(convert(PORTRAIT)), analyzer.analyze(portrait))
 
 
+class AnyPath:
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+def test_anything_with_a_path_is_the_same_as_its_path(analyzer):
+    assert analyzer.analyze(AnyPath(PORTRAIT)).to_rows() == analyzer.analyze(PORTRAIT).to_rows()
+
+
+@pytest.mark.parametrize("kind", [str, Path, AnyPath])
+def test_a_tilde_stands_for_the_home_folder(analyzer, tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "photo.jpg").write_bytes(PORTRAIT.read_bytes())
+    analysis = analyzer.analyze(kind("~/photo.jpg"))
+    assert (len(analysis.faces), analysis.source) == (1, str(tmp_path / "photo.jpg"))
+
+
 def test_an_array_has_no_source(analyzer, portrait):
     assert analyzer.analyze(portrait).source == ""
 
@@ -99,6 +120,46 @@ def test_a_pil_image_of_sixteen_bits_is_the_same_as_its_file(analyzer, portrait,
     deep = Image.fromarray(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY).astype(np.uint16) * 257)
     deep.save(tmp_path / "deep.png")
     assert same(analyzer.analyze(deep), analyzer.analyze(tmp_path / "deep.png"))
+
+
+def test_a_pil_image_of_32_bits_is_taken_for_16(analyzer, portrait):
+    gray = cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY)
+    deep = Image.fromarray(gray.astype(np.int32) * 257)
+    assert deep.mode == "I"
+    assert same(analyzer.analyze(deep), analyzer.analyze(gray))
+
+
+def test_integers_beyond_16_bits_are_cut_off(analyzer):
+    image = analyzer.analyze(Image.fromarray(np.array([[-5, 0, 65_535, 10**6]] * 4, dtype=np.int32))).image
+    assert image[0, :, 0].tolist() == [0, 0, 255, 255]
+
+
+@pytest.mark.parametrize("format", ["png", "jpg"])
+@pytest.mark.parametrize("orientation", [3, 5, 6, 8])
+def test_a_pil_image_is_turned_upright_as_its_file_is(analyzer, portrait, tmp_path, format, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / f"turned.{format}"
+    stored = {
+        3: Image.Transpose.ROTATE_180,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        8: Image.Transpose.ROTATE_270,
+    }
+    Image.fromarray(portrait).transpose(stored[orientation]).save(file, exif=exif)
+    from_file, from_pil = analyzer.analyze(file), analyzer.analyze(Image.open(file))
+    np.testing.assert_array_equal(from_pil.image, from_file.image)
+    assert same(from_pil, from_file)
+    assert np.abs(from_pil.image.astype(int) - portrait).mean() < 3
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
+def test_a_truncated_pil_image_has_its_reason(analyzer, portrait, format):
+    stream = io.BytesIO()
+    Image.fromarray(portrait).save(stream, format)
+    image = Image.open(io.BytesIO(stream.getvalue()[: len(stream.getvalue()) // 2]))
+    analysis = analyzer.analyze(image)
+    assert (analysis.reason, analysis.source, analysis.image) == (Reason.TRUNCATED, "", None)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +234,27 @@ def test_a_failed_source_keeps_the_error_in_words(analyzer):
     assert (analysis.source, analysis.reason, analysis.detail) == ("x.jpg", Reason.DAMAGED, "the decoder gave up")
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("no room\nleft"), cv2.error("OpenCV(4): broken\n")])
+@pytest.mark.parametrize("from_file", [True, False])
+def test_an_analysis_that_breaks_off_has_its_reason_and_the_next_one_works(portrait, make_detector, error, from_file):
+    errors = [error]
+
+    def detect(image):
+        if errors:
+            raise errors.pop()
+        return make_detector([[180, 57, 269, 175]])(image)
+
+    analyzer = Analyzer(detector=detect)
+    source = PORTRAIT if from_file else portrait
+    analysis = analyzer.analyze(source)
+    assert (analysis.reason, analysis.faces) == (Reason.FAILED, ())
+    assert analysis.detail
+    assert "\n" not in analysis.detail
+    (row,) = analysis.to_rows()
+    assert (row["reason"], row["source"]) == ("failed", str(PORTRAIT) if from_file else "")
+    assert len(analyzer.analyze(source).faces) == 1
+
+
 # Detectors
 
 
@@ -202,6 +284,10 @@ def test_the_smallest_face_reaches_the_detector():
         ({"detector": "yunet"}, BadSetting, "yunet:FILE"),
         ({"detector": "yunet:nowhere.onnx"}, BadModelFile, "nowhere.onnx"),
         ({"detector": "mtcnn", "min_face_px": 3}, BadSetting, "at least 12"),
+        ({"detector": None}, BadSetting, "NoneType"),
+        ({"detector": 5}, BadSetting, "int"),
+        ({"detector": lambda image: None, "min_face_px": 50}, BadSetting, "min_face_px"),
+        ({"threads": -1}, BadSetting, "threads must be 0 .* got -1"),
         ({"model": "nowhere.onnx"}, BadModelFile, "nowhere.onnx"),
         ({"model": PORTRAIT}, BadModelFile, "portrait.jpg"),
     ],
@@ -222,6 +308,12 @@ def test_a_model_with_labels_of_its_own_speaks_them(tiny, make_detector):
     assert dark.faces[0].probabilities == pytest.approx({"calm": 0.5, "excited": 0.5})
     assert dark.faces[0].disagreement == pytest.approx(1)
     assert list(bright.to_rows()[0])[-2:] == ["p_calm", "p_excited"]
+
+
+def test_a_model_in_the_home_folder_may_be_named_with_a_tilde(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "tiny.onnx").write_bytes(tiny.read_bytes())
+    assert Analyzer("~/tiny.onnx").spec.name == "tiny"
 
 
 def test_labels_without_coordinates_have_no_valence_and_arousal(tiny):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
-from affectlens.runtime.image_header import announced_size, is_cut_short
+from affectlens.runtime.image_header import announced_size, check_format, is_cut_short
 
 
 def reason_of(data):
@@ -18,6 +18,13 @@ def reason_of(data):
 
 def test_the_size_of_every_format_is_read_from_its_header(encoded):
     assert announced_size(encoded.data) == (64, 48)
+
+
+def test_the_first_bytes_tell_an_image_from_anything_else(encoded):
+    check_format(encoded.data[:12])
+    with pytest.raises(UnreadableMedia) as caught:
+        check_format(b"?" + encoded.data[1:12])
+    assert caught.value.reason == Reason.NOT_AN_IMAGE
 
 
 @pytest.mark.parametrize("size", [(1, 1), (640, 480), (3, 700), (9999, 2)])

@@ -1,3 +1,4 @@
+import io
 import os
 import socket
 import struct
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from affectlens.core.errors import UnreadableMedia
+from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime import media as module
 from affectlens.runtime.media import MAX_PIXELS, PORTRAIT, decode_image, display_name, expand, read_image, save_image
@@ -258,6 +259,38 @@ def test_text_with_the_name_of_a_photo_is_not_an_image(tmp_path):
     assert refused(read_image, file) == Reason.NOT_AN_IMAGE
 
 
+def test_what_is_no_image_is_refused_by_its_first_bytes(tmp_path, monkeypatch):
+    class Stream(io.BytesIO):
+        def close(self):
+            self.end = self.tell()
+
+    stream = Stream(b"\0\0\0\x18ftypmp42" + bytes(100_000))
+    (tmp_path / "video.jpg").write_bytes(stream.getvalue())
+    monkeypatch.setattr(Path, "open", lambda path, mode: stream)
+    assert refused(read_image, tmp_path / "video.jpg") == Reason.NOT_AN_IMAGE
+    assert stream.end == 32
+
+
+def test_a_file_of_every_format_is_read_whole(encoded, tmp_path):
+    (tmp_path / "photo").write_bytes(encoded.data)
+    np.testing.assert_array_equal(read_image(tmp_path / "photo"), decode_image(encoded.data))
+
+
+def test_a_file_of_more_bytes_than_allowed_is_not_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MAX_BYTES", 1_000_000)
+    file = tmp_path / "large.jpg"
+    with file.open("wb") as stream:
+        stream.write(PORTRAIT.read_bytes())
+        stream.truncate(1_000_001)
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("the file was opened"))
+    assert refused(read_image, file) == Reason.TOO_LARGE
+
+
+def test_a_file_of_as_many_bytes_as_allowed_is_read(monkeypatch):
+    monkeypatch.setattr(module, "MAX_BYTES", PORTRAIT.stat().st_size)
+    assert read_image(PORTRAIT).shape == (512, 512, 3)
+
+
 def test_a_photo_with_any_other_name_is_read(tmp_path):
     file = tmp_path / "photo.txt"
     file.write_bytes(PORTRAIT.read_bytes())
@@ -334,11 +367,12 @@ def test_a_file_in_a_folder_that_may_not_be_entered_has_no_permission(open_folde
         (OSError("an error without a number"), Reason.NOT_A_FILE),
     ],
 )
-def test_an_error_of_the_file_system_becomes_its_reason(monkeypatch, error, reason):
-    def fail(path):
+@pytest.mark.parametrize("step", ["stat", "open"])
+def test_an_error_of_the_file_system_becomes_its_reason(monkeypatch, step, error, reason):
+    def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(Path, step, fail)
     assert refused(read_image, PORTRAIT) == reason
 
 
@@ -392,6 +426,22 @@ def test_a_file_that_does_not_exist_is_itself_so_that_it_gets_a_row(album):
 def test_a_folder_gives_its_images_and_those_below_sorted(album):
     assert names(".") == ["a.PNG", "b.jpg", "k/3.JPEG", "z/1.tiff", "z/y/2.webp"]
     assert names("z/") == ["z/1.tiff", "z/y/2.webp"]
+
+
+def test_annotated_pictures_in_a_folder_are_left_out(album):
+    for name in ("b.faces.jpg", "z/1-2.faces.jpg", "surfaces.jpg"):
+        (album / name).touch()
+    assert names(".") == ["a.PNG", "b.jpg", "surfaces.jpg", "k/3.JPEG", "z/1.tiff", "z/y/2.webp"]
+
+
+def test_an_annotated_picture_that_is_named_is_itself(album):
+    (album / "b.faces.jpg").touch()
+    assert list(expand("b.faces.jpg")) == [("b.faces.jpg", Path("b.faces.jpg"))]
+
+
+def test_a_folder_of_nothing_but_annotated_pictures_has_no_images(album):
+    (album / "none" / "b.faces.jpg").touch()
+    assert only_reason("none") == Reason.NO_IMAGES
 
 
 def test_a_folder_without_images_says_so(album):
@@ -457,6 +507,45 @@ def test_a_saved_jpeg_carries_no_metadata(tmp_path, portrait):
     save_image(tmp_path / "copy.jpg", portrait)
     with Image.open(tmp_path / "copy.jpg") as copy:
         assert not copy.getexif()
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "exact"),
+    [
+        ("copy.png", "PNG", True),
+        ("copy.PNG", "PNG", True),
+        ("copy.bmp", "BMP", True),
+        ("copy.tiff", "TIFF", True),
+        ("copy.webp", "WEBP", False),
+        ("copy.jpeg", "JPEG", False),
+        ("copy.png.faces.jpg", "JPEG", False),
+    ],
+)
+def test_the_suffix_decides_the_format(tmp_path, portrait, name, format, exact):
+    save_image(tmp_path / name, portrait)
+    with Image.open(tmp_path / name) as copy:
+        assert copy.format == format
+    assert difference(read_image(tmp_path / name), portrait) < (1e-9 if exact else 4)
+
+
+@pytest.mark.parametrize("name", ["copy.xyz", "copy", "copy.", ".jpg"])
+def test_a_name_that_says_no_format_is_refused_and_nothing_written(tmp_path, portrait, name):
+    with pytest.raises(BadSetting, match=r"cannot write pictures .*\.jpg or \.png"):
+        save_image(tmp_path / name, portrait)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["wide.jpg", "wide.webp"])
+def test_a_picture_that_is_too_large_for_its_format_is_refused_and_nothing_written(tmp_path, name):
+    wide = np.zeros((8, 70_000, 3), dtype=np.uint8)
+    with pytest.raises(BadSetting, match=rf"70000x8 pixels does not fit into '{name}'"):
+        save_image(tmp_path / name, wide)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_that_is_too_large_for_jpeg_can_be_saved_as_png(tmp_path):
+    save_image(tmp_path / "wide.png", np.zeros((8, 70_000, 3), dtype=np.uint8))
+    assert read_image(tmp_path / "wide.png").shape == (8, 70_000, 3)
 
 
 def test_saving_into_a_folder_that_does_not_exist_is_an_os_error(tmp_path, portrait):

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,13 @@ def test_calibration_is_that_of_validation(exported, recipe, data):
     assert 0 <= spec.uncertain_below <= 1
     figures = metrics.summary(softmax(logits, spec.temperature), scored.targets, scored.labels, spec.uncertain_below)
     assert spec.provenance["validation"]["accuracy"] == pytest.approx(figures["accuracy"])
+
+
+def test_calibration_lies_beside_the_model(exported):
+    _, spec, file = exported
+    metrics = json.loads((file.parent / "metrics.json").read_text())
+    assert (metrics["temperature"], metrics["uncertain_below"]) == (spec.temperature, spec.uncertain_below)
+    assert metrics["figures"] == spec.provenance["validation"]
 
 
 def test_the_file_gives_the_logits_of_torch(exported, data):

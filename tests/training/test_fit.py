@@ -1,4 +1,5 @@
 import csv
+import itertools
 import json
 from dataclasses import replace
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from affectlens.core.errors import BadSetting
-from affectlens.data.readers.ferplus import FOLDERS
+from affectlens.core.errors import BadData, BadSetting, UnknownName
+from affectlens.data.readers.ferplus import FOLDERS, LICENCE
 from affectlens.data.source import DataSource
+from affectlens.evaluation import metrics
 from affectlens.training.fit import fit, load_checkpoint, load_data
 from affectlens.training.module import ExpressionModule, predict
 
@@ -44,8 +46,12 @@ def interrupted(recipe, data, tmp_path, monkeypatch):
     return tmp_path
 
 
+def checkpoint(out, name):
+    return torch.load(out / "checkpoints" / name, map_location="cpu", weights_only=True)
+
+
 def weights(out, name="last.ckpt"):
-    return torch.load(out / "checkpoints" / name, map_location="cpu", weights_only=True)["state_dict"]
+    return checkpoint(out, name)["state_dict"]
 
 
 def epochs(out):
@@ -95,6 +101,54 @@ def test_a_resumed_run_keeps_the_curves_of_its_first_part(interrupted, recipe, d
     assert epochs(interrupted) == [0]
     fit(recipe, data, interrupted, resume=True, progress=False)
     assert epochs(interrupted) == [0, 1]
+
+
+def test_every_start_adds_its_versions(interrupted, recipe, data):
+    fit(recipe, data, interrupted, resume=True, progress=False)
+    starts = json.loads((interrupted / "versions.json").read_text())
+    assert len(starts) == 2
+    assert starts[0] == starts[1]
+
+
+@pytest.mark.parametrize(("losses", "best"), [([1, 2, 3], 0), ([2, 1, 3], 1), ([3, 2, 1], 2)])
+def test_last_is_the_last_epoch_and_best_the_one_of_lowest_loss(recipe, data, tmp_path, monkeypatch, losses, best):
+    upcoming = iter(losses)
+    monkeypatch.setattr(metrics, "negative_log_likelihood", lambda *_: float(next(upcoming)))
+    fit(replace(recipe, epochs=3), data, tmp_path, resume=False, progress=False)
+    assert sorted(file.name for file in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert checkpoint(tmp_path, "last.ckpt")["epoch"] == 2
+    assert checkpoint(tmp_path, "best.ckpt")["epoch"] == best
+
+
+def test_last_is_written_after_every_epoch_also_when_validation_gets_worse(recipe, data, tmp_path, monkeypatch):
+    seen = []
+
+    def look(module):
+        last = tmp_path / "checkpoints" / "last.ckpt"
+        seen.append(checkpoint(tmp_path, last.name)["epoch"] if last.is_file() else None)
+        start(module)
+
+    start = ExpressionModule.on_train_epoch_start
+    growing = itertools.count(1.0)
+    monkeypatch.setattr(metrics, "negative_log_likelihood", lambda *_: next(growing))
+    monkeypatch.setattr(ExpressionModule, "on_train_epoch_start", look)
+    fit(replace(recipe, epochs=3), data, tmp_path, resume=False, progress=False)
+    assert seen == [None, 0, 1]
+
+
+def test_a_resumed_run_keeps_the_best_epoch_of_its_first_part(recipe, data, interrupted, monkeypatch):
+    before = checkpoint(interrupted, "best.ckpt")
+    monkeypatch.setattr(metrics, "negative_log_likelihood", lambda *_: 1e6)
+    fit(recipe, data, interrupted, resume=True, progress=False)
+    assert checkpoint(interrupted, "last.ckpt")["epoch"] == 1
+    assert checkpoint(interrupted, "best.ckpt")["epoch"] == before["epoch"] == 0
+
+
+@pytest.mark.parametrize("changes", [{"model": "compact_resnt"}, {"loss": "soft_cross_entrpy"}])
+def test_a_recipe_that_cannot_be_trained_leaves_no_run_folder(recipe, data, tmp_path, changes):
+    with pytest.raises(UnknownName, match="did you mean"):
+        fit(replace(recipe, **changes), data, tmp_path / "run", resume=False, progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_resuming_a_finished_run_returns_its_best_checkpoint(run, recipe, data):
@@ -154,6 +208,30 @@ def test_twins_of_held_out_faces_are_left_out_of_training(ferplus, recipe):
     assert data.twins_left_out == 2
     assert data.train.ids == tuple(f"train/{number}.png" for number in range(2, 6))
     assert len(data.valid) == 3
+
+
+def test_the_licence_is_what_the_reader_says(ferplus, recipe):
+    assert load_data(recipe, ferplus).licence == LICENCE
+
+
+def test_a_data_set_of_another_reader_is_refused(recipe, tmp_path):
+    with pytest.raises(BadSetting, match=r"tiny/faces is for 'ferplus', got 'affectnet'; see --set data="):
+        load_data(recipe, DataSource("affectnet", tmp_path))
+
+
+def test_without_a_validation_face_of_a_majority_there_is_nothing_to_select_on(ferplus, recipe):
+    table = ferplus.directory / FOLDERS["valid"] / "label.csv"
+    table.write_text(table.read_text().replace(",9,0,", ",5,5,"))
+    with pytest.raises(BadData, match="validation"):
+        load_data(recipe, ferplus)
+
+
+def test_where_every_training_face_has_a_twin_there_is_nothing_to_train_on(ferplus, recipe):
+    valid, train = (ferplus.directory / FOLDERS[split] for split in ("valid", "train"))
+    for file in train.glob("*.png"):
+        file.write_bytes((valid / "0.png").read_bytes())
+    with pytest.raises(BadData, match="without_twins"):
+        load_data(recipe, ferplus)
 
 
 def test_twins_stay_if_the_recipe_says_so(ferplus, recipe):

@@ -77,6 +77,8 @@ def test_no_settings_change_nothing():
         ("nesterov=yes", "recipe key 'nesterov' expects true or false, got 'yes'"),
         ("mean=0.5;0.5", "recipe key 'mean' expects numbers joined by commas, got '0.5;0.5'"),
         ("mean=", "recipe key 'mean' expects numbers joined by commas, got ''"),
+        ("work=mine", "'work' names the recipe and cannot be set"),
+        ("row=mine", "'row' names the recipe and cannot be set"),
         ("model_options={}", "recipe key 'model_options' cannot be set from the command line; write a recipe row"),
     ],
 )
@@ -99,6 +101,13 @@ def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
         {"erase": -0.1},
         {"warmup": 2.0},
         {"ema": math.nan},
+        {"momentum": 1.5},
+        {"momentum": -0.1},
+        {"weight_decay": 2.0},
+        {"weight_decay": -0.1},
+        {"brightness": math.inf},
+        {"rotation_deg": math.nan},
+        {"shift_y": -math.inf},
         {"seed": -1},
         {"channels": "purple"},
         {"precision": "64"},
@@ -108,3 +117,36 @@ def test_a_value_out_of_range_is_refused_with_its_key(changes):
     (key,) = changes
     with pytest.raises(BadSetting, match=rf"recipe default/ferplus: {key} must be"):
         replace(DEFAULT, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"mean": (0.4, 0.5, 0.6)}, "one per channel"),
+        ({"std": ()}, "one per channel"),
+        ({"channels": "rgb"}, "one per channel"),
+        ({"std": (0.0,)}, "std must be above 0"),
+        ({"size_px": 4}, "size_px"),
+        ({"size_px": 5000}, "size_px"),
+        ({"margin": 9.0}, "margin"),
+        ({"shift_y": 2.0}, "shift_y"),
+        ({"mean": (math.nan,)}, "mean"),
+        ({"std": (math.nan,)}, "std"),
+        ({"std": (math.inf,)}, "std"),
+    ],
+)
+def test_an_input_that_does_not_fit_together_is_refused(changes, named):
+    with pytest.raises(BadSetting, match=rf"recipe default/ferplus: .*{named}") as error:
+        replace(DEFAULT, **changes)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("setting", ["learning_rate=nan", "gradient_clip=inf", "sharpness=1e999", "mean=nan"])
+def test_a_number_that_is_not_finite_cannot_be_set(setting):
+    with pytest.raises(BadSetting, match=setting.partition("=")[0]):
+        with_settings(DEFAULT, [setting])
+
+
+def test_the_protocol_is_no_setting():
+    with pytest.raises(BadSetting, match="unknown recipe key 'protocol'"):
+        with_settings(DEFAULT, ["protocol=majority"])

@@ -19,7 +19,7 @@ from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
 from affectlens.training.module import ExpressionModule, loaders
-from affectlens.training.recipe import Recipe
+from affectlens.training.recipe import Recipe, from_dict
 
 _NOT_TRAINED = ("margin", "shift_y", "rotate")
 """Settings of the crop on photos; a finished run can be exported again with others."""
@@ -90,7 +90,11 @@ def fit(recipe: Recipe, data: TrainingData, out: Path, resume: bool, progress: b
     """
     last = out / "checkpoints" / "last.ckpt"
     torch.manual_seed(recipe.seed)
-    module = ExpressionModule(recipe, len(data.train.labels), len(data.train))
+    classes = len(data.train.labels)
+    teacher = load_run(Path(recipe.teacher), classes).network if recipe.teacher else None
+    module = ExpressionModule(recipe, classes, len(data.train), teacher)
+    if teacher is not None and recipe.start_from_teacher:
+        module.network.load_state_dict(teacher.state_dict())
     spec = recipe.input_spec()
     _open_run(recipe, data, out, resume)
     best = ModelCheckpoint(
@@ -132,6 +136,18 @@ def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> Expressio
     module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
     module.eval()
     return module
+
+
+def load_run(folder: Path, classes: int) -> ExpressionModule:
+    """The best network of a run folder, in evaluation mode.
+
+    Raises:
+        BadSetting: the folder does not hold a run with a checkpoint.
+    """
+    settings, checkpoint = folder / "recipe.json", folder / "checkpoints" / "best.ckpt"
+    if not settings.is_file() or not checkpoint.is_file():
+        raise BadSetting(f"'{folder}' holds no trained run; the teacher is named by --set teacher=RUN_FOLDER")
+    return load_checkpoint(from_dict(json.loads(settings.read_text(encoding="utf-8"))), classes, checkpoint)
 
 
 def versions() -> dict[str, str]:

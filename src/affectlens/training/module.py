@@ -57,7 +57,7 @@ def loaders(
 class ExpressionModule(L.LightningModule):
     """Trains the recipe's network on vote distributions; validates on the faces with a majority label."""
 
-    def __init__(self, recipe: Recipe, classes: int, train_faces: int) -> None:
+    def __init__(self, recipe: Recipe, classes: int, train_faces: int, teacher: nn.Module | None = None) -> None:
         super().__init__()
         self.recipe = recipe
         self.train_faces = train_faces
@@ -66,6 +66,7 @@ class ExpressionModule(L.LightningModule):
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
         self.loss = catalog.load("losses", recipe.loss).build(**recipe.loss_options)
         self._uniform = torch.empty(0)
+        self._teacher = (teacher,)  # in a tuple, so that it is no part of this module's state
         self._valid: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, images: Tensor) -> Tensor:
@@ -80,7 +81,11 @@ class ExpressionModule(L.LightningModule):
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)  # dropout, the same after a resumption
         uniform = self._uniform[batch["index"].cpu()].to(batch["image"].device)
         images = augment(batch["image"], uniform, self.recipe)
-        loss: Tensor = self.loss(self(images).float(), batch["votes"])
+        target = batch["votes"]
+        (teacher,) = self._teacher
+        if teacher is not None:
+            target = torch.lerp(target, teach(teacher, images), self.recipe.teacher_weight)
+        loss: Tensor = self.loss(self(images).float(), target)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
 
@@ -112,6 +117,13 @@ class ExpressionModule(L.LightningModule):
             optimiser, recipe.learning_rate, total_steps=steps, pct_start=recipe.warmup, cycle_momentum=False
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@torch.no_grad()
+def teach(teacher: nn.Module, images: Tensor) -> Tensor:
+    """(B, classes) distributions of `teacher` on (B, C, H, W) images, logits averaged with the mirror images'."""
+    logits: Tensor = teacher(images) + teacher(images.flip(3))
+    return (logits.float() / 2).softmax(dim=1)
 
 
 def predict(module: ExpressionModule, table: FaceTable, spec: InputSpec) -> Iterator[NDArray[np.float32]]:

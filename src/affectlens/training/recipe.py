@@ -34,6 +34,10 @@ class Recipe:
         seed: of initialisation, order and augmentation.
         flip, erase: probabilities. rotation_deg, scale, shift (fraction of the side), brightness (normalised units),
             contrast, sharpness: largest deviation to either side. 0 switches a step off.
+        teacher: run folder of a network that teaches ("" for none): the target is the mean of the votes and, with
+            `teacher_weight` in [0, 1], the teacher's distribution on the same augmented face, averaged with its mirror
+            image (Beyer et al. 2022, arXiv:2106.05237: a patient and consistent teacher).
+        start_from_teacher: begin with the teacher's weights; both must have the same architecture.
     """
 
     work: str
@@ -70,6 +74,9 @@ class Recipe:
     contrast: float = 0.0
     sharpness: float = 0.0
     erase: float = 0.0
+    teacher: str = ""
+    teacher_weight: float = 0.0
+    start_from_teacher: bool = False
 
     @property
     def name(self) -> str:
@@ -83,7 +90,7 @@ class Recipe:
         for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "gradient_clip"):
             if not getattr(self, key) > 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be > 0, got {getattr(self, key)}")
-        for key in ("flip", "erase", "warmup", "ema", "momentum", "weight_decay"):
+        for key in ("flip", "erase", "warmup", "ema", "momentum", "weight_decay", "teacher_weight"):
             if not 0 <= getattr(self, key) <= 1:
                 raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")
         for key, allowed in (("channels", ("gray", "rgb")), ("precision", ("bf16-mixed", "32-true"))):
@@ -109,6 +116,19 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """All settings, ready for JSON."""
         return asdict(self)
+
+
+def from_dict(settings: Mapping[str, Any]) -> Recipe:
+    """The recipe behind a run folder's recipe.json.
+
+    Raises:
+        BadSetting: a key is missing or unknown.
+    """
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    try:
+        return Recipe(**values)
+    except TypeError as error:
+        raise BadSetting(f"not the settings of a recipe: {error}") from error
 
 
 def find(name: str) -> Recipe:

@@ -56,7 +56,7 @@ def test_a_table_of_a_photo_and_its_picture(process, tmp_path):
     result = process("analyze", PORTRAIT, "--annotate", tmp_path / "out")
     assert (result.code, result.err) == (0, "")
     assert "happiness" in result.out
-    assert read_image(tmp_path / "out" / "portrait.jpg").shape == (512, 512, 3)
+    assert read_image(tmp_path / "out" / "portrait.faces.jpg").shape == (512, 512, 3)
 
 
 def test_names_beyond_ascii_can_be_written_where_the_terminal_has_only_ascii(process, tmp_path):
@@ -158,6 +158,13 @@ def test_a_folder_without_images_is_one_row_and_one_line(cli, tmp_path):
     assert len(result.errors) == 1
 
 
+def test_a_kind_of_photo_that_is_not_decoded_is_not_passed_over(cli, tmp_path, photo):
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    result = cli("analyze", tmp_path, "--format", "csv")
+    assert (result.code, result.err) == (0, "")
+    assert [row["reason"] for row in rows_of(result.out)] == ["not_an_image", ""]
+
+
 def test_a_file_that_the_decoder_refuses_adds_no_lines_of_the_decoder(cli, tmp_path):
     Image.open(PORTRAIT).save(tmp_path / "photo.tiff")
     (tmp_path / "photo.tiff").write_bytes((tmp_path / "photo.tiff").read_bytes()[:-1000])
@@ -190,15 +197,34 @@ def test_the_same_stem_twice_gets_a_number(cli, tmp_path, photo):
     result = cli("analyze", tmp_path, "--annotate", tmp_path / "out", "--format", "csv")
     assert result.code == 0
     pictures = sorted(file.name for file in (tmp_path / "out").iterdir())
-    assert len(pictures) == 3
-    assert {"photo.jpg", "photo-2.jpg"} < set(pictures)
+    assert pictures == ["photo-2.faces.jpg", "photo-3.faces.jpg", "photo.faces.jpg"]
     assert all(read_image(tmp_path / "out" / name).shape == (512, 512, 3) for name in pictures)
 
 
 def test_bad_files_have_no_picture(cli, tmp_path, bad_files):
     folder, _ = bad_files
     cli("analyze", folder, PORTRAIT, "--annotate", tmp_path / "out", "--format", "csv")
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["portrait.jpg"]
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["portrait.faces.jpg"]
+
+
+def test_pictures_drawn_into_the_source_folder_are_not_analyzed_the_next_time(cli, tmp_path, photo):
+    (tmp_path / "b").mkdir()
+    shutil.copy(PORTRAIT, tmp_path / "b" / "photo.jpg")
+    for _ in range(3):
+        result = cli("analyze", tmp_path, "--annotate", tmp_path, "--format", "csv")
+        assert [row["source"] for row in rows_of(result.out)] == [str(photo), str(tmp_path / "b" / "photo.jpg")]
+    pictures = sorted(file.name for file in tmp_path.iterdir() if file.is_file())
+    assert pictures == ["photo-2.faces.jpg", "photo.faces.jpg", "photo.jpg"]
+
+
+def test_a_drawn_picture_that_is_named_is_analyzed_and_not_replaced(cli, tmp_path, photo):
+    cli("analyze", photo, "--annotate", tmp_path, "--format", "csv")
+    drawn = tmp_path / "photo.faces.jpg"
+    before = drawn.read_bytes()
+    result = cli("analyze", drawn, photo, "--annotate", tmp_path, "--format", "csv")
+    assert [row["face"] for row in rows_of(result.out)] == ["0", "0"]
+    assert drawn.read_bytes() == before
+    assert (tmp_path / "photo-2.faces.jpg").is_file()
 
 
 def test_pictures_written_beside_the_photos_never_replace_them(cli, tmp_path, photo):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from affectlens import Analyzer
 from affectlens.core.expressions import FERPLUS
 
 
@@ -83,11 +84,19 @@ def test_data_that_is_not_there_is_one_line(cli, tmp_path, data, named):
     assert named in result.err
 
 
-def test_a_split_that_does_not_exist_is_one_line(cli, ferplus):
+def test_a_split_that_does_not_exist_is_wrong_usage(cli, ferplus):
     result = cli("evaluate", "bundled", "--data", f"ferplus:{ferplus}", "--split", "tset")
-    assert result.code == 1
+    assert (result.code, result.out) == (2, "")
+    assert all(word in result.err for word in ("Usage", "--split", "train", "valid", "test"))
+
+
+def test_without_train_it_stops_before_the_work_is_done(cli, ferplus, monkeypatch):
+    (ferplus / "FER2013Train" / "label.csv").unlink()
+    monkeypatch.setattr(Analyzer, "analyze", lambda *_: pytest.fail("faces were analyzed"))
+    result = cli("evaluate", "bundled", "--data", f"ferplus:{ferplus}")
+    assert (result.code, result.out) == (1, "")
     assert len(result.errors) == 1
-    assert "train, valid, test" in result.err
+    assert "FER2013Train" in result.err
 
 
 def test_an_image_that_is_missing_is_one_line_that_names_it(cli, ferplus):

@@ -61,6 +61,7 @@ def test_without_a_command_the_help_is_shown_as_wrong_usage(cli, command):
         ["analyze", "x.jpg", "--format", "xml"],
         ["bench", "--repeats", "1"],
         ["evaluate", "bundled"],
+        ["evaluate", "bundled", "--data", "ferplus:.", "--split", "dev"],
         ["models", "show"],
     ],
     ids=" ".join,
@@ -89,6 +90,25 @@ def test_an_error_is_one_line_and_exits_1(cli):
 def test_with_debug_the_error_itself_comes_through(cli):
     with pytest.raises(BadModelFile):
         cli("--debug", "models", "show", "nowhere.onnx")
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Every analysis divides by zero, which no code expects."""
+    monkeypatch.setattr(Analyzer, "analyze", lambda *_: 1 // 0)
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_and_exits_1(cli, broken):
+    result = cli("analyze", PORTRAIT, "--format", "csv")
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert result.err.startswith("error: this should not happen: ZeroDivisionError: ")
+    assert "--debug" in result.err
+
+
+def test_with_debug_an_error_that_nobody_foresaw_comes_through(cli, broken):
+    with pytest.raises(ZeroDivisionError):
+        cli("--debug", "analyze", PORTRAIT, "--format", "csv")
 
 
 def test_an_interrupt_exits_130_without_a_trace(cli, monkeypatch):

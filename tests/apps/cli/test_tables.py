@@ -1,6 +1,12 @@
+import io
+
+import numpy as np
 import pytest
+from rich.console import Console
 
 from affectlens import Analysis, Reason
+from affectlens.apps.cli import tables
+from affectlens.apps.cli.console import PLAIN
 from affectlens.apps.cli.tables import table_writer
 
 LABELS = ("neutral", "happiness")
@@ -19,6 +25,22 @@ def printed(tmp_path):
     return write
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """The lines of the table on a terminal that is `width` columns wide."""
+
+    def write(width, *analyses):
+        screen = io.StringIO()
+        console = Console(file=screen, width=width, force_terminal=True, color_system=None, **PLAIN)
+        monkeypatch.setattr(tables, "terminal", console)
+        with table_writer(None) as add:
+            for analysis in analyses:
+                add(analysis)
+        return screen.getvalue().splitlines()
+
+    return write
+
+
 def test_a_face_is_one_line_under_a_header(printed, make_face):
     header, line = printed(Analysis("x.jpg", "m", LABELS, (make_face(),)))
     assert header.split() == [
@@ -26,13 +48,13 @@ def test_a_face_is_one_line_under_a_header(printed, make_face):
         "face",
         "expression",
         "probability",
-        "disagreement",
         "valence",
         "arousal",
+        "disagreement",
         "box",
         "score",
     ]
-    assert line.split() == ["x.jpg", "0", "happiness", "0.75", "0.50", "+0.57", "+0.36", "10,20", "40x50", "0.90"]
+    assert line.split() == ["x.jpg", "0", "happiness", "0.75", "+0.57", "+0.36", "0.50", "10,20", "40x50", "0.90"]
 
 
 def test_an_uncertain_face_says_so(printed, make_face):
@@ -69,3 +91,43 @@ def test_the_table_goes_to_standard_output_without_a_file(capsys, make_face):
     with table_writer(None) as add:
         add(Analysis("x.jpg", "m", LABELS, (make_face(),)))
     assert "happiness" in capsys.readouterr().out
+
+
+def wide_cells(make_face, source):
+    """An uncertain face on a photo of many pixels, whose cells are as wide as they get."""
+    box = np.array([1000, 1200, 2000, 2500], dtype=np.float32)
+    return Analysis(source, "m", LABELS, (make_face(uncertain=True, valence=-0.57, box_xyxy=box),))
+
+
+def test_eighty_columns_show_the_answer_whole_and_leave_the_rest_out(shown, make_face):
+    header, *lines = shown(80, wide_cells(make_face, "x.jpg"), Analysis("y.jpg", "m", LABELS, (make_face(),)))
+    assert header.split() == ["source", "face", "expression", "probability", "valence", "arousal"]
+    assert [line.split() for line in lines] == [
+        ["x.jpg", "0", "uncertain", "(happiness?)", "0.75", "-0.57", "+0.36"],
+        ["y.jpg", "0", "happiness", "0.75", "+0.57", "+0.36"],
+    ]
+
+
+@pytest.mark.parametrize("source", ["folder/" * 30 + "x.jpg", "x" * 200 + ".jpg", "笑顔" * 60 + ".jpg"])
+@pytest.mark.parametrize("width", [80, 109, 110, 200])
+def test_a_long_name_folds_and_no_cell_is_cut(shown, make_face, source, width):
+    _, *lines = shown(width, wide_cells(make_face, source), Analysis("y.jpg", "m", LABELS, reason=Reason.MISSING))
+    assert max(len(line) for line in lines) <= width
+    assert "…" not in "".join(lines)
+    first = lines[0].split()
+    answer = ["0", "uncertain", "(happiness?)", "0.75", "-0.57", "+0.36"]
+    assert first[1:7] == answer
+    assert first[7:] == ([] if width < 110 else ["0.50", "1000,1200", "1000x1300", "0.90"])
+    assert first[0] + "".join(line.strip() for line in lines[1:-1]) == source
+    assert lines[-1].split() == ["y.jpg", "-", "missing"]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_fits_into_eighty_columns(shown, reason):
+    _, line = shown(80, Analysis("x.jpg", "m", LABELS, reason=reason))
+    assert line.split() == ["x.jpg", "-", reason.value]
+
+
+def test_a_terminal_of_a_hundred_and_ten_columns_shows_every_column(shown, printed, make_face):
+    analysis = Analysis("x.jpg", "m", LABELS, (make_face(),))
+    assert [line.split() for line in shown(110, analysis)] == [line.split() for line in printed(analysis)]

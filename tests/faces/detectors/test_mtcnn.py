@@ -79,6 +79,18 @@ def test_a_face_below_the_smallest_size_is_left_out(portrait):
     assert len(mtcnn.build(min_face_px=400)(portrait)) == 0
 
 
+def test_the_longer_side_of_the_box_decides_whether_a_face_is_too_small(detect, portrait):
+    (box,) = detect(portrait).boxes_xyxy
+    just_above = int((box[2:] - box[:2]).max()) + 1
+    assert len(mtcnn.build(just_above)(portrait)) == 0
+
+
+@pytest.mark.parametrize("min_face_px", range(40, 140, 10))
+def test_no_face_comes_back_that_is_smaller_than_the_smallest(portrait, min_face_px):
+    boxes = mtcnn.build(min_face_px)(portrait).boxes_xyxy
+    assert ((boxes[:, 2:] - boxes[:, :2]).max(axis=1) >= min_face_px).all()
+
+
 def test_a_smaller_smallest_face_finds_smaller_faces(portrait):
     small = cv2.resize(portrait, (96, 96), interpolation=cv2.INTER_AREA)
     assert len(mtcnn.build(min_face_px=40)(small)) == 0

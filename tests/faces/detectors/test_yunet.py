@@ -119,6 +119,11 @@ def test_a_file_that_is_no_network_is_refused_by_name(tmp_path, content):
         yunet.build(model=file)
 
 
+def test_a_network_of_another_kind_is_refused_by_name(write_model, tmp_path):
+    with pytest.raises(BadModelFile, match=r"tiny\.onnx"):
+        yunet.build(model=write_model(tmp_path / "tiny.onnx"))
+
+
 def test_a_smallest_face_below_one_pixel_is_refused(model):
     with pytest.raises(BadSetting, match="0"):
         yunet.build(min_face_px=0, model=model)

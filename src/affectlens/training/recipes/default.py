@@ -1,7 +1,11 @@
 """Recipes of the bundled model: a compact network on FER+ with the raters' votes as target.
 
-The first row is what the name of the work alone stands for.
+The first row is what the name of the work alone stands for. Averaged with its mirror image, its network is better by
+most of a point; `distilled` folds that gain into a single pass: the same network goes on for some epochs with its own
+mirror-averaged answers as part of the target.
 """
+
+from dataclasses import replace
 
 from affectlens.training.recipe import Recipe
 
@@ -11,6 +15,8 @@ FERPLUS = Recipe(
     data="ferplus",
     model="compact_resnet",
     loss="soft_cross_entropy",
+    margin=0.9,  # this and rotate: benchmarks/crop_geometry.py
+    rotate=True,
     epochs=60,
     batch_size=128,
     learning_rate=0.08,
@@ -26,4 +32,14 @@ FERPLUS = Recipe(
     sharpness=0.6,
     erase=0.3,
 )
-ROWS = {"ferplus": FERPLUS}
+DISTILLED = replace(
+    FERPLUS,
+    row="distilled",
+    teacher="runs/default-ferplus",
+    teacher_weight=0.7,
+    start_from_teacher=True,
+    epochs=20,
+    learning_rate=0.03,
+    warmup=0.1,
+)
+ROWS = {"ferplus": FERPLUS, "distilled": DISTILLED}

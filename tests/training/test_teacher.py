@@ -1,0 +1,80 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from affectlens.core.errors import BadSetting
+from affectlens.training.fit import fit, load_run
+from affectlens.training.module import ExpressionModule, teach
+from affectlens.training.recipe import from_dict
+
+
+@pytest.fixture(scope="module")
+def taught(recipe, data, tmp_path_factory):
+    """The run folder of a teacher, and the recipe of a student that starts from it."""
+    out = tmp_path_factory.mktemp("teacher")
+    fit(replace(recipe, epochs=1), data, out, resume=False, progress=False)
+    return out, replace(recipe, epochs=1, teacher=str(out), teacher_weight=0.5, start_from_teacher=True)
+
+
+def test_a_teacher_answers_a_face_and_its_mirror_image_alike():
+    network = nn.Sequential(nn.Conv2d(1, 3, 5), nn.Flatten(), nn.Linear(3 * 12 * 12, 4))
+    images = torch.randn(6, 1, 16, 16)
+    answer = teach(network, images)
+    torch.testing.assert_close(answer, teach(network, images.flip(3)))
+    torch.testing.assert_close(answer.sum(dim=1), torch.ones(6))
+    assert not answer.requires_grad
+    assert not torch.allclose(answer, network(images).softmax(dim=1), atol=1e-3)
+
+
+def test_the_teacher_is_no_part_of_the_student(recipe):
+    teacher = nn.Linear(2, 2)
+    module = ExpressionModule(recipe, 8, 0, teacher)
+    assert not any(parameter is teacher.weight for parameter in module.parameters())
+    assert module.state_dict().keys() == ExpressionModule(recipe, 8, 0).state_dict().keys()
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(0.0, [1.0, 0.0]), (0.25, [0.875, 0.125]), (1.0, [0.5, 0.5])])
+def test_the_target_mixes_votes_and_teacher(recipe, monkeypatch, weight, expected):
+    seen = []
+
+    class Constant(nn.Module):
+        def forward(self, images):
+            return torch.zeros(len(images), 2)
+
+    module = ExpressionModule(replace(recipe, teacher_weight=weight), 2, 1, Constant())
+    monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
+    module.loss = lambda logits, target: seen.append(target) or logits.sum()
+    module.trainer = None
+    monkeypatch.setattr(ExpressionModule, "global_step", 0)
+    monkeypatch.setattr(ExpressionModule, "current_epoch", 0)
+    module.on_train_epoch_start()
+    batch = {"image": torch.zeros(1, 1, 48, 48), "votes": torch.tensor([[1.0, 0.0]]), "index": torch.tensor([0])}
+    module.training_step(batch)
+    torch.testing.assert_close(seen[0], torch.tensor([expected]))
+
+
+def test_a_student_starts_from_its_teacher(taught, recipe, data, tmp_path):
+    out, student = taught
+    still = replace(student, learning_rate=1e-12, ema=0.0)
+    fit(still, data, tmp_path, resume=False, progress=False)
+    for name, weight in load_run(tmp_path, 8).network.named_parameters():
+        torch.testing.assert_close(weight, load_run(out, 8).network.get_parameter(name), rtol=0, atol=1e-5)
+
+
+def test_a_folder_without_a_run_cannot_teach(recipe, data, tmp_path):
+    with pytest.raises(BadSetting, match="holds no trained run"):
+        fit(replace(recipe, teacher=str(tmp_path / "none")), data, tmp_path / "run", resume=False, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_survives_its_run_folder(recipe):
+    stored = json.dumps(recipe.as_dict())
+    assert json.dumps(from_dict(json.loads(stored)).as_dict()) == stored
+
+
+def test_settings_that_are_no_recipe_are_refused():
+    with pytest.raises(BadSetting, match="not the settings of a recipe"):
+        from_dict({"work": "x"})
