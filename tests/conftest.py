@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,13 @@ from affectlens.runtime.media import PORTRAIT, read_image
 
 settings.register_profile("affectlens", deadline=None, derandomize=True)
 settings.load_profile("affectlens")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Torch, where it is used at all, keeps to one thread: on a busy machine more are many times slower."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

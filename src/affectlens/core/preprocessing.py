@@ -5,7 +5,7 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 
 class InputSpec(BaseModel):
@@ -24,8 +24,8 @@ class InputSpec(BaseModel):
 
     size_px: int = Field(ge=8, le=1024)
     channels: Literal["gray", "rgb"]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[FiniteFloat, ...]
+    std: tuple[FiniteFloat, ...]
     rotate: bool
     margin: float = Field(gt=0, le=4)
     shift_y: float = Field(ge=-1, le=1)

@@ -23,7 +23,7 @@ class Reason(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels"
     """The header announces more pixels than `runtime.media.MAX_PIXELS`; nothing was decoded."""
     TOO_LARGE = "too_large"
-    """The file has more bytes than `runtime.media.MAX_BYTES`; only its beginning was read."""
+    """The file has more bytes than `runtime.media.MAX_BYTES`; it was not opened."""
     FAILED = "failed"
     """The analysis of a readable image broke off, for want of memory for example."""
     NO_IMAGES = "no_images"

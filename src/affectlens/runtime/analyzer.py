@@ -6,14 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core import catalog
 from affectlens.core.affect import Face
 from affectlens.core.detection import Detections, Detector
-from affectlens.core.errors import BadSetting, UnreadableMedia
+from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
 from affectlens.core.expressions import projected_affect
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import normalised_entropy, softmax
@@ -95,8 +94,11 @@ class Analyzer:
             return self._analyze_image(_as_rgb(source), name)
         except UnreadableMedia as error:
             return self.failed(name, error)
-        except (MemoryError, RuntimeError, cv2.error) as error:  # one picture must not cost the results of the others
-            return self.failed(name, UnreadableMedia(Reason.FAILED, str(error).partition("\n")[0] or "out of memory"))
+        except AffectLensError:
+            raise
+        except Exception as error:  # of OpenCV, onnxruntime or memory: one picture must not cost the results of others
+            detail = f"{type(error).__name__}: {error}".partition("\n")[0]
+            return self.failed(name, UnreadableMedia(Reason.FAILED, detail))
 
     def failed(self, source: str, error: UnreadableMedia) -> Analysis:
         """The analysis of a source that could not be read."""

@@ -43,14 +43,14 @@ def expand(source: str) -> Iterator[tuple[str, Path | UnreadableMedia]]:
 
     What cannot be listed comes as (name, error) in its place.
     """
-    path = Path(source)
+    path = Path(source).expanduser()
     if not source:
         yield source, UnreadableMedia(Reason.MISSING, "the name is empty")
         return
     if not has_magic(source) or os.path.lexists(path):
         yield from _files(path)
         return
-    matches = sorted(iglob(source, recursive=True))
+    matches = sorted(iglob(str(path), recursive=True))
     if not matches:
         yield source, UnreadableMedia(Reason.MISSING, "no file matches")
     for match in matches:

@@ -217,6 +217,14 @@ def test_pictures_drawn_into_the_source_folder_are_not_analyzed_the_next_time(cl
     assert pictures == ["photo-2.faces.jpg", "photo.faces.jpg", "photo.jpg"]
 
 
+def test_a_picture_too_large_to_be_drawn_as_jpeg_does_not_lose_the_photos_after_it(cli, tmp_path, photo):
+    cv2.imwrite(str(tmp_path / "a wide.png"), np.zeros((8, 70_000, 3), dtype=np.uint8))
+    result = cli("analyze", tmp_path, "--annotate", tmp_path / "out", "--format", "csv")
+    assert [row["reason"] for row in rows_of(result.out)] == ["no_face", ""]
+    assert (tmp_path / "out" / "photo.faces.jpg").is_file()
+    assert len(result.errors) <= 1
+
+
 def test_a_drawn_picture_that_is_named_is_analyzed_and_not_replaced(cli, tmp_path, photo):
     cli("analyze", photo, "--annotate", tmp_path, "--format", "csv")
     drawn = tmp_path / "photo.faces.jpg"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import track
+from affectlens.apps.cli.console import fail, track
 from affectlens.apps.cli.tables import table_writer
 from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
 from affectlens.core.offline import forbid_network
@@ -71,7 +71,10 @@ def analyze(
             read += analysis.image is not None
             write(analysis)
             if annotate:
-                _annotate(analysis, annotate, taken)
+                try:
+                    _annotate(analysis, annotate, taken)
+                except BadSetting as error:
+                    fail(error)
     if not read:
         raise AffectLensError(f"nothing could be read; the last was '{name}': {analysis.detail} ({analysis.reason})")
 

@@ -55,7 +55,9 @@ def bench(
         return
     out.print(f"network, batch 1, one thread      {result['network_ms_per_face']:8.2f} ms per face")
     out.print(f"pipeline, 640x480, one face       {result['pipeline_ms_per_frame']:8.2f} ms per frame")
-    out.print(f"cold start, one photo, whole CLI  {result['cold_start_s']:8.2f} s, {result['cold_start_peak_mb']} MB")
+    out.print(
+        f"cold start, one photo, whole CLI  {result['cold_start_s']:8.2f} s, {result['cold_start_peak_mb'] or '?'} MB"
+    )
 
 
 def _letterbox(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

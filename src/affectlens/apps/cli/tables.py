@@ -38,7 +38,7 @@ def table_writer(file: Path | None) -> Iterator[Writer]:
     with ExitStack() as stack:
         stream = stack.enter_context(file.open("w", encoding="utf-8")) if file else None
         wide = stream or not terminal.is_terminal
-        console = Console(file=stream, width=_WIDE, **PLAIN) if wide else terminal
+        console = Console(file=stream, width=_WIDE, force_terminal=False, no_color=True, **PLAIN) if wide else terminal
         try:
             yield write
         finally:
@@ -51,7 +51,7 @@ def _table(rows: list[dict[str, str | Text]], width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         justify: Literal["left", "right"] = "left" if name in _LEFT else "right"
-        table.add_column(name, justify=justify, no_wrap=name != "source", overflow="fold")
+        table.add_column(name, justify=justify, no_wrap=name != "source", overflow="fold", min_width=len(name))
     for row in rows:
         table.add_row(*(row.get(name, "") for name in names))
     return table
@@ -61,7 +61,7 @@ def _cells(face: Face) -> dict[str, str | Text]:
     x1, y1, x2, y2 = (round(float(value)) for value in face.box_xyxy)
     return {
         "expression": f"uncertain ({face.expression}?)" if face.uncertain else face.expression,
-        "probability": f"{face.probabilities[face.expression]:.2f}",
+        "probability": f"{int(100 * face.probabilities[face.expression]) / 100:.2f}",  # rounded down, as in the drawing
         "valence": _signed(face.valence),
         "arousal": _signed(face.arousal),
         "disagreement": f"{face.disagreement:.2f}",
