@@ -6,7 +6,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from affectlens.core.errors import BadModelFile, BadSetting
-from affectlens.core.session import METADATA_KEY, ModelSpec, bundled_model, open_session, read_spec
+from affectlens.core.session import METADATA_KEY, ModelSpec, open_session, read_spec
+from affectlens.core.session import model_file as file_of
 
 SPEC = {
     "name": "tiny",
@@ -123,6 +124,6 @@ def test_metadata_that_is_no_object_is_refused_in_one_line(model_file, text):
     assert ": :" not in message
 
 
-def test_the_bundled_model_lies_in_the_package():
-    assert bundled_model().parent.name == "weights"
-    assert bundled_model().suffix == ".onnx"
+def test_the_model_file_lies_in_the_package():
+    assert file_of("bundled").parent.name == "weights"
+    assert file_of("bundled").suffix == ".onnx"

@@ -36,6 +36,11 @@ class Face:
     va_source: str | None
 
     @property
+    def percent(self) -> int:
+        """Probability of `expression` in whole per cent, rounded down: nothing is 100 % sure."""
+        return int(100 * self.probabilities[self.expression])
+
+    @property
     def answer(self) -> str:
         """The expression, or "uncertain"."""
         return "uncertain" if self.uncertain else self.expression

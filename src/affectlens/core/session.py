@@ -1,5 +1,6 @@
 """The only place that makes onnxruntime sessions, and the metadata that every exported model carries."""
 
+import os
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -53,6 +54,7 @@ def open_session(model: Path, threads: int = 1) -> Session:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # a large photo would leave its arena behind
     options.log_severity_level = 3
     if not model.is_file():
         raise BadModelFile(f"model file '{model}' {'is a folder' if model.is_dir() else 'does not exist'}")
@@ -85,6 +87,8 @@ def read_spec(session: Session, where: str) -> ModelSpec:
     return spec
 
 
-def bundled_model() -> Path:
-    """Path of the model that ships in the package."""
-    return Path(__file__).parent.parent / "weights" / "default.onnx"
+def model_file(model: str | Path) -> Path:
+    """The file behind "bundled" (the model that ships in the package) or a path, in which `~` is the home folder."""
+    if model == "bundled":
+        return Path(__file__).parent.parent / "weights" / "default.onnx"
+    return Path(os.path.expanduser(model))

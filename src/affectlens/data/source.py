@@ -1,5 +1,6 @@
 """Data sets by name: `ferplus:DIR` -> the reader `ferplus` on the folder DIR."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def parse(spec: str) -> DataSource:
     if not colon or not folder:
         raise BadSetting(f"a data set is named NAME:FOLDER (for example ferplus:~/data/ferplus), got '{spec}'")
     catalog.load("data.readers", name)
-    directory = Path(folder).expanduser()
+    directory = Path(os.path.expanduser(folder))
     if not directory.is_dir():
         raise BadData(f"data folder '{directory}' does not exist")
     return DataSource(name, directory)

@@ -17,7 +17,7 @@ from affectlens.core.expressions import projected_affect
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import normalised_entropy, softmax
 from affectlens.core.reasons import Reason
-from affectlens.core.session import ModelSpec, bundled_model, open_session, read_spec
+from affectlens.core.session import ModelSpec, model_file, open_session, read_spec
 from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.media import display_name, read_image
@@ -41,7 +41,8 @@ class Analyzer:
         model: "bundled", or an ONNX file that affectlens exported.
         detector: name of a detector ("mtcnn", "whole"), "yunet:FILE" with its model file, or any callable that is a
             `core.detection.Detector`.
-        min_face_px: side of the smallest face to look for, in pixels; None is the detector's default (40).
+        min_face_px: longer box side of the smallest face to look for, in pixels; None is the detector's default: 40 for
+            mtcnn and yunet, none for whole.
         threads: of the expression network; 0 is one per core. Several photos at once use several cores better than
             several threads on one photo.
 
@@ -61,7 +62,7 @@ class Analyzer:
             raise BadSetting(f"detector must be a name or a callable, got {type(detector).__name__}")
         if min_face_px is not None and not isinstance(detector, str):
             raise BadSetting("min_face_px goes with a detector's name; set it where you make your own detector")
-        file = bundled_model() if model == "bundled" else Path(model).expanduser()
+        file = model_file(model)
         self._session = open_session(file, threads)
         self._spec = read_spec(self._session, str(file))
         self._input_name = self._session.get_inputs()[0].name
@@ -88,7 +89,7 @@ class Analyzer:
         name = ""
         try:
             if isinstance(source, (str, os.PathLike)):
-                path = Path(source).expanduser()
+                path = Path(os.path.expanduser(source))
                 name = display_name(path)
                 return self._analyze_image(read_image(path), name)
             return self._analyze_image(_as_rgb(source), name)
@@ -154,7 +155,7 @@ def _make_detector(name: str, min_face_px: int | None) -> Detector:
     if file:
         if "model" not in inspect.signature(build).parameters:
             raise BadSetting(f"the detector '{stem}' takes no model file, got '{file}'")
-        settings["model"] = Path(file).expanduser()
+        settings["model"] = Path(os.path.expanduser(file))
     return build(**settings)
 
 

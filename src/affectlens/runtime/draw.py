@@ -52,8 +52,7 @@ def _draw_box(canvas: NDArray[np.uint8], face: Face, unit: float) -> None:
 def _draw_chip(canvas: NDArray[np.uint8], face: Face, unit: float, taken: Sequence[Chip]) -> Chip:
     """The label: above the box, or below or inside it where that is beyond the image or already `taken`."""
     colour = COLOURS.get(face.expression, _OTHER)
-    percent = f"{int(100 * face.probabilities[face.expression])} %"  # rounded down: nothing is 100 % sure
-    text = f"{face.expression}? {percent}" if face.uncertain else f"{face.expression} {percent}"
+    text = f"{face.expression}{'?' if face.uncertain else ''} {face.percent} %"
     scale, thickness = 0.5 * unit, max(round(unit), 1)
     (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
     pad = round(5 * unit)

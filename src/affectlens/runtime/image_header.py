@@ -1,4 +1,4 @@
-"""What the first bytes of an image file promise, read before anything is decoded.
+"""What the bytes of an image file promise, read before anything is decoded.
 
 Six formats are known: JPEG, PNG, GIF, BMP, WebP and TIFF. The size in the header keeps a small file from claiming
 gigabytes of memory, and the end marker tells a file that was cut off from one that is whole.

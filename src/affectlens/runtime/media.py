@@ -43,10 +43,10 @@ def expand(source: str) -> Iterator[tuple[str, Path | UnreadableMedia]]:
 
     What cannot be listed comes as (name, error) in its place.
     """
-    path = Path(source).expanduser()
     if not source:
         yield source, UnreadableMedia(Reason.MISSING, "the name is empty")
         return
+    path = Path(os.path.expanduser(source))
     if not has_magic(source) or os.path.lexists(path):
         yield from _files(path)
         return

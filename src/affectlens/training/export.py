@@ -1,5 +1,6 @@
 """From a checkpoint to one ONNX file that carries its own input spec, labels, calibration, provenance and licence."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -135,7 +136,7 @@ def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: 
 
 def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) -> dict[str, object]:
     """Where the weights come from, and what validation says about them."""
-    return {
+    facts: dict[str, object] = {
         "data": recipe.data,
         "protocol": "majority",
         "train_faces": len(data.train),
@@ -145,3 +146,10 @@ def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) ->
         "versions": versions(),
         "validation": calibration.figures,
     }
+    if recipe.teacher:
+        teacher = Path(recipe.teacher)
+        facts["teacher"] = {
+            "settings": json.loads((teacher / "recipe.json").read_text(encoding="utf-8")),
+            "sha256": hashlib.sha256((teacher / "checkpoints" / "best.ckpt").read_bytes()).hexdigest(),
+        }
+    return facts

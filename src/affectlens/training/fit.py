@@ -94,7 +94,7 @@ def fit(recipe: Recipe, data: TrainingData, out: Path, resume: bool, progress: b
     teacher = load_run(Path(recipe.teacher), classes).network if recipe.teacher else None
     module = ExpressionModule(recipe, classes, len(data.train), teacher)
     if teacher is not None and recipe.start_from_teacher:
-        module.network.load_state_dict(teacher.state_dict())
+        _start_from(module.network, teacher, recipe)
     spec = recipe.input_spec()
     _open_run(recipe, data, out, resume)
     best = ModelCheckpoint(
@@ -128,6 +128,16 @@ def fit(recipe: Recipe, data: TrainingData, out: Path, resume: bool, progress: b
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
         trainer.fit(module, train_batches, valid_batches, ckpt_path=str(last) if resume and last.is_file() else None)
     return out / "checkpoints" / "best.ckpt"
+
+
+def _start_from(network: torch.nn.Module, teacher: torch.nn.Module, recipe: Recipe) -> None:
+    """Copy the teacher's weights."""
+    try:
+        network.load_state_dict(teacher.state_dict())
+    except RuntimeError as error:
+        raise BadSetting(
+            f"the teacher '{recipe.teacher}' has another architecture; --set start_from_teacher=false"
+        ) from error
 
 
 def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> ExpressionModule:

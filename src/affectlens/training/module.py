@@ -74,6 +74,11 @@ class ExpressionModule(L.LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
+    def on_fit_start(self) -> None:
+        for teacher in self._teacher:
+            if teacher is not None:
+                teacher.to(self.device)
+
     def on_train_epoch_start(self) -> None:
         self._uniform = draws(self.train_faces, self.recipe.seed, self.current_epoch)
 

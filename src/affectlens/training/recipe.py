@@ -31,7 +31,7 @@ class Recipe:
         gradient_clip: largest norm of the gradient of all weights.
         ema: decay per step of the averaged weights, which are what is evaluated and exported.
         precision: "bf16-mixed" or "32-true".
-        seed: of initialisation, order and augmentation.
+        seed: of initialisation, order, augmentation and dropout.
         flip, erase: probabilities. rotation_deg, scale, shift (fraction of the side), brightness (normalised units),
             contrast, sharpness: largest deviation to either side. 0 switches a step off.
         teacher: run folder of a network that teaches ("" for none): the target is the mean of the votes and, with
@@ -90,6 +90,11 @@ class Recipe:
         for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "gradient_clip"):
             if not getattr(self, key) > 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be > 0, got {getattr(self, key)}")
+        for key in ("rotation_deg", "scale", "shift", "brightness", "contrast", "sharpness"):
+            if getattr(self, key) < 0:
+                raise BadSetting(f"recipe {self.name}: {key} must be >= 0, got {getattr(self, key)}")
+        if not self.teacher and (self.teacher_weight or self.start_from_teacher):
+            raise BadSetting(f"recipe {self.name}: teacher_weight and start_from_teacher need a teacher")
         for key in ("flip", "erase", "warmup", "ema", "momentum", "weight_decay", "teacher_weight"):
             if not 0 <= getattr(self, key) <= 1:
                 raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")

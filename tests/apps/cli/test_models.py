@@ -4,14 +4,14 @@ import json
 import pytest
 
 from affectlens.core.expressions import FERPLUS
-from affectlens.core.session import bundled_model
+from affectlens.core.session import model_file
 from affectlens.runtime.media import PORTRAIT
 
 
-def test_the_bundled_model_shows_what_it_is_as_json(cli):
+def test_the_model_file_shows_what_it_is_as_json(cli):
     result = cli("models", "show", "bundled")
     facts = json.loads(result.out)
-    file = bundled_model()
+    file = model_file("bundled")
     assert (result.code, result.err) == (0, "")
     assert facts["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert facts["bytes"] == file.stat().st_size
@@ -19,8 +19,8 @@ def test_the_bundled_model_shows_what_it_is_as_json(cli):
     assert {"file", "name", "input", "temperature", "uncertain_below", "recipe", "provenance", "licence"} <= set(facts)
 
 
-def test_the_bundled_model_keeps_within_its_size():
-    assert bundled_model().stat().st_size <= 12 * 2**20
+def test_the_model_file_keeps_within_its_size():
+    assert model_file("bundled").stat().st_size <= 12 * 2**20
 
 
 def test_a_model_of_ones_own_is_shown_by_its_file(cli, write_model, tmp_path):

@@ -57,8 +57,8 @@ def analyze(
         forbid_network()
     analyzer = Analyzer(model, detector, min_face)
     items = list(dict.fromkeys(item for source in sources for item in expand(source)))
-    inputs = {item.absolute() for _, item in items if isinstance(item, Path)}
-    if out and out.absolute() in inputs:
+    inputs = {item.resolve() for _, item in items if isinstance(item, Path)}
+    if out and out.resolve() in inputs:
         raise BadSetting(f"--out would overwrite the photo '{out}'")
     if annotate:
         annotate.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def analyze(
             if annotate:
                 try:
                     _annotate(analysis, annotate, taken)
-                except BadSetting as error:
+                except (BadSetting, OSError) as error:  # the rows go on
                     fail(error)
     if not read:
         raise AffectLensError(f"nothing could be read; the last was '{name}': {analysis.detail} ({analysis.reason})")
@@ -105,7 +105,7 @@ def _annotate(analysis: Analysis, folder: Path, taken: set[Path]) -> None:
     if picture is None:
         return
     stem = Path(analysis.source).stem
-    file, count = folder.absolute() / f"{stem}{ANNOTATED}", 1
+    file, count = folder.resolve() / f"{stem}{ANNOTATED}", 1
     while file in taken:
         count += 1
         file = file.with_name(f"{stem}-{count}{ANNOTATED}")

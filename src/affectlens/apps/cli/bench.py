@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from affectlens.apps.cli.console import out
 from affectlens.core.preprocessing import to_input
-from affectlens.core.session import bundled_model, open_session, read_spec
+from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.media import PORTRAIT, read_image
 
@@ -72,7 +72,7 @@ def _letterbox(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _network(frame: NDArray[np.uint8]) -> Callable[[], object]:
     """One call of the network alone on one face in one thread."""
-    session = open_session(bundled_model(), threads=1)
+    session = open_session(model_file("bundled"), threads=1)
     spec = read_spec(session, "bundled")
     feed = {session.get_inputs()[0].name: to_input([frame], spec.input)}
     return lambda: session.run(None, feed)

@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from affectlens.core.session import bundled_model, open_session, read_spec
+from affectlens.core.session import model_file, open_session, read_spec
 
 models = typer.Typer(help="Expression models and their provenance.", no_args_is_help=True)
 
@@ -25,7 +24,7 @@ def _group() -> None:
 @models.command()
 def show(model: Annotated[str, typer.Argument(help="'bundled' or an ONNX file exported by affectlens.")]) -> None:
     """Print labels, input, calibration, provenance, licence and SHA-256 of a model as JSON."""
-    file = bundled_model() if model == "bundled" else Path(model).expanduser()
+    file = model_file(model)
     spec = read_spec(open_session(file, threads=1), str(file))
     facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     typer.echo(json.dumps(facts | spec.model_dump(mode="json"), indent=2, ensure_ascii=False))

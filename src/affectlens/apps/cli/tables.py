@@ -61,7 +61,7 @@ def _cells(face: Face) -> dict[str, str | Text]:
     x1, y1, x2, y2 = (round(float(value)) for value in face.box_xyxy)
     return {
         "expression": f"uncertain ({face.expression}?)" if face.uncertain else face.expression,
-        "probability": f"{int(100 * face.probabilities[face.expression]) / 100:.2f}",  # rounded down, as in the drawing
+        "probability": f"{face.percent / 100:.2f}",
         "valence": _signed(face.valence),
         "arousal": _signed(face.arousal),
         "disagreement": f"{face.disagreement:.2f}",

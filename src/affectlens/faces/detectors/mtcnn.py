@@ -86,9 +86,11 @@ class Mtcnn:
 
     def _propose(self, image: NDArray[np.uint8]) -> Boxes:
         """Stage 1: P-Net slides over an image pyramid; (N, 4) square candidates."""
-        levels = [self._scan(image, scale) for scale in self._scales(image.shape[0], image.shape[1])]
-        if not levels:
+        scales = self._scales(image.shape[0], image.shape[1])
+        if not scales:
             return np.empty((0, 4), dtype=np.float32)
+        largest = _shrink(image, image.shape, scales[0])
+        levels = [self._scan(_shrink(largest, image.shape, scale), scale) for scale in scales]
         boxes, scores, offsets = (np.concatenate(parts) for parts in zip(*levels, strict=True))
         kept = non_maximum_suppression(boxes, scores, 0.7)
         return _square(_shift(boxes[kept], offsets[kept]))
@@ -102,11 +104,9 @@ class Mtcnn:
             scale *= self.pyramid_factor
         return scales
 
-    def _scan(self, image: NDArray[np.uint8], scale: float) -> tuple[Boxes, Boxes, Boxes]:
+    def _scan(self, level: NDArray[np.uint8], scale: float) -> tuple[Boxes, Boxes, Boxes]:
         """One pyramid level: candidate boxes (N, 4) in image pixels, scores (N,) and offsets (N, 4)."""
-        size = (int(np.ceil(image.shape[1] * scale)), int(np.ceil(image.shape[0] * scale)))
-        small = _normalise(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8))
-        offsets, faceness = self.pnet.run(None, {"input_1": small.transpose(1, 0, 2)[None]})
+        offsets, faceness = self.pnet.run(None, {"input_1": _normalise(level).transpose(1, 0, 2)[None]})
         scores = faceness[0, :, :, 1]
         cells = np.argwhere(scores >= self.thresholds[0])
         corner = cells * _STRIDE_PX
@@ -138,6 +138,12 @@ class Mtcnn:
         kept = non_maximum_suppression(boxes, scores, 0.7, over_smaller=True)
         kept = kept[(boxes[kept, 2:] - boxes[kept, :2]).max(axis=1) >= self.min_face_px]
         return Detections(boxes[kept], landmarks[kept].astype(np.float32), scores[kept])
+
+
+def _shrink(image: NDArray[np.uint8], full: tuple[int, ...], scale: float) -> NDArray[np.uint8]:
+    """`image`, itself perhaps a smaller copy, at `scale` times the `full` shape."""
+    size = (int(np.ceil(full[1] * scale)), int(np.ceil(full[0] * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _normalise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
