@@ -188,9 +188,9 @@ def _open_run(recipe: Recipe, data: TrainingData, out: Path, resume: bool) -> No
     if file.is_file():
         if not resume:
             raise BadSetting(f"'{out}' already holds a run; choose another --out or continue it with --resume")
-        earlier = json.loads(file.read_text(encoding="utf-8"))
-        now = json.loads(json.dumps(settings))
-        changed = [key for key in now if key not in _NOT_TRAINED and now[key] != earlier.get(key)]
+        earlier = from_dict(json.loads(file.read_text(encoding="utf-8"))).as_dict()
+        then, now = json.loads(json.dumps([earlier, settings]))
+        changed = [key for key in now if key not in _NOT_TRAINED and now[key] != then[key]]
         if changed:
             raise BadSetting(f"the run in '{out}' has another recipe: {', '.join(changed)} differ; see '{file}'")
     out.mkdir(parents=True, exist_ok=True)
