@@ -44,7 +44,7 @@ def test_the_target_mixes_votes_and_teacher(recipe, monkeypatch, weight, expecte
         def forward(self, images):
             return torch.zeros(len(images), 2)
 
-    module = ExpressionModule(replace(recipe, teacher_weight=weight), 2, 1, Constant())
+    module = ExpressionModule(replace(recipe, teacher="constant", teacher_weight=weight), 2, 1, Constant())
     monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
     module.loss = lambda logits, target: seen.append(target) or logits.sum()
     module.trainer = None
@@ -78,3 +78,33 @@ def test_a_recipe_survives_its_run_folder(recipe):
 def test_settings_that_are_no_recipe_are_refused():
     with pytest.raises(BadSetting, match="not the settings of a recipe"):
         from_dict({"work": "x"})
+
+
+@pytest.mark.parametrize("changes", [{"teacher_weight": 0.5}, {"start_from_teacher": True}])
+def test_settings_of_a_teacher_without_a_teacher_are_refused(recipe, changes):
+    with pytest.raises(BadSetting, match="need a teacher"):
+        replace(recipe, **changes)
+
+
+def test_a_teacher_of_another_architecture_is_one_line(taught, data, tmp_path):
+    student = replace(taught[1], model_options={"widths": (8, 8, 8, 8), "depths": (1, 1, 1, 1)})
+    with pytest.raises(BadSetting, match="another architecture"):
+        fit(student, data, tmp_path / "run", resume=False, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_teacher_follows_the_student_to_its_device(recipe):
+    teacher = nn.Linear(2, 2)
+    module = ExpressionModule(recipe, 8, 0, teacher).to("meta")
+    module.on_fit_start()
+    assert teacher.weight.device.type == "meta"
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(taught, recipe, data, tmp_path):
+    once = replace(recipe, epochs=1)
+    fit(once, data, tmp_path, resume=False, progress=False)
+    settings = json.loads((tmp_path / "recipe.json").read_text())
+    for key in ("teacher", "teacher_weight", "start_from_teacher"):
+        del settings[key]
+    (tmp_path / "recipe.json").write_text(json.dumps(settings))
+    assert fit(once, data, tmp_path, resume=True, progress=False).is_file()

@@ -297,3 +297,27 @@ except Exception as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "NetworkRefused"
+
+
+def test_a_picture_that_cannot_be_written_does_not_lose_the_rows_after_it(cli, tmp_path):
+    long = tmp_path / f"{'x' * 248}.jpg"
+    shutil.copy(PORTRAIT, long)
+    result = cli("analyze", long, PORTRAIT, "--format", "csv", "--annotate", tmp_path / "drawn")
+    assert result.code == 0
+    assert [row["face"] for row in rows_of(result.out)] == ["0", "0"]
+    assert len(result.errors) == 1
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["portrait.faces.jpg"]
+
+
+def test_a_home_folder_that_does_not_exist_is_a_row(cli):
+    result = cli("analyze", "~nobody-of-this-name/x.jpg", PORTRAIT, "--format", "csv")
+    assert [row["reason"] for row in rows_of(result.out)] == ["missing", ""]
+
+
+def test_out_does_not_overwrite_a_photo_by_another_way_to_it(cli, tmp_path):
+    photo = tmp_path / "p.jpg"
+    shutil.copy(PORTRAIT, photo)
+    (tmp_path / "sub").mkdir()
+    result = cli("analyze", photo, "--format", "csv", "--out", tmp_path / "sub" / ".." / "p.jpg")
+    assert result.code == 1
+    assert photo.read_bytes() == PORTRAIT.read_bytes()
