@@ -12,11 +12,11 @@ def ferplus(tmp_path):
     def write(rows, split="train"):
         folder = tmp_path / FOLDERS[split]
         folder.mkdir()
-        image = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
+        generator = np.random.default_rng(list(FOLDERS).index(split))
         lines = []
         for number, votes in enumerate(rows):
             name = f"fer{number:07d}.png"
-            cv2.imwrite(str(folder / name), image)
+            cv2.imwrite(str(folder / name), generator.integers(0, 256, (48, 48), dtype=np.uint8))
             lines.append(f'{name},"(0, 0, 48, 48)",{",".join(str(vote) for vote in votes)}\n')
         (folder / "label.csv").write_text("".join(lines))
         return tmp_path

@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from affectlens.data.twins import BITS, TWIN_BITS, difference_hash, has_twin, nearest_distance
+from affectlens.data.images import Images
+from affectlens.data.twins import BITS, TWIN_BITS, difference_hash, has_twin, nearest_distance, nearest_hash
 
 
 def pictures(count, seed):
@@ -57,3 +58,36 @@ def test_nearest_distance_matches_a_naive_hamming_loop():
     distance = nearest_distance(images, others)
     assert distance.tolist() == naive
     assert distance.max() <= BITS
+
+
+def test_nothing_has_a_twin_in_an_empty_pool(faces):
+    assert (nearest_distance(faces, faces[:0]) == BITS).all()
+    assert not has_twin(faces, faces[:0]).any()
+
+
+def test_a_copy_in_another_size_is_a_twin(faces):
+    copies = Images([cv2.resize(face, (96, 72), interpolation=cv2.INTER_CUBIC) for face in faces])
+    assert has_twin(copies, faces).all()
+
+
+def test_a_gray_face_is_a_twin_of_its_colour_copy(faces):
+    colour = np.repeat(faces[..., None], 3, axis=3)
+    assert (nearest_distance(colour, faces) == 0).all()
+
+
+def test_images_of_mixed_size_and_colour_compare_like_gray_ones(faces):
+    mixed = Images([face if number % 2 else np.dstack([face] * 3) for number, face in enumerate(faces)])
+    np.testing.assert_array_equal(nearest_distance(mixed, faces[:3]), nearest_distance(faces, faces[:3]))
+    np.testing.assert_array_equal(difference_hash(mixed), difference_hash(faces))
+
+
+def test_the_hash_of_the_mirror_image_is_the_mirrored_hash(faces):
+    np.testing.assert_array_equal(difference_hash(faces, mirrored=True), difference_hash(faces[:, :, ::-1]))
+
+
+def test_the_nearest_hash_is_told_with_its_row(faces):
+    hashes = difference_hash(faces)
+    order = np.random.default_rng(0).permutation(len(faces))
+    bits, rows = nearest_hash(hashes, hashes[order])
+    assert bits.tolist() == [0] * len(faces)
+    assert order[rows].tolist() == list(range(len(faces)))

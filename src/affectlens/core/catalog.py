@@ -2,10 +2,13 @@
 
 import difflib
 import importlib
+import inspect
 import pkgutil
+from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
-from affectlens.core.errors import UnknownName
+from affectlens.core.errors import BadSetting, UnknownName
 
 
 def available(kind: str) -> list[str]:
@@ -28,6 +31,20 @@ def load(kind: str, name: str) -> ModuleType:
         plural = kind.rpartition(".")[2]
         raise UnknownName(unknown(plural.removesuffix("es" if plural.endswith("sses") else "s"), name, names))
     return importlib.import_module(f"affectlens.{kind}.{name}")
+
+
+def build(kind: str, name: str, *arguments: Any, options: Mapping[str, Any]) -> Any:
+    """What the entry's `build` makes of the arguments and the named options.
+
+    Raises:
+        UnknownName: no such entry. BadSetting: `build` has no such option.
+    """
+    function = load(kind, name).build
+    known = [p.name for p in inspect.signature(function).parameters.values() if p.default is not p.empty]
+    for option in options:
+        if option not in known:
+            raise BadSetting(unknown(f"option of {kind.rpartition('.')[2].rstrip('s')} '{name}'", option, known))
+    return function(*arguments, **options)
 
 
 def unknown(what: str, name: str, names: list[str]) -> str:

@@ -41,6 +41,11 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def only(self, face: int) -> "Detections":
+        """One of the faces."""
+        one = slice(face, face + 1)
+        return Detections(self.boxes_xyxy[one], self.landmarks_xy[one], self.scores[one], self.framed)
+
 
 def no_faces() -> Detections:
     """Detections of an image without a face."""

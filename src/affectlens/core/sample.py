@@ -1,6 +1,8 @@
-"""One labelled face as every reader yields it."""
+"""One labelled face as every reader yields it, and what a reader yields for one that it leaves out."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,22 @@ from affectlens.core.errors import BadData
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A face image on disk with what people said about it.
+    """A face image with what people said about it.
 
     Attributes:
         id: unique within its data set, stable between runs.
-        path: image file.
+        path: file that holds the image.
         split: "train", "valid" or "test".
-        expression: the label, or None where the raters did not agree (or the protocol drops the face from scoring).
-        votes: (C,) float32 distribution over the data set's labels, sums to 1, or None where there are no votes.
+        expression: one of the reader's labels, or None where there is none (the raters did not agree).
+        votes: (C,) float32 distribution over the reader's labels, sums to 1, or None where there are no votes.
+        valence, arousal: in [-1, 1], or None.
+        landmarks_xy: (K, 2) float32, pixels of the stored image before it is cut to `box_xyxy`, or None.
+        box_xyxy: (4,) float32, the part of the stored image that is the face, or None for all of it.
+        content: the image where it is not the whole of `path`: its encoded bytes, or (H, W) gray or (H, W, 3) RGB
+            uint8 pixels; None: read `path`.
+        age_years: or None.
+        groups: column -> value, of groups that results are broken down by.
+        attributes: (A,) float32 of 0 and 1 in the reader's `ATTRIBUTES`, or None.
     """
 
     id: str
@@ -26,12 +36,41 @@ class Sample:
     split: str
     expression: str | None = None
     votes: NDArray[np.float32] | None = None
+    valence: float | None = None
+    arousal: float | None = None
+    landmarks_xy: NDArray[np.float32] | None = None
+    box_xyxy: NDArray[np.float32] | None = None
+    content: bytes | NDArray[np.uint8] | None = None
+    age_years: float | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    attributes: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        if self.votes is None:
-            return
-        if not np.isclose(float(self.votes.sum()), 1.0, atol=1e-4) or float(self.votes.min()) < 0:
+        votes = self.votes
+        if votes is not None and (not np.isclose(float(votes.sum()), 1.0, atol=1e-4) or float(votes.min()) < 0):
             raise BadData(
-                f"votes of sample '{self.id}' sum to {float(self.votes.sum()):.4f} with a minimum of "
-                f"{float(self.votes.min()):.4f}, expected a distribution"
+                f"votes of sample '{self.id}' sum to {float(votes.sum()):.4f} with a minimum of "
+                f"{float(votes.min()):.4f}, expected a distribution"
             )
+        for name in ("valence", "arousal"):
+            value = getattr(self, name)
+            if value is not None and not -1 <= value <= 1:
+                raise BadData(f"{name} of sample '{self.id}' must be in [-1, 1], got {value}")
+        if self.age_years is not None and not (math.isfinite(self.age_years) and self.age_years >= 0):
+            raise BadData(f"age_years of sample '{self.id}' must be >= 0, got {self.age_years}")
+
+
+@dataclass(frozen=True, eq=False)
+class Dropped:
+    """An entry of a data set that is left out.
+
+    Attributes:
+        id: as of a sample.
+        reason: a few words that entries of one kind share.
+        path, content: its image as of a sample, where there is one.
+    """
+
+    id: str
+    reason: str
+    path: Path | None = None
+    content: bytes | NDArray[np.uint8] | None = None

@@ -1,19 +1,110 @@
-"""Samplers yield batches of row numbers; their order is a function of (seed, epoch) alone."""
+"""Samplers yield batches of picks, (B, 2) int64: the row of a face, and how often it came before in this epoch. What
+they yield is a function of the table, the seed and the epoch alone.
+
+`SAMPLERS` names them as recipes do:
+
+- `shuffle`: every face once.
+- `expression`: faces drawn with replacement, each with the inverse frequency of its class as weight, so that classes
+  come equally often (Antoniadis, section 5.3.2; Caciolai's and Da Re's weighted random sampling).
+- `age`: likewise with the inverse frequency of the age group (Antoniadis, section 5.3.1).
+- `augment`: every face once, then further copies of the faces of smaller classes until all are as large as the largest;
+  augmentation makes the copies differ (Vats and Chadha, section 4).
+"""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from affectlens.core.errors import BadData
+from affectlens.data.table import FaceTable
 
-class EpochShuffle:
-    """A new order every epoch; the last, incomplete batch is left out (its rows come in other epochs)."""
+Rows = NDArray[np.int64]
+AGE_EDGES = (10, 20, 30, 40, 50, 60, 70)
+"""Years at which a new age group begins."""
 
-    def __init__(self, rows: int, batch_size: int, seed: int) -> None:
-        self.rows = rows
-        self.batch_size = min(batch_size, rows)
+
+class Order(Protocol):
+    """The rows of one epoch in order; `random` is the epoch's own generator."""
+
+    def __call__(self, table: FaceTable, random: np.random.Generator) -> Rows: ...
+
+
+def age_group(age_years: NDArray[np.floating]) -> NDArray[np.int64]:
+    """(N,) years -> (N,) number of the age group, 0 below the first of `AGE_EDGES`; unknown ages (NaN) are a group."""
+    groups = np.digitize(age_years, AGE_EDGES)
+    return np.where(np.isnan(age_years), len(AGE_EDGES) + 1, groups).astype(np.int64)
+
+
+def age_group_name(group: int) -> str:
+    """What people read for a number of `age_group`."""
+    if group > len(AGE_EDGES):
+        return ""
+    if group == len(AGE_EDGES):
+        return f"{AGE_EDGES[-1]}+"
+    low = AGE_EDGES[group - 1] if group else 0
+    return f"{low}-{AGE_EDGES[group] - 1}"
+
+
+def inverse_frequency(groups: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(N,) group numbers >= 0 -> (N,) weights that sum to 1 in all and to the same in every group."""
+    counts = np.bincount(groups)
+    weights = 1.0 / counts[groups]
+    return np.asarray(weights / weights.sum(), dtype=np.float64)
+
+
+def _classes(table: FaceTable) -> Rows:
+    """(N,) class of each face; where the raters have no majority, the most frequent vote."""
+    return np.where(table.targets >= 0, table.targets, table.votes.argmax(axis=1)).astype(np.int64)
+
+
+def _shuffle(table: FaceTable, random: np.random.Generator) -> Rows:
+    return random.permutation(len(table))
+
+
+def _expression(table: FaceTable, random: np.random.Generator) -> Rows:
+    return random.choice(len(table), len(table), p=inverse_frequency(_classes(table)))
+
+
+def _age(table: FaceTable, random: np.random.Generator) -> Rows:
+    if np.isnan(table.age_years).all():
+        raise BadData("the sampler 'age' needs ages: a column age_years, or ?meta=FILE with one")
+    return random.choice(len(table), len(table), p=inverse_frequency(age_group(table.age_years)))
+
+
+def _augment(table: FaceTable, random: np.random.Generator) -> Rows:
+    classes = _classes(table)
+    largest = int(np.bincount(classes).max())
+    rows = [np.arange(len(table))]
+    for group in np.unique(classes):
+        members = np.flatnonzero(classes == group)
+        rows.append(random.permutation(np.resize(members, largest - len(members))))
+    return random.permutation(np.concatenate(rows))
+
+
+SAMPLERS: dict[str, Order] = {"shuffle": _shuffle, "expression": _expression, "age": _age, "augment": _augment}
+
+
+class EpochBatches:
+    """Batches of an epoch in the order of the named sampler; the last, incomplete batch is left out.
+
+    With `ranks` processes each takes its share of every batch, so that together they do what one alone would.
+
+    Raises:
+        BadData: the sampler needs what the table does not have.
+    """
+
+    def __init__(
+        self, table: FaceTable, sampler: str, batch_size: int, seed: int, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.table = table
+        self.order = SAMPLERS[sampler]
         self.seed = seed
         self.epoch = 0
+        self.rank, self.ranks = rank, ranks
+        self.rows = len(self.order(table, np.random.default_rng((seed, 0))))
+        self.batch_size = min(batch_size, self.rows)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""
@@ -22,10 +113,11 @@ class EpochShuffle:
     def __len__(self) -> int:
         return self.rows // self.batch_size
 
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
+    def __iter__(self) -> Iterator[Rows]:
+        order = self.order(self.table, np.random.default_rng((self.seed, self.epoch)))
+        picks = np.stack([order, _copies(order)], axis=1)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            yield order[start : start + self.batch_size]
+            yield picks[start : start + self.batch_size][self.rank :: self.ranks]
 
 
 class InOrder:
@@ -38,6 +130,16 @@ class InOrder:
     def __len__(self) -> int:
         return -(-self.rows // self.batch_size)
 
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+    def __iter__(self) -> Iterator[Rows]:
         for start in range(0, self.rows, self.batch_size):
-            yield np.arange(start, min(start + self.batch_size, self.rows))
+            index = np.arange(start, min(start + self.batch_size, self.rows))
+            yield np.stack([index, np.zeros_like(index)], axis=1)
+
+
+def _copies(order: Rows) -> Rows:
+    """(N,) rows -> (N,) how often each came before."""
+    by_row = np.argsort(order, kind="stable")
+    first = np.flatnonzero(np.append(True, np.diff(order[by_row]) != 0))
+    before = np.empty_like(order)
+    before[by_row] = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
+    return before

@@ -1,11 +1,25 @@
-"""Data sets by name: `ferplus:DIR` -> the reader `ferplus` on the folder DIR."""
+"""Data sets by name: `ferplus:DIR?protocol=caciolai` is the reader `ferplus` on the folder DIR with an option; several
+joined by `+` are one hybrid data set.
 
+Every reader takes `?meta=FILE` besides its own options: a CSV file with a column `id` (a sample's id or the name of its
+file), optionally `age_years`, and any further columns, which become groups.
+"""
+
+import csv
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
+
+import numpy as np
 
 from affectlens.core import catalog
+from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadData, BadSetting
+from affectlens.core.expressions import FERPLUS
+from affectlens.core.sample import Dropped, Sample
 from affectlens.data import table
 from affectlens.data.table import FaceTable
 
@@ -13,42 +27,175 @@ SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
-class DataSource:
-    """A data set on disk: the name of its reader and its folder."""
+class Part:
+    """One reader on one folder or file; `given` are the options that do not stand at their defaults."""
 
     reader: str
     directory: Path
+    given: Mapping[str, str] = field(default_factory=dict)
+    meta: Path | None = None
+
+    def __post_init__(self) -> None:
+        allowed = self.module.OPTIONS
+        for key, value in self.given.items():
+            if key not in allowed:
+                raise BadSetting(unknown(f"option of '{self.reader}'", key, [*allowed, "meta"]))
+            if allowed[key] and value not in allowed[key]:
+                raise BadSetting(unknown(f"value of '{self.reader}' option '{key}'", value, list(allowed[key])))
+
+    @property
+    def module(self) -> ModuleType:
+        """The reader's module."""
+        return catalog.load("data.readers", self.reader)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """All options of the reader, those not given at their defaults."""
+        allowed: dict[str, tuple[str, ...]] = self.module.OPTIONS
+        return {key: self.given.get(key, values[0] if values else "") for key, values in allowed.items()}
+
+    def labels(self) -> tuple[str, ...]:
+        """The classes that the reader gives under these options."""
+        names: tuple[str, ...] = self.module.labels(self.directory, self.options)
+        return names
+
+    def samples(self, split: str) -> Iterator[Sample | Dropped]:
+        """What the reader yields, with the columns of the meta file."""
+        samples: Iterator[Sample | Dropped] = self.module.read(self.directory, split, self.options)
+        return samples if self.meta is None else _with_meta(samples, self.meta)
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One data set on disk, or several that are used as one."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def reader(self) -> str:
+        """Names of the readers joined by "+"."""
+        return "+".join(part.reader for part in self.parts)
 
     @property
     def licence(self) -> str:
-        """What the reader says about models trained on these data."""
-        text: str = catalog.load("data.readers", self.reader).LICENCE
-        return text
+        """What the readers say about models trained on these data."""
+        return " ".join(dict.fromkeys(part.module.LICENCE for part in self.parts))
 
-    def load(self, split: str) -> FaceTable:
-        """All faces of a split in memory.
+    @property
+    def options(self) -> dict[str, str]:
+        """Options of all parts; where parts share a key its values are joined by "+"."""
+        merged: dict[str, str] = {}
+        for part in self.parts:
+            for key, value in part.options.items():
+                merged[key] = value if key not in merged else f"{merged[key]}+{value}"
+        return merged
+
+    def with_default(self, key: str, value: str) -> "DataSource":
+        """The source with an option set in every part that does not set it itself.
 
         Raises:
-            BadSetting: `split` is not one of `SPLITS`.
-            BadData: the folder does not have the reader's layout.
+            BadSetting: a reader does not know the option or the value.
+        """
+        return DataSource(tuple(replace(part, given={key: value, **part.given}) for part in self.parts))
+
+    def labels(self) -> tuple[str, ...]:
+        """Classes of all parts: those of FER+ in its order, then others as they come."""
+        names = dict.fromkeys(name for part in self.parts for name in part.labels())
+        if len(self.parts) == 1:
+            return tuple(names)
+        return (*(name for name in FERPLUS if name in names), *(name for name in names if name not in FERPLUS))
+
+    def samples(self, split: str) -> Iterator[Sample | Dropped]:
+        """All samples of a split; those of a hybrid get their reader's name before the id and as group `dataset`.
+
+        Raises:
+            BadSetting: `split` is not one of `SPLITS`. BadData: the folder does not have the reader's layout.
         """
         if split not in SPLITS:
             raise BadSetting(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
-        module = catalog.load("data.readers", self.reader)
-        return table.load(module.read(self.directory, split), module.LABELS)
+        if len(self.parts) == 1:
+            yield from self.parts[0].samples(split)
+            return
+        labels = self.labels()
+        for number, part in enumerate(self.parts, start=1):
+            columns = [labels.index(name) for name in part.labels()]
+            for sample in part.samples(split):
+                if isinstance(sample, Sample):
+                    votes = None
+                    if sample.votes is not None:
+                        votes = np.zeros(len(labels), dtype=np.float32)
+                        votes[columns] = sample.votes
+                    groups = {**sample.groups, "dataset": part.reader}
+                    yield replace(sample, id=f"{number}.{part.reader}/{sample.id}", votes=votes, groups=groups)
+                else:
+                    yield replace(sample, id=f"{number}.{part.reader}/{sample.id}")
+
+    def load(self, split: str) -> FaceTable:
+        """All faces of a split.
+
+        Raises:
+            As `samples`.
+        """
+        try:
+            return table.load(self.samples(split), self.labels())
+        except BadData as error:
+            raise BadData(f"{self.reader}, split '{split}': {error}") from error
 
 
 def parse(spec: str) -> DataSource:
-    """`name:DIR` -> DataSource.
+    """`name:DIR[?key=value&...][+name:DIR...]` -> DataSource.
 
     Raises:
-        BadSetting: there is no colon. UnknownName: no such reader. BadData: the folder does not exist.
+        BadSetting: no colon, or an option or value that the reader does not have. UnknownName: no such reader.
+        BadData: the folder or meta file does not exist.
     """
-    name, colon, folder = spec.partition(":")
+    return DataSource(tuple(_part(text) for text in re.split(r"\+(?=\w+:)", spec)))
+
+
+def _part(text: str) -> Part:
+    name, colon, rest = text.partition(":")
+    folder, _, query = rest.partition("?")
     if not colon or not folder:
-        raise BadSetting(f"a data set is named NAME:FOLDER (for example ferplus:~/data/ferplus), got '{spec}'")
+        raise BadSetting(f"a data set is named NAME:FOLDER (for example ferplus:~/data/ferplus), got '{text}'")
     catalog.load("data.readers", name)
+    given: dict[str, str] = {}
+    for setting in filter(None, query.split("&")):
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise BadSetting(f"an option of a data set is KEY=VALUE, got '{setting}' in '{text}'")
+        given[key] = value
+    meta = given.pop("meta", None)
     directory = Path(os.path.expanduser(folder))
-    if not directory.is_dir():
+    if not directory.exists():
         raise BadData(f"data folder '{directory}' does not exist")
-    return DataSource(name, directory)
+    meta_file = None if meta is None else Path(os.path.expanduser(meta))
+    if meta_file is not None and not meta_file.is_file():
+        raise BadData(f"meta file '{meta_file}' does not exist")
+    return Part(name, directory, given, meta_file)
+
+
+def _with_meta(samples: Iterator[Sample | Dropped], file: Path) -> Iterator[Sample | Dropped]:
+    """Ages and groups from a CSV file; a sample that it does not name stays as it is."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            if "id" not in (reader.fieldnames or ()):
+                raise BadData(f"'{file}' needs a column 'id' (sample id or file name), found: {reader.fieldnames}")
+            known = {row["id"]: row for row in reader}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadData(f"'{file}' is not a table of text: {error}") from error
+    for sample in samples:
+        row = None
+        if isinstance(sample, Sample):
+            row = known.get(sample.id) or known.get(sample.path.name)
+        if row is None or isinstance(sample, Dropped):
+            yield sample
+            continue
+        groups = {key: value or "" for key, value in row.items() if key not in ("id", "age_years") and key is not None}
+        age = sample.age_years
+        if row.get("age_years"):
+            try:
+                age = float(row["age_years"])
+            except ValueError as error:
+                raise BadData(f"'{file}': age_years of '{row['id']}' is '{row['age_years']}', not a number") from error
+        yield replace(sample, age_years=age, groups={**sample.groups, **groups})

@@ -1,72 +1,179 @@
 """Labelled faces of one split as arrays in memory."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData
-from affectlens.core.sample import Sample
+from affectlens.core.sample import Dropped, Sample
+from affectlens.data.images import KEEP_BYTES, KEEP_SIDE_PX, Images, Stored
+
+_EMPTY: NDArray[np.float32] = np.empty(0, dtype=np.float32)
+"""Stands for a column that was not given."""
 
 
 @dataclass(frozen=True, eq=False)
 class FaceTable:
-    """N faces of one split, decoded once.
+    """N faces of one split.
 
     Attributes:
         ids: (N,) sample ids.
-        images: (N, H, W) uint8, gray, all of one size.
-        votes: (N, C) float32, each row a distribution over `labels`.
-        targets: (N,) int64 index into `labels`, -1 where the raters have no majority.
+        images: N images, gray or RGB uint8: `Images`, or an array (N, H, W) or (N, H, W, 3).
+        votes: (N, C) float32, each row a distribution over `labels`; all 0 where nothing is known.
+        targets: (N,) int64 index into `labels`, -1 where there is no single label.
         labels: names of the C classes.
+        valence, arousal: (N,) float32 in [-1, 1], NaN where unknown.
+        landmarks_xy: (N, K, 2) float32, pixels of the image, NaN where unknown; K is 0 where no face has any.
+        age_years: (N,) float32, NaN where unknown.
+        groups: column -> (N,) values, "" where unknown.
+        attributes: (N, A) float32 of 0 and 1, NaN where unknown.
+        dropped: reason -> how many entries of the data set were left out for it.
     """
 
     ids: tuple[str, ...]
-    images: NDArray[np.uint8]
+    images: Images | NDArray[np.uint8]
     votes: NDArray[np.float32]
     targets: NDArray[np.int64]
     labels: tuple[str, ...]
+    valence: NDArray[np.float32] = field(default_factory=lambda: _EMPTY)
+    arousal: NDArray[np.float32] = field(default_factory=lambda: _EMPTY)
+    landmarks_xy: NDArray[np.float32] = field(default_factory=lambda: _EMPTY)
+    age_years: NDArray[np.float32] = field(default_factory=lambda: _EMPTY)
+    groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    attributes: NDArray[np.float32] = field(default_factory=lambda: _EMPTY)
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         faces, classes = len(self.ids), len(self.labels)
-        shapes = (self.images.shape[:1], self.votes.shape, self.targets.shape)
-        if shapes != ((faces,), (faces, classes), (faces,)) or self.images.ndim != 3:
+        for name, shape in (("landmarks_xy", (faces, 0, 2)), ("attributes", (faces, 0))):
+            if getattr(self, name) is _EMPTY:
+                object.__setattr__(self, name, np.empty(shape, dtype=np.float32))
+        for name in ("valence", "arousal", "age_years"):
+            if getattr(self, name) is _EMPTY:
+                object.__setattr__(self, name, np.full(faces, np.nan, dtype=np.float32))
+        columns = [self.valence, self.arousal, self.landmarks_xy, self.age_years, self.attributes]
+        lengths = {len(column) for column in [*columns, *self.groups.values(), self.images]}
+        if (self.votes.shape, self.targets.shape) != ((faces, classes), (faces,)) or lengths != {faces}:
+            shapes = (len(self.images), self.votes.shape, self.targets.shape)
             raise BadData(f"a table of {faces} faces and {classes} classes cannot hold arrays of shapes {shapes}")
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """(N,) true where a face has one label."""
+        return self.targets >= 0
+
+    def with_images(self, images: Images, dropped: Mapping[str, int]) -> "FaceTable":
+        """The table with other pictures of the same faces; their landmarks no longer hold and are left behind."""
+        return replace(self, images=images, dropped=dropped, landmarks_xy=_EMPTY)
+
     def keep(self, mask: NDArray[np.bool_]) -> "FaceTable":
         """The rows where the (N,) `mask` is true."""
-        ids = tuple(name for name, kept in zip(self.ids, mask, strict=True) if kept)
-        return FaceTable(ids, self.images[mask], self.votes[mask], self.targets[mask], self.labels)
+        changes: dict[str, object] = {
+            "ids": tuple(name for name, kept in zip(self.ids, mask, strict=True) if kept),
+            "groups": {name: column[mask] for name, column in self.groups.items()},
+        }
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if isinstance(value, np.ndarray | Images):
+                changes[part.name] = value[mask]
+        return replace(self, **changes)  # type: ignore[arg-type]
 
 
-def load(samples: Iterable[Sample], labels: tuple[str, ...]) -> FaceTable:
-    """Decode every sample as gray.
+def load(samples: Iterable[Sample | Dropped], labels: tuple[str, ...]) -> FaceTable:
+    """Samples as a table: small images decoded now, the others when they are asked for.
+
+    What a reader dropped, and small images that cannot be decoded, are counted in `dropped` by reason.
 
     Raises:
-        BadData: an image cannot be decoded or differs in size from the first, a sample has no votes, or there is none.
+        BadData: nothing is left, or a sample's label or votes do not fit `labels`.
     """
-    ids: list[str] = []
-    images: list[NDArray[np.uint8]] = []
-    votes: list[NDArray[np.float32]] = []
-    targets: list[int] = []
+    kept: list[Sample] = []
+    entries: list[NDArray[np.uint8] | Stored] = []
+    dropped: Counter[str] = Counter()
+    room = KEEP_BYTES
     for sample in samples:
-        data = np.fromfile(sample.path, dtype=np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
-        if image is None:
-            raise BadData(f"'{sample.path}' cannot be decoded as an image")
-        if images and image.shape != images[0].shape:
-            raise BadData(f"'{sample.path}' is {image.shape[1]}x{image.shape[0]}, expected the size of the first image")
-        if sample.votes is None:
-            raise BadData(f"sample '{sample.id}' has no votes")
-        ids.append(sample.id)
-        images.append(np.asarray(image, dtype=np.uint8))
-        votes.append(sample.votes)
-        targets.append(labels.index(sample.expression) if sample.expression is not None else -1)
-    if not ids:
-        raise BadData("the data set has no samples")
-    return FaceTable(tuple(ids), np.stack(images), np.stack(votes), np.array(targets, dtype=np.int64), labels)
+        if isinstance(sample, Dropped):
+            dropped[sample.reason] += 1
+            continue
+        try:
+            entry = _entry(sample, room)
+        except BadData:
+            dropped["image cannot be decoded"] += 1
+            continue
+        room -= entry.nbytes if isinstance(entry, np.ndarray) else 0
+        entries.append(entry)
+        kept.append(sample)
+    if not kept:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.items())
+        raise BadData(f"the data set has no samples{f' (left out: {reasons})' if reasons else ''}")
+    return _table(kept, Images(entries), labels, dropped)
+
+
+def _entry(sample: Sample, room: int) -> NDArray[np.uint8] | Stored:
+    """The pixels of a small image, or the place of a large one."""
+    stored = Stored.of(sample)
+    if stored is None:
+        raise BadData(f"sample '{sample.id}' has no image")
+    if not isinstance(stored, Stored):
+        return stored
+    pixels = stored.decode()
+    return pixels if max(pixels.shape[:2]) <= KEEP_SIDE_PX and pixels.nbytes <= room else stored
+
+
+def _table(samples: list[Sample], images: Images, labels: tuple[str, ...], dropped: Mapping[str, int]) -> FaceTable:
+    """Columns from samples."""
+    number = {label: i for i, label in enumerate(labels)}
+    votes = np.zeros((len(samples), len(labels)), dtype=np.float32)
+    targets = np.full(len(samples), -1, dtype=np.int64)
+    for row, sample in enumerate(samples):
+        if sample.expression is not None:
+            if sample.expression not in number:
+                raise BadData(f"sample '{sample.id}' is labelled '{sample.expression}', not one of {', '.join(labels)}")
+            targets[row] = number[sample.expression]
+            votes[row, targets[row]] = 1
+        if sample.votes is not None:
+            if sample.votes.shape != (len(labels),):
+                raise BadData(f"sample '{sample.id}' has {len(sample.votes)} votes, expected {len(labels)}")
+            votes[row] = sample.votes
+    points = max((len(s.landmarks_xy) for s in samples if s.landmarks_xy is not None), default=0)
+    bits = max((len(s.attributes) for s in samples if s.attributes is not None), default=0)
+    names = sorted({name for sample in samples for name in sample.groups})
+    return FaceTable(
+        tuple(sample.id for sample in samples),
+        images,
+        votes,
+        targets,
+        labels,
+        valence=_floats([sample.valence for sample in samples]),
+        arousal=_floats([sample.arousal for sample in samples]),
+        landmarks_xy=_stack([landmarks_in_box(sample) for sample in samples], (points, 2)),
+        age_years=_floats([sample.age_years for sample in samples]),
+        groups={name: np.array([sample.groups.get(name, "") for sample in samples]) for name in names},
+        attributes=_stack([sample.attributes for sample in samples], (bits,)),
+        dropped=dict(dropped),
+    )
+
+
+def _floats(values: list[float | None]) -> NDArray[np.float32]:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float32)
+
+
+def landmarks_in_box(sample: Sample) -> NDArray[np.float32] | None:
+    """The landmarks in pixels of the cut-out face, or None without any."""
+    if sample.landmarks_xy is None or sample.box_xyxy is None:
+        return sample.landmarks_xy
+    return sample.landmarks_xy - np.maximum(np.round(sample.box_xyxy[:2]), 0)
+
+
+def _stack(values: list[NDArray[np.float32] | None], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    column = np.full((len(values), *shape), np.nan, dtype=np.float32)
+    for row, value in enumerate(values):
+        if value is not None and value.shape == shape:
+            column[row] = value
+    return column

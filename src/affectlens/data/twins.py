@@ -4,6 +4,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affectlens.data.images import Images, to_gray
+
+FaceImages = Images | NDArray[np.uint8]
+
 BITS = 256
 TWIN_BITS = 28
 """Two faces are twins when their hashes differ in at most this many of 256 bits.
@@ -13,31 +17,48 @@ re-toned); from 29 bits on, different people begin to appear.
 """
 
 
-def difference_hash(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, H, W) uint8 -> (N, 256) float32 of +1 and -1: is a cell of a 16x16 grid darker than its right neighbour?"""
+def difference_hash(images: FaceImages, mirrored: bool = False) -> NDArray[np.float32]:
+    """N gray or RGB uint8 images -> (N, 256) float32 of +1 and -1: is a cell of a 16x16 grid darker than its right one?
+
+    With `mirrored` the hashes are those of the mirror images.
+    """
     signs = np.empty((len(images), BITS), dtype=np.float32)
     for i, image in enumerate(images):
-        small = cv2.resize(image, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16)
-        signs[i] = np.where(small[:, :-1] < small[:, 1:], 1, -1).reshape(-1)
+        signs[i] = hash_one(image, mirrored)
     return signs
 
 
-def nearest_distance(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """For each of (N, H, W) `images`, the bits (0 to 256) in which it differs from the nearest other, also mirrored.
+def hash_one(image: NDArray[np.uint8], mirrored: bool = False) -> NDArray[np.int8]:
+    """(H, W) gray or (H, W, 3) RGB uint8 -> (256,) int8, one row of `difference_hash`."""
+    gray = to_gray(image)[:, ::-1] if mirrored else to_gray(image)
+    small = cv2.resize(np.ascontiguousarray(gray), (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16)
+    return np.where(small[:, :-1] < small[:, 1:], 1, -1).astype(np.int8).reshape(-1)
+
+
+def nearest_distance(images: FaceImages, others: FaceImages) -> NDArray[np.int64]:
+    """For each of N `images`, the bits (0 to 256) in which it differs from the nearest other, also mirrored.
 
     The Hamming distance of two rows of signs is (256 - their dot product) / 2.
     """
     if not len(others):
         return np.full(len(images), BITS, dtype=np.int64)
-    hashes = difference_hash(images)
-    pool = np.concatenate([difference_hash(others), difference_hash(others[:, :, ::-1])]).T
-    nearest = np.empty(len(hashes), dtype=np.int64)
+    pool = np.concatenate([difference_hash(others), difference_hash(others, mirrored=True)])
+    return nearest_hash(difference_hash(images), pool)[0]
+
+
+def nearest_hash(
+    hashes: NDArray[np.floating], pool: NDArray[np.floating]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each of (N, 256) signs the bits by which the nearest of (M, 256), M > 0, differs, and the row of that one."""
+    bits, rows = np.empty(len(hashes), dtype=np.int64), np.empty(len(hashes), dtype=np.int64)
+    columns = np.ascontiguousarray(pool.T)
     for start in range(0, len(hashes), 256):
-        best = (hashes[start : start + 256] @ pool).max(axis=1)
-        nearest[start : start + 256] = ((BITS - best) / 2).round()
-    return nearest
+        products = hashes[start : start + 256] @ columns
+        rows[start : start + 256] = products.argmax(axis=1)
+        bits[start : start + 256] = ((BITS - products.max(axis=1)) / 2).round()
+    return bits, rows
 
 
-def has_twin(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def has_twin(images: FaceImages, others: FaceImages) -> NDArray[np.bool_]:
     """(N,) true where an image has a twin among `others`."""
     return nearest_distance(images, others) <= TWIN_BITS

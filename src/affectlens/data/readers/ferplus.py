@@ -1,17 +1,30 @@
 """FER+: the FER2013 faces with the votes of ten raters (Barsoum et al. 2016, arXiv:1608.01041).
 
-Layout: FER2013Train/, FER2013Valid/ and FER2013Test/, each with fer*.png (48x48, gray) and a headless label.csv:
-file name, face box, then the votes for neutral, happiness, surprise, sadness, anger, disgust, fear, contempt, unknown,
-and not-a-face.
+Two layouts. Folders: FER2013Train/, FER2013Valid/ and FER2013Test/, each with fer*.png (48x48, gray) and a headless
+label.csv: file name, face box, then the votes for neutral, happiness, surprise, sadness, anger, disgust, fear,
+contempt, unknown, and not-a-face. CSV pair: fer2013.csv (emotion, pixels, Usage) and fer2013new.csv (Usage, Image name,
+the ten votes), row by row; the folders are used where both are there.
 
 The votes are processed as in the authors' code: a single vote for a label counts as an outlier and is zeroed; a face
-whose most frequent answer is unknown or not-a-face is dropped; those two columns are cut off and the rest normalised.
-Under the majority protocol `expression` is the label with more than half of the votes that the outlier rule left
-(unknown and not-a-face counted among them), else None.
+whose most frequent answer is unknown or not-a-face is left out. `expression` is the majority label: the one with more
+than half of the votes that the outlier rule left (unknown and not-a-face counted among them), else None.
+
+`?mode=` decides what training sees; validation and test always score the majority label:
+
+- `votes`: the shares of the eight labels (the default).
+- `majority`: only faces with a majority, and only that label.
+- `cross-entropy`, `probability`: the shares of the most frequent labels up to 75 % of the votes, three at most; faces
+  where these hold no more than half of the votes, or more than three of them tie, are left out. For `probability`
+  one label is to be drawn from them each epoch: recipe key target=drawn.
+- `multi-target`: the labels with at least 30 % of the votes, as shares; to be used with the loss `multi_target`.
+
+`?protocol=caciolai` is that of Caciolai's public code: the label is the plurality over all ten columns without the
+outlier rule; faces whose top is contempt, unknown or not-a-face are left out, which leaves seven classes; validation is
+the private split (FER2013Test) and test the public one (FER2013Valid).
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,53 +32,158 @@ from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData
 from affectlens.core.expressions import FERPLUS
-from affectlens.core.sample import Sample
+from affectlens.core.sample import Dropped, Sample
+from affectlens.data.readers import fer2013
 
-LABELS = FERPLUS
 LICENCE = (
     "Weights: Apache-2.0, as the code. Trained on FER2013 faces, published for the ICML 2013 challenge as research "
     "data, with the FER+ votes (MIT licence). No face of it is contained. Check whether your use of weights learned "
     "from research data is allowed where you are."
 )
 """Goes into every model that is trained on these faces."""
+OPTIONS = {
+    "protocol": ("standard", "caciolai"),
+    "mode": ("votes", "majority", "cross-entropy", "probability", "multi-target"),
+}
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
-_COLUMNS = 12
+USAGES = {"train": "Training", "valid": "PublicTest", "test": "PrivateTest"}
+_REVERSED = {"train": "train", "valid": "test", "test": "valid"}
+_HEADER = ("usage", "image name", *FERPLUS, "unknown", "nf")
+_VOTES = 10
+Votes = NDArray[np.float32]
 
 
-def read(directory: Path, split: str) -> Iterator[Sample]:
-    """Faces of one split ("train", "valid", "test") with `votes`, and `expression` by the majority protocol.
+def labels(directory: Path, options: Mapping[str, str]) -> tuple[str, ...]:
+    """Eight expressions; seven, without contempt, under `?protocol=caciolai`."""
+    del directory
+    return FERPLUS[:-1] if options["protocol"] == "caciolai" else FERPLUS
+
+
+def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sample | Dropped]:
+    """Faces of one split ("train", "valid", "test") with `votes`, and `expression` where they have one label.
 
     Raises:
-        BadData: a folder, label file or image is missing, or a line does not have name, box and ten votes.
+        BadData: a folder, table or image is missing, a line does not have ten votes, or the two tables do not match.
     """
-    folder = directory / FOLDERS[split]
+    caciolai = options["protocol"] == "caciolai"
+    stored = _REVERSED[split] if caciolai else split
+    faces = _from_folder(directory, stored) if (directory / FOLDERS[stored]).is_dir() else _from_pair(directory, stored)
+    mode = options["mode"] if split == "train" else "votes"
+    for sample, counts in faces:
+        sample_id = f"{split}/{sample.id}"
+        if not sample.path.is_file():
+            yield Dropped(sample_id, "image file is missing")
+            continue
+        labelled = _plurality(counts) if caciolai else _processed(counts, mode)
+        if isinstance(labelled, str):
+            yield Dropped(sample_id, labelled, sample.path, sample.content)
+            continue
+        expression, votes = labelled
+        yield Sample(sample_id, sample.path, split, expression, votes, content=sample.content)
+
+
+def _plurality(counts: Votes) -> tuple[str, Votes] | str:
+    """The label with most votes of all ten columns, the first of equals; or why the face is left out."""
+    top = int(counts.argmax())
+    if top >= len(FERPLUS) - 1:
+        return "top vote is contempt, unknown or not a face"
+    return FERPLUS[top], np.eye(len(FERPLUS) - 1, dtype=np.float32)[top]
+
+
+def _processed(counts: Votes, mode: str) -> tuple[str | None, Votes] | str:
+    """Majority label and distribution by the authors' rules; or why the face is left out."""
+    counts = np.where(counts <= 1, 0, counts).astype(np.float32)
+    total = counts.sum()
+    top = int(counts.argmax())
+    if counts[top] == 0 or top >= len(FERPLUS):
+        return "top vote is unknown or not a face"
+    majority = FERPLUS[top] if counts[top] > 0.5 * total else None
+    chosen = counts[: len(FERPLUS)]
+    if mode == "majority":
+        if majority is None:
+            return "no majority"
+        chosen = np.where(np.arange(len(chosen)) == top, chosen, 0)
+    elif mode in ("cross-entropy", "probability"):
+        most = _most_frequent(counts)
+        if most is None:
+            return "votes too scattered"
+        chosen = most
+    elif mode == "multi-target":
+        often = np.where(counts >= 0.3 * total, counts, 0)
+        if often.sum() <= 0.5 * total:
+            return "votes too scattered"
+        chosen = often[: len(FERPLUS)]
+    return majority, (chosen / chosen.sum()).astype(np.float32)
+
+
+def _most_frequent(counts: Votes) -> Votes | None:
+    """(8,) counts of the most frequent labels up to 75 % of all votes, three at most; None where the face is left out.
+
+    Labels of equal count come together, so that a tie can exceed three; unknown or not-a-face ends the search.
+    """
+    left, taken, total, number = counts.copy(), np.zeros_like(counts), counts.sum(), 0
+    while taken.sum() < 0.75 * total and number < 3:
+        level = left.max()
+        equals = np.flatnonzero(left == level)
+        named = equals[equals < len(FERPLUS)]
+        taken[named] = level
+        left[equals] = 0
+        number += len(named)
+        if len(named) < len(equals):
+            break
+    if taken.sum() <= 0.5 * total or number > 3:
+        return None
+    return taken[: len(FERPLUS)]
+
+
+def _from_folder(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]:
+    """Unlabelled samples and their (10,) counts from the folder layout."""
+    folder = directory / FOLDERS[stored]
     table = folder / "label.csv"
+    for number, row in _rows(table):
+        if len(row) != 2 + _VOTES:
+            raise BadData(f"{table}, line {number}: {len(row)} columns, expected name, box and ten votes")
+        path = folder / row[0]
+        yield Sample(row[0], path, stored), _counts(row[2:], table, number)
+
+
+def _from_pair(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]:
+    """The same from fer2013.csv and fer2013new.csv, whose rows belong together."""
+    table = directory / "fer2013new.csv"
+    if not table.is_file() or not (directory / "fer2013.csv").is_file():
+        raise BadData(
+            f"FER+ expects '{directory}' to hold FER2013Train, FER2013Valid and FER2013Test, each with label.csv, "
+            "or fer2013.csv and fer2013new.csv"
+        )
+    (_, header), *rows = _rows(table)
+    if tuple(name.strip().lower() for name in header) != _HEADER:
+        raise BadData(f"'{table}' must have the columns {', '.join(_HEADER)}, found: {', '.join(header)}")
+    faces = list(fer2013.lines(directory / "fer2013.csv"))
+    if len(rows) != len(faces):
+        raise BadData(f"'{table}' has {len(rows)} rows, fer2013.csv has {len(faces)}; they belong together row by row")
+    for (number, row), face in zip(rows, faces, strict=True):
+        if len(row) != 2 + _VOTES:
+            raise BadData(f"{table}, line {number}: {len(row)} columns, expected usage, image name and ten votes")
+        if row[0] != face.usage:
+            raise BadData(f"{table}, line {number}: usage '{row[0]}', fer2013.csv says '{face.usage}'")
+        if face.usage == USAGES[stored]:
+            name = row[1] or f"row{number - 1:07d}"
+            yield Sample(name, table, stored, content=face.pixels()), _counts(row[2:], table, number)
+
+
+def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers from 1 and cells."""
     if not table.is_file():
         raise BadData(f"FER+ expects '{table}'; name the folder that holds FER2013Train, FER2013Valid and FER2013Test")
     try:
-        rows = list(csv.reader(table.read_text(encoding="utf-8").splitlines()))
+        yield from enumerate(csv.reader(table.read_text(encoding="utf-8").splitlines()), start=1)
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadData(f"'{table}' is not a table of text: {error}") from error
-    for number, row in enumerate(rows, start=1):
-        counts = _counts(row, table, number)
-        top = int(counts.argmax())
-        if counts[top] == 0 or top >= len(FERPLUS):
-            continue
-        path = folder / row[0]
-        if not path.is_file():
-            raise BadData(f"{table}, line {number}: image '{path.name}' does not exist")
-        majority = FERPLUS[top] if counts[top] > 0.5 * counts.sum() else None
-        votes = counts[: len(FERPLUS)] / counts[: len(FERPLUS)].sum()
-        yield Sample(id=f"{split}/{row[0]}", path=path, split=split, expression=majority, votes=votes)
 
 
-def _counts(row: list[str], table: Path, number: int) -> NDArray[np.float32]:
-    """(10,) float32 vote counts of one line with single votes zeroed."""
-    if len(row) != _COLUMNS:
-        raise BadData(f"{table}, line {number}: {len(row)} columns, expected name, box and ten votes")
+def _counts(cells: list[str], table: Path, number: int) -> Votes:
+    """(10,) float32 vote counts of one line."""
     try:
-        counts = np.array([int(value) for value in row[2:]], dtype=np.float32)
+        return np.array([int(value) for value in cells], dtype=np.float32)
     except ValueError as error:
-        raise BadData(f"{table}, line {number}: votes must be whole numbers, got {row[2:]}") from error
-    counts[counts <= 1] = 0
-    return counts
+        raise BadData(f"{table}, line {number}: votes must be whole numbers, got {cells}") from error

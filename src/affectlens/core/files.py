@@ -1,0 +1,17 @@
+"""Files that are whole or not there."""
+
+from pathlib import Path
+
+
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Write under a temporary name in the same folder, then rename; what was there before stays until then.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to; nothing is left behind.
+    """
+    partial = file.with_name(f"{file.name}.partial")
+    try:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""Face images by row: small ones decoded once and kept, large ones decoded when they are asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.errors import BadData
+from affectlens.core.sample import Dropped, Sample
+
+KEEP_SIDE_PX = 128
+"""Images with both sides up to this are kept in memory."""
+KEEP_BYTES = 4 << 30
+"""The most that is kept; images beyond are decoded when they are asked for."""
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Where an image is: a file, or encoded bytes; the box (x1, y1, x2, y2 in pixels) is cut out after decoding."""
+
+    path: Path
+    content: bytes | None = None
+    box_xyxy: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of(cls, sample: Sample | Dropped) -> "Stored | Pixels | None":
+        """Where the image of an entry is, or its pixels; None where it has none."""
+        box_xyxy = sample.box_xyxy if isinstance(sample, Sample) else None
+        if isinstance(sample.content, np.ndarray):
+            return sample.content if box_xyxy is None else cut(sample.content, box_xyxy, sample.path or Path())
+        return None if sample.path is None else cls(sample.path, sample.content, box_xyxy)
+
+    def decode(self) -> Pixels:
+        """(H, W) gray or (H, W, 3) RGB uint8.
+
+        Raises:
+            BadData: it cannot be read or decoded, or the box lies outside.
+        """
+        try:
+            data = np.frombuffer(self.content if self.content is not None else self.path.read_bytes(), dtype=np.uint8)
+            image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+        except (OSError, cv2.error) as error:
+            raise BadData(f"'{self.path}' cannot be read: {error}") from error
+        if image is None:
+            raise BadData(f"'{self.path}' cannot be decoded as an image")
+        pixels = _as_uint8(image)
+        return pixels if self.box_xyxy is None else cut(pixels, self.box_xyxy, self.path)
+
+
+def _as_uint8(image: NDArray[np.generic]) -> Pixels:
+    """What OpenCV decodes (any depth, BGR or BGRA) as gray or RGB uint8."""
+    if image.dtype == np.uint16:
+        image = image // 257
+    pixels = image.astype(np.uint8)
+    if pixels.ndim == 2:
+        return pixels
+    code = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(pixels, code), dtype=np.uint8)
+
+
+def cut(pixels: Pixels, box_xyxy: NDArray[np.float32], where: Path) -> Pixels:
+    """The part of the image inside the box, whose corners are rounded and held to the image.
+
+    Raises:
+        BadData: nothing of the image is inside.
+    """
+    height, width = pixels.shape[:2]
+    x1, y1, x2, y2 = (round(float(value)) for value in box_xyxy)
+    part = pixels[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
+    if not part.size:
+        raise BadData(f"'{where}': face box {x1},{y1},{x2},{y2} lies outside its {width}x{height} pixels")
+    return part.copy()  # so that the whole picture is not kept for its sake
+
+
+def to_gray(pixels: Pixels) -> Pixels:
+    """(H, W) as it is; (H, W, 3) RGB -> (H, W) by ITU-R BT.601 luma."""
+    return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+class Images:
+    """N images of any size: `images[3]` is (H, W) gray or (H, W, 3) RGB uint8, `images[rows]` a part of them."""
+
+    def __init__(self, entries: "list[Pixels | Stored]") -> None:
+        self.entries = entries
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, which: int) -> Pixels: ...
+    @overload
+    def __getitem__(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> "Images": ...
+    def __getitem__(self, which: int | NDArray[np.int64] | NDArray[np.bool_]) -> "Pixels | Images":
+        if isinstance(which, np.ndarray):
+            rows = np.flatnonzero(which) if which.dtype == bool else which
+            return Images([self.entries[row] for row in rows])
+        entry = self.entries[which]
+        return entry.decode() if isinstance(entry, Stored) else entry
+
+    def __iter__(self) -> Iterator[Pixels]:
+        for row in range(len(self)):
+            yield self[row]

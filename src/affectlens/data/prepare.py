@@ -1,0 +1,125 @@
+"""A data set as Parquet shards that any Arrow tool reads, and the reader `table` too.
+
+Columns: id, split, image (bytes of the file as it was; PNG where it was pixels or a part of a picture), expression,
+votes (shares in the order of `labels` in the schema's metadata), valence, arousal, landmarks (x, y, x, y, ... in pixels
+of the image), age_years, and one column group_NAME per group.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from affectlens.core.errors import BadData, BadSetting, MissingExtra
+from affectlens.core.sample import Dropped, Sample
+from affectlens.data.images import Stored
+from affectlens.data.readers.table import LABELS_KEY
+from affectlens.data.source import SPLITS, DataSource
+from affectlens.data.table import landmarks_in_box
+
+SHARD_ROWS = 5000
+
+
+def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iterator[tuple[str, str | None]]:
+    """Write SPLIT-NNNNN.parquet files into the folder `out`; each appears when it is complete.
+
+    Yields (split, None) for each sample written and (split, reason) for each that was left out.
+
+    Raises:
+        BadSetting: `out` holds Parquet files already. MissingExtra: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra("writing Parquet", "parquet") from error
+    if any(out.glob("*.parquet")):
+        raise BadSetting(f"'{out}' already holds Parquet files; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    groups = _group_names(source)
+    schema = pa.schema(
+        [
+            *[pa.field(name, pa.string()) for name in ("id", "split")],
+            pa.field("image", pa.binary()),
+            pa.field("expression", pa.string()),
+            pa.field("votes", pa.list_(pa.float32())),
+            *[pa.field(name, pa.float32()) for name in ("valence", "arousal", "age_years")],
+            pa.field("landmarks", pa.list_(pa.float32())),
+            *[pa.field(f"group_{name}", pa.string()) for name in groups],
+        ],
+        metadata={LABELS_KEY: json.dumps(list(source.labels())).encode()},
+    )
+
+    def write(rows: list[dict[str, Any]], split: str, number: int) -> None:
+        partial = out / f"{split}-{number:05d}.partial"
+        try:
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial)
+            partial.replace(partial.with_suffix(".parquet"))
+        finally:
+            partial.unlink(missing_ok=True)
+
+    for split in SPLITS:
+        rows: list[dict[str, Any]] = []
+        number = 0
+        for entry in source.samples(split):
+            row = _row(entry, groups)
+            if isinstance(row, str):
+                yield split, row
+                continue
+            rows.append(row)
+            if len(rows) == shard_rows:
+                write(rows, split, number)
+                rows, number = [], number + 1
+            yield split, None
+        if rows:
+            write(rows, split, number)
+
+
+def _group_names(source: DataSource) -> list[str]:
+    """Names of all groups of all samples, without opening an image."""
+    names: Counter[str] = Counter()
+    for split in SPLITS:
+        for entry in source.samples(split):
+            if isinstance(entry, Sample):
+                names.update(entry.groups.keys())
+    return sorted(names)
+
+
+def _row(entry: Sample | Dropped, groups: list[str]) -> dict[str, Any] | str:
+    """One line of a shard, or why there is none."""
+    if isinstance(entry, Dropped):
+        return entry.reason
+    try:
+        image = _image(entry)
+    except BadData:
+        return "image cannot be decoded"
+    landmarks = landmarks_in_box(entry)
+    return {
+        "id": entry.id,
+        "split": entry.split,
+        "image": image,
+        "expression": entry.expression,
+        "votes": None if entry.votes is None else entry.votes.tolist(),
+        "valence": entry.valence,
+        "arousal": entry.arousal,
+        "age_years": entry.age_years,
+        "landmarks": None if landmarks is None else landmarks.reshape(-1).tolist(),
+        **{f"group_{name}": entry.groups.get(name) for name in groups},
+    }
+
+
+def _image(sample: Sample) -> bytes:
+    """The encoded image; checked to be one."""
+    stored = Stored.of(sample)
+    if stored is None:
+        raise BadData(f"sample '{sample.id}' has no image")
+    pixels = stored.decode() if isinstance(stored, Stored) else stored
+    if isinstance(stored, Stored) and stored.box_xyxy is None:
+        return stored.content if stored.content is not None else stored.path.read_bytes()
+    bgr = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".png", np.ascontiguousarray(bgr))
+    return encoded.tobytes()

@@ -1,0 +1,80 @@
+"""Class folders: images sorted into one folder per class.
+
+Layout: DIR/train/CLASS/*, DIR/valid/CLASS/* (or val, validation) and DIR/test/CLASS/*; or DIR/CLASS/* without splits.
+Images are the files with one of `SUFFIXES`; names that begin with a dot or an underscore are passed over.
+
+A class that is a known expression gets the project's name ("happy" becomes "happiness"), any other keeps its own. The
+order is that of FER+, then others sorted; `?labels=a,b,c` names the classes and their order, and leaves others out.
+
+Without splits, a tenth of the images each goes to test and validation by a hash of the file's name; where only the
+validation folder is missing, a tenth of the training images stands in for it.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from affectlens.core.errors import BadData
+from affectlens.core.sample import Dropped, Sample
+from affectlens.data.readers._classes import OUTSIDE, class_name, ordered
+from affectlens.data.splits import SPELLINGS, by_hash, train_or_valid
+
+LICENCE = "Weights: under the terms of the images that they were trained on, which were the user's own class folders."
+OPTIONS: dict[str, tuple[str, ...]] = {"labels": ()}
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def labels(directory: Path, options: Mapping[str, str]) -> tuple[str, ...]:
+    """The classes of all splits.
+
+    Raises:
+        BadData: there is no class folder.
+    """
+    roots = _splits(directory).values() or [directory]
+    found = [folder.name for root in roots for folder in _folders(root) if next(_images(folder), None)]
+    if not found:
+        raise BadData(f"'{directory}' has no pictures in class folders; expected CLASS/*.jpg, or train/CLASS/*.jpg")
+    return ordered(found, options["labels"])
+
+
+def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sample | Dropped]:
+    """Images of one split.
+
+    Raises:
+        BadData: there is no class folder with pictures.
+    """
+    classes = labels(directory, options)
+    splits = _splits(directory)
+    borrowed = split == "valid" and "valid" not in splits
+    root = splits.get("train" if borrowed else split) if splits else directory
+    for folder in _folders(root) if root else ():
+        name = class_name(folder.name)
+        for path in _images(folder):
+            if _split(path.name, split, splits) != split:
+                continue
+            sample_id = f"{split}/{folder.name}/{path.name}"
+            yield Sample(sample_id, path, split, name) if name in classes else Dropped(sample_id, OUTSIDE)
+
+
+def _split(name: str, split: str, splits: Mapping[str, Path]) -> str:
+    """The split of an image that was found where `split` is looked for."""
+    if not splits:
+        return by_hash(name)
+    return split if split == "test" or "valid" in splits else train_or_valid(name)
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """Pictures of one class, sorted by name."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith((".", "_")):
+            yield path
+
+
+def _splits(directory: Path) -> dict[str, Path]:
+    """Folder of each split; empty where the class folders are not sorted into splits."""
+    return {SPELLINGS[folder.name]: folder for folder in _folders(directory) if folder.name in SPELLINGS}
+
+
+def _folders(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        raise BadData(f"class folders are expected in a folder, '{directory}' is none")
+    return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))

@@ -1,0 +1,227 @@
+"""A table of one's own: CSV or Parquet, one row per face.
+
+Layout: a .csv or .parquet file, or a folder with data.csv or with shards *.parquet. Only the image is required:
+
+- `path`: the image, relative to the table; or `image`: its encoded bytes (Parquet).
+- `expression`; `votes`: numbers >= 0, one per class, made to sum to 1; `valence`, `arousal`: in [-1, 1].
+- `split`: train, valid (or val, validation) or test. Where it is empty a hash decides: of `group_subject`, if that is
+  there (so that nobody is on two sides), else of the row's name.
+- `id`: the row's name; without one it is the path, else the number of the row.
+- `age_years`; `landmarks`: x, y, x, y, ... in pixels of the image.
+- `group_NAME`: the value of the group NAME.
+
+Lists are list columns in Parquet, in CSV numbers between spaces, commas or semicolons. Other columns are passed over.
+
+A class that is a known expression gets the project's name, any other keeps its own. The order, which is also that of
+the votes, is that of FER+, then others sorted; eight votes are those of FER+ unless the table has other classes.
+`?labels=a,b,c` names the classes and their order, and leaves others out.
+"""
+
+import importlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.errors import BadData, MissingExtra
+from affectlens.core.expressions import FERPLUS
+from affectlens.core.sample import Dropped, Sample
+from affectlens.data.readers._classes import OUTSIDE, class_name, ordered
+from affectlens.data.readers._tables import number, rows
+from affectlens.data.splits import SPELLINGS, by_hash
+
+LICENCE = "Weights: under the terms of the images that they were trained on, which were a table of the user's own."
+OPTIONS: dict[str, tuple[str, ...]] = {"labels": ()}
+LABELS_KEY = b"labels"
+"""Key of the schema's metadata that holds the classes as a JSON list."""
+_GROUP = "group_"
+_COLUMNS = (
+    *("path", "image", "expression", "votes", "valence", "arousal"),
+    *("split", "id", "age_years", "landmarks"),
+)
+_BATCH = 256
+Row = Mapping[str, object]
+
+
+def labels(directory: Path, options: Mapping[str, str]) -> tuple[str, ...]:
+    """The classes of all splits; none where the table has neither expressions nor votes.
+
+    Raises:
+        BadData: as `read`. MissingExtra: the table is Parquet and pyarrow is not installed.
+    """
+    option = options.get("labels", "")
+    if option:
+        return ordered((), option)
+    for file in _files(directory):
+        if stored := _stored_labels(file):
+            return stored
+    found: set[str] = set()
+    votes = None
+    for place, _, row in _rows(directory, ("expression", "votes")):
+        found.add(class_name(_text(row.get("expression"))))
+        votes = _numbers(row.get("votes"), place, "votes") if votes is None else votes
+    found.discard("")
+    if votes is not None and len(votes) == len(FERPLUS) and found <= set(FERPLUS):
+        return FERPLUS
+    return ordered(found, "")
+
+
+def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sample | Dropped]:
+    """Rows of one split.
+
+    Raises:
+        BadData: there is no such table, it has no image column, a cell is malformed, or two rows have one name.
+        MissingExtra: the table is Parquet and pyarrow is not installed.
+    """
+    classes = labels(directory, options)
+    seen: set[str] = set()
+    for place, file, row in _rows(directory, _COLUMNS):
+        name = _text(row.get("id")) or _text(row.get("path")) or f"{file.stem}/{place.rpartition(' ')[2]}"
+        if _split(name, row, place) != split:
+            continue
+        sample_id = name if name.startswith(f"{split}/") else f"{split}/{name}"
+        if sample_id in seen:
+            raise BadData(f"{place}: '{name}' comes twice; give each row an id of its own in the column 'id'")
+        seen.add(sample_id)
+        yield _sample(sample_id, split, place, file, row, classes)
+
+
+def _sample(sample_id: str, split: str, place: str, file: Path, row: Row, classes: tuple[str, ...]) -> Sample | Dropped:
+    expression = class_name(_text(row.get("expression"))) or None
+    votes = _votes(row.get("votes"), place, len(classes))
+    valence, arousal = (_number(row.get(name), place, name) for name in ("valence", "arousal"))
+    if expression is not None and expression not in classes:
+        return Dropped(sample_id, OUTSIDE)
+    if any(value is not None and not -1 <= value <= 1 for value in (valence, arousal)):
+        return Dropped(sample_id, "valence or arousal outside -1 to 1")
+    if expression is None and votes is None and valence is None and arousal is None:
+        return Dropped(sample_id, "neither label nor valence")
+    content = row.get("image")
+    path = file if isinstance(content, bytes) else file.parent / _text(row.get("path"))
+    if not path.is_file():
+        return Dropped(sample_id, "image file is missing")
+    landmarks = _numbers(row.get("landmarks"), place, "landmarks")
+    if landmarks is not None and len(landmarks) % 2:
+        raise BadData(f"{place}: landmarks must be x and y of each point, got {len(landmarks)} numbers")
+    return Sample(
+        sample_id,
+        path,
+        split,
+        expression,
+        votes,
+        valence=valence,
+        arousal=arousal,
+        landmarks_xy=None if landmarks is None else landmarks.reshape(-1, 2),
+        content=content if isinstance(content, bytes) else None,
+        age_years=_number(row.get("age_years"), place, "age_years"),
+        groups={key.removeprefix(_GROUP): _text(value) for key, value in row.items() if key.startswith(_GROUP)},
+    )
+
+
+def _split(name: str, row: Row, place: str) -> str:
+    given = _text(row.get("split"))
+    if not given:
+        return by_hash(_text(row.get(f"{_GROUP}subject")) or name)
+    if given not in SPELLINGS:
+        raise BadData(f"{place}: split must be one of {', '.join(SPELLINGS)}, got '{given}'")
+    return SPELLINGS[given]
+
+
+def _votes(value: object, place: str, classes: int) -> NDArray[np.float32] | None:
+    """(C,) that sum to 1."""
+    votes = _numbers(value, place, "votes")
+    if votes is None or not votes.any():
+        return None
+    if len(votes) != classes:
+        raise BadData(f"{place}: {len(votes)} votes for {classes} classes; name the classes with ?labels=a,b,c")
+    if not (np.isfinite(votes).all() and votes.min() >= 0):
+        raise BadData(f"{place}: votes must be >= 0, got {votes.tolist()}")
+    return np.asarray(votes / votes.sum(), dtype=np.float32)
+
+
+def _text(value: object) -> str:
+    """A cell as text, "" where it is empty."""
+    return "" if value is None or value != value else str(value).strip()
+
+
+def _number(value: object, place: str, what: str) -> float | None:
+    """A cell as a number, None where it is empty or NaN."""
+    text = _text(value)
+    result = number(text, place, what) if text else math.nan
+    return None if math.isnan(result) else result
+
+
+def _numbers(value: object, place: str, what: str) -> NDArray[np.float32] | None:
+    """A cell as float32 numbers, None where it is empty."""
+    if isinstance(value, str):
+        value = [text for text in re.split(r"[\s,;\[\]]+", value) if text]
+    if value is None:
+        return None
+    try:
+        array = np.asarray(value, dtype=np.float32).reshape(-1)
+    except (ValueError, TypeError) as error:
+        raise BadData(f"{place}: {what} must be a list of numbers, got '{value}'") from error
+    return array if len(array) else None
+
+
+def _rows(directory: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, Path, Row]]:
+    """Place, file and cells of every row; Parquet files give only `columns` and groups."""
+    for file in _files(directory):
+        if file.suffix == ".csv":
+            yield from ((place, file, row) for place, row in rows(file, ("path",)))
+        else:
+            yield from _parquet_rows(file, columns)
+
+
+def _files(directory: Path) -> list[Path]:
+    if directory.is_file():
+        files = [directory] if directory.suffix in (".csv", ".parquet") else []
+    else:
+        files = [path for path in (directory / "data.csv",) if path.is_file()]
+        shards = sorted(directory.glob("*.parquet"))
+        if files and shards:
+            raise BadData(f"'{directory}' holds data.csv and {len(shards)} Parquet files; name the file to read")
+        files += shards
+    if not files:
+        raise BadData(
+            f"'{directory}' is no table; expected a .csv or .parquet file, or data.csv or *.parquet in a folder"
+        )
+    return files
+
+
+def _stored_labels(file: Path) -> tuple[str, ...]:
+    """The classes in the metadata of a shard that `affectlens data prepare` wrote; none in other files."""
+    if file.suffix != ".parquet":
+        return ()
+    try:
+        metadata = _parquet().read_schema(file).metadata or {}
+        return tuple(json.loads(metadata.get(LABELS_KEY, b"[]")))
+    except (OSError, ValueError) as error:
+        raise BadData(f"'{file}' cannot be read as Parquet: {error}") from error
+
+
+def _parquet() -> Any:
+    try:
+        return importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise MissingExtra("reading Parquet", "parquet") from error
+
+
+def _parquet_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, Path, Row]]:
+    try:
+        with _parquet().ParquetFile(file) as table:
+            names = table.schema_arrow.names
+            if not {"path", "image"} & set(names):
+                raise BadData(f"'{file}' lacks the column 'path' or 'image'; found: {', '.join(names)}")
+            chosen = [name for name in names if name in columns or name.startswith(_GROUP)]
+            count = 0
+            for batch in table.iter_batches(batch_size=_BATCH, columns=chosen):
+                for count, row in enumerate(batch.to_pylist(), start=count + 1):  # noqa: B020
+                    yield f"{file}, row {count}", file, row
+    except (OSError, ValueError) as error:
+        raise BadData(f"'{file}' cannot be read as Parquet: {error}") from error

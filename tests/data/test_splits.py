@@ -1,0 +1,39 @@
+import zlib
+from collections import Counter
+
+import pytest
+
+from affectlens.data.splits import by_hash, held_out, train_or_valid
+
+KEYS = [f"key{number}" for number in range(2000)]
+
+
+@pytest.mark.parametrize("percent", [0, 1, 10, 50, 99, 100])
+def test_held_out_is_the_checksum_of_the_key_below_the_percentage(percent):
+    for key in KEYS:
+        assert held_out(key, percent) == (zlib.crc32(key.encode()) % 100 < percent)
+
+
+def test_no_key_or_every_key_is_held_out_at_the_ends():
+    assert not any(held_out(key, 0) for key in KEYS)
+    assert all(held_out(key, 100) for key in KEYS)
+
+
+def test_a_key_outside_ascii_has_a_place_too():
+    assert held_out("Gesicht-ä", 100)
+
+
+def test_a_tenth_of_training_data_is_for_validation():
+    shares = Counter(map(train_or_valid, KEYS))
+    assert set(shares) == {"train", "valid"}
+    assert shares["valid"] == pytest.approx(200, abs=60)
+
+
+def test_data_without_splits_give_a_tenth_to_test_and_another_to_validation():
+    shares = Counter(map(by_hash, KEYS))
+    assert set(shares) == {"train", "valid", "test"}
+    assert shares["test"] == pytest.approx(200, abs=60)
+    assert shares["valid"] == pytest.approx(200, abs=60)
+    for key in KEYS:
+        assert (by_hash(key) == "test") == held_out(key, 10)
+        assert (by_hash(key) == "train") == (not held_out(key, 20))
