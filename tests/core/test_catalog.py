@@ -7,7 +7,7 @@ import pytest
 
 import affectlens
 from affectlens.core import catalog
-from affectlens.core.errors import UnknownName
+from affectlens.core.errors import BadSetting, UnknownName
 
 DOORS = {
     "data.readers": "read",
@@ -68,3 +68,38 @@ def test_a_name_near_to_nothing_is_answered_with_all_names():
 def test_a_module_outside_the_folder_cannot_be_loaded():
     with pytest.raises(UnknownName):
         catalog.load("models", "..core.errors")
+
+
+def test_build_hands_arguments_and_options_to_the_entry():
+    network = catalog.build("models", "compact_resnet", 5, 3, options={"widths": (8, 16), "depths": (1, 1)})
+    assert network.head.out_features == 5
+    assert network.stem[0].in_channels == 3
+    assert len(network.blocks) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "arguments", "option", "message"),
+    [
+        ("models", "compact_resnet", (8, 1), "depth", "unknown option of model 'compact_resnet' 'depth'; did you mean"),
+        ("models", "deep_emotion", (8, 1), "classes", "unknown option of model 'deep_emotion' 'classes'"),
+        ("models", "deep_emotion", (8, 1), "in_channels", "unknown option of model 'deep_emotion' 'in_channels'"),
+        (
+            "losses",
+            "soft_cross_entropy",
+            (),
+            "temp",
+            "unknown option of loss 'soft_cross_entropy' 'temp'; did you mean",
+        ),
+        ("losses", "multi_target", (), "temperature", "unknown option of loss 'multi_target' 'temperature'"),
+    ],
+)
+def test_build_refuses_an_option_that_the_entry_does_not_have(kind, name, arguments, option, message):
+    with pytest.raises(BadSetting) as error:
+        catalog.build(kind, name, *arguments, options={option: 1})
+    assert str(error.value).startswith(message)
+    assert not str(error.value).endswith(": ")
+
+
+def test_build_names_what_is_nearest_to_an_unknown_entry():
+    with pytest.raises(UnknownName, match="did you mean 'custom_vgg'"):
+        catalog.build("models", "custom_vg", 8, options={})

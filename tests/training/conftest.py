@@ -33,7 +33,14 @@ def faces():
 
 @pytest.fixture(scope="session")
 def data():
-    return TrainingData(synthetic(64, seed=1), synthetic(40, seed=2), twins_left_out=3, licence="for tests")
+    return TrainingData(
+        synthetic(64, seed=1),
+        synthetic(40, seed=2),
+        twins_left_out=3,
+        licence="for tests",
+        reader="ferplus",
+        options={"protocol": "standard"},
+    )
 
 
 @pytest.fixture(scope="session")

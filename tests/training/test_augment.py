@@ -1,14 +1,17 @@
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from affectlens.training.augment import augment, draws
+from affectlens.training.augment import augment, draws, rows_of_draws
 from affectlens.training.recipe import find
 
-FULL = find("default")
-STEPS = ("flip", "rotation_deg", "scale", "shift", "brightness", "contrast", "sharpness", "erase")
+FULL = replace(find("default"), shear_deg=20.0)
+STEPS = ("flip", "rotation_deg", "shear_deg", "scale", "shift", "brightness", "contrast", "sharpness", "erase")
 NONE = replace(FULL, **dict.fromkeys(STEPS, 0.0))
+RGB = replace(NONE, channels="rgb", mean=(0.5,) * 3, std=(0.25,) * 3)
+LUMA = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
 
 
 @pytest.fixture
@@ -17,8 +20,21 @@ def images():
 
 
 @pytest.fixture
+def colours():
+    return torch.rand((6, 3, 48, 48), generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.fixture
 def uniform():
     return draws(6, seed=0, epoch=0)
+
+
+def middle(samples, **columns):
+    """Draws that change nothing but what the named columns (`c12=1.0`) say."""
+    uniform = torch.full((samples, 18), 0.5)
+    for name, value in columns.items():
+        uniform[:, int(name[1:])] = value
+    return uniform
 
 
 def test_without_strength_nothing_changes(images, uniform):
@@ -45,17 +61,13 @@ def test_flips_come_as_often_as_asked(images):
 
 
 def test_shift_moves_by_at_most_its_fraction_of_the_side(images):
-    uniform = torch.full((1, 12), 0.5)
-    uniform[0, 3] = 0.0
-    moved = augment(images[:1], uniform, replace(NONE, shift=0.125))
+    moved = augment(images[:1], middle(1, c3=0.0), replace(NONE, shift=0.125))
     torch.testing.assert_close(moved[..., 6:], images[:1, :, :, :-6], atol=1e-4, rtol=0)
     assert (moved[..., :5] == 0).all()
 
 
 def test_contrast_and_brightness_are_linear_in_the_draws(images):
-    uniform = torch.full((6, 12), 0.5)
-    uniform[:, 6], uniform[:, 7] = 1.0, 0.0
-    changed = augment(images, uniform, replace(NONE, contrast=0.3, brightness=0.4))
+    changed = augment(images, middle(6, c6=1.0, c7=0.0), replace(NONE, contrast=0.3, brightness=0.4))
     torch.testing.assert_close(changed, images * 1.3 - 0.4, atol=1e-5, rtol=0)
 
 
@@ -70,9 +82,111 @@ def test_erasing_blanks_one_square_of_a_tenth_to_a_third_of_the_side():
 
 
 def test_what_moves_in_is_mid_gray():
-    turned = augment(torch.ones(1, 1, 48, 48), torch.zeros(1, 12), replace(NONE, rotation_deg=45.0))
+    turned = augment(torch.ones(1, 1, 48, 48), torch.zeros(1, 18), replace(NONE, rotation_deg=45.0))
     assert turned[0, 0, 0, 0] == 0
     assert turned[0, 0, 24, 24] == 1
+
+
+def test_shear_moves_rows_by_their_distance_from_the_middle():
+    picture = torch.zeros(1, 1, 48, 48)
+    picture[..., 24] = 1.0
+    sheared = augment(picture, middle(1, c12=1.0), replace(NONE, shear_deg=45.0))
+    columns = torch.arange(48.0)
+    for row in (10, 20, 24, 30, 40):
+        line = sheared[0, 0, row]
+        assert (line * columns).sum() / line.sum() == pytest.approx(24 - (row - 23.5) * math.tan(math.pi / 4), abs=0.1)
+    back = augment(picture, middle(1, c12=0.0), replace(NONE, shear_deg=45.0))
+    torch.testing.assert_close(back, sheared.flip(2), atol=1e-4, rtol=0)
+
+
+def test_sharpness_blends_towards_and_away_from_the_mean_of_the_neighbours(images):
+    towards = augment(images, middle(6, c5=0.0), replace(NONE, sharpness=1.0))
+    away = augment(images, middle(6, c5=1.0), replace(NONE, sharpness=1.0))
+    expected = images[:, 0, 9:12, 19:22].mean(dim=(1, 2))
+    torch.testing.assert_close(towards[:, 0, 10, 20], expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(away - images, images - towards, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("draw", "factor"), [(0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (1.0, 2.0)])
+def test_saturation_scales_the_distance_from_gray(colours, draw, factor):
+    gray = (colours * LUMA).sum(dim=1, keepdim=True)
+    changed = augment(colours, middle(6, c13=draw), replace(RGB, saturation=1.0))
+    torch.testing.assert_close(changed, gray + factor * (colours - gray), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.2, 0.8, 1.0])
+def test_a_turn_of_the_hue_keeps_luma_and_colour_strength(colours, draw):
+    changed = augment(colours, middle(6, c14=draw), replace(RGB, hue=0.3))
+    torch.testing.assert_close((changed * LUMA).sum(dim=1), (colours * LUMA).sum(dim=1), atol=1e-3, rtol=0)
+    assert (changed - colours).abs().amax(dim=(1, 2, 3)).min() > 0.1
+    back = augment(changed, middle(6, c14=1 - draw), replace(RGB, hue=0.3))
+    torch.testing.assert_close(back, colours, atol=1e-3, rtol=0)
+
+
+def test_a_full_turn_of_the_hue_comes_back(colours):
+    torch.testing.assert_close(augment(colours, middle(6, c14=1.0), replace(RGB, hue=1.0)), colours, atol=1e-3, rtol=0)
+
+
+def test_half_a_turn_of_the_hue_makes_the_complement(colours):
+    gray = (colours * LUMA).sum(dim=1, keepdim=True)
+    turned = augment(colours, middle(6, c14=1.0), replace(RGB, hue=0.5))
+    torch.testing.assert_close(turned, 2 * gray - colours, atol=2e-3, rtol=0)
+
+
+def test_gray_has_no_saturation_and_no_hue(images, uniform):
+    coloured = replace(RGB, saturation=0.9, hue=0.5)
+    gray = images.expand(-1, 3, -1, -1).contiguous()
+    torch.testing.assert_close(augment(gray, uniform, coloured), gray, atol=2e-3, rtol=0)
+    one_channel = replace(NONE, saturation=0.9, hue=0.5)
+    torch.testing.assert_close(augment(images, uniform, one_channel), images, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_erased_becomes_zero_or_noise(channels):
+    twos = torch.full((100, channels, 48, 48), 2.0)
+    uniform = draws(100, seed=0, epoch=0)
+    blank = augment(twos, uniform, replace(NONE, erase=1.0))
+    noisy = augment(twos, uniform, replace(NONE, erase=1.0, erase_with="noise"))
+    hole = blank == 0
+    torch.testing.assert_close(noisy[~hole], twos[~hole], atol=1e-5, rtol=0)
+    inside = noisy[hole]
+    assert inside.min() >= -1
+    assert inside.max() <= 1
+    assert inside.mean().abs() < 0.05
+    assert inside.std() == pytest.approx(3**-0.5, abs=0.05)
+
+
+def test_noise_differs_between_samples_pixels_and_channels():
+    everywhere = middle(4, c8=0.0, c9=0.5, c10=0.5, c11=1.0)
+    everywhere[:, 15:18] = draws(4, seed=0, epoch=0)[:, 15:18]
+    noisy = augment(torch.zeros(4, 3, 48, 48), everywhere, replace(RGB, erase=1.0, erase_with="noise"))
+    patch = noisy[:, :, 20:28, 20:28].flatten(2)
+    for one, other in ((patch[0], patch[1]), (patch[:, 0], patch[:, 1]), (patch[..., :32], patch[..., 32:])):
+        assert (one != other).float().mean() > 0.95
+    correlations = torch.corrcoef(patch.flatten(0, 1)) - torch.eye(12)
+    assert correlations.abs().max() < 0.6  # 64 pixels: chance alone gives up to about 0.4
+
+
+def test_noise_is_the_same_again(images, uniform):
+    noise = replace(NONE, erase=1.0, erase_with="noise")
+    torch.manual_seed(0)
+    first = augment(images, uniform, noise)
+    torch.manual_seed(1)
+    assert torch.equal(augment(images, uniform, noise), first)
+
+
+def test_copies_of_a_sample_draw_their_own_numbers():
+    index, copy = torch.zeros(50, dtype=torch.int64) + 7, torch.arange(50)
+    rows = rows_of_draws(index, copy, samples=1000)
+    assert rows[0] == 7
+    assert len(rows.unique()) == 50
+    assert (rows < 1000).all()
+    uniform = draws(1000, seed=0, epoch=0)[rows]
+    assert len(uniform.unique(dim=0)) == 50
+
+
+def test_first_copies_draw_what_they_would_without_others():
+    assert rows_of_draws(torch.arange(100), torch.zeros(100, dtype=torch.int64), 100).tolist() == list(range(100))
 
 
 def test_the_same_draws_give_the_same_picture_whatever_the_batch(images, uniform):
@@ -100,6 +214,9 @@ def test_draws_leave_the_random_state_of_others_alone():
 
 def test_draws_are_uniform_and_differ_between_samples():
     uniform = draws(2000, seed=0, epoch=0)
+    assert uniform.shape == (2000, 18)
+    assert (uniform.mean(dim=0) - 0.5).abs().max() < 0.03
+    assert (torch.corrcoef(uniform.T) - torch.eye(18)).abs().max() < 0.1
     assert uniform.min() >= 0
     assert uniform.max() < 1
     assert uniform.mean().item() == pytest.approx(0.5, abs=0.01)

@@ -1,6 +1,8 @@
 import json
+from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -10,11 +12,7 @@ from affectlens.core.session import open_session, read_spec
 from affectlens.evaluation import metrics
 from affectlens.training import export
 from affectlens.training.module import ExpressionModule, predict
-
-
-class Unexportable(torch.nn.Module):
-    def forward(self, x):
-        raise RuntimeError("no graph")
+from affectlens.training.views import averaged
 
 
 def fresh_module(recipe, seed=0):
@@ -27,11 +25,15 @@ def fresh_module(recipe, seed=0):
     return module.eval()
 
 
+CURVES = "epoch,valid_nll,valid_accuracy,train_loss\n0,2.0,0.5,2.1\n1,1.5,0.6,1.7\n"
+
+
 @pytest.fixture(scope="module")
 def exported(recipe, data, tmp_path_factory):
     """A module, the spec that export returned, and the file."""
     module = fresh_module(recipe)
     out = tmp_path_factory.mktemp("export")
+    (out / "curves.csv").write_text(CURVES)
     return module, export.export(module, data, out), out / "model.onnx"
 
 
@@ -48,7 +50,7 @@ def test_metadata_reads_back_as_it_was_written(exported, recipe, data):
 
 def test_provenance_says_where_the_weights_come_from(exported, recipe):
     provenance = exported[1].provenance
-    assert provenance["data"] == "ferplus"
+    assert (provenance["data"], provenance["data_options"]) == ("ferplus", {"protocol": "standard"})
     assert provenance["train_faces"] == 64
     assert provenance["train_faces_left_out_as_twins"] == 3
     assert provenance["settings"]["learning_rate"] == recipe.learning_rate
@@ -59,7 +61,7 @@ def test_provenance_says_where_the_weights_come_from(exported, recipe):
 def test_calibration_is_that_of_validation(exported, recipe, data):
     module, spec, _ = exported
     scored = data.valid.keep(data.valid.targets >= 0)
-    (logits,) = predict(module, scored, recipe.input_spec())
+    (logits,) = predict(module, scored)
     assert spec.temperature > 0
     assert spec.temperature == pytest.approx(metrics.fit_temperature(logits, scored.targets), abs=1e-4)
     assert 0 <= spec.uncertain_below <= 1
@@ -93,18 +95,47 @@ def test_the_batch_is_free(exported, batch):
 
 def test_the_file_stands_alone_and_stores_its_weights_in_half(exported):
     module, _, file = exported
-    assert sorted(path.name for path in file.parent.iterdir()) == ["metrics.json", "model.onnx"]
+    assert {path.name for path in file.parent.iterdir()} == {"curves.csv", "curves.png", "metrics.json", "model.onnx"}
     parameters = sum(weight.numel() for weight in module.parameters())
     overhead = len(exported[1].model_dump_json()) + 20_000
     assert file.stat().st_size < 2.2 * parameters + overhead
 
 
 def test_an_export_that_is_not_what_torch_computes_leaves_the_file_that_was_there(recipe, data, tmp_path, monkeypatch):
+    (tmp_path / "curves.csv").write_text(CURVES)
     (tmp_path / "model.onnx").write_bytes(b"the model before")
     other = fresh_module(recipe, seed=1).network
     write = export.write
-    monkeypatch.setattr(export, "write", lambda network, spec, file: write(other, spec, file))
+    monkeypatch.setattr(export, "write", lambda network, *arguments, **options: write(other, *arguments, **options))
     with pytest.raises(BadModelFile, match="differs from torch"):
         export.export(fresh_module(recipe), data, tmp_path)
     assert (tmp_path / "model.onnx").read_bytes() == b"the model before"
     assert not (tmp_path / "model.partial").exists()
+
+
+def test_where_half_precision_is_too_coarse_the_weights_stay_whole(recipe, data, tmp_path, monkeypatch):
+    (tmp_path / "curves.csv").write_text(CURVES)
+    module = fresh_module(recipe)
+    monkeypatch.setattr(export, "TOLERANCE", 1e-4)
+    export.export(module, data, tmp_path)
+    assert export.check_parity(module, tmp_path / "model.onnx", data.valid) < 1e-4
+    stored = [weight.data_type for weight in onnx.load(tmp_path / "model.onnx").graph.initializer]
+    assert onnx.TensorProto.FLOAT16 not in stored
+    assert onnx.TensorProto.FLOAT in stored
+
+
+@pytest.mark.parametrize("views", ["flip", "ten-crop"])
+def test_the_file_averages_the_views_of_the_recipe(recipe, data, tmp_path, views):
+    (tmp_path / "curves.csv").write_text(CURVES)
+    module = fresh_module(replace(recipe, views=views))
+    export.export(module, data, tmp_path)
+    session = open_session(tmp_path / "model.onnx")
+    faces = np.random.default_rng(0).normal(size=(3, 1, 48, 48)).astype(np.float32)
+    (logits,) = session.run(None, {"face": faces})
+    (mirrored,) = session.run(None, {"face": faces[..., ::-1].copy()})
+    np.testing.assert_allclose(mirrored, logits, atol=1e-4)
+    with torch.inference_mode():
+        one = module.network(torch.from_numpy(faces)).numpy()
+        several = averaged(module.network, torch.from_numpy(faces), views).numpy()
+    np.testing.assert_allclose(logits, several, atol=export.TOLERANCE)
+    assert np.abs(logits - one).max() > 3 * export.TOLERANCE

@@ -1,11 +1,29 @@
+import math
+from dataclasses import replace
+
 import lightning as L
 import numpy as np
 import pytest
 import torch
 
+from affectlens.core.errors import BadData
 from affectlens.core.preprocessing import InputSpec
+from affectlens.data.images import Images, Stored
 from affectlens.evaluation import metrics
-from affectlens.training.module import ExpressionModule, FaceBatches, inputs, loaders, predict
+from affectlens.training.augment import augment, draws
+from affectlens.training.module import (
+    ExpressionModule,
+    FaceBatches,
+    optimisers,
+    predict,
+    targets,
+    train_loader,
+    valid_loader,
+)
+from affectlens.training.views import averaged
+
+ALL = np.stack([np.arange(40), np.zeros(40, dtype=np.int64)], axis=1)
+"""Picks of every validation face."""
 
 
 class Diary(L.Callback):
@@ -32,16 +50,17 @@ def test_input_spec_takes_its_values_from_the_recipe(recipe):
     assert all(getattr(spec, name) == getattr(recipe, name) for name in InputSpec.model_fields)
 
 
-def test_inputs_are_normalised_faces(recipe, data):
-    batch = inputs(data.train, np.array([3, 5]), recipe.input_spec())
+def test_the_images_of_a_batch_are_normalised_faces(recipe, data):
+    batch = FaceBatches(data.train, recipe.input_spec())[np.array([[3, 0], [5, 0]])]
     expected = (data.train.images[[3, 5], None] / 255 - recipe.mean[0]) / recipe.std[0]
-    np.testing.assert_allclose(batch, expected, atol=1e-5)
+    np.testing.assert_allclose(batch["image"], expected, atol=1e-5)
 
 
-def test_a_batch_holds_the_rows_that_were_asked_for(recipe, data):
-    batch = FaceBatches(data.train, recipe.input_spec())[np.array([9, 2])]
+def test_a_batch_holds_the_rows_and_copies_that_were_asked_for(recipe, data):
+    batch = FaceBatches(data.train, recipe.input_spec())[np.array([[9, 0], [2, 4]])]
     assert batch["image"].shape == (2, 1, 48, 48)
     assert batch["index"].tolist() == [9, 2]
+    assert batch["copy"].tolist() == [0, 4]
     assert batch["target"].tolist() == [-1, 2]
     np.testing.assert_array_equal(batch["votes"], data.train.votes[[9, 2]])
 
@@ -49,7 +68,7 @@ def test_a_batch_holds_the_rows_that_were_asked_for(recipe, data):
 def test_training_shows_every_face_once_an_epoch_in_a_new_order(recipe, data, module, make_trainer):
     diary = Diary()
     trainer = make_trainer(max_epochs=2, callbacks=[diary])
-    trainer.fit(module, *loaders(data.train, data.valid, recipe, recipe.input_spec()))
+    trainer.fit(module, train_loader(data.train, recipe), valid_loader(data.valid, recipe))
     assert sorted(diary.rows[0]) == sorted(diary.rows[1]) == list(range(64))
     assert diary.rows[0] != diary.rows[1]
 
@@ -57,7 +76,7 @@ def test_training_shows_every_face_once_an_epoch_in_a_new_order(recipe, data, mo
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_nothing(recipe, data, module, make_trainer):
     diary = Diary()
     trainer = make_trainer(max_epochs=2, callbacks=[diary])
-    trainer.fit(module, *loaders(data.train, data.valid, recipe, recipe.input_spec()))
+    trainer.fit(module, train_loader(data.train, recipe), valid_loader(data.valid, recipe))
     assert len(diary.rates) == 8
     assert diary.rates[0] < recipe.learning_rate / 10
     assert 0.9 * recipe.learning_rate < max(diary.rates) <= recipe.learning_rate
@@ -66,7 +85,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_nothing(recipe,
 
 def test_norms_and_biases_do_not_decay(recipe, data, module, make_trainer):
     trainer = make_trainer(max_epochs=1)
-    trainer.fit(module, *loaders(data.train, data.valid, recipe, recipe.input_spec()))
+    trainer.fit(module, train_loader(data.train, recipe), valid_loader(data.valid, recipe))
     decayed, free = trainer.optimizers[0].param_groups
     assert decayed["weight_decay"] == recipe.weight_decay
     assert {weight.ndim for weight in decayed["params"]} == {2, 4}
@@ -75,9 +94,8 @@ def test_norms_and_biases_do_not_decay(recipe, data, module, make_trainer):
 
 
 def test_validation_scores_the_faces_with_a_majority_only(recipe, data, module, make_trainer):
-    _, batches = loaders(data.train, data.valid, recipe, recipe.input_spec())
-    (figures,) = make_trainer().validate(module, batches, verbose=False)
-    logits = np.concatenate(list(predict(module, data.valid, recipe.input_spec())))
+    (figures,) = make_trainer().validate(module, valid_loader(data.valid, recipe), verbose=False)
+    logits = np.concatenate(list(predict(module, data.valid)))
     scored = data.valid.targets >= 0
     logits, target = logits[scored], data.valid.targets[scored]
     assert figures["valid_accuracy"] == pytest.approx(metrics.accuracy(logits.argmax(axis=1), target))
@@ -85,9 +103,163 @@ def test_validation_scores_the_faces_with_a_majority_only(recipe, data, module, 
     assert figures["valid_nll"] == pytest.approx(metrics.negative_log_likelihood(logits, target), rel=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_network_sees_what_augmentation_makes_in_full_precision(recipe, data, make_trainer, precision):
+    module = ExpressionModule(replace(recipe, precision=precision), 8, len(data.train))
+    seen, batches = [], list(train_loader(data.train, recipe))
+    module.network.register_forward_pre_hook(lambda _, images: seen.append(images[0]) if module.training else None)
+    trainer = make_trainer(max_epochs=1, precision=precision)
+    trainer.fit(module, train_loader(data.train, recipe), valid_loader(data.valid, recipe))
+    uniform = draws(len(data.train), recipe.seed, epoch=0)
+    for images, batch in zip(seen, batches, strict=True):
+        torch.testing.assert_close(images, augment(batch["image"], uniform[batch["index"]], recipe), atol=1e-5, rtol=0)
+
+
+def test_copies_of_a_face_look_different(recipe, data, make_trainer):
+    few = data.train.keep(np.isin(np.arange(64), [0, 1, 8, 16, 24, 32]))  # class 1 once, class 0 five times
+    balanced = replace(recipe, sampler="augment", batch_size=10)
+    module = ExpressionModule(balanced, 8, len(few))
+    seen = []
+    module.network.register_forward_pre_hook(lambda _, images: seen.append(images[0]) if module.training else None)
+    loader = train_loader(few, balanced)
+    (batch,) = list(loader)
+    make_trainer(max_epochs=1).fit(module, loader, valid_loader(data.valid, recipe))
+    copies = seen[0][batch["index"] == 1].flatten(1)
+    assert len(copies) == 5
+    assert torch.cdist(copies, copies)[~torch.eye(5, dtype=torch.bool)].min() > 1.0
+
+
+def votes_batch(votes, target):
+    return {"votes": torch.tensor(votes), "target": torch.tensor(target)}
+
+
+def test_the_target_is_the_votes_or_their_one_label():
+    batch = votes_batch([[0.2, 0.5, 0.3], [0.6, 0.4, 0.0], [0.1, 0.3, 0.6]], [1, 1, -1])
+    uniform = torch.rand(3, 18)
+    assert torch.equal(targets(batch, uniform, "votes"), batch["votes"])
+    assert targets(batch, uniform, "label").tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 1]]
+    assert targets(batch, uniform, "label").dtype == batch["votes"].dtype
+
+
+def test_a_drawn_label_comes_as_often_as_it_has_votes():
+    shares = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2, 0.0])
+    count = 20_000
+    batch = {"votes": shares.expand(count, -1), "target": torch.full((count,), -1)}
+    drawn = targets(batch, draws(count, seed=0, epoch=0), "drawn")
+    assert (drawn.sum(dim=1) == 1).all()
+    assert ((drawn == 0) | (drawn == 1)).all()
+    torch.testing.assert_close(drawn.mean(dim=0), shares, atol=0.015, rtol=0)
+    assert not drawn[:, shares == 0].any()
+
+
+def test_a_drawn_label_is_a_function_of_the_draws_and_changes_with_the_epoch():
+    batch = votes_batch([[0.25] * 4] * 200, [-1] * 200)
+    first = targets(batch, draws(200, 0, epoch=0), "drawn")
+    assert torch.equal(targets(batch, draws(200, 0, epoch=0), "drawn"), first)
+    assert 0.5 < (targets(batch, draws(200, 0, epoch=1), "drawn") != first).any(dim=1).float().mean() < 0.95
+
+
+@pytest.mark.parametrize("extreme", [0.0, 1 - 2**-24])
+def test_the_ends_of_the_draws_give_labels_with_votes(extreme):
+    uniform = torch.full((2, 18), extreme)
+    drawn = targets(votes_batch([[0.0, 0.3, 0.7, 0.0], [0.1] * 3 + [0.7]], [-1, -1]), uniform, "drawn")
+    assert drawn.argmax(dim=1).tolist() == ([1, 0] if extreme == 0 else [2, 3])
+
+
+def test_several_losses_are_added_by_their_weights(recipe, data, monkeypatch):
+    (batch,) = list(train_loader(data.train, replace(recipe, batch_size=64)))
+    logged = []
+    monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
+    monkeypatch.setattr(ExpressionModule, "global_step", 0)
+    monkeypatch.setattr(ExpressionModule, "current_epoch", 0)
+    for losses in (
+        {"soft_cross_entropy": 1.0},
+        {"multi_target": 1.0},
+        {"soft_cross_entropy": 0.25, "multi_target": 2.0},
+        {"soft_cross_entropy": 0.0, "multi_target": 1.0},
+    ):
+        torch.manual_seed(0)
+        module = ExpressionModule(replace(recipe, losses=losses), 8, 64)
+        module.on_train_epoch_start()
+        logged.append(module.training_step(batch).item())
+    assert logged[0] != logged[1]
+    assert logged[2] == pytest.approx(0.25 * logged[0] + 2 * logged[1])
+    assert logged[3] == pytest.approx(logged[1])
+
+
+def test_options_of_a_loss_reach_it(recipe):
+    module = ExpressionModule(replace(recipe, loss_options={"soft_cross_entropy": {"temperature": 4.0}}), 8, 1)
+    ((weight, loss),) = module.losses
+    logits, votes = torch.tensor([[4.0, 0.0]]), torch.tensor([[1.0, 0.0]])
+    assert weight == 1.0
+    assert loss(logits, votes).item() == pytest.approx(math.log(1 + math.exp(-1)))
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_the_optimiser_is_the_named_one(recipe, module, optimiser, kind):
+    made = optimisers(module.network, replace(recipe, optimiser=optimiser, momentum=0.8, nesterov=False))
+    assert type(made) is kind
+    assert made.defaults["lr"] == recipe.learning_rate
+    if optimiser == "sgd":
+        assert (made.defaults["momentum"], made.defaults["nesterov"]) == (0.8, False)
+
+
+def test_all_weights_decay_if_the_recipe_says_so(recipe, module):
+    (group,) = optimisers(module.network, replace(recipe, decay_all=True)).param_groups
+    assert group["weight_decay"] == recipe.weight_decay
+    assert len(group["params"]) == len(list(module.network.parameters()))
+
+
+def test_frozen_norms_keep_their_statistics_in_training(recipe, data, make_trainer):
+    def statistics(frozen):
+        torch.manual_seed(0)
+        module = ExpressionModule(replace(recipe, freeze_norms=frozen), 8, len(data.train))
+        loaders = train_loader(data.train, recipe), valid_loader(data.valid, recipe)
+        make_trainer(max_epochs=2).fit(module, *loaders)
+        return module.state_dict()
+
+    frozen, free = statistics(True), statistics(False)
+    means = [name for name in frozen if name.endswith("running_mean")]
+    assert means
+    assert all(not frozen[name].any() for name in means)
+    assert all(free[name].any() for name in means)
+
+
+@pytest.mark.parametrize("views", ["flip", "ten-crop"])
+def test_validation_and_prediction_average_the_views_of_the_recipe(recipe, data, module, make_trainer, views):
+    several = ExpressionModule(replace(recipe, views=views), 8, 1)
+    several.load_state_dict(module.state_dict())
+    one, more = (np.concatenate(list(predict(m, data.valid))) for m in (module, several))
+    assert np.abs(one - more).max() > 1e-3
+    images = torch.from_numpy(FaceBatches(data.valid, recipe.input_spec())[ALL]["image"].numpy())
+    with torch.inference_mode():
+        np.testing.assert_allclose(more, averaged(module.eval(), images, views), atol=1e-5)
+    (figures,) = make_trainer().validate(several, valid_loader(data.valid, recipe), verbose=False)
+    scored = data.valid.targets >= 0
+    expected = metrics.negative_log_likelihood(more[scored], data.valid.targets[scored])
+    assert figures["valid_nll"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_image_that_cannot_be_decoded_is_left_out_of_its_batch_and_named_once(recipe, data, tmp_path, caplog):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    entries = [data.train.images[0], Stored(tmp_path / "bad.png"), data.train.images[2]]
+    table = replace(data.train.keep(np.arange(64) < 3), images=Images(entries))
+    faces = FaceBatches(table, recipe.input_spec())
+    picks = np.array([[0, 0], [1, 0], [2, 1]])
+    for _ in range(2):
+        batch = faces[picks]
+        assert (batch["index"].tolist(), batch["copy"].tolist()) == ([0, 2], [0, 1])
+        assert len(batch["image"]) == len(batch["votes"]) == len(batch["target"]) == 2
+    assert len([record for record in caplog.records if "bad.png" in record.getMessage()]) == 1
+    with pytest.raises(BadData, match="none of the 1 images of a batch can be decoded, '1/1' first"):
+        faces[picks[1:2]]
+
+
 def test_predictions_cover_the_table_in_its_order(recipe, faces, module):
     table = faces(300, seed=5)
-    chunks = list(predict(module, table, recipe.input_spec()))
+    chunks = list(predict(module, table))
     assert [len(chunk) for chunk in chunks] == [256, 44]
-    (last,) = predict(module, table.keep(np.arange(300) == 299), recipe.input_spec())
+    (last,) = predict(module, table.keep(np.arange(300) == 299))
     np.testing.assert_allclose(chunks[1][-1:], last, atol=1e-4)

@@ -5,9 +5,14 @@ from dataclasses import FrozenInstanceError, asdict, replace
 import pytest
 
 from affectlens.core.errors import BadSetting, UnknownName
-from affectlens.training.recipe import find, with_settings
+from affectlens.data.samplers import SAMPLERS
+from affectlens.training.recipe import CHOICES, find, from_dict, from_yaml, to_yaml, with_settings
 
 DEFAULT = find("default/ferplus")
+AT_LEAST_ZERO = [
+    *("schedule_patience", "early_stop", "sam_radius", "gradient_clip", "seed", "rotation_deg", "shear_deg", "scale"),
+    *("shift", "brightness", "contrast", "saturation", "hue", "sharpness"),
+]
 
 
 def test_a_work_alone_stands_for_its_first_row():
@@ -48,6 +53,14 @@ def test_a_recipe_survives_json():
         ("rotate=True", "rotate", True),
         ("mean=0.25", "mean", (0.25,)),
         ("precision=32-true", "precision", "32-true"),
+        ("protocol=standard", "protocol", "standard"),
+        ("sampler=augment", "sampler", "augment"),
+        ("target=drawn", "target", "drawn"),
+        ("schedule=plateau", "schedule", "plateau"),
+        ("early_stop=3", "early_stop", 3),
+        ("sam_radius=0.05", "sam_radius", 0.05),
+        ("decay_all=true", "decay_all", True),
+        ("views=ten-crop", "views", "ten-crop"),
     ],
 )
 def test_a_setting_replaces_one_value_with_its_type(setting, key, value):
@@ -79,7 +92,9 @@ def test_no_settings_change_nothing():
         ("mean=", "recipe key 'mean' expects numbers joined by commas, got ''"),
         ("work=mine", "'work' names the recipe and cannot be set"),
         ("row=mine", "'row' names the recipe and cannot be set"),
-        ("model_options={}", "recipe key 'model_options' cannot be set from the command line; write a recipe row"),
+        ("model_options={}", "recipe key 'model_options' is set entry by entry: --set model_options.NAME=VALUE"),
+        ("losses=multi_target", "recipe key 'losses' is set entry by entry: --set losses.NAME=VALUE"),
+        ("loss=multi_target", "unknown recipe key 'loss'; did you mean 'losses'?"),
     ],
 )
 def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
@@ -111,10 +126,19 @@ def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
         {"seed": -1},
         {"channels": "purple"},
         {"precision": "64"},
+        {"schedule_factor": 0.0},
+        {"schedule_factor": -0.5},
+        {"schedule_factor": math.nan},
+        {"teacher_weight": 1.5, "teacher": "runs/one"},
+        *({key: -1} for key in AT_LEAST_ZERO),
+        *({key: math.inf} for key in AT_LEAST_ZERO if key not in ("seed", "early_stop", "schedule_patience")),
+        *({key: "no such name"} for key in CHOICES),
+        *({key: ""} for key in CHOICES),
     ],
+    ids=lambda changes: "-".join(f"{key}={value}" for key, value in changes.items()),
 )
 def test_a_value_out_of_range_is_refused_with_its_key(changes):
-    (key,) = changes
+    key = next(iter(changes))
     with pytest.raises(BadSetting, match=rf"recipe default/ferplus: {key} must be"):
         replace(DEFAULT, **changes)
 
@@ -147,6 +171,105 @@ def test_a_number_that_is_not_finite_cannot_be_set(setting):
         with_settings(DEFAULT, [setting])
 
 
-def test_the_protocol_is_no_setting():
-    with pytest.raises(BadSetting, match="unknown recipe key 'protocol'"):
-        with_settings(DEFAULT, ["protocol=majority"])
+@pytest.mark.parametrize(("key", "name"), [(key, name) for key, names in CHOICES.items() for name in names])
+def test_every_name_that_a_key_offers_is_accepted(key, name):
+    colours = {"mean": (0.5,) * 3, "std": (0.25,) * 3} if name == "rgb" else {}
+    assert getattr(replace(DEFAULT, **{key: name}, **colours), key) == name
+
+
+def test_a_name_that_is_none_is_answered_with_those_that_are():
+    with pytest.raises(BadSetting, match="sampler must be shuffle or expression or age or augment, got random"):
+        replace(DEFAULT, sampler="random")
+    assert CHOICES["sampler"] == tuple(SAMPLERS)
+
+
+@pytest.mark.parametrize(
+    "losses", [{}, {"multi_target": -1.0}, {"soft_cross_entropy": math.nan}, {"soft_cross_entropy": math.inf}]
+)
+def test_losses_without_a_name_or_with_a_weight_that_is_none_are_refused(losses):
+    with pytest.raises(BadSetting, match="recipe default/ferplus: losses must name at least one, with weights >= 0"):
+        replace(DEFAULT, losses=losses)
+
+
+def test_several_losses_have_a_weight_and_options_each():
+    several = with_settings(DEFAULT, ["losses.multi_target=0.5", "loss_options.soft_cross_entropy.temperature=2"])
+    assert several.losses == {"soft_cross_entropy": 1.0, "multi_target": 0.5}
+    assert several.loss_options == {"soft_cross_entropy": {"temperature": 2}}
+
+
+def test_options_of_a_loss_that_is_not_used_are_refused():
+    with pytest.raises(BadSetting, match="loss_options for 'multi_target', which is not among the losses"):
+        replace(DEFAULT, loss_options={"multi_target": {}})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("stn=true", True),
+        ("stn=False", False),
+        ("msa_form=joint", "joint"),
+        ("dropout=0.25", 0.25),
+        ("heads=8", 8),
+        ("widths=8,16", (8, 16)),
+    ],
+)
+def test_one_entry_of_a_mapping_is_set_and_the_others_stay(setting, value):
+    before = replace(DEFAULT, model_options={"other": 1})
+    changed = with_settings(before, [f"model_options.{setting}"])
+    name = setting.partition("=")[0]
+    assert changed.model_options == {"other": 1, name: value}
+    assert type(changed.model_options[name]) is type(value)
+    assert before.model_options == {"other": 1}
+
+
+def test_settings_add_up():
+    changed = with_settings(DEFAULT, ["model_options.stn=true", "model_options.msa=true", "epochs=1", "epochs=2"])
+    assert (changed.model_options, changed.epochs) == ({"stn": True, "msa": True}, 2)
+
+
+@pytest.mark.parametrize("name", ["default/ferplus", "default/distilled", "caciolai/vgg-stn-msa"])
+def test_a_recipe_comes_back_from_json_and_yaml(name, tmp_path):
+    recipe = with_settings(find(name), ["model_options.widths=8,16", "loss_options.soft_cross_entropy.temperature=2"])
+    assert from_dict(json.loads(json.dumps(recipe.as_dict()))).name == name
+    file = tmp_path / "recipe.yaml"
+    file.write_text(to_yaml(recipe))
+    for again in (from_yaml(file), find(str(file)), from_dict(json.loads(json.dumps(recipe.as_dict())))):
+        assert json.dumps(again.as_dict()) == json.dumps(recipe.as_dict())
+        assert (again.mean, again.std) == (recipe.mean, recipe.std)
+
+
+def test_keys_that_a_file_leaves_out_have_their_defaults():
+    needed = ("work", "row", "data", "model", "losses", "epochs", "batch_size", "learning_rate")
+    recipe = from_dict({key: getattr(DEFAULT, key) for key in needed})
+    assert (recipe.sampler, recipe.schedule, recipe.views, recipe.sam_radius) == ("shuffle", "one-cycle", "one", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": 3}, "unknown recipe key 'epoch'; did you mean 'epochs'?"),
+        ({"epochs": "many"}, "recipe key 'epochs': .*got 'many'"),
+        ({"epochs": 2.5}, "recipe key 'epochs': .*got 2.5"),
+        ({"losses": "multi_target"}, "recipe key 'losses': .*got 'multi_target'"),
+        ({"losses": {"multi_target": "much"}}, "recipe key 'losses.multi_target': .*got 'much'"),
+        ({"sampler": "random"}, "sampler must be shuffle"),
+    ],
+)
+def test_a_stored_recipe_with_a_wrong_key_or_value_is_refused(changes, message):
+    with pytest.raises(BadSetting, match=message) as error:
+        from_dict(DEFAULT.as_dict() | changes)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "message"), [("- 1\n- 2", "must hold recipe keys"), ("a: [", "is not YAML")])
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    with pytest.raises(BadSetting, match=message) as error:
+        find(str(file))
+    assert "\n" not in str(error.value)
+
+
+def test_a_recipe_file_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(BadSetting, match=r"recipe file '.*none.yaml' does not exist"):
+        find(str(tmp_path / "none.yaml"))

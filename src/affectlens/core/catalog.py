@@ -28,8 +28,7 @@ def load(kind: str, name: str) -> ModuleType:
     """
     names = available(kind)
     if name not in names:
-        plural = kind.rpartition(".")[2]
-        raise UnknownName(unknown(plural.removesuffix("es" if plural.endswith("sses") else "s"), name, names))
+        raise UnknownName(unknown(_singular(kind), name, names))
     return importlib.import_module(f"affectlens.{kind}.{name}")
 
 
@@ -40,15 +39,22 @@ def build(kind: str, name: str, *arguments: Any, options: Mapping[str, Any]) -> 
         UnknownName: no such entry. BadSetting: `build` has no such option.
     """
     function = load(kind, name).build
-    known = [p.name for p in inspect.signature(function).parameters.values() if p.default is not p.empty]
+    known = list(inspect.signature(function).parameters)[len(arguments) :]
     for option in options:
         if option not in known:
-            raise BadSetting(unknown(f"option of {kind.rpartition('.')[2].rstrip('s')} '{name}'", option, known))
+            raise BadSetting(unknown(f"option of {_singular(kind)} '{name}'", option, known))
     return function(*arguments, **options)
 
 
 def unknown(what: str, name: str, names: list[str]) -> str:
     """The one-line message for a name that is not among `names`."""
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"choose from: {', '.join(names)}"
+    others = f"choose from: {', '.join(names)}" if names else "there is none"
+    hint = f"did you mean '{near[0]}'?" if near else others
     return f"unknown {what} '{name}'; {hint}"
+
+
+def _singular(kind: str) -> str:
+    """What one entry is called: a reader of "data.readers", a loss of "losses"."""
+    plural = kind.rpartition(".")[2]
+    return plural.removesuffix("es" if plural.endswith("sses") else "s")

@@ -1,15 +1,81 @@
-"""Metrics in NumPy; the only implementation, which training calls too."""
+"""Metrics in NumPy; the only implementation, which training calls too.
+
+Precision, recall and F1 are those of scikit-learn with `zero_division=0` over the classes that have targets: a class
+that is never predicted has precision 0, a class without targets is NaN and in no mean. What cannot be measured, for
+want of faces or because all values are alike, is NaN.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from affectlens.core.probabilities import normalised_entropy
+
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Confidence against accuracy over B equal-width bins of the top probability.
+
+    Attributes:
+        edges: (B + 1,) from 0 to 1; a bin holds its upper edge and not its lower one.
+        confidence, accuracy: (B,) mean top probability and fraction of right answers, NaN in an empty bin.
+        count: (B,) faces.
+    """
+
+    edges: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    count: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Selective:
+    """What is gained by answering only the surest faces.
+
+    Attributes:
+        threshold: (K,) the distinct top probabilities, falling.
+        coverage: (K,) fraction of faces whose top probability reaches the threshold.
+        accuracy: (K,) fraction of right answers among those.
+        area: under the risk-coverage curve, the mean over all faces of the error rate at their own confidence; 0 is
+            best.
+    """
+
+    threshold: NDArray[np.float64]
+    coverage: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    area: float
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Whether two models differ in what they get right on the same faces.
+
+    Attributes:
+        only_a, only_b: faces that only the first, only the second model gets right.
+        statistic: the smaller of the two counts (exact), else chi-square with one degree of freedom.
+        p_value: two-sided.
+        exact: the p-value is binomial.
+    """
+
+    only_a: int
+    only_b: int
+    statistic: float
+    p_value: float
+    exact: bool
 
 
 def accuracy(predicted: Ints, target: Ints) -> float:
     """Fraction of (N,) predictions equal to the target."""
-    return float(np.mean(predicted == target))
+    return _mean(predicted == target)
 
 
 def confusion_matrix(predicted: Ints, target: Ints, classes: int) -> NDArray[np.int64]:
@@ -17,17 +83,103 @@ def confusion_matrix(predicted: Ints, target: Ints, classes: int) -> NDArray[np.
     return np.bincount(target * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
-def recall_per_class(predicted: Ints, target: Ints, classes: int) -> NDArray[np.float64]:
-    """(classes,) recall; NaN for a class without targets."""
+def precision_per_class(predicted: Ints, target: Ints, classes: int) -> NDArray[np.float64]:
+    """(classes,) precision."""
     matrix = confusion_matrix(predicted, target, classes)
-    support = matrix.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        return np.where(support > 0, matrix.diagonal() / np.maximum(support, 1), np.nan)
+    return _per_class(matrix.diagonal(), matrix.sum(axis=0), matrix)
+
+
+def recall_per_class(predicted: Ints, target: Ints, classes: int) -> NDArray[np.float64]:
+    """(classes,) recall."""
+    matrix = confusion_matrix(predicted, target, classes)
+    return _per_class(matrix.diagonal(), matrix.sum(axis=1), matrix)
+
+
+def f1_per_class(predicted: Ints, target: Ints, classes: int) -> NDArray[np.float64]:
+    """(classes,) harmonic mean of precision and recall."""
+    matrix = confusion_matrix(predicted, target, classes)
+    return _per_class(2 * matrix.diagonal(), matrix.sum(axis=0) + matrix.sum(axis=1), matrix)
+
+
+def macro_precision(predicted: Ints, target: Ints, classes: int) -> float:
+    """Mean precision over the classes that have targets."""
+    return _macro(precision_per_class(predicted, target, classes))
 
 
 def macro_recall(predicted: Ints, target: Ints, classes: int) -> float:
     """Mean recall over the classes that have targets (also called mean class accuracy)."""
-    return float(np.nanmean(recall_per_class(predicted, target, classes)))
+    return _macro(recall_per_class(predicted, target, classes))
+
+
+def macro_f1(predicted: Ints, target: Ints, classes: int) -> float:
+    """Mean F1 over the classes that have targets."""
+    return _macro(f1_per_class(predicted, target, classes))
+
+
+def weighted_precision(predicted: Ints, target: Ints, classes: int) -> float:
+    """Mean precision, each class weighted by its number of targets."""
+    return _weighted(precision_per_class(predicted, target, classes), target)
+
+
+def weighted_recall(predicted: Ints, target: Ints, classes: int) -> float:
+    """Mean recall, each class weighted by its number of targets: the accuracy under another name."""
+    return _weighted(recall_per_class(predicted, target, classes), target)
+
+
+def weighted_f1(predicted: Ints, target: Ints, classes: int) -> float:
+    """Mean F1, each class weighted by its number of targets."""
+    return _weighted(f1_per_class(predicted, target, classes), target)
+
+
+def _per_class(part: Ints, whole: Ints, matrix: Ints) -> NDArray[np.float64]:
+    """The quotient, 0 where both are 0, NaN for a class without targets."""
+    return np.where(matrix.sum(axis=1) > 0, part / np.maximum(whole, 1), np.nan)
+
+
+def _macro(per_class: NDArray[np.float64]) -> float:
+    return _mean(per_class[~np.isnan(per_class)])
+
+
+def _weighted(per_class: NDArray[np.float64], target: Ints) -> float:
+    return _mean(per_class[target])
+
+
+def _mean(values: Floats | Bools) -> float:
+    """The mean, NaN of nothing."""
+    return float(np.mean(values)) if len(values) else math.nan
+
+
+def by_group(values: Sequence[str] | NDArray[np.str_], predicted: Ints, target: Ints) -> dict[str, tuple[float, int]]:
+    """Accuracy and number of faces for each of the (N,) group values, numbers in them in their order.
+
+    Faces with the value "" belong to no group.
+    """
+    column = np.asarray(values, dtype=np.str_)
+    groups = sorted(set(column.tolist()) - {""}, key=_natural)
+    return {
+        name: (accuracy(predicted[column == name], target[column == name]), _count(column == name)) for name in groups
+    }
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """A sort key: runs of digits by value, before text."""
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts]
+
+
+def _count(mask: Bools) -> int:
+    return int(np.count_nonzero(mask))
+
+
+def reliability(probabilities: Floats, target: Ints, bins: int = 15) -> Reliability:
+    """Bins of the top one of (N, C) probabilities (Guo et al. 2017, arXiv:1706.04599, section 2)."""
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == target
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    count = np.bincount(index, minlength=bins)
+    sums = np.stack([np.bincount(index, confidence, bins), np.bincount(index, correct, bins)])
+    means = np.where(count > 0, sums / np.maximum(count, 1), np.nan)
+    return Reliability(np.linspace(0, 1, bins + 1), means[0], means[1], count)
 
 
 def expected_calibration_error(probabilities: Floats, target: Ints, bins: int = 15) -> float:
@@ -35,19 +187,15 @@ def expected_calibration_error(probabilities: Floats, target: Ints, bins: int = 
 
     Guo et al. 2017, arXiv:1706.04599, eq. 3.
     """
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == target
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    weight = np.bincount(index, minlength=bins)
-    gap = np.bincount(index, correct, bins) - np.bincount(index, confidence, bins)
-    return float(np.abs(gap).sum() / weight.sum())
+    found = reliability(probabilities, target, bins)
+    return _mean(np.repeat(np.abs(found.accuracy - found.confidence), found.count))
 
 
 def negative_log_likelihood(logits: Floats, target: Ints, temperature: float = 1.0) -> float:
     """Mean negative log-probability of the target, in nats."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     scaled = scaled - scaled.max(axis=1, keepdims=True)
-    return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(target)), target]).mean())
+    return _mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(target)), target])
 
 
 def fit_temperature(logits: Floats, target: Ints) -> float:
@@ -68,18 +216,105 @@ def fit_temperature(logits: Floats, target: Ints) -> float:
     return float(np.exp((low + high) / 2))
 
 
+def selective_accuracy(probabilities: Floats, target: Ints) -> Selective:
+    """Accuracy against coverage where only faces above a threshold of the top probability are answered.
+
+    Equal confidences are kept or dropped together, so the order of the faces plays no part. Area: Geifman et al. 2019,
+    arXiv:1805.08206.
+    """
+    confidence = np.asarray(probabilities.max(axis=1), dtype=np.float64)
+    correct = probabilities.argmax(axis=1) == target
+    order = np.argsort(-confidence, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True)[: len(order)])
+    kept = np.cumsum(correct[order])[last] / (last + 1)
+    area = _mean(np.repeat(1 - kept, np.diff(last, prepend=-1)))
+    return Selective(confidence[order][last], (last + 1) / max(len(order), 1), kept, area)
+
+
 def threshold_for_accuracy(probabilities: Floats, target: Ints, wanted: float) -> float:
     """The lowest top probability from which on the answers kept are correct in at least the fraction `wanted`.
 
     1.0 where no threshold reaches it.
     """
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == target
-    order = np.argsort(-confidence, kind="stable")
-    kept = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    last_of_ties = np.append(np.diff(confidence[order]) != 0, True)
-    good = np.flatnonzero((kept >= wanted) & last_of_ties)
-    return float(confidence[order][good[-1]]) if len(good) else 1.0
+    curve = selective_accuracy(probabilities, target)
+    good = np.flatnonzero(curve.accuracy >= wanted)
+    return float(curve.threshold[good[-1]]) if len(good) else 1.0
+
+
+def rmse(predicted: Floats, target: Floats) -> float:
+    """Root of the mean squared difference of two (N,) arrays."""
+    return math.sqrt(_mean(np.square(_wide(predicted) - _wide(target))))
+
+
+def pearson(a: Floats, b: Floats) -> float:
+    """Linear correlation of two (N,) arrays; NaN where either is constant."""
+    a, b = _wide(a), _wide(b)
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    a, b = a - a.mean(), b - b.mean()
+    return float(np.clip((a / np.linalg.norm(a)) @ (b / np.linalg.norm(b)), -1, 1))
+
+
+def spearman(a: Floats, b: Floats) -> float:
+    """Rank correlation of two (N,) arrays, equal values having their mean rank; NaN where either is constant."""
+    return pearson(_ranks(a), _ranks(b))
+
+
+def ccc(predicted: Floats, target: Floats) -> float:
+    """Concordance correlation of two (N,) arrays with biased moments (Lin 1989, Biometrics 45, 255-268).
+
+    NaN where both are constant and equal.
+    """
+    a, b = _wide(predicted), _wide(target)
+    if not len(a):
+        return math.nan
+    scale = a.var() + b.var() + (a.mean() - b.mean()) ** 2
+    return float(2 * ((a - a.mean()) * (b - b.mean())).mean() / scale) if scale > 0 else math.nan
+
+
+def _wide(values: Floats) -> NDArray[np.float64]:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _ranks(values: Floats) -> NDArray[np.float64]:
+    """(N,) ranks from 1, equal values sharing their mean rank."""
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[index])
+
+
+def disagreement_correlation(probabilities: Floats, votes: Floats) -> float:
+    """Spearman correlation of the normalised entropies of (N, C) probabilities and (N, C) distributions of votes.
+
+    The entropy of votes is taken to six decimals: the same split over other labels is a tie, whatever the rounding of
+    its sum.
+    """
+    return spearman(normalised_entropy(probabilities), normalised_entropy(votes).round(6))
+
+
+def wilson_interval(correct: int, faces: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a fraction `correct` / `faces` (Wilson 1927, JASA 22, 209-212)."""
+    if not faces:
+        return math.nan, math.nan
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    rate, share = correct / faces, z * z / faces
+    centre = (rate + share / 2) / (1 + share)
+    half = math.sqrt(rate * (1 - rate) * share + share * share / 4) / (1 + share)
+    return (max(centre - half, 0.0) if correct else 0.0), (min(centre + half, 1.0) if correct < faces else 1.0)
+
+
+def mcnemar(correct_a: Bools, correct_b: Bools) -> McNemar:
+    """McNemar's test of two (N,) arrays that say which faces were answered rightly.
+
+    Binomial where fewer than 25 faces are answered rightly by one model only, else chi-square with Edwards' continuity
+    correction (McNemar 1947, Psychometrika 12, 153-157; Edwards 1948, Psychometrika 13, 185-187).
+    """
+    only_a, only_b = _count(correct_a & ~correct_b), _count(correct_b & ~correct_a)
+    differ, fewer = only_a + only_b, min(only_a, only_b)
+    if differ < 25:
+        p_value = min(1.0, 2 * sum(math.comb(differ, k) for k in range(fewer + 1)) / 2**differ)
+        return McNemar(only_a, only_b, float(fewer), p_value, exact=True)
+    statistic = max(abs(only_a - only_b) - 1, 0) ** 2 / differ
+    return McNemar(only_a, only_b, statistic, math.erfc(math.sqrt(statistic / 2)), exact=False)
 
 
 def summary(

@@ -8,21 +8,27 @@ from torch.nn.functional import affine_grid, avg_pool2d, grid_sample
 
 from affectlens.training.recipe import Recipe
 
-_DRAWS = 12
+_DRAWS = 18
+_COPIES = 7919  # a prime: copy c of sample i has the numbers that sample i + c * 7919 has for its first
 
 
 def draws(samples: int, seed: int, epoch: int) -> Tensor:
-    """(samples, 12) float32, uniform in [0, 1): row i holds all random numbers of sample i in that epoch."""
+    """(samples, 18) float32, uniform in [0, 1): row i holds all random numbers of sample i in that epoch."""
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-    return torch.rand((samples, _DRAWS), generator=generator)
+    return torch.cat([torch.rand((samples, n), generator=generator) for n in (12, _DRAWS - 12)], dim=1)
+
+
+def rows_of_draws(index: Tensor, copy: Tensor, samples: int) -> Tensor:
+    """(B,) rows of `draws` for the `copy`-th time (from 0) that each sample comes in an epoch."""
+    return (index + copy * _COPIES) % samples
 
 
 def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
-    """Augment (B, C, H, W) normalised images with their (B, 12) rows of `draws`; 0 (mid-gray) fills what moves in.
+    """Augment (B, C, H, W) normalised images with their (B, 18) rows of `draws`; 0 (mid-gray) fills what moves in.
 
-    The steps and their strengths are the recipe's: flip, rotation, scale and shift in one resampling, then sharpness
-    (a blend towards or away from the 3x3 mean), contrast, brightness, and a square of a tenth to a third of the side
-    set to 0.
+    The steps and their strengths are the recipe's: flip, rotation, shear, scale and shift in one resampling, then
+    sharpness (a blend towards or away from the 3x3 mean), saturation and hue (RGB only), contrast, brightness, and a
+    square of a tenth to a third of the side that is erased.
     """
     signed = uniform * 2 - 1
     images = _move(images, uniform, signed, recipe)
@@ -30,6 +36,8 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
         amount = (signed[:, 5] * recipe.sharpness).view(-1, 1, 1, 1)
         smooth = avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
         images = images + amount * (images - smooth)
+    if images.shape[1] == 3 and (recipe.saturation or recipe.hue):
+        images = _colour(images, 1 + signed[:, 13] * recipe.saturation, signed[:, 14] * recipe.hue)
     contrast = (1 + signed[:, 6] * recipe.contrast).view(-1, 1, 1, 1)
     brightness = (signed[:, 7] * recipe.brightness).view(-1, 1, 1, 1)
     images = images * contrast + brightness
@@ -37,21 +45,39 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
 
 
 def _move(images: Tensor, uniform: Tensor, signed: Tensor, recipe: Recipe) -> Tensor:
-    """Mirror, turn, scale and shift in one bilinear resampling."""
+    """Mirror, turn, shear, scale and shift in one bilinear resampling."""
     angle = signed[:, 1] * math.radians(recipe.rotation_deg)
     zoom = 1 + signed[:, 2] * recipe.scale
     mirror = torch.where(uniform[:, 0] < recipe.flip, -1.0, 1.0)
     shift_x, shift_y = signed[:, 3] * 2 * recipe.shift, signed[:, 4] * 2 * recipe.shift
+    shear = torch.tan(signed[:, 12] * math.radians(recipe.shear_deg))
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     theta = torch.stack(
-        [torch.stack([cos * mirror, -sin, shift_x], dim=1), torch.stack([sin * mirror, cos, shift_y], dim=1)], dim=1
+        [
+            torch.stack([cos * mirror, cos * shear - sin, shift_x], dim=1),
+            torch.stack([sin * mirror, sin * shear + cos, shift_y], dim=1),
+        ],
+        dim=1,
     )
     grid = affine_grid(theta, list(images.shape), align_corners=False)
     return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
+def _colour(images: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
+    """Scale the chroma of (B, 3, H, W) RGB by (B,) `saturation` and turn it by (B,) `hue`, in parts of a circle.
+
+    Chroma is what remains beside BT.601 luma: the I and Q of YIQ, whose plane the hue turns in.
+    """
+    to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+    to_yiq = to_yiq.to(images.device, torch.float32)
+    cos, sin = saturation * torch.cos(2 * math.pi * hue), saturation * torch.sin(2 * math.pi * hue)
+    zero, one = torch.zeros_like(hue), torch.ones_like(hue)
+    turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
+    return torch.einsum("bij,bjhw->bihw", torch.linalg.inv(to_yiq) @ turn @ to_yiq, images)
+
+
 def _erase(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
-    """Set one square of each chosen image to 0."""
+    """Set one square of each chosen image to 0, or to noise of the scale of normalised images."""
     height, width = images.shape[2:]
     rows = torch.arange(height, device=images.device).view(1, -1, 1)
     columns = torch.arange(width, device=images.device).view(1, 1, -1)
@@ -59,4 +85,10 @@ def _erase(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     centre_y, centre_x = (uniform[:, 9] * height).view(-1, 1, 1), (uniform[:, 10] * width).view(-1, 1, 1)
     half = ((0.05 + uniform[:, 11] * 0.12) * height).view(-1, 1, 1)
     hole = chosen & ((rows - centre_y).abs() < half) & ((columns - centre_x).abs() < half)
-    return images.masked_fill(hole.unsqueeze(1), 0.0)
+    if recipe.erase_with == "zero":
+        return images.masked_fill(hole.unsqueeze(1), 0.0)
+    phase = uniform[:, 15:18].sum(dim=1).view(-1, 1, 1, 1) + torch.arange(images[0].numel(), device=images.device).view(
+        1, *images.shape[1:]
+    )
+    noise = torch.frac(torch.sin(phase * 12.9898) * 43758.5453).abs() * 2 - 1  # a hash: no state to restore
+    return torch.where(hole.unsqueeze(1), noise, images)

@@ -10,13 +10,17 @@ import onnx
 import torch
 
 from affectlens.core.errors import BadModelFile
+from affectlens.core.files import write_whole
+from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import softmax
 from affectlens.core.session import METADATA_KEY, ModelSpec, open_session, read_spec
 from affectlens.data.table import FaceTable
-from affectlens.evaluation import metrics
-from affectlens.training.fit import TrainingData, versions
-from affectlens.training.module import ExpressionModule, inputs, predict
+from affectlens.evaluation import metrics, plots
+from affectlens.training.fit import TrainingData
+from affectlens.training.module import ExpressionModule, predict
 from affectlens.training.recipe import Recipe
+from affectlens.training.run import best_checkpoint, read_curves, versions
+from affectlens.training.views import Averaged
 
 WANTED_ACCURACY = 0.9
 """`uncertain_below` is the lowest threshold that keeps this accuracy on the validation faces that are answered."""
@@ -38,7 +42,7 @@ class Calibration:
 def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
     """Fit temperature and threshold on the validation faces that have a majority label."""
     scored = valid.keep(valid.targets >= 0)
-    logits = np.concatenate(list(predict(module, scored, module.recipe.input_spec())))
+    logits = np.concatenate(list(predict(module, scored)))
     temperature = round(metrics.fit_temperature(logits, scored.targets), 4)
     probabilities = softmax(logits, temperature)
     threshold = metrics.threshold_for_accuracy(probabilities, scored.targets, WANTED_ACCURACY)
@@ -47,7 +51,7 @@ def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
 
 
 def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec:
-    """Write metrics.json and model.onnx into the folder `out`; the model appears only when it agrees with torch.
+    """Write curves.png, metrics.json, model.onnx into a run folder; the model appears only when it agrees with torch.
 
     Raises:
         BadModelFile: onnxruntime's logits differ from torch's by more than `TOLERANCE`.
@@ -64,19 +68,25 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
         provenance=_provenance(recipe, data, calibration),
         licence=data.licence,
     )
-    (out / "metrics.json").write_text(json.dumps(asdict(calibration), indent=2), encoding="utf-8")
+    plots.save(plots.curves(read_curves(out / "curves.csv")), out / "curves.png")
+    write_whole(out / "metrics.json", json.dumps(asdict(calibration), indent=2))
     partial = out / "model.partial"
+    network = module.network if recipe.views == "one" else Averaged(module.network, recipe.views)
     try:
-        write(module.network, spec, partial)
-        check_parity(module, partial, data.valid)
+        write(network, spec, partial)
+        try:
+            check_parity(module, partial, data.valid)
+        except BadModelFile:  # a network that moves its input by what it computes can need the full precision
+            write(network, spec, partial, half=False)
+            check_parity(module, partial, data.valid)
         partial.replace(out / "model.onnx")
     finally:
         partial.unlink(missing_ok=True)
     return spec
 
 
-def write(network: torch.nn.Module, spec: ModelSpec, file: Path) -> None:
-    """Export `network` with a dynamic batch and `spec` in its metadata."""
+def write(network: torch.nn.Module, spec: ModelSpec, file: Path, half: bool = True) -> None:
+    """Export `network` with a dynamic batch and `spec` in its metadata, weights stored in half or full precision."""
     example = torch.zeros(2, spec.input.channel_count, spec.input.size_px, spec.input.size_px)
     torch.onnx.export(
         network.eval().to(memory_format=torch.contiguous_format),
@@ -95,7 +105,8 @@ def write(network: torch.nn.Module, spec: ModelSpec, file: Path) -> None:
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    _store_weights_in_half(model.graph)
+    if half:
+        _store_weights_in_half(model.graph)
     onnx.checker.check_model(model)
     onnx.save(model, file)
 
@@ -124,8 +135,8 @@ def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: 
     spec = module.recipe.input_spec()
     session = open_session(file)
     read_spec(session, str(file))
-    expected = np.concatenate(list(predict(module, some, spec)))
-    (got,) = session.run(None, {"face": inputs(some, np.arange(len(some)), spec)})
+    expected = np.concatenate(list(predict(module, some)))
+    (got,) = session.run(None, {"face": to_input(list(some.images[np.arange(len(some))]), spec)})
     difference = float(np.abs(expected - got).max())
     if difference > TOLERANCE:
         raise BadModelFile(
@@ -137,8 +148,8 @@ def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: 
 def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) -> dict[str, object]:
     """Where the weights come from, and what validation says about them."""
     facts: dict[str, object] = {
-        "data": recipe.data,
-        "protocol": "majority",
+        "data": data.reader,
+        "data_options": dict(data.options),
         "train_faces": len(data.train),
         "train_faces_left_out_as_twins": data.twins_left_out,
         "seed": recipe.seed,
@@ -150,6 +161,6 @@ def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) ->
         teacher = Path(recipe.teacher)
         facts["teacher"] = {
             "settings": json.loads((teacher / "recipe.json").read_text(encoding="utf-8")),
-            "sha256": hashlib.sha256((teacher / "checkpoints" / "best.ckpt").read_bytes()).hexdigest(),
+            "sha256": hashlib.sha256(best_checkpoint(teacher).read_bytes()).hexdigest(),
         }
     return facts

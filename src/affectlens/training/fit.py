@@ -1,38 +1,71 @@
 """Run a recipe: data in, a run folder out (recipe, versions, curves, checkpoints)."""
 
+import contextlib
 import csv
-import json
-import platform
-import subprocess
+import ctypes
 import warnings
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from torch.utils.data import DataLoader
 
-from affectlens.core.errors import BadData, BadSetting
+from affectlens.core.errors import BadData
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
-from affectlens.training.module import ExpressionModule, loaders
-from affectlens.training.recipe import Recipe, from_dict
-
-_NOT_TRAINED = ("margin", "shift_y", "rotate")
-"""Settings of the crop on photos; a finished run can be exported again with others."""
+from affectlens.training.crops import find_faces
+from affectlens.training.module import Batch, ExpressionModule, monitor, train_loader, valid_loader
+from affectlens.training.recipe import Recipe
+from affectlens.training.run import best_checkpoint, last_checkpoint, load_run, open_run, with_protocol
+from affectlens.training.start import start_from
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What training sees: two splits, how many faces were left out as twins of held-out ones, and the licence."""
+    """What training sees: two splits, how many faces were left out as twins of held-out ones, and where all is from."""
 
     train: FaceTable
     valid: FaceTable
     twins_left_out: int
     licence: str
+    reader: str = "made up"
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where Lightning trains: processes (or GPUs) per host, hosts, and the name of one of its strategies.
+
+    With several, each takes its share of every batch, so that the gradient is that of the whole batch; batch norms see
+    their own share. Validation runs in full on each.
+    """
+
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+
+
+class FaceData(L.LightningDataModule):
+    """The loaders, made in each process when it knows its rank."""
+
+    def __init__(self, data: TrainingData, recipe: Recipe) -> None:
+        super().__init__()
+        self.data = data
+        self.recipe = recipe
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of this process."""
+        assert self.trainer is not None
+        return train_loader(self.data.train, self.recipe, self.trainer.global_rank, self.trainer.world_size)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """All validation faces."""
+        return valid_loader(self.data.valid, self.recipe)
 
 
 class Curves(Callback):
@@ -44,6 +77,8 @@ class Curves(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Append this epoch's figures, in place of any that an interrupted attempt left."""
         del pl_module
+        if not trainer.is_global_zero:
+            return
         figures = {name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()}
         now = {"epoch": str(trainer.current_epoch)} | figures
         earlier: list[dict[str, str]] = []
@@ -58,28 +93,50 @@ class Curves(Callback):
         partial.replace(self.file)
 
 
+class _Patience(EarlyStopping):
+    """Early stopping that a resumed run does not forget."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """End at once where the earlier part of the run ended for want of progress."""
+        del pl_module
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
 def load_data(recipe: Recipe, source: DataSource) -> TrainingData:
     """Training and validation faces; without the twins of validation and test faces if the recipe says so.
 
     Raises:
-        BadSetting: the recipe is for other data. BadData: nothing is left to train on or to select on.
+        BadSetting: the data have no such protocol. BadData: nothing is left to train on or to select on.
     """
-    if source.reader != recipe.data:
-        raise BadSetting(f"the recipe {recipe.name} is for '{recipe.data}', got '{source.reader}'; see --set data=...")
-    train, valid = source.load("train"), source.load("valid")
+    source = with_protocol(recipe, source)
+    train, valid = _load(recipe, source, "train"), _load(recipe, source, "valid")
+    train = train.keep(train.votes.sum(axis=1) > 0)
     if not (valid.targets >= 0).any():
         raise BadData("no validation face has a majority label, so there is nothing to select on")
     if not recipe.without_twins:
-        return TrainingData(train, valid, 0, source.licence)
-    held_out = np.concatenate([valid.images, source.load("test").images])
-    twins = has_twin(train.images, held_out)
+        return TrainingData(train, valid, 0, source.licence, source.reader, source.options)
+    twins = has_twin(train.images, valid.images)
+    if next(source.samples("test"), None) is not None:
+        twins |= has_twin(train.images, _load(recipe, source, "test").images)
     if twins.all():
         raise BadData("every training face has a twin in validation or test; see the recipe key 'without_twins'")
-    return TrainingData(train.keep(~twins), valid, int(twins.sum()), source.licence)
+    kept = train.keep(~twins)
+    return TrainingData(kept, valid, int(twins.sum()), source.licence, source.reader, source.options)
 
 
-def fit(recipe: Recipe, data: TrainingData, out: Path, resume: bool, progress: bool) -> Path:
-    """Train; returns the checkpoint with the lowest negative log-likelihood on validation.
+def _load(recipe: Recipe, source: DataSource, split: str) -> FaceTable:
+    """One split, faces cut out of larger pictures if the recipe says so."""
+    table = source.load(split)
+    return find_faces(table, recipe.input_spec()) if recipe.find_faces else table
+
+
+def fit(
+    recipe: Recipe, data: TrainingData, out: Path, resume: bool, progress: bool, machines: Machines | None = None
+) -> Path | None:
+    """Train; returns the checkpoint of the epoch that the recipe's `select` finds best on validation.
+
+    Where several processes train together, all but the first get None.
 
     `out` receives recipe.json, versions.json, curves.csv, checkpoints/best.ckpt and last.ckpt (written every
     epoch). With `resume` it goes on after the last complete epoch, if there is one; a folder that was moved in between
@@ -88,119 +145,76 @@ def fit(recipe: Recipe, data: TrainingData, out: Path, resume: bool, progress: b
     Raises:
         BadSetting: `out` holds a run and `resume` is off, or the run there has another recipe.
     """
-    last = out / "checkpoints" / "last.ckpt"
+    last = last_checkpoint(out)
     torch.manual_seed(recipe.seed)
-    classes = len(data.train.labels)
-    teacher = load_run(Path(recipe.teacher), classes).network if recipe.teacher else None
-    module = ExpressionModule(recipe, classes, len(data.train), teacher)
-    if teacher is not None and recipe.start_from_teacher:
-        _start_from(module.network, teacher, recipe)
-    spec = recipe.input_spec()
-    _open_run(recipe, data, out, resume)
+    labels = data.train.labels
+    teacher = load_run(Path(recipe.teacher)).network if recipe.teacher else None
+    module = ExpressionModule(recipe, len(labels), len(data.train), teacher)
+    if recipe.start_from:
+        start_from(module.network, recipe, labels)
+    train_loader(data.train, recipe)  # a sampler that lacks what it needs says so before anything is written
+    facts = {
+        "train_faces": str(len(data.train)),
+        "train_faces_left_out_as_twins": str(data.twins_left_out),
+        "valid_faces": str(len(data.valid)),
+        "valid_faces_with_majority": str(int(data.valid.labelled.sum())),
+    }
+    train_loader(data.train, recipe)  # refuses a sampler that the data cannot serve, while there is no run folder
+    if rank_zero_only.rank == 0:
+        open_run(recipe, labels, facts, out, resume)
+    machines = machines or Machines()
+    figure, mode = monitor(recipe)
     best = ModelCheckpoint(
         out / "checkpoints",
         "best",
-        monitor="valid_nll",
-        mode="min",
+        monitor=figure,
+        mode=mode,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
     latest = ModelCheckpoint(out / "checkpoints", "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    callbacks: list[Callback] = [EMAWeightAveraging(decay=recipe.ema), Curves(out / "curves.csv"), best, latest]
+    callbacks: list[Callback] = [Curves(out / "curves.csv"), best, latest]
+    if recipe.ema:
+        callbacks.insert(0, EMAWeightAveraging(decay=recipe.ema))
+    if recipe.early_stop:
+        callbacks.append(
+            _Patience(figure, mode=mode, patience=recipe.early_stop, check_on_train_epoch_end=True, verbose=False)
+        )
     if progress:
         callbacks.append(RichProgressBar())
     trainer = L.Trainer(
         max_epochs=recipe.epochs,
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
-        devices=1,
+        devices=machines.devices,
+        num_nodes=machines.nodes,
+        strategy=machines.strategy,
+        use_distributed_sampler=False,
         precision=recipe.precision,
         callbacks=callbacks,
         logger=False,
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        gradient_clip_val=recipe.gradient_clip,
+        gradient_clip_val=recipe.gradient_clip or None,
         log_every_n_steps=1,
     )
-    train_batches, valid_batches = loaders(data.train, data.valid, recipe, spec)
+    keep_freed_memory()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
-        trainer.fit(module, train_batches, valid_batches, ckpt_path=str(last) if resume and last.is_file() else None)
-    return out / "checkpoints" / "best.ckpt"
+        checkpoint = str(last) if resume and last.is_file() else None
+        trainer.fit(module, datamodule=FaceData(data, recipe), ckpt_path=checkpoint, weights_only=True)
+    return best_checkpoint(out) if trainer.is_global_zero else None
 
 
-def _start_from(network: torch.nn.Module, teacher: torch.nn.Module, recipe: Recipe) -> None:
-    """Copy the teacher's weights."""
-    try:
-        network.load_state_dict(teacher.state_dict())
-    except RuntimeError as error:
-        raise BadSetting(
-            f"the teacher '{recipe.teacher}' has another architecture; --set start_from_teacher=false"
-        ) from error
+def keep_freed_memory() -> None:
+    """Let glibc reuse the memory of freed tensors instead of returning it to the system and fetching it again.
 
-
-def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> ExpressionModule:
-    """The module with the averaged weights of a checkpoint, in evaluation mode."""
-    module = ExpressionModule(recipe, classes, train_faces=0)
-    module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
-    module.eval()
-    return module
-
-
-def load_run(folder: Path, classes: int) -> ExpressionModule:
-    """The best network of a run folder, in evaluation mode.
-
-    Raises:
-        BadSetting: the folder does not hold a run with a checkpoint.
+    Networks with large maps train up to a third faster on the CPU (benchmarks/training.py); without glibc nothing
+    happens.
     """
-    settings, checkpoint = folder / "recipe.json", folder / "checkpoints" / "best.ckpt"
-    if not settings.is_file() or not checkpoint.is_file():
-        raise BadSetting(f"'{folder}' holds no trained run; the teacher is named by --set teacher=RUN_FOLDER")
-    return load_checkpoint(from_dict(json.loads(settings.read_text(encoding="utf-8"))), classes, checkpoint)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a run depends on, and the commit of the source tree if it is one."""
-    names = ("affectlens", "torch", "lightning", "numpy", "onnx", "onnxruntime", "opencv-python-headless")
-    found = {name: version(name) for name in names}
-    return found | {"python": platform.python_version(), "commit": _commit()}
-
-
-def _commit() -> str:
-    """The commit of the source tree, "-dirty" appended where files differ from it."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-    try:
-        tracked = git("ls-files", Path(__file__).name)
-        return git("describe", "--always", "--dirty") if tracked else "not a git checkout"
-    except OSError:
-        return "unknown: no git"
-
-
-def _open_run(recipe: Recipe, data: TrainingData, out: Path, resume: bool) -> None:
-    """Create the run folder, or check that it belongs to this recipe; versions.json gets an entry per start."""
-    settings = recipe.as_dict()
-    file = out / "recipe.json"
-    if file.is_file():
-        if not resume:
-            raise BadSetting(f"'{out}' already holds a run; choose another --out or continue it with --resume")
-        earlier = from_dict(json.loads(file.read_text(encoding="utf-8"))).as_dict()
-        then, now = json.loads(json.dumps([earlier, settings]))
-        changed = [key for key in now if key not in _NOT_TRAINED and now[key] != then[key]]
-        if changed:
-            raise BadSetting(f"the run in '{out}' has another recipe: {', '.join(changed)} differ; see '{file}'")
-    out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    facts = versions() | {
-        "train_faces": str(len(data.train)),
-        "train_faces_left_out_as_twins": str(data.twins_left_out),
-        "valid_faces": str(len(data.valid)),
-        "valid_faces_with_majority": str(int((data.valid.targets >= 0).sum())),
-    }
-    log = out / "versions.json"
-    earlier = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
-    log.write_text(json.dumps([*earlier, facts], indent=2), encoding="utf-8")
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        trim_threshold, mmap_max = -1, -4
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 2**31 - 1)

@@ -1,57 +1,91 @@
 """The Lightning module and the data loaders that every recipe trains with."""
 
-from collections.abc import Iterator
-from typing import Any
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Dataset
 
 from affectlens.core import catalog
+from affectlens.core.errors import BadData
 from affectlens.core.preprocessing import InputSpec, to_input
-from affectlens.data.samplers import EpochShuffle, InOrder
+from affectlens.data.samplers import EpochBatches, InOrder, Rows
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics
-from affectlens.training.augment import augment, draws
+from affectlens.training import sam
+from affectlens.training.augment import augment, draws, rows_of_draws
 from affectlens.training.recipe import Recipe
+from affectlens.training.views import averaged
 
 Batch = dict[str, Tensor]
+_MONITORS: dict[str, tuple[str, Literal["min", "max"]]] = {
+    "nll": ("valid_nll", "min"),
+    "accuracy": ("valid_accuracy", "max"),
+    "macro_recall": ("valid_macro_recall", "max"),
+}
 
 
-def inputs(table: FaceTable, rows: NDArray[np.int64], spec: InputSpec) -> NDArray[np.float32]:
-    """The chosen rows of `table` as network input, (B, C, size_px, size_px) float32."""
-    return to_input(list(table.images[rows]), spec)
+def monitor(recipe: Recipe) -> tuple[str, Literal["min", "max"]]:
+    """Name of the logged figure that selects the best epoch, and "min" or "max"."""
+    return _MONITORS[recipe.select]
 
 
 class FaceBatches(Dataset[Batch]):
-    """Batches by index: images (B, C, H, W) float32 normalised, votes (B, classes), target (B,), index (B,)."""
+    """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target, index, copy
+    (B,).
+    """
 
     def __init__(self, table: FaceTable, spec: InputSpec) -> None:
         self.table = table
         self.spec = spec
+        self.unreadable: set[int] = set()
 
-    def __getitem__(self, index: NDArray[np.int64]) -> Batch:
+    def __getitem__(self, picks: Rows) -> Batch:
+        images, readable = self._decode(picks[:, 0])
+        index, copy = picks[readable, 0], picks[readable, 1]
         return {
-            "image": torch.from_numpy(inputs(self.table, index, self.spec)),
+            "image": torch.from_numpy(to_input(images, self.spec)),
             "votes": torch.from_numpy(self.table.votes[index]),
             "target": torch.from_numpy(self.table.targets[index]),
             "index": torch.from_numpy(index),
+            "copy": torch.from_numpy(copy),
         }
 
+    def _decode(self, rows: Rows) -> tuple[list[NDArray[np.uint8]], list[int]]:
+        """The images that can be decoded and their places in `rows`; each that cannot is named once."""
+        images, places = [], []
+        for place, row in enumerate(rows):
+            try:
+                images.append(self.table.images[int(row)])
+                places.append(place)
+            except BadData as error:
+                if row not in self.unreadable:
+                    self.unreadable.add(int(row))
+                    logging.getLogger("affectlens").warning("left out of training: %s", error)
+        if not images:
+            raise BadData(
+                f"none of the {len(rows)} images of a batch can be decoded, '{self.table.ids[rows[0]]}' first"
+            )
+        return images, places
 
-def loaders(
-    train: FaceTable, valid: FaceTable, recipe: Recipe, spec: InputSpec
-) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
-    """Training batches in an order drawn from (seed, epoch), validation batches in table order."""
-    shuffle = EpochShuffle(len(train), recipe.batch_size, recipe.seed)
-    in_order = InOrder(len(valid), 256)
-    return (
-        DataLoader(FaceBatches(train, spec), batch_size=None, sampler=shuffle),
-        DataLoader(FaceBatches(valid, spec), batch_size=None, sampler=in_order),
-    )
+
+def train_loader(table: FaceTable, recipe: Recipe, rank: int = 0, ranks: int = 1) -> DataLoader[Batch]:
+    """Training batches in the sampler's order; with several processes, this one's share of each."""
+    order = EpochBatches(table, recipe.sampler, recipe.batch_size, recipe.seed, rank, ranks)
+    return DataLoader(FaceBatches(table, recipe.input_spec()), batch_size=None, sampler=order)
+
+
+def valid_loader(table: FaceTable, recipe: Recipe) -> DataLoader[Batch]:
+    """Validation batches in table order."""
+    return DataLoader(FaceBatches(table, recipe.input_spec()), batch_size=None, sampler=InOrder(len(table), 256))
 
 
 class ExpressionModule(L.LightningModule):
@@ -62,10 +96,14 @@ class ExpressionModule(L.LightningModule):
         self.recipe = recipe
         self.train_faces = train_faces
         in_channels = 1 if recipe.channels == "gray" else 3
-        network = catalog.load("models", recipe.model).build(classes, in_channels=in_channels, **recipe.model_options)
+        network = catalog.build("models", recipe.model, classes, in_channels, options=recipe.model_options)
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
-        self.loss = catalog.load("losses", recipe.loss).build(**recipe.loss_options)
+        self.losses = [
+            (weight, catalog.build("losses", name, options=recipe.loss_options.get(name, {})))
+            for name, weight in recipe.losses.items()
+        ]
         self._uniform = torch.empty(0)
+        self._first_pass = True
         self._teacher = (teacher,)  # in a tuple, so that it is no part of this module's state
         self._valid: list[tuple[Tensor, Tensor]] = []
 
@@ -80,22 +118,38 @@ class ExpressionModule(L.LightningModule):
                 teacher.to(self.device)
 
     def on_train_epoch_start(self) -> None:
+        if self.recipe.freeze_norms:
+            for module in self.network.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         self._uniform = draws(self.train_faces, self.recipe.seed, self.current_epoch)
 
     def training_step(self, batch: Batch) -> Tensor:
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)  # dropout, the same after a resumption
-        uniform = self._uniform[batch["index"].cpu()].to(batch["image"].device)
-        images = augment(batch["image"], uniform, self.recipe)
-        target = batch["votes"]
+        rows = rows_of_draws(batch["index"].cpu(), batch["copy"].cpu(), self.train_faces)
+        uniform = self._uniform[rows].to(batch["image"].device)
+        with torch.autocast(self.device.type, enabled=False):  # it moves pixels by less than half precision resolves
+            images = augment(batch["image"], uniform, self.recipe)
+        target = targets(batch, uniform, self.recipe.target)
         (teacher,) = self._teacher
         if teacher is not None:
             target = torch.lerp(target, teach(teacher, images), self.recipe.teacher_weight)
-        loss: Tensor = self.loss(self(images).float(), target)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
+        logits = self(images).float()
+        loss = torch.stack([weight * loss(logits, target) for weight, loss in self.losses]).sum()
+        if self._first_pass:
+            self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
         return loss
 
+    def _again(self, closure: Callable[[], Any]) -> None:
+        """The second pass of sharpness-aware minimisation, whose loss is not the network's."""
+        self._first_pass = False
+        try:
+            closure()
+        finally:
+            self._first_pass = True
+
     def validation_step(self, batch: Batch) -> None:
-        self._valid.append((self(batch["image"]).float().cpu(), batch["target"].cpu()))
+        self._valid.append((averaged(self, batch["image"], self.recipe.views).float().cpu(), batch["target"].cpu()))
 
     def on_validation_epoch_end(self) -> None:
         logits = torch.cat([pair[0] for pair in self._valid]).numpy()
@@ -107,21 +161,78 @@ class ExpressionModule(L.LightningModule):
         self.log("valid_macro_recall", metrics.macro_recall(predicted, target, logits.shape[1]), prog_bar=True)
         self.log("valid_nll", metrics.negative_log_likelihood(logits, target))
 
+    def on_train_epoch_end(self) -> None:
+        """Schedules by epoch step here, before the checkpoint is written, so that a resumed run has the same rate."""
+        if self.recipe.schedule == "plateau":
+            self.lr_schedulers().step(self.trainer.callback_metrics[monitor(self.recipe)[0]])
+        elif self.recipe.schedule == "exponential":
+            self.lr_schedulers().step()
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Lightning's own step, after the checkpoint: only for the schedule by step."""
+        if self.recipe.schedule == "one-cycle":
+            super().lr_scheduler_step(scheduler, metric)
+
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
-        weights = [p for p in self.network.parameters() if p.ndim > 1]
-        rest = [p for p in self.network.parameters() if p.ndim <= 1]
-        optimiser = torch.optim.SGD(
-            [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}],
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-        )
+        optimiser = optimisers(self.network, recipe)
+        if recipe.schedule == "constant":
+            return optimiser
+        schedule: Any
+        if recipe.schedule == "plateau":
+            name, mode = monitor(recipe)
+            schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimiser, mode, recipe.schedule_factor, recipe.schedule_patience
+            )
+            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "monitor": name}}
+        if recipe.schedule == "exponential":
+            schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, recipe.schedule_factor)
+            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, recipe.learning_rate, total_steps=steps, pct_start=recipe.warmup, cycle_momentum=False
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """One step; with `sam_radius` its gradient is the one at the worst point nearby."""
+        if self.recipe.sam_radius and optimizer_closure is not None:
+            passes = (optimizer_closure, partial(self._again, optimizer_closure))
+            optimizer_closure = partial(sam.two_passes, self.network, self.recipe.sam_radius, *passes)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
+
+def optimisers(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over all weights; norms and biases are not decayed unless the recipe says so."""
+    decayed = [p for p in network.parameters() if p.requires_grad and (p.ndim > 1 or recipe.decay_all)]
+    spared = [p for p in network.parameters() if p.requires_grad and not (p.ndim > 1 or recipe.decay_all)]
+    groups = [
+        {"params": group, "weight_decay": decay}
+        for group, decay in ((decayed, recipe.weight_decay), (spared, 0.0))
+        if group
+    ]
+    fused = not recipe.gradient_clip  # Lightning clips no gradients of fused optimisers
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(
+            groups, recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
+        )
+    family = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    return family(groups, recipe.learning_rate, fused=fused)
+
+
+def targets(batch: Batch, uniform: Tensor, kind: str) -> Tensor:
+    """(B, classes) distributions that the losses see: the votes, their one label, or one label drawn from them."""
+    votes = batch["votes"]
+    if kind == "votes":
+        return votes
+    if kind == "label":
+        label = torch.where(batch["target"] >= 0, batch["target"], votes.argmax(dim=1))
+    else:
+        label = (votes.cumsum(dim=1) <= uniform[:, 15:16] * votes.sum(dim=1, keepdim=True)).sum(dim=1)
+        label = label.clamp_max(votes.shape[1] - 1)
+    return one_hot(label, votes.shape[1]).to(votes.dtype)
 
 
 @torch.no_grad()
@@ -131,9 +242,15 @@ def teach(teacher: nn.Module, images: Tensor) -> Tensor:
     return (logits.float() / 2).softmax(dim=1)
 
 
-def predict(module: ExpressionModule, table: FaceTable, spec: InputSpec) -> Iterator[NDArray[np.float32]]:
-    """(256, classes) logits per chunk of `table`, in evaluation mode and float32."""
+def logits_of(module: ExpressionModule, crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """N crops, each (H, W) gray or (H, W, 3) RGB uint8 -> (N, classes) logits, in evaluation mode and float32."""
     module.eval()
     with torch.inference_mode():
-        for index in InOrder(len(table), 256):
-            yield module(torch.from_numpy(inputs(table, index, spec))).numpy()
+        faces = torch.from_numpy(to_input(crops, module.recipe.input_spec()))
+        return np.asarray(averaged(module, faces, module.recipe.views).numpy())
+
+
+def predict(module: ExpressionModule, table: FaceTable) -> Iterator[NDArray[np.float32]]:
+    """(256, classes) logits per chunk of `table`, in evaluation mode and float32."""
+    for picks in InOrder(len(table), 256):
+        yield logits_of(module, list(table.images[picks[:, 0]]))

@@ -1,17 +1,38 @@
 """A recipe is one frozen, flat, complete value: everything that decides the outcome of a training run."""
 
+import contextlib
+import json
 import math
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from affectlens.core import catalog
 from affectlens.core.catalog import unknown
-from affectlens.core.errors import BadSetting, UnknownName
+from affectlens.core.errors import BadSetting, MissingExtra, UnknownName
 from affectlens.core.preprocessing import InputSpec
+from affectlens.data.samplers import SAMPLERS
+
+CHOICES = {
+    "channels": ("gray", "rgb"),
+    "precision": ("bf16-mixed", "32-true"),
+    "target": ("votes", "label", "drawn"),
+    "sampler": tuple(SAMPLERS),
+    "optimiser": ("sgd", "adam", "adamw"),
+    "schedule": ("one-cycle", "plateau", "exponential", "constant"),
+    "select": ("nll", "accuracy", "macro_recall"),
+    "erase_with": ("zero", "noise"),
+    "views": ("one", "flip", "ten-crop"),
+}
+"""Recipe keys that take one of a few names."""
+_AT_LEAST_ZERO = (
+    *("schedule_patience", "early_stop", "sam_radius", "gradient_clip", "seed", "rotation_deg", "shear_deg", "scale"),
+    *("shift", "brightness", "contrast", "saturation", "hue", "sharpness"),
+)
 
 
 @dataclass(frozen=True)
@@ -20,37 +41,65 @@ class Recipe:
 
     Attributes:
         work, row: the recipe's name is `work/row`.
-        data: reader that the recipe is for.
+        data: reader that the recipe is for. protocol: its option of that name where the data are that reader's and do
+            not say otherwise; "" for the reader's default.
         without_twins: leave out training faces that have a twin in the validation or test split.
-        model, model_options, loss, loss_options: catalogue names and the keyword arguments of their `build`.
+        model, model_options: catalogue name and the keyword arguments of its `build`.
+        losses, loss_options: catalogue name -> weight; catalogue name -> keyword arguments of its `build`.
+        target: what the losses see: "votes" (the distribution), "label" (its one label) or "drawn" (one label drawn
+            from the distribution, anew each epoch).
+        find_faces: search larger pictures for the largest face and cut it out as the runtime does.
         size_px, channels, mean, std: input of the network, as in `core.preprocessing.InputSpec`.
         margin, shift_y, rotate: crop at inference on photos, likewise.
         epochs, batch_size: whole passes; faces per step.
-        learning_rate: peak of the one-cycle schedule, reached after the fraction `warmup` of all steps.
-        momentum, nesterov, weight_decay: of SGD; norms and biases are not decayed.
-        gradient_clip: largest norm of the gradient of all weights.
-        ema: decay per step of the averaged weights, which are what is evaluated and exported.
+        sampler: which faces make an epoch, a name in `data.samplers.SAMPLERS`.
+        optimiser: "sgd", "adam" or "adamw". momentum, nesterov: of SGD. weight_decay: of all; norms and biases are
+            spared unless `decay_all`.
+        sam_radius: rho of sharpness-aware minimisation (`training.sam`) over the optimiser; 0: off.
+        learning_rate, schedule: "one-cycle" (the rate is the peak, reached after the fraction `warmup` of all steps),
+            "plateau" (times `schedule_factor` after more than `schedule_patience` epochs without a better `select`),
+            "exponential" (times `schedule_factor` each epoch) or "constant".
+        select: what says which epoch is best, "nll", "accuracy" or "macro_recall", on validation.
+        early_stop: epochs without a better one after which training ends; 0: never.
+        gradient_clip: largest norm of the gradient of all weights; 0: any.
+        ema: decay per step of the averaged weights, which are then what is evaluated and exported; 0: no averaging.
         precision: "bf16-mixed" or "32-true".
         seed: of initialisation, order, augmentation and dropout.
-        flip, erase: probabilities. rotation_deg, scale, shift (fraction of the side), brightness (normalised units),
-            contrast, sharpness: largest deviation to either side. 0 switches a step off.
+        flip, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side), brightness (normalised
+            units), contrast, saturation, hue (fraction of the circle), sharpness: largest deviation to either side.
+            0 switches a step off. erase_with: "zero" or "noise".
+        views: what evaluation averages over: "one", "flip" (and the mirror image) or "ten-crop" (centre and corners of
+            7/8 of the side, and their mirror images).
         teacher: run folder of a network that teaches ("" for none): the target is the mean of the votes and, with
             `teacher_weight` in [0, 1], the teacher's distribution on the same augmented face, averaged with its mirror
             image (Beyer et al. 2022, arXiv:2106.05237: a patient and consistent teacher).
-        start_from_teacher: begin with the teacher's weights; both must have the same architecture.
+        start_from: begin with the weights of a run folder, an exported file or "bundled", of the same architecture; ""
+            for fresh ones. freeze_norms: batch norms keep their statistics, as they must after an exported file.
     """
 
     work: str
     row: str
     data: str
     model: str
-    loss: str
+    losses: Mapping[str, float]
     epochs: int
     batch_size: int
     learning_rate: float
+    protocol: str = ""
     model_options: Mapping[str, Any] = field(default_factory=dict)
-    loss_options: Mapping[str, Any] = field(default_factory=dict)
+    loss_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    target: str = "votes"
+    sampler: str = "shuffle"
+    optimiser: str = "sgd"
+    schedule: str = "one-cycle"
+    schedule_factor: float = 0.5
+    schedule_patience: int = 2
+    select: str = "nll"
+    early_stop: int = 0
+    sam_radius: float = 0.0
+    decay_all: bool = False
     without_twins: bool = True
+    find_faces: bool = False
     size_px: int = 48
     channels: str = "gray"
     mean: tuple[float, ...] = (0.5,)
@@ -68,15 +117,21 @@ class Recipe:
     seed: int = 0
     flip: float = 0.0
     rotation_deg: float = 0.0
+    shear_deg: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
     sharpness: float = 0.0
     erase: float = 0.0
+    erase_with: str = "zero"
+    views: str = "one"
     teacher: str = ""
     teacher_weight: float = 0.0
-    start_from_teacher: bool = False
+    start_from: str = ""
+    freeze_norms: bool = False
 
     @property
     def name(self) -> str:
@@ -87,22 +142,24 @@ class Recipe:
         for key, value in self.as_dict().items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise BadSetting(f"recipe {self.name}: {key} must be a finite number, got {value}")
-        for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "gradient_clip"):
+        for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "schedule_factor"):
             if not getattr(self, key) > 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be > 0, got {getattr(self, key)}")
-        for key in ("rotation_deg", "scale", "shift", "brightness", "contrast", "sharpness"):
+        for key in _AT_LEAST_ZERO:
             if getattr(self, key) < 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be >= 0, got {getattr(self, key)}")
-        if not self.teacher and (self.teacher_weight or self.start_from_teacher):
-            raise BadSetting(f"recipe {self.name}: teacher_weight and start_from_teacher need a teacher")
+        if not self.teacher and self.teacher_weight:
+            raise BadSetting(f"recipe {self.name}: teacher_weight needs a teacher")
         for key in ("flip", "erase", "warmup", "ema", "momentum", "weight_decay", "teacher_weight"):
             if not 0 <= getattr(self, key) <= 1:
                 raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")
-        for key, allowed in (("channels", ("gray", "rgb")), ("precision", ("bf16-mixed", "32-true"))):
+        for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise BadSetting(f"recipe {self.name}: {key} must be {' or '.join(allowed)}, got {getattr(self, key)}")
-        if self.seed < 0:
-            raise BadSetting(f"recipe {self.name}: seed must be >= 0, got {self.seed}")
+        if not self.losses or not all(math.isfinite(weight) and weight >= 0 for weight in self.losses.values()):
+            raise BadSetting(f"recipe {self.name}: losses must name at least one, with weights >= 0, got {self.losses}")
+        if stray := [name for name in self.loss_options if name not in self.losses]:
+            raise BadSetting(f"recipe {self.name}: loss_options for '{stray[0]}', which is not among the losses")
         self.input_spec()
 
     def input_spec(self) -> InputSpec:
@@ -124,24 +181,64 @@ class Recipe:
 
 
 def from_dict(settings: Mapping[str, Any]) -> Recipe:
-    """The recipe behind a run folder's recipe.json.
+    """The recipe behind a run folder's recipe.json or a YAML file; keys left out have their defaults.
 
     Raises:
-        BadSetting: a key is missing or unknown.
+        BadSetting: a key is missing or unknown, or a value is not of its type.
     """
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    known = [f.name for f in fields(Recipe)]
+    for key in settings:
+        if key not in known:
+            raise BadSetting(unknown("recipe key", str(key), known))
     try:
-        return Recipe(**values)
-    except TypeError as error:
-        raise BadSetting(f"not the settings of a recipe: {error}") from error
+        return TypeAdapter(Recipe).validate_python(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        raise BadSetting(f"recipe key '{key}': {first['msg']}{got}") from error
+
+
+def from_yaml(file: Path) -> Recipe:
+    """The recipe in a YAML file, as `affectlens recipes show NAME --yaml` writes it.
+
+    Raises:
+        BadSetting: the file is no YAML mapping, or as `from_dict`. MissingExtra: there is no YAML reader.
+    """
+    yaml = _yaml()
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadSetting(f"'{file}' is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict):
+        raise BadSetting(f"'{file}' must hold recipe keys and their values, got {type(settings).__name__}")
+    return from_dict(settings)
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """All settings as a YAML mapping that `from_yaml` reads back."""
+    text: str = _yaml().safe_dump(json.loads(json.dumps(recipe.as_dict())), sort_keys=False)
+    return text
+
+
+def _yaml() -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtra("reading and writing recipes as YAML", "train") from error
+    return yaml
 
 
 def find(name: str) -> Recipe:
-    """The recipe `work/row`, or the one that a work offers under its own name.
+    """The recipe `work/row`, the first one of a work under its own name, or the one in a YAML file.
 
     Raises:
-        UnknownName: no such work or row; the message carries the nearest name.
+        UnknownName: no such work or row; the message carries the nearest name. BadSetting: as `from_yaml`.
     """
+    if name.endswith((".yaml", ".yml")):
+        if not Path(name).is_file():
+            raise BadSetting(f"recipe file '{name}' does not exist")
+        return from_yaml(Path(name))
     work, _, row = name.partition("/")
     rows: Mapping[str, Recipe] = catalog.load("training.recipes", work).ROWS
     row = row or next(iter(rows))
@@ -151,7 +248,7 @@ def find(name: str) -> Recipe:
 
 
 def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
-    """`recipe` with `key=value` settings applied.
+    """`recipe` with `key=value` settings applied; `model_options.stn=true` sets one entry of a mapping.
 
     Raises:
         BadSetting: no "=", an unknown key, or a value that is not of the key's type.
@@ -159,15 +256,39 @@ def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
     hints = typing.get_type_hints(Recipe)
     changes: dict[str, Any] = {}
     for setting in settings:
-        key, equals, text = setting.partition("=")
+        path, equals, text = setting.partition("=")
+        key, dot, entry = path.partition(".")
         if not equals:
             raise BadSetting(f"--set expects key=value, got '{setting}'")
         if key in ("work", "row"):
             raise BadSetting(f"'{key}' names the recipe and cannot be set")
         if key not in hints:
             raise BadSetting(unknown("recipe key", key, [f.name for f in fields(Recipe)]))
-        changes[key] = _parse(key, text, hints[key])
-    return replace(recipe, **changes)
+        if typing.get_origin(hints[key]) is not Mapping:
+            changes[key] = _parse(path, text, hints[key])
+        elif dot:
+            changes[key] = _with_entry(changes.get(key, getattr(recipe, key)), entry, _scalar(text))
+        else:
+            raise BadSetting(f"recipe key '{key}' is set entry by entry: --set {key}.NAME=VALUE")
+    return from_dict({f.name: getattr(recipe, f.name) for f in fields(Recipe)} | changes)
+
+
+def _with_entry(mapping: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of `mapping` with the entry at the dotted path set."""
+    key, dot, rest = path.partition(".")
+    return {**mapping, key: _with_entry(mapping.get(key, {}), rest, value) if dot else value}
+
+
+def _scalar(text: str) -> Any:
+    """true, false, a number, numbers joined by commas, or the text itself."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if "," in text:
+        return tuple(_scalar(part) for part in text.split(","))
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _parse(key: str, text: str, kind: Any) -> Any:
@@ -178,9 +299,7 @@ def _parse(key: str, text: str, kind: Any) -> Any:
             return {"true": True, "false": False}[text.lower()]
         if origin is tuple:
             return tuple(float(part) for part in text.split(","))
-        if kind in (int, float, str):
-            return kind(text)
+        return kind(text)
     except (KeyError, ValueError) as error:
         expected = "true or false" if kind is bool else "numbers joined by commas" if origin else kind.__name__
         raise BadSetting(f"recipe key '{key}' expects {expected}, got '{text}'") from error
-    raise BadSetting(f"recipe key '{key}' cannot be set from the command line; write a recipe row")

@@ -1,14 +1,21 @@
 """What every row of every file in training/recipes must do."""
 
+import functools
+import hashlib
+import itertools
+import math
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import lightning as L
 import pytest
 import torch
+from torch import nn
 
 from affectlens.core import catalog
-from affectlens.training.module import ExpressionModule, loaders
+from affectlens.training.module import ExpressionModule, train_loader, valid_loader
 from affectlens.training.recipe import find
+from affectlens.training.start import start_from
 
 ROWS = [
     pytest.param(work, row, recipe, id=f"{work}/{row}")
@@ -28,7 +35,7 @@ def test_its_name_is_its_file_and_row(work, row, recipe):
 @RECIPES
 def test_what_it_names_is_in_the_catalogue(work, row, recipe):
     assert recipe.model in catalog.available("models")
-    assert recipe.loss in catalog.available("losses")
+    assert set(recipe.losses) <= set(catalog.available("losses"))
     assert recipe.data in catalog.available("data.readers")
 
 
@@ -39,14 +46,182 @@ def test_its_input_fits_the_runtime(work, row, recipe):
 
 
 @RECIPES
-def test_it_takes_a_training_step(work, row, recipe, faces, make_trainer):
-    short = replace(recipe, epochs=1, batch_size=8)
-    table = faces(16, seed=0)
-    module = ExpressionModule(short, len(table.labels), len(table))
-    before = {name: weight.detach().clone() for name, weight in module.named_parameters()}
-    trainer = make_trainer(max_epochs=1, precision=short.precision)
-    trainer.fit(module, *loaders(table, table, short, short.input_spec()))
-    assert trainer.global_step == 2
-    assert trainer.callback_metrics["train_loss"].isfinite()
-    assert all(weight.isfinite().all() for weight in module.parameters())
-    assert any(not torch.equal(weight, before[name]) for name, weight in module.named_parameters())
+def test_its_protocol_is_one_of_its_reader(work, row, recipe):
+    options = catalog.load("data.readers", recipe.data).OPTIONS
+    assert recipe.protocol in ("", *options.get("protocol", ()))
+
+
+@pytest.mark.parametrize("work", catalog.available("training.recipes"))
+def test_published_figures_are_about_rows_that_there_are(work):
+    module = catalog.load("training.recipes", work)
+    figures = getattr(module, "PAPER", {})
+    assert figures.keys() <= module.ROWS.keys()
+    assert all(0 < value < 1 for row in figures.values() for value in row.values())
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What training does with a recipe in its first epoch of two batches."""
+
+    shapes: tuple
+    batches: tuple
+    losses: tuple
+    gradients: tuple
+    weights: float
+    steps: int
+    silent: bool
+
+
+class Recorder(L.Callback):
+    """Keeps what the network sees, and loss and gradient of each step."""
+
+    def __init__(self):
+        self.batches, self.losses, self.gradients = [], [], []
+
+    def on_fit_start(self, trainer, module):
+        module.network.register_forward_pre_hook(
+            lambda network, images: self.batches.append(digest(images[0])) if network.training else None
+        )
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index):
+        self.losses.append(outputs["loss"].item())
+
+    def on_before_optimizer_step(self, trainer, module, optimizer):
+        weights = [weight.grad.norm() for weight in module.parameters() if weight.grad is not None]
+        self.gradients.append(torch.stack(weights).norm().item())
+
+
+def digest(tensor):
+    return hashlib.sha256(tensor.detach().contiguous().numpy().tobytes()).hexdigest()
+
+
+class Undecided(nn.Module):
+    """Stands for a teacher whose run is elsewhere."""
+
+    def forward(self, images):
+        return torch.zeros(len(images), 8)
+
+
+@functools.cache
+def traced(recipe, table, make_trainer):
+    """`Trace` of a recipe by name; one of the catalogue is trained once."""
+    return trace(find(recipe), table, make_trainer)
+
+
+def trace(recipe, table, make_trainer):
+    """`Trace` of a recipe; what it starts from and who teaches is left out if it is a run."""
+    short = replace(recipe, epochs=1, batch_size=4)
+    torch.manual_seed(short.seed)
+    teacher = Undecided() if recipe.teacher else None
+    module = ExpressionModule(short, len(table.labels), len(table), teacher)
+    if recipe.start_from == "bundled":
+        start_from(module.network, short, table.labels)
+    before = sum(weight.detach().double().sum().item() for weight in module.parameters())
+    recorder = Recorder()
+    trainer = make_trainer(
+        max_epochs=1,
+        precision=short.precision,
+        callbacks=[recorder],
+        gradient_clip_val=short.gradient_clip or None,
+        limit_val_batches=1,
+    )
+    trainer.fit(module, train_loader(table, short), valid_loader(table, short))
+    after = sum(weight.detach().double().sum().item() for weight in module.parameters())
+    return Trace(
+        tuple(weight.shape for weight in module.parameters()),
+        tuple(recorder.batches),
+        tuple(recorder.losses),
+        tuple(recorder.gradients),
+        after,
+        trainer.global_step,
+        after == before,
+    )
+
+
+@pytest.fixture(scope="module")
+def table(faces):
+    return faces(8, seed=0)
+
+
+@RECIPES
+def test_it_takes_training_steps(work, row, recipe, table, make_trainer):
+    seen = traced(recipe.name, table, make_trainer)
+    assert seen.steps == len(seen.losses) == 2
+    assert all(math.isfinite(value) for value in (*seen.losses, *seen.gradients, seen.weights))
+    assert min(seen.gradients) > 0
+    assert not seen.silent
+
+
+@pytest.mark.parametrize(
+    ("work", "one", "other"),
+    [
+        pytest.param(work, *pair, id=f"{work}/{'/'.join(pair)}")
+        for work in catalog.available("training.recipes")
+        for pair in itertools.combinations(catalog.load("training.recipes", work).ROWS, 2)
+    ],
+)
+def test_no_two_rows_of_a_work_train_alike(work, one, other, table, make_trainer):
+    assert traced(f"{work}/{one}", table, make_trainer) != traced(f"{work}/{other}", table, make_trainer)
+
+
+@pytest.mark.parametrize("name", ["default/ferplus", "caciolai/stn-msa"])
+def test_the_same_settings_train_alike_whatever_their_name(name, table, make_trainer):
+    renamed = replace(find(name), work="another", row="name", select="accuracy")
+    assert trace(renamed, table, make_trainer) == traced(name, table, make_trainer)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_options": {"stn": True, "msa": True, "msa_form": "joint"}},
+        {"model_options": {"stn": True}},
+        {"sampler": "augment"},
+        {"sampler": "shuffle"},
+        {"losses": {"soft_cross_entropy": 0.5}},
+        {"losses": {"multi_target": 1.0}, "target": "votes"},
+        {"loss_options": {"soft_cross_entropy": {"temperature": 2.0}}},
+        {"target": "votes"},
+        {"target": "drawn"},
+        {"optimiser": "adam"},
+        {"optimiser": "adamw"},
+        {"momentum": 0.5},
+        {"nesterov": False},
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "decay_all": False},
+        {"sam_radius": 0.05},
+        {"learning_rate": 0.02},
+        {"schedule": "one-cycle"},
+        {"gradient_clip": 0.1},
+        {"precision": "32-true"},
+        {"seed": 1},
+        {"flip": 0.0},
+        {"rotation_deg": 0.0},
+        {"shear_deg": 0.0},
+        {"scale": 0.1},
+        {"shift": 0.1},
+        {"brightness": 0.1},
+        {"contrast": 0.1},
+        {"sharpness": 0.1},
+        {"erase": 1.0},
+        {"erase": 1.0, "erase_with": "noise"},
+        {"mean": (0.5,)},
+        {"std": (0.5,)},
+        {"teacher": "elsewhere", "teacher_weight": 0.5},
+        {"freeze_norms": True},
+    ],
+    ids=lambda changes: "-".join(f"{key}={value}" for key, value in changes.items()),
+)
+def test_every_setting_of_training_makes_a_difference(changes, table, make_trainer):
+    assert trace(replace(find("caciolai/stn-msa"), **changes), table, make_trainer) != traced(
+        "caciolai/stn-msa", table, make_trainer
+    )
+
+
+def test_the_two_ways_to_decay_and_to_erase_differ(table, make_trainer):
+    stn_msa = find("caciolai/stn-msa")
+    for one, other in (
+        ({"weight_decay": 0.1, "decay_all": False}, {"weight_decay": 0.1}),
+        ({"erase": 1.0, "erase_with": "noise"}, {"erase": 1.0}),
+    ):
+        traces = [trace(replace(stn_msa, **changes), table, make_trainer) for changes in (one, other)]
+        assert traces[0] != traces[1]

@@ -22,8 +22,16 @@ def fail(error: Exception) -> None:
     print("error:", " ".join(text.split()), file=sys.stderr)
 
 
-def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """Yield `items` under a progress bar on standard error; silent for three or fewer, or when that is no terminal."""
+def warn(text: str) -> None:
+    """One line on standard error; the work goes on."""
+    print("warning:", " ".join(text.split()), file=sys.stderr)
+
+
+def track(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
+    """Yield `items` under a progress bar on standard error; silent for three or fewer, or when that is no terminal.
+
+    `total` is None where nobody knows.
+    """
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -31,6 +39,6 @@ def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         TimeRemainingColumn(),
         console=err,
         transient=True,
-        disable=total <= 3 or not err.is_terminal,
+        disable=(total is not None and total <= 3) or not err.is_terminal,
     ) as progress:
         yield from progress.track(items, total=total, description=what)

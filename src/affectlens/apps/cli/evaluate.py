@@ -1,21 +1,23 @@
-"""`affectlens evaluate`: the accuracy of a model, through the same runtime that `analyze` uses."""
+"""`affectlens evaluate` and `affectlens compare`: models on labelled faces, in figures, tables and one HTML report."""
 
 import json
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.table import Table
 
-from affectlens.apps.cli.console import out, track
-from affectlens.core.errors import BadData
+from affectlens.apps.cli.console import out
+from affectlens.apps.cli.scoring import Scored, score
+from affectlens.core.errors import BadData, BadSetting
+from affectlens.core.files import write_whole
 from affectlens.data import source as sources
+from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
-from affectlens.evaluation import metrics
-from affectlens.runtime.analyzer import Analyzer
+from affectlens.evaluation import evaluation, report
 
 
 class Split(StrEnum):
@@ -26,81 +28,169 @@ class Split(StrEnum):
     TEST = "test"
 
 
+Data = Annotated[
+    str, typer.Option(metavar="SPEC", help="NAME:FOLDER[?key=value...]; for example ferplus:~/data/ferplus.")
+]
+SplitOption = Annotated[Split, typer.Option(help="Which part of the data.")]
+ReportFolder = Annotated[
+    Path | None, typer.Option("--report", metavar="DIR", help="Write report.html and report.json there.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
+    """Add the commands to `app`."""
     app.command()(evaluate)
+    app.command()(compare)
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="'bundled' or an ONNX file exported by affectlens.")],
-    data: Annotated[
-        str, typer.Option(metavar="NAME:FOLDER", help="Labelled data, for example ferplus:~/data/ferplus.")
-    ],
-    split: Annotated[Split, typer.Option(help="Which part of the data.")] = Split.TEST,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    model: Annotated[str, typer.Argument(help="'bundled', an exported ONNX file, a run folder, or its checkpoint.")],
+    data: Data,
+    split: SplitOption = Split.TEST,
+    folder: ReportFolder = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score a model on labelled faces.
 
-    Prints accuracy, macro recall and calibration error, over all faces and over those without a twin in Train (the same
-    picture, its mirror image, or nearly so). Faces without a majority label are not scored.
+    Over all faces, and over those without a twin in Train (the same picture, its mirror image, or nearly so). Faces
+    without a label count for disagreement, valence and arousal only.
     """
     source = sources.parse(data)
-    analyzer = Analyzer(model, detector="whole")
-    spec = analyzer.spec
-    table = source.load(split)
-    table = table.keep(table.targets >= 0)
-    if not len(table):
-        raise BadData(f"no face of the split '{split}' has a majority label, so there is nothing to score")
-    if set(table.labels) != set(spec.labels):
-        raise BadData(f"the model's labels are {', '.join(spec.labels)}; those of the data {', '.join(table.labels)}")
-    alone = None if split is Split.TRAIN else ~has_twin(table.images, source.load("train").images)
-    probabilities = _probabilities(analyzer, table)
-    views = {"all": np.ones(len(table), dtype=bool)}
-    if alone is not None:
-        views["without_twins_of_train"] = alone
-    result: dict[str, Any] = {
-        "model": spec.name,
-        "data": source.reader,
-        "split": split,
-        "protocol": "majority",
-        "classes": len(table.labels),
-    }
-    for view, rows in views.items():
-        result[view] = (
-            metrics.summary(probabilities[rows], table.targets[rows], table.labels, spec.uncertain_below)
-            if rows.any()
-            else None
-        )
+    table = _table(source, split)
+    train = None if split is Split.TRAIN or next(source.samples("train"), None) is None else source.load("train")
+    scored = score(model, table)
+    result = _facts(source, split, scored.table) | {"model": scored.name, "all": evaluation.figures(scored.scores)}
+    if train is not None:
+        alone = ~has_twin(scored.table.images, train.images)
+        kept = scored.scores.keep(alone)
+        result["without_twins_of_train"] = evaluation.figures(kept) if (kept.targets >= 0).any() else None
+    if folder:
+        facts = {key: str(value) for key, value in result.items() if not isinstance(value, dict | None)}
+        _write(folder, result, report.evaluation_report(result["all"], facts))
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
     else:
         _print(result)
+        if folder:
+            out.print(f"report: {folder / 'report.html'}")
 
 
-def _probabilities(analyzer: Analyzer, table: FaceTable) -> NDArray[np.float64]:
-    """(N, C) in the order of the table's labels, face by face through `Analyzer.analyze`."""
-    rows = np.empty((len(table), len(table.labels)))
-    for i, image in enumerate(track(table.images, len(table), "evaluating")):
-        (face,) = analyzer.analyze(image).faces
-        rows[i] = [face.probabilities[label] for label in table.labels]
-    return rows
+def compare(
+    models: Annotated[list[str], typer.Argument(help="Two or more models, as for evaluate.")],
+    data: Data,
+    split: SplitOption = Split.TEST,
+    folder: ReportFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put models side by side on the same faces; McNemar's test says whether each differs from the first."""
+    if len(models) < 2:
+        raise BadSetting(f"compare needs at least two models, got {len(models)}")
+    source = sources.parse(data)
+    table = _table(source, split)
+    scored = _named([score(model, table) for model in models], models)
+    names = list(scored)
+    right = {name: _right(part) for name, part in scored.items()}
+    result = _facts(source, split, table) | {
+        "models": {name: evaluation.figures(part.scores) for name, part in scored.items()},
+        "against_the_first": {name: evaluation.compare(right[names[0]], right[name]) for name in names[1:]},
+    }
+    if folder:
+        facts = {key: str(value) for key, value in result.items() if not isinstance(value, dict)}
+        _write(folder, result, report.comparison_report(result["models"], facts, result["against_the_first"]))
+    if as_json:
+        typer.echo(json.dumps(result, indent=2, allow_nan=False))
+    else:
+        _print_comparison(result)
+        if folder:
+            out.print(f"report: {folder / 'report.html'}")
+
+
+def _table(source: DataSource, split: Split) -> FaceTable:
+    """The faces of a split, of which at least one has a label."""
+    table = source.load(split)
+    if not table.labelled.any():
+        raise BadData(f"no face of the split '{split}' has a label, so there is nothing to score")
+    return table
+
+
+def _facts(source: DataSource, split: Split, table: FaceTable) -> dict[str, Any]:
+    """What the figures are about."""
+    options = {f"data_{key}": value for key, value in source.options.items() if value}
+    return {"data": source.reader, **options, "split": split, "class_count": len(table.labels)}
+
+
+def _named(parts: list[Scored], models: list[str]) -> dict[str, Scored]:
+    """By name; where two models have the same, by what the user called them."""
+    names = [part.name for part in parts]
+    unique = [name if names.count(name) == 1 else model for name, model in zip(names, models, strict=True)]
+    if len(set(unique)) < len(unique):
+        raise BadSetting(f"the same model twice: {', '.join(unique)}")
+    return dict(zip(unique, parts, strict=True))
+
+
+def _right(part: Scored) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    labelled = part.scores.targets >= 0
+    return np.asarray(part.scores.predicted[labelled] == part.scores.targets[labelled])
+
+
+def _write(folder: Path, result: dict[str, Any], page: str) -> None:
+    """report.json and report.html."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "report.json", json.dumps(result, indent=2, allow_nan=False))
+    write_whole(folder / "report.html", page)
+
+
+_SHOWN = ("faces", "accuracy", "mean_class_accuracy", "expected_calibration_error", "coverage", "accuracy_when_certain")
 
 
 def _print(result: dict[str, Any]) -> None:
-    """The figures as a table."""
-    out.print(
-        f"{result['model']} on {result['data']}, split {result['split']}, {result['classes']} classes, majority labels"
-    )
-    views = [name for name in ("all", "without_twins_of_train") if result.get(name)]
+    """The figures as a table, one column per view."""
+    out.print(f"{result['model']} on {result['data']}, split {result['split']}, {result['class_count']} classes")
+    views = {name.replace("_", " "): result[name] for name in ("all", "without_twins_of_train") if result.get(name)}
+    out.print(_columns(views))
+
+
+def _print_comparison(result: dict[str, Any]) -> None:
+    out.print(f"{result['data']}, split {result['split']}, {result['class_count']} classes")
+    out.print(_columns(result["models"]))
+    first = next(iter(result["models"]))
+    for name, test in result["against_the_first"].items():
+        out.print(
+            f"{name} against {first}: {test['difference']:+.4f} accuracy; right alone {test['only_b']} and "
+            f"{test['only_a']} times; McNemar p = {test['p_value']:.4g}"
+        )
+
+
+def _columns(views: dict[str, Any]) -> Table:
+    """One row per figure, one column per view or model."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     for view in views:
-        table.add_column(view.replace("_", " "), justify="right")
-    for key in ("faces", "accuracy", "macro_recall", "expected_calibration_error", "coverage", "accuracy_when_certain"):
-        table.add_row(key.replace("_", " "), *(_cell(result[view][key]) for view in views))
-    for label in result["all"]["recall"]:
-        table.add_row(f"recall of {label}", *(_cell(result[view]["recall"].get(label)) for view in views))
-    out.print(table)
+        table.add_column(view, justify="right")
+    figures = list(views.values())
+    for key in _SHOWN:
+        table.add_row(key.replace("_", " "), *(_cell(part[key]) for part in figures))
+    for average in ("macro", "weighted"):
+        table.add_row(f"{average} F1", *(_cell(part[average]["f1"]) for part in figures))
+    for name in ("valence", "arousal"):
+        if figures[0][name]:
+            table.add_row(f"CCC of {name}", *(_cell((part[name] or {}).get("ccc")) for part in figures))
+    if figures[0]["disagreement"]:
+        table.add_row("disagreement (Spearman)", *(_cell(_spearman(part)) for part in figures))
+    for row, label in enumerate(figures[0]["labels"]):
+        if figures[0]["classes"][row]["faces"]:
+            table.add_row(f"recall of {label}", *(_cell(part["classes"][row]["recall"]) for part in figures))
+    for column, values in figures[0]["groups"].items():
+        for value in values:
+            cells = (part["groups"].get(column, {}).get(value, {}).get("accuracy") for part in figures)
+            table.add_row(f"accuracy, {column} {value or 'unknown'}", *(_cell(cell) for cell in cells))
+    return table
+
+
+def _spearman(part: dict[str, Any]) -> float | None:
+    found: float | None = (part["disagreement"] or {}).get("spearman")
+    return found
 
 
 def _cell(value: float | int | None) -> str:

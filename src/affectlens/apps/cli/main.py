@@ -36,7 +36,7 @@ def _root(
     pass
 
 
-COMMANDS = ("analyze", "bench", "demo", "evaluate", "models", "train")
+COMMANDS = ("analyze", "bench", "data", "demo", "evaluate", "finetune", "models", "recipes", "reproduce", "train")
 
 
 def _register() -> None:

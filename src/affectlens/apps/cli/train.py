@@ -3,12 +3,23 @@
 import importlib.util
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from affectlens.apps.cli.console import err, out
 from affectlens.core.errors import MissingExtra
+from affectlens.data import source as sources
+from affectlens.data.source import DataSource
+
+if TYPE_CHECKING:
+    from affectlens.training.fit import Machines
+    from affectlens.training.recipe import Recipe
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on after the last complete epoch of the run folder.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -17,43 +28,60 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe: WORK/ROW, or 'default'.")],
+    recipe: Annotated[str, typer.Argument(help="WORK/ROW, the name of a work for its first row, or a YAML file.")],
     data: Annotated[
-        str, typer.Option(metavar="NAME:FOLDER", help="Labelled data, for example ferplus:~/data/ferplus.")
+        str, typer.Option(metavar="SPEC", help="NAME:FOLDER[?key=value...]; for example ferplus:~/data/ferplus.")
     ],
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe.")
-    ] = None,
+    settings: Settings = None,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Run folder.  [default: runs/WORK-ROW]")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on after the last complete epoch of the run folder.")
-    ] = False,
+    resume: Resume = False,
+    devices: Annotated[int, typer.Option(min=1, help="Processes (or GPUs) on this host.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Hosts.")] = 1,
+    strategy: Annotated[str, typer.Option(help="Strategy of Lightning, for example ddp or fsdp.")] = "auto",
 ) -> None:
     """Train a model, calibrate it, export it.
 
-    The run folder receives recipe.json, versions.json, curves.csv, checkpoints/, metrics.json (validation) and
-    model.onnx, which has been checked against torch.
+    The run folder receives recipe.json, labels.json, versions.json, curves.csv and .png, checkpoints/, metrics.json
+    (validation) and model.onnx, which has been checked against torch.
     """
-    if not all(importlib.util.find_spec(name) for name in ("lightning", "onnx", "onnxscript", "torch")):
-        raise MissingExtra("'affectlens train'", "train")
-    from affectlens.data import source as sources
-    from affectlens.training import export, fit
+    require_training("'affectlens train'")
+    from affectlens.training.fit import Machines
     from affectlens.training.recipe import find, with_settings
 
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     chosen = with_settings(find(recipe), settings or [])
     folder = folder or Path("runs") / chosen.name.replace("/", "-")
-    training_data = fit.load_data(chosen, sources.parse(data))
+    run_recipe(chosen, sources.parse(data), folder, resume, Machines(devices, nodes, strategy))
+
+
+def require_training(what: str) -> None:
+    """Raises MissingExtra unless everything that training needs is installed."""
+    if not all(
+        importlib.util.find_spec(name) for name in ("lightning", "matplotlib", "onnx", "onnxscript", "torch", "yaml")
+    ):
+        raise MissingExtra(what, "train")
+
+
+def run_recipe(
+    recipe: "Recipe", source: DataSource, folder: Path, resume: bool, machines: "Machines | None" = None
+) -> None:
+    """Train, calibrate and export into `folder`, and say on the terminal what came of it."""
+    from affectlens.training import export, fit, run
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    data = fit.load_data(recipe, source)
     out.print(
-        f"{chosen.name}: {len(training_data.train)} training faces "
-        f"({training_data.twins_left_out} left out as twins of held-out faces), "
-        f"{len(training_data.valid)} for validation"
+        f"{recipe.name}: {len(data.train)} training faces ({data.twins_left_out} left out as twins of held-out faces), "
+        f"{len(data.valid)} for validation"
     )
-    best = fit.fit(chosen, training_data, folder, resume, progress=err.is_terminal)
-    module = fit.load_checkpoint(chosen, len(training_data.train.labels), best)
-    spec = export.export(module, training_data, folder)
+    for split, table in (("train", data.train), ("valid", data.valid)):
+        for reason, count in table.dropped.items():
+            out.print(f"  {split}: {count} left out: {reason}")
+    best = fit.fit(recipe, data, folder, resume, err.is_terminal, machines)
+    if best is None:  # another process of this run goes on
+        return
+    spec = export.export(run.load_checkpoint(recipe, len(data.train.labels), best), data, folder)
     figures = spec.provenance["validation"]
     out.print(
         f"validation: accuracy {figures['accuracy']:.4f}, macro recall {figures['macro_recall']:.4f}, "

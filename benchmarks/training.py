@@ -1,0 +1,159 @@
+"""What training costs beside the arithmetic, and what two shortcuts save; each figure is a ratio within one run.
+
+usage: python benchmarks/training.py [--steps 20] [--rounds 3]
+
+1. throughput: the default recipe through `affectlens.training.fit` against a bare PyTorch loop over the same tensors
+   (same network, augmentation, loss, optimiser, clipping and precision; no data loader, no averaging of weights, no
+   callbacks). 1.0: as fast.
+2. attention: `scalar_attention` against `scaled_dot_product_attention`, forward and backward, on the shape that
+   Deep-Emotion with multiple self-attention has at a batch of 16: 8 heads over 42x42 positions.
+3. memory: a training step of the custom VGG with glibc told to keep freed memory against one as glibc is, in a
+   process each.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+from affectlens.core import catalog
+from affectlens.core.expressions import FERPLUS
+from affectlens.core.preprocessing import to_input
+from affectlens.data.table import FaceTable
+from affectlens.models.layers.scalar_attention import scalar_attention
+from affectlens.training import fit
+from affectlens.training.augment import augment, draws
+from affectlens.training.module import optimisers
+from affectlens.training.recipe import Recipe, find
+
+
+def table(faces: int) -> FaceTable:
+    """Random gray faces of 48x48."""
+    rng = np.random.default_rng(0)
+    votes = rng.dirichlet(np.ones(8), faces).astype(np.float32)
+    images = rng.integers(0, 256, (faces, 48, 48), dtype=np.uint8)
+    return FaceTable(tuple(str(i) for i in range(faces)), images, votes, votes.argmax(axis=1), FERPLUS)
+
+
+def ours(recipe: Recipe, faces: FaceTable) -> float:
+    """Faces per second of the second of two epochs through Lightning, validation on 8 faces included."""
+    few = faces.keep(np.arange(len(faces)) < 8)
+    starts: list[float] = []
+    original = fit.ExpressionModule.on_train_epoch_start
+
+    def note(module: fit.ExpressionModule) -> None:
+        starts.append(time.perf_counter())
+        original(module)
+
+    fit.ExpressionModule.on_train_epoch_start = note  # type: ignore[method-assign]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            run = replace(recipe, epochs=3)
+            fit.fit(run, fit.TrainingData(faces, few, 0, ""), Path(folder) / "run", resume=False, progress=False)
+    finally:
+        fit.ExpressionModule.on_train_epoch_start = original  # type: ignore[method-assign]
+    return len(faces) / (starts[2] - starts[1])
+
+
+def bare(recipe: Recipe, faces: FaceTable) -> float:
+    """Faces per second of a loop over ready tensors."""
+    torch.manual_seed(0)
+    network = catalog.build("models", recipe.model, 8, 1, options={}).to(memory_format=torch.channels_last).train()
+    loss_of = catalog.build("losses", next(iter(recipe.losses)), options={})
+    optimiser = optimisers(network, recipe)
+    images = torch.from_numpy(to_input(list(faces.images), recipe.input_spec()))
+    votes, uniform = torch.from_numpy(faces.votes), draws(len(faces), 0, 0)
+
+    def epoch() -> None:
+        for start in range(0, len(faces), recipe.batch_size):
+            rows = slice(start, start + recipe.batch_size)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = network(augment(images[rows], uniform[rows], recipe))
+            optimiser.zero_grad()
+            loss_of(logits.float(), votes[rows]).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip)
+            optimiser.step()
+
+    epoch()
+    begin = time.perf_counter()
+    epoch()
+    return len(faces) / (time.perf_counter() - begin)
+
+
+def attention() -> tuple[float, float]:
+    """Seconds of scalar_attention and of PyTorch's, forward and backward."""
+    torch.manual_seed(0)
+    query, key = (torch.randn(16, 8, 42 * 42, 1, requires_grad=True) for _ in range(2))
+    value = torch.randn(16, 8, 42 * 42, 4, requires_grad=True)
+
+    def timed(attend: Callable[[], torch.Tensor]) -> float:
+        attend().sum().backward()
+        begin = time.perf_counter()
+        attend().sum().backward()
+        return time.perf_counter() - begin
+
+    return (
+        timed(lambda: scalar_attention(query, key, value)),
+        timed(lambda: scaled_dot_product_attention(pad(query, (0, 3)), pad(key, (0, 3)), value, scale=1.0)),
+    )
+
+
+def vgg_step(keep: bool) -> float:
+    """Seconds of a training step of the custom VGG, batch 128."""
+    if keep:
+        fit.keep_freed_memory()
+    network = catalog.build("models", "custom_vgg", 7, 1, options={}).to(memory_format=torch.channels_last).train()
+    images, labels = torch.rand(128, 1, 48, 48), torch.randint(0, 7, (128,))
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = torch.nn.functional.cross_entropy(network(images).float(), labels)
+        network.zero_grad()
+        loss.backward()
+
+    step()
+    begin = time.perf_counter()
+    step()
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--vgg", choices=("keep", "plain"), help="one process of the third figure")
+    arguments = parser.parse_args()
+    if arguments.vgg:
+        print(vgg_step(arguments.vgg == "keep"))
+        return
+    recipe = find("default")
+    faces = table(arguments.steps * recipe.batch_size)
+    pairs = [(ours(recipe, faces), bare(recipe, faces)) for _ in range(arguments.rounds)]
+    rate, ratio = median(pair[0] for pair in pairs), median(a / b for a, b in pairs)
+    print(f"throughput: {rate:.0f} faces/s, {ratio:.2f} of a bare loop (target: at least 0.9)")
+    times = [attention() for _ in range(arguments.rounds)]
+    print(f"attention: scalar_attention takes {median(a / b for a, b in times):.2f} of PyTorch's time")
+    steps = [
+        [
+            float(subprocess.run([sys.executable, __file__, "--vgg", how], capture_output=True, check=True).stdout)
+            for how in ("keep", "plain")
+        ]
+        for _ in range(arguments.rounds)
+    ]
+    print(
+        f"memory: a step of the custom VGG takes {median(a / b for a, b in steps):.2f} of the time when memory is kept"
+    )
+
+
+if __name__ == "__main__":
+    main()

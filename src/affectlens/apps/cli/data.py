@@ -1,0 +1,185 @@
+"""`affectlens data`: look into a data set, see what a recipe makes of it, or bring it into one format."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from affectlens.apps.cli.console import out, track
+from affectlens.apps.cli.scoring import score
+from affectlens.apps.cli.train import Settings, require_training
+from affectlens.data import inspection, prepare, source
+from affectlens.data.inspection import Inspection
+from affectlens.evaluation import plots
+
+data = typer.Typer(help="Inspect, preview and prepare labelled data.", no_args_is_help=True)
+
+Spec = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC", help="NAME:FOLDER[?key=value&...], several joined by +; for example ferplus:~/data/ferplus."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.add_typer(data, name="data")
+
+
+@data.command()
+def inspect(
+    spec: Spec,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Also list the faces whose label this model finds least likely."),
+    ] = None,
+    suspects: Annotated[int, typer.Option(min=1, help="How many of them.")] = 20,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, with all bad files, twins and suspects.")
+    ] = False,
+) -> None:
+    """Count faces per split and class, and find bad files, faces that stand in two splits, and doubtful labels."""
+    chosen = source.parse(spec)
+    found = inspection.inspect(track(inspection.entries(chosen), None, "inspecting"), chosen.labels())
+    doubtful = _suspects(chosen, model, suspects) if model else []
+    if as_json:
+        typer.echo(json.dumps(_as_json(chosen, found, doubtful), indent=2, allow_nan=False))
+        return
+    _print(found, chosen.labels())
+    for line in doubtful:
+        out.print(f"suspect: {line['id']}: {line['label']} (p = {line['p']:.3f}), the model says {line['model']}")
+
+
+def _suspects(chosen: source.DataSource, model: str, most: int) -> list[dict[str, Any]]:
+    """Labelled faces of all splits whose label the model gives the lowest probability."""
+    found: list[dict[str, Any]] = []
+    for split in source.SPLITS:
+        if next(chosen.samples(split), None) is None:
+            continue
+        scored = score(model, chosen.load(split))
+        targets, probabilities = scored.scores.targets, scored.scores.probabilities
+        for row in np.flatnonzero(targets >= 0):
+            label = scored.scores.labels[targets[row]]
+            answer = scored.scores.labels[int(probabilities[row].argmax())]
+            p = float(probabilities[row, targets[row]])
+            found.append({"id": scored.table.ids[row], "label": label, "p": p, "model": answer})
+    return sorted(found, key=lambda line: float(line["p"]))[:most]
+
+
+def _print(found: Inspection, labels: tuple[str, ...]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for split in found.splits:
+        table.add_column(split, justify="right")
+    facts = list(found.splits.values())
+    table.add_row("files", *(f"{f.files:,}" for f in facts))
+    table.add_row("faces with one label", *(f"{f.labelled:,}" for f in facts))
+    for label in labels:
+        table.add_row(f"  {label}", *(f"{f.classes[label]:,}" for f in facts))
+    table.add_row("faces without", *(f"{f.unlabelled:,}" for f in facts))
+    for reason in dict.fromkeys(reason for f in facts for reason in f.dropped):
+        table.add_row(f"left out: {reason}", *(f"{f.dropped[reason]:,}" for f in facts))
+    table.add_row("bad images", *(f"{len(f.bad):,}" for f in facts))
+    if any(f.affect for f in facts):
+        table.add_row("with valence and arousal", *(f"{f.affect:,}" for f in facts))
+    table.add_row("sizes", *(_sizes(f.sizes) for f in facts))
+    out.print(table)
+    for (split, other), pairs in found.twins.items():
+        same = sum(twin.identical for twin in pairs)
+        out.print(
+            f"{same:,} images of {split} are bit-identical to one of {other}; {len(pairs) - same:,} more are its twins "
+            "(the same picture, mirrored or nearly so)"
+        )
+    for f in facts:
+        for name, what in f.bad[:20]:
+            out.print(f"bad: {name}: {what}")
+
+
+def _sizes(sizes: dict[tuple[int, int], int]) -> str:
+    if not sizes:
+        return "-"
+    if len(sizes) == 1:
+        (width, height), *_ = sizes
+        return f"{width}x{height}"
+    widths, heights = [w for w, _ in sizes], [h for _, h in sizes]
+    return f"{min(widths)}x{min(heights)} to {max(widths)}x{max(heights)}"
+
+
+def _as_json(chosen: source.DataSource, found: Inspection, doubtful: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "data": chosen.reader,
+        "options": chosen.options,
+        "splits": {
+            split: {
+                "files": f.files,
+                "labelled": f.labelled,
+                "unlabelled": f.unlabelled,
+                "classes": f.classes,
+                "with_valence_and_arousal": f.affect,
+                "left_out": dict(f.dropped),
+                "bad": [{"id": name, "what": what} for name, what in f.bad],
+                "sizes": {f"{w}x{h}": count for (w, h), count in f.sizes.items()},
+            }
+            for split, f in found.splits.items()
+        },
+        "twins": [
+            {"split": split, "of": other, "id": t.id, "other": t.other, "bits": t.bits, "identical": t.identical}
+            for (split, other), pairs in found.twins.items()
+            for t in pairs
+        ],
+        "suspects": doubtful,
+    }
+
+
+@data.command("prepare")
+def prepare_(
+    spec: Spec,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the shards.")],
+    shard_rows: Annotated[int, typer.Option(min=1, help="Faces per shard.")] = prepare.SHARD_ROWS,
+) -> None:
+    """Write a data set as Parquet shards: image bytes, label, votes, valence, arousal, landmarks, ages, groups.
+
+    Read them with any Arrow tool, or here as `table:DIR`.
+    """
+    counts: Counter[tuple[str, str | None]] = Counter()
+    counts.update(track(prepare.prepare(source.parse(spec), folder, shard_rows), None, "preparing"))
+    for (split, reason), count in counts.items():
+        out.print(f"{split}: {count:,} {'written' if reason is None else f'left out: {reason}'}")
+    out.print(f"shards: {folder}")
+
+
+@data.command()
+def preview(
+    spec: Spec,
+    recipe: Annotated[str, typer.Option(help="Whose input, augmentation and sampler to show.")] = "default",
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the pictures.  [default: preview]")
+    ] = None,
+    faces: Annotated[int, typer.Option(min=1, max=24, help="How many faces.")] = 8,
+    settings: Settings = None,
+) -> None:
+    """Draw what a recipe makes of the training faces: faces.png and classes.png.
+
+    faces.png shows some faces raw, as network input, and as three epochs augment them; classes.png how often each class
+    comes in an epoch without and with the recipe's sampler.
+    """
+    require_training("'affectlens data preview'")
+    from affectlens.training.preview import look
+    from affectlens.training.recipe import find, with_settings
+    from affectlens.training.run import with_protocol
+
+    chosen = with_settings(find(recipe), settings or [])
+    table = with_protocol(chosen, source.parse(spec)).load("train")
+    seen = look(table, chosen, faces)
+    folder = folder or Path("preview")
+    folder.mkdir(parents=True, exist_ok=True)
+    plots.save(plots.picture_sheet(seen.sheet, seen.rows), folder / "faces.png")
+    plots.save(
+        plots.class_balance(table.labels, seen.without.tolist(), seen.with_sampler.tolist()), folder / "classes.png"
+    )
+    out.print(f"preview of {len(table):,} training faces: {folder / 'faces.png'}, {folder / 'classes.png'}")

@@ -1,0 +1,54 @@
+"""`affectlens finetune`: the bundled model with the user's own labels."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affectlens.apps.cli.train import Resume, Settings, require_training, run_recipe
+from affectlens.core.errors import BadData
+from affectlens.data import source as sources
+
+_TABLES = (".csv", ".parquet")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(finetune)
+
+
+def finetune(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER_OR_CSV",
+            help="A folder with one folder of pictures per label, a CSV or Parquet file with the columns path and "
+            "expression, or NAME:FOLDER.",
+        ),
+    ],
+    settings: Settings = None,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder.")] = Path("runs/finetune"),
+    resume: Resume = False,
+) -> None:
+    """Train the bundled model on with your own pictures and labels.
+
+    Faces are found and cut out as `analyze` does; pictures of at most 128 pixels a side are taken for faces that are
+    already cut out. The run folder ends with a calibrated model.onnx, whose labels are yours:
+    `affectlens analyze photo.jpg --model runs/finetune/model.onnx`.
+    """
+    require_training("'affectlens finetune'")
+    from affectlens.training.recipe import find, with_settings
+
+    run_recipe(with_settings(find("finetune"), settings or []), sources.parse(_spec(source)), folder, resume)
+
+
+def _spec(source: str) -> str:
+    """A bare path as a data set."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return f"folder:{source}"
+    if path.suffix.lower() in _TABLES:
+        return f"table:{source}"
+    if ":" not in source:
+        raise BadData(f"'{source}' is neither a folder nor a CSV or Parquet file")
+    return source

@@ -1,0 +1,61 @@
+"""`affectlens reproduce`: run the rows of a published table and write it beside our own figures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affectlens.apps.cli.console import out
+from affectlens.apps.cli.scoring import score
+from affectlens.apps.cli.train import Settings, require_training, run_recipe
+from affectlens.core import catalog
+from affectlens.core.catalog import unknown
+from affectlens.core.errors import BadSetting, UnknownName
+from affectlens.data import source as sources
+from affectlens.evaluation import evaluation
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(reproduce)
+
+
+def reproduce(
+    work: Annotated[str, typer.Argument(help="Name of a work, for example caciolai.")],
+    data: Annotated[str, typer.Option(metavar="SPEC", help="Its data, for example ferplus:~/data/ferplus.")],
+    rows: Annotated[list[str] | None, typer.Option("--row", metavar="NAME", help="Only this row.")] = None,
+    settings: Settings = None,
+    results: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the table goes.")] = Path("results"),
+    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where the runs are.")] = Path("runs"),
+) -> None:
+    """Train each row of a published table (or go on with it), test it once, and write the table.
+
+    A row whose run is finished is not trained again; one whose test is written is not tested again.
+    DIR/WORK/ receives README.md with the table, and a folder per row: settings, versions, curves, confusion matrix,
+    figures.
+    """
+    require_training("'affectlens reproduce'")
+    from affectlens.training import reproduction, run
+    from affectlens.training.recipe import with_settings
+
+    module = catalog.load("training.recipes", work)
+    if not hasattr(module, "PAPER"):
+        raise BadSetting(f"'{work}' is no published table")
+    for row in rows or list(module.ROWS):
+        if row not in module.ROWS:
+            raise UnknownName(unknown(f"row of '{work}'", row, list(module.ROWS)))
+        target = results / work / row
+        if (target / "metrics.json").is_file():
+            out.print(f"{work}/{row}: tested already, see '{target}'")
+            continue
+        recipe = with_settings(module.ROWS[row], settings or [])
+        folder = runs / work / row
+        if not (folder / "model.onnx").is_file():
+            run_recipe(recipe, sources.parse(data), folder, resume=True)
+        trained = run.load_recipe(folder)
+        source = run.with_protocol(trained, sources.parse(data))
+        scored = score(str(folder / "model.onnx"), source.load("test"))
+        facts = {"data": source.reader, "protocol": trained.protocol, "split": "test", "options": source.options}
+        reproduction.write_row(folder, evaluation.figures(scored.scores), facts, target)
+    table = reproduction.write_table(work, module, results / work)
+    out.print(table.read_text(encoding="utf-8"))

@@ -1,0 +1,106 @@
+"""What a model says about a table of labelled faces, whether it is a file for the runtime or a run of training."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.apps.cli.console import track, warn
+from affectlens.core.errors import BadData
+from affectlens.core.expressions import projected_affect
+from affectlens.core.probabilities import softmax
+from affectlens.core.session import ModelSpec
+from affectlens.data.samplers import age_group, age_group_name
+from affectlens.data.table import FaceTable
+from affectlens.evaluation.evaluation import Scores
+from affectlens.runtime.analyzer import Analyzer
+
+_FACES_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model's answers: its name, the faces that could be read, and the scores on them."""
+
+    name: str
+    table: FaceTable
+    scores: Scores
+
+
+def score(model: str, table: FaceTable) -> Scored:
+    """Answers of `model` ("bundled", an ONNX file, a run folder or its checkpoint) for the faces of `table`.
+
+    Classes that only the model knows are left out and the rest is normalised again. Images that cannot be decoded are
+    named on standard error and left out.
+
+    Raises:
+        BadData: the data have classes that the model does not know, or nothing is left. BadModelFile: no such model.
+    """
+    name, labels, temperature, uncertain_below, logits_of = _open(model)
+    if foreign := [label for label in table.labels if label not in labels]:
+        raise BadData(f"the model's labels are {', '.join(labels)}; the data also have {', '.join(foreign)}")
+    rows: list[NDArray[np.float32]] = []
+    readable = np.zeros(len(table), dtype=bool)
+    for start in track(range(0, len(table), _FACES_AT_ONCE), -(-len(table) // _FACES_AT_ONCE), f"scoring {name}"):
+        crops = list(_decoded(table, start, readable))
+        if crops:
+            rows.append(logits_of(crops))
+    if not rows:
+        raise BadData("no image of the data can be decoded")
+    kept = table if readable.all() else table.keep(readable)
+    columns = [labels.index(label) for label in table.labels]
+    probabilities = softmax(np.concatenate(rows)[:, columns], temperature)
+    return Scored(name, kept, _scores(kept, probabilities, uncertain_below))
+
+
+def _scores(table: FaceTable, probabilities: NDArray[np.floating], uncertain_below: float) -> Scores:
+    """Answers beside the truth."""
+    affect: dict[str, Any] = {}
+    if np.isfinite(table.valence).any() and np.isfinite(table.arousal).any():
+        projected = projected_affect(probabilities, table.labels)
+        if projected is not None:
+            affect = {"valence_predicted": projected[0], "arousal_predicted": projected[1]}
+            affect |= {"valence_true": table.valence, "arousal_true": table.arousal}
+    groups = dict(table.groups)
+    if np.isfinite(table.age_years).any():
+        groups["age"] = np.array([age_group_name(int(group)) for group in age_group(table.age_years)])
+    crowd = (table.votes > 0).sum(axis=1).max(initial=0) > 1
+    votes = table.votes if crowd else None
+    return Scores(
+        table.labels, probabilities, table.targets, votes, groups=groups, uncertain_below=uncertain_below, **affect
+    )
+
+
+def _decoded(table: FaceTable, start: int, readable: NDArray[np.bool_]) -> Iterator[NDArray[np.uint8]]:
+    """The images of one chunk that can be decoded; `readable` is told which."""
+    for row in range(start, min(start + _FACES_AT_ONCE, len(table))):
+        try:
+            yield table.images[row]
+        except BadData as error:
+            warn(f"left out: {error}")
+        else:
+            readable[row] = True
+
+
+def _open(model: str) -> tuple[str, tuple[str, ...], float, float, Any]:
+    """Name, labels, temperature, threshold, and a function from crops to (N, classes) logits."""
+    path = Path(model).expanduser()
+    if model == "bundled" or not (path.is_dir() or path.suffix == ".ckpt"):
+        analyzer = Analyzer(model, detector="whole")
+        spec: ModelSpec = analyzer.spec
+        return spec.name, spec.labels, spec.temperature, spec.uncertain_below, analyzer.logits
+    from affectlens.apps.cli.train import require_training
+
+    require_training("scoring a checkpoint")
+    from affectlens.training import run
+    from affectlens.training.module import logits_of
+
+    folder = path if path.is_dir() else path.parent.parent
+    checkpoint = run.best_checkpoint(folder) if path.is_dir() else path
+    recipe, labels = run.load_recipe(folder), run.load_labels(folder)
+    module = run.load_checkpoint(recipe, len(labels), checkpoint)
+    calibration = run.load_calibration(folder)
+    return recipe.name, labels, *calibration, lambda crops: logits_of(module, crops)

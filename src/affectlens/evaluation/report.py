@@ -1,0 +1,361 @@
+"""Reports as one self-contained HTML page: `render` fills the one template, the rest says what goes into it."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from affectlens.core.errors import BadData, MissingExtra
+from affectlens.evaluation import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Figures = Mapping[str, Any]
+"""What `evaluation.figures` gives, or its JSON read back."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A figure, what it shows for those who cannot see it, and a line below it."""
+
+    figure: "Figure"
+    alt: str
+    caption: str = ""
+
+    @property
+    def base64(self) -> str:
+        """The figure as SVG in base64."""
+        return base64.b64encode(plots.svg(self.figure)).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the first of a row is its head. A folded table is shown when the reader opens it."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    folded: bool = False
+
+    def __post_init__(self) -> None:
+        widths = {len(row) for row in self.rows} - {len(self.header)}
+        if widths:
+            raise BadData(f"the table '{self.caption}' has {len(self.header)} columns and rows of {sorted(widths)}")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a paragraph, pictures and tables, in this order."""
+
+    heading: str
+    text: str = ""
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """A title, facts (name -> text) and sections."""
+
+    title: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    sections: Sequence[Section] = ()
+
+
+def render(report: Report) -> str:
+    """The page as HTML; it loads nothing, neither from the network nor from other files.
+
+    Raises:
+        MissingExtra: jinja2 is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingExtra("reports", "report") from error
+    text = resources.files("affectlens.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
+    settings = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return settings.from_string(text).render(report=report)
+
+
+def evaluation_report(figures: Figures, facts: Mapping[str, str], title: str = "Evaluation") -> str:
+    """One model on one set of faces, as HTML."""
+    sections = [_summary({"": figures})]
+    if figures["faces"]:
+        sections += [_classes(figures), _confusion(figures), _calibration(figures), _selective({"model": figures})]
+    sections += [_groups(column, {"accuracy": figures}) for column in figures["groups"] if figures["groups"][column]]
+    return render(Report(title, facts, sections))
+
+
+def comparison_report(
+    models: Mapping[str, Figures],
+    facts: Mapping[str, str],
+    against_the_first: Mapping[str, Mapping[str, Any]] | None = None,
+    title: str = "Comparison",
+) -> str:
+    """Several models on the same faces, as HTML.
+
+    `against_the_first` holds, by name, `evaluation.compare` of the first model (a) and another (b).
+
+    Raises:
+        BadData: there are no models.
+    """
+    if not models:
+        raise BadData("a comparison needs at least one model, got none")
+    scored = {name: figures for name, figures in models.items() if figures["faces"]}
+    sections = [_summary(models)]
+    if len(scored) > 1:
+        sections[0] = _with_picture(sections[0], scored)
+    if against_the_first:
+        sections.append(_differences(next(iter(models)), against_the_first))
+    if scored:
+        sections += [_classes_compared(scored), _selective(scored)]
+    columns = dict.fromkeys(name for figures in scored.values() for name, part in figures["groups"].items() if part)
+    sections += [_groups(column, scored) for column in columns]
+    return render(Report(title, facts, sections))
+
+
+def percent(value: float | None) -> str:
+    """A fraction as per cent with two decimals, an en dash for None."""
+    return "–" if value is None else f"{100 * value:.2f} %"
+
+
+def number(value: float | None) -> str:
+    """Four decimals, an en dash for None."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _interval(bounds: Sequence[float | None]) -> str:
+    low, high = bounds
+    return "–" if low is None or high is None else f"{100 * low:.2f} – {100 * high:.2f} %"
+
+
+def _rows(figures: Figures) -> dict[str, str]:
+    """The figures of the summary by name."""
+    rows = {
+        "faces": str(figures["faces"]),
+        "faces without a single label": str(figures["faces_without_label"]),
+        "accuracy": percent(figures["accuracy"]),
+        "95 % interval": _interval(figures["accuracy_interval"]),
+        "mean class accuracy": percent(figures["mean_class_accuracy"]),
+    }
+    for mean in ("macro", "weighted"):
+        for measure, name in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")):
+            rows[f"{mean} {name}"] = percent(figures[mean][measure])
+    rows |= {
+        "expected calibration error": number(figures["expected_calibration_error"]),
+        "negative log-likelihood (nats)": number(figures["negative_log_likelihood"]),
+        "threshold of uncertainty": number(figures["uncertain_below"]),
+        "coverage": percent(figures["coverage"]),
+        "accuracy when certain": percent(figures["accuracy_when_certain"]),
+        "area under risk-coverage": number(figures["area_under_risk_coverage"]),
+    }
+    if figures["disagreement"]:
+        rows["faces with votes"] = str(figures["disagreement"]["faces"])
+        rows["disagreement (Spearman)"] = number(figures["disagreement"]["spearman"])
+    for name in ("valence", "arousal"):
+        if figures[name]:
+            rows[f"faces with {name}"] = str(figures[name]["faces"])
+            rows |= {
+                f"{name} {measure.upper() if measure != 'pearson' else '(Pearson)'}": number(figures[name][measure])
+                for measure in ("ccc", "rmse", "pearson")
+            }
+    return rows
+
+
+def _summary(models: Mapping[str, Figures]) -> Section:
+    """A row per figure, a column per model."""
+    columns = {name: _rows(figures) for name, figures in models.items()}
+    names = dict.fromkeys(row for column in columns.values() for row in column)
+    rows = [[row, *(column.get(row, "–") for column in columns.values())] for row in names]
+    return Section("Summary", tables=[Table("All figures", ["figure", *(name or "value" for name in columns)], rows)])
+
+
+def _with_picture(section: Section, models: Mapping[str, Figures]) -> Section:
+    measures: dict[str, list[float | None]] = {
+        "accuracy": [figures["accuracy"] for figures in models.values()],
+        "mean class accuracy": [figures["mean_class_accuracy"] for figures in models.values()],
+        "macro F1": [figures["macro"]["f1"] for figures in models.values()],
+        "weighted F1": [figures["weighted"]["f1"] for figures in models.values()],
+        "disagreement": [(figures["disagreement"] or {}).get("spearman") for figures in models.values()],
+        "valence CCC": [(figures["valence"] or {}).get("ccc") for figures in models.values()],
+        "arousal CCC": [(figures["arousal"] or {}).get("ccc") for figures in models.values()],
+    }
+    measures = {name: values for name, values in measures.items() if set(values) != {None}}
+    lines = dict(zip(models, zip(*measures.values(), strict=True), strict=True))
+    best = max(models, key=lambda name: models[name]["accuracy"])
+    picture = Picture(
+        plots.parallel_coordinates(lines, list(measures)),
+        f"{len(models)} models across {', '.join(measures)}; {best} has the highest accuracy, "
+        f"{percent(models[best]['accuracy'])}.",
+        "Higher is better; each axis goes from the lowest to the highest of the models.",
+    )
+    return Section(section.heading, section.text, [picture], section.tables)
+
+
+def _classes(figures: Figures) -> Section:
+    rows = [
+        [row["label"], str(row["faces"]), *(percent(row[name]) for name in ("precision", "recall", "f1"))]
+        for row in figures["classes"]
+    ]
+    recall = {"recall": [row["recall"] for row in figures["classes"]]}
+    alt = "Recall: " + ", ".join(f"{row[0]} {row[3]}" for row in rows) + "."
+    mean = dict(zip(figures["labels"], figures["mean_probabilities"], strict=True))
+    shown = {label: line for label, line in mean.items() if None not in line}
+    pictures = [
+        Picture(plots.per_class_bars(recall, figures["labels"]), alt, "Recall of each class."),
+        Picture(
+            plots.parallel_coordinates(shown, figures["labels"], (0, 1), "mean probability"),
+            "Mean probability of every label for the faces of each class; the numbers are in the table.",
+            "Mean predicted probabilities, a line for the faces of each class.",
+        ),
+    ]
+    tables = [
+        Table("Figures of each class", ["class", "faces", "precision", "recall", "F1"], rows),
+        Table(
+            "Mean probabilities (rows: class of the faces)",
+            ["class", *figures["labels"]],
+            [[label, *map(number, line)] for label, line in mean.items()],
+            folded=True,
+        ),
+    ]
+    return Section("Classes", pictures=pictures, tables=tables)
+
+
+def _confusion(figures: Figures) -> Section:
+    labels, matrix = figures["labels"], figures["confusion_matrix"]
+    wrong = [(matrix[i][j], i, j) for i in range(len(labels)) for j in range(len(labels)) if i != j]
+    most, i, j = max(wrong, default=(0, 0, 0))
+    alt = f"Confusion matrix of {figures['faces']} faces" + (
+        f"; the most frequent error is {labels[i]} taken for {labels[j]}: {most} of {sum(matrix[i])} faces."
+        if most
+        else "; there are no errors."
+    )
+    rows = [[label, *map(str, row)] for label, row in zip(labels, matrix, strict=True)]
+    return Section(
+        "Confusion",
+        pictures=[Picture(plots.confusion_matrix(matrix, labels), alt, "Faces, and per cent of their row.")],
+        tables=[Table("Confusion matrix (rows: label, columns: prediction)", ["label", *labels], rows, folded=True)],
+    )
+
+
+def _calibration(figures: Figures) -> Section:
+    bins = figures["reliability"]
+    error = number(figures["expected_calibration_error"])
+    rows = [
+        [f"{low:.3f} – {high:.3f}", str(count), number(confidence), number(accuracy)]
+        for low, high, count, confidence, accuracy in zip(
+            bins["edges"][:-1], bins["edges"][1:], bins["count"], bins["confidence"], bins["accuracy"], strict=True
+        )
+    ]
+    return Section(
+        "Calibration",
+        f"The expected calibration error, the mean gap between confidence and accuracy, is {error}.",
+        [
+            Picture(
+                plots.reliability(bins),
+                f"Accuracy against confidence in {len(rows)} bins; expected calibration error {error}.",
+                "Above: accuracy of the answers in each bin of confidence. Below: how many there are.",
+            )
+        ],
+        [Table("Bins of confidence", ["confidence", "faces", "mean confidence", "accuracy"], rows, folded=True)],
+    )
+
+
+def _selective(models: Mapping[str, Figures]) -> Section:
+    chosen = {
+        name: (figures["coverage"], figures["accuracy_when_certain"])
+        for name, figures in models.items()
+        if figures["uncertain_below"] > 0
+    }
+    said = [
+        f"{name} answers {percent(figures['coverage'])} of the faces at its threshold of uncertainty, "
+        f"{percent(figures['accuracy_when_certain'])} of those rightly, and of all faces {percent(figures['accuracy'])}"
+        for name, figures in models.items()
+    ]
+    tables = [
+        Table(
+            "Accuracy against coverage" + (f", {name}" if len(models) > 1 else ""),
+            ["threshold", "coverage", "accuracy"],
+            [
+                [number(threshold), percent(coverage), percent(accuracy)]
+                for threshold, coverage, accuracy in zip(
+                    *(figures["selective"][key] for key in ("threshold", "coverage", "accuracy")), strict=True
+                )
+            ],
+            folded=True,
+        )
+        for name, figures in models.items()
+    ]
+    curves = {name: figures["selective"] for name, figures in models.items()}
+    return Section(
+        "Selective answers",
+        "Accuracy where only the surest faces are answered." + (f" The {said[0]}." if len(models) == 1 else ""),
+        [Picture(plots.selective(curves, chosen), "; ".join(said) + ".")],
+        tables,
+    )
+
+
+def _groups(column: str, models: Mapping[str, Figures]) -> Section:
+    """Accuracy of each value of a group column, with bars where there is one model."""
+    parts = {name: figures["groups"].get(column, {}) for name, figures in models.items()}
+    values = list(dict.fromkeys(value for part in parts.values() for value in part))
+    rows = []
+    for value in values:
+        cells = [part.get(value, {}) for part in parts.values()]
+        faces = next(str(cell["faces"]) for cell in cells if cell)
+        rows.append([value, faces, *(percent(cell.get("accuracy")) for cell in cells)])
+        if len(models) == 1:
+            rows[-1].append(_interval(cells[0]["accuracy_interval"]))
+    header = [column, "faces", *models, *(["95 % interval"] if len(models) == 1 else [])]
+    if len(models) == 1:
+        (part,) = parts.values()
+        alt = "Accuracy: " + ", ".join(f"{row[0]} {row[2]}" for row in rows) + "."
+        picture = Picture(plots.group_bars(part, column), alt)
+    else:
+        bars = {name: [part.get(value, {}).get("accuracy") for value in values] for name, part in parts.items()}
+        alt = f"Accuracy of each model by {column}; the table has the numbers."
+        picture = Picture(plots.per_class_bars(bars, values, f"accuracy by {column}"), alt)
+    return Section(f"By {column}", pictures=[picture], tables=[Table(f"Accuracy by {column}", header, rows)])
+
+
+def _classes_compared(models: Mapping[str, Figures]) -> Section:
+    labels = list(dict.fromkeys(label for figures in models.values() for label in figures["labels"]))
+    recall = {name: {row["label"]: row["recall"] for row in figures["classes"]} for name, figures in models.items()}
+    bars = {name: [part.get(label) for label in labels] for name, part in recall.items()}
+    rows = [[label, *(percent(part.get(label)) for part in recall.values())] for label in labels]
+    return Section(
+        "Classes",
+        pictures=[
+            Picture(
+                plots.per_class_bars(bars, labels), "Recall of each class by each model; the table has the numbers."
+            )
+        ],
+        tables=[Table("Recall of each class", ["class", *models], rows)],
+    )
+
+
+def _differences(first: str, tests: Mapping[str, Mapping[str, Any]]) -> Section:
+    rows = [
+        [
+            name,
+            percent(test["accuracy_a"]),
+            percent(test["accuracy_b"]),
+            "–" if test["difference"] is None else f"{100 * test['difference']:+.2f}",
+            number(test["p_value"]) if test["p_value"] >= 1e-4 else "< 0.0001",
+            str(test["only_a"]),
+            str(test["only_b"]),
+            f"{test['statistic']:.2f}",
+            str(test["faces"]),
+        ]
+        for name, test in tests.items()
+    ]
+    header = ["model", "first", "this", "points", "p", "only first", "only this", "statistic", "faces"]
+    return Section(
+        "Differences",
+        f"McNemar's test of each model against the first, {first}, on the same faces. A small p says that they differ "
+        "in what they get right by more than chance: binomial where fewer than 25 faces tell them apart (the statistic "
+        "is the smaller of both counts), else chi-square with continuity correction.",
+        tables=[Table("Accuracy, difference in points, faces that only one gets right", header, rows)],
+    )

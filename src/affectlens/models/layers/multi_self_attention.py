@@ -1,0 +1,90 @@
+"""Multiple self-attention (Caciolai, after Zhang et al. 2019, arXiv:1805.08318): N attention maps over the positions of
+a feature map, added up with weights that a small branch reads off the same map.
+
+Each head is a SAGAN block: 1x1 convolutions without bias give queries and keys of C/8 channels and values of C/2; the
+attended values go through a 1x1 convolution back to C channels, times a learned gamma that starts at 0, plus the input.
+The dot products are not scaled. The branch is a 1x1 convolution, a pooling that halves the map, and a linear layer with
+sigmoid; its N weights are divided by their sum. With gamma at 0 and weights that sum to 1 the layer starts as the
+identity.
+
+Two forms. `separate` is what the report describes: N heads with their own weights. `joint` is what the author's public
+code computes: one attention over the N times repeated channels, with one gamma, cut into N parts; the branch's
+convolution is there (and in the parameter count), but its output is thrown away, so that the linear layer sees the
+pooled input. Neither ever builds the (H W) x (H W) map: at 42x42 and a batch of 128 it would take 12 GiB.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, max_pool2d, pad, scaled_dot_product_attention
+
+from affectlens.core.errors import BadSetting
+from affectlens.models.layers.scalar_attention import scalar_attention
+
+Form = Literal["separate", "joint"]
+
+
+class MultiSelfAttention(nn.Module):
+    """(B, C, H, W) -> (B, C, H, W).
+
+    Args:
+        channels: C, a multiple of 8.
+        side_px: H = W.
+        heads: N.
+        form: "separate" or "joint".
+
+    Raises:
+        BadSetting: `channels` is not a multiple of 8, or there is no such form.
+    """
+
+    def __init__(self, channels: int, side_px: int, heads: int = 8, form: Form = "separate") -> None:
+        super().__init__()
+        if channels % 8:
+            raise BadSetting(f"multiple self-attention needs a multiple of 8 channels, got {channels}")
+        if form not in ("separate", "joint"):
+            raise BadSetting(f"the form of multiple self-attention must be separate or joint, got '{form}'")
+        self.heads = heads
+        self.form = form
+        self.blocks = heads if form == "separate" else 1
+        inputs = channels if form == "separate" else heads * channels
+        total = heads * channels
+        self.query = nn.Conv2d(inputs, total // 8, 1, bias=False)
+        self.key = nn.Conv2d(inputs, total // 8, 1, bias=False)
+        self.value = nn.Conv2d(inputs, total // 2, 1, bias=False)
+        self.output = nn.Conv2d(total // 2, total, 1, groups=self.blocks, bias=False)
+        self.gamma = nn.Parameter(torch.zeros(self.blocks))
+        self.branch = nn.Conv2d(channels, channels, 1)
+        self.weights = nn.Linear(channels * (side_px // 2) ** 2, heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        tokens = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        weights = self.head_weights(x)
+        if self.form == "separate":
+            # the output convolution is linear: weigh its input, then all heads go through one product
+            attended = self._attend(tokens) * (weights * self.gamma).view(batch, self.heads, 1, 1)
+            mixing = self.output.weight.view(self.heads, channels, -1).transpose(0, 1).reshape(channels, -1)
+            update = linear(attended.transpose(1, 2).flatten(2), mixing)
+        else:
+            attended = self._attend(tokens.repeat(1, 1, self.heads)).squeeze(1)
+            parts = linear(attended, self.output.weight.flatten(1)).view(batch, -1, self.heads, channels)
+            update = self.gamma * torch.einsum("bn,blnc->blc", weights.to(parts.dtype), parts)
+        return x + update.to(x.dtype).view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+    def head_weights(self, x: Tensor) -> Tensor:
+        """(B, N) weights of the heads; each row sums to 1."""
+        looked_at = self.branch(x) if self.form == "separate" else x
+        raw = torch.sigmoid(self.weights(max_pool2d(looked_at, 2).flatten(1)).float())
+        return raw / raw.sum(dim=1, keepdim=True)
+
+    def _attend(self, tokens: Tensor) -> Tensor:
+        """(B, L, inputs) -> (B, blocks, L, width of a value): softmax(query key^T) value, block by block."""
+        query, key, value = (
+            linear(tokens, conv.weight.flatten(1)).view(*tokens.shape[:2], self.blocks, -1).transpose(1, 2)
+            for conv in (self.query, self.key, self.value)
+        )
+        if query.shape[3] == 1 and self.training:
+            return scalar_attention(query, key, value)
+        gap = value.shape[3] - query.shape[3]  # zeros change no product; the fast kernels want one width
+        return scaled_dot_product_attention(pad(query, (0, gap)), pad(key, (0, gap)), value, scale=1.0)

@@ -1,0 +1,45 @@
+"""Softmax attention with queries and keys of width one, in O(N M) instead of O(N^2), to the accuracy of float32.
+
+softmax over j of q_i k_j needs sums over j of exp(q_i k_j) v_j. The exponential is smooth in k, so on the interval that
+the keys fill it equals its Chebyshev series to rounding after M terms; the sums over j of T_m(k_j) v_j then serve all
+queries at once. With z = |q| times half the interval, coefficient m falls off as exp(-m^2 / 2z), hence M ~ sqrt(z).
+The softmax stays well conditioned: relative to the largest value on the interval, which one key attains, the
+denominator is at least 1.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+_MOST_TERMS = 128
+
+
+def scalar_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """(..., N, 1) queries and keys, (..., N, V) values -> (..., N, V) float32: softmax(query key^T) value, unscaled."""
+    query, key, value = query.float(), key.float(), value.float()
+    low, high = key.detach().amin(dim=-2, keepdim=True), key.detach().amax(dim=-2, keepdim=True)
+    middle, half = (low + high) / 2, ((high - low) / 2).clamp_min(0.1)
+    reach = float((query.detach().abs().amax(dim=-2, keepdim=True) * half).max())
+    terms = 12 + math.ceil(math.sqrt(36 * reach)) if math.isfinite(reach) else _MOST_TERMS + 1
+    if terms > _MOST_TERMS:
+        gap = value.shape[-1] - 1  # zeros change no product; the fast kernels want one width
+        return scaled_dot_product_attention(pad(query, (0, gap)), pad(key, (0, gap)), value, scale=1.0)
+    angle = math.pi * (torch.arange(terms, device=key.device) + 0.5) / terms
+    nodes = torch.cos(angle)
+    to_nodes = torch.cos(torch.arange(terms, device=key.device).unsqueeze(1) * angle) * 2 / terms
+    to_nodes[0] /= 2
+    series = _chebyshev((key - middle) / half, terms)
+    moments = to_nodes.T @ (series.transpose(-1, -2) @ torch.cat([value, torch.ones_like(key)], dim=-1))
+    exponent = query * half
+    sums = torch.exp(exponent * nodes - exponent.abs()) @ moments
+    return sums[..., :-1] / sums[..., -1:]
+
+
+def _chebyshev(t: Tensor, terms: int) -> Tensor:
+    """(..., N, 1) in [-1, 1] -> (..., N, terms): T_0(t) to T_(terms-1)(t)."""
+    columns = [torch.ones_like(t), t]
+    for _ in range(terms - 2):
+        columns.append(2 * t * columns[-1] - columns[-2])
+    return torch.cat(columns, dim=-1)

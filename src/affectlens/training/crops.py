@@ -1,0 +1,57 @@
+"""Faces out of larger pictures, cut as the runtime cuts them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core import catalog
+from affectlens.core.detection import Detector
+from affectlens.core.errors import BadData
+from affectlens.core.preprocessing import InputSpec
+from affectlens.data.images import KEEP_SIDE_PX, Images
+from affectlens.data.table import FaceTable
+from affectlens.faces.align import cut_faces
+
+DETECTOR = "mtcnn"
+
+
+def find_faces(table: FaceTable, spec: InputSpec) -> FaceTable:
+    """The table with the largest face of each picture in its place; landmarks of the picture are left behind.
+
+    Pictures of at most `KEEP_SIDE_PX` on both sides are faces already. Pictures without a face, and those that cannot
+    be decoded, are dropped and counted.
+
+    Raises:
+        BadData: no picture has a face.
+    """
+    detect = catalog.build("faces.detectors", DETECTOR, options={})
+    crops: list[NDArray[np.uint8]] = []
+    kept = np.zeros(len(table), dtype=bool)
+    dropped = dict(table.dropped)
+    for row in range(len(table)):
+        try:
+            crop = _largest_face(table.images[row], detect, spec)
+        except BadData:
+            crop, reason = None, "image cannot be decoded"
+        else:
+            reason = "no face found"
+        if crop is None:
+            dropped[reason] = dropped.get(reason, 0) + 1
+            continue
+        crops.append(crop)
+        kept[row] = True
+    if not crops:
+        raise BadData(f"no face found in any of {len(table)} pictures")
+    return table.keep(kept).with_images(Images(list(crops)), dropped)
+
+
+def _largest_face(image: NDArray[np.uint8], detect: Detector, spec: InputSpec) -> NDArray[np.uint8] | None:
+    """The crop of the largest face, the picture itself where it is no larger than a face, or None without one."""
+    if max(image.shape[:2]) <= KEEP_SIDE_PX:
+        return image
+    rgb = image if image.ndim == 3 else np.stack([image] * 3, axis=-1)
+    faces = detect(rgb)
+    if not len(faces):
+        return None
+    sides = faces.boxes_xyxy[:, 2:] - faces.boxes_xyxy[:, :2]
+    largest = int(sides.prod(axis=1).argmax())
+    return cut_faces(rgb, faces.only(largest), spec)[0]

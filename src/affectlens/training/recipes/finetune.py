@@ -1,0 +1,28 @@
+"""The bundled model with other faces and labels: it starts from the bundled weights and keeps their statistics.
+
+Chosen for some hundred to some thousand pictures: classes come equally often, a tenth of the usual rate, half the
+augmentation's geometry. Pictures larger than faces are searched for the largest face (`find_faces`).
+"""
+
+from dataclasses import replace
+
+from affectlens.training.recipes.default import FERPLUS
+
+BUNDLED = replace(
+    FERPLUS,
+    work="finetune",
+    row="bundled",
+    data="folder",
+    start_from="bundled",
+    freeze_norms=True,
+    find_faces=True,
+    sampler="expression",
+    epochs=20,
+    batch_size=32,
+    learning_rate=0.005,
+    ema=0.98,
+    scale=0.1,
+    shift=0.05,
+)
+ROWS = {"bundled": BUNDLED}
+"""The first row is what the name of the work alone stands for."""

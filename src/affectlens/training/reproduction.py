@@ -1,0 +1,91 @@
+"""A published table beside our own figures: results/WORK/ROW/ for each row, and results/WORK/README.md for all."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from affectlens.core.files import write_whole
+from affectlens.evaluation import plots
+from affectlens.training.run import load_recipe, load_run, read_curves
+
+_KEPT = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png")
+
+
+def write_row(run: Path, figures: Mapping[str, Any], facts: Mapping[str, Any], out: Path) -> None:
+    """What stays of a finished run and its test: settings, versions, curves, figures and plots, in the folder `out`.
+
+    `figures` are those of `evaluation.figures` on the test split, `facts` say what data they are about.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for name in _KEPT:
+        shutil.copyfile(run / name, out / name)
+    plots.save(plots.confusion_matrix(figures["confusion_matrix"], figures["labels"]), out / "confusion.png")
+    parameters = sum(weight.numel() for weight in load_run(run).parameters())
+    validation = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    result = {"facts": dict(facts), "parameters": parameters, "validation": validation, "test": figures}
+    write_whole(out / "metrics.json", json.dumps(result, indent=2, allow_nan=False))
+
+
+def write_table(work: str, module: ModuleType, out: Path) -> Path:
+    """results/WORK/README.md from the rows that `out` holds; rows that are missing say so."""
+    lines = [
+        f"# {work}: paper and measured",
+        "",
+        f"Written by `affectlens reproduce {work} --data SPEC`. Test figures through the exported ONNX file; the epoch",
+        "is chosen on validation, test is scored once. Splits as published: duplicates across them are left in.",
+        "",
+        "| row | paper | measured (95 %) | mean class accuracy | validation | epochs | parameters | data | seed |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+    ]
+    finished: dict[str, dict[str, Any]] = {}
+    for row in module.ROWS:
+        paper = module.PAPER.get(row, {}).get("accuracy")
+        file = out / row / "metrics.json"
+        if not file.is_file():
+            lines.append(f"| {row} | {_percent(paper)} | not run | | | | | | |")
+            continue
+        finished[row] = json.loads(file.read_text(encoding="utf-8"))
+        lines.append(_line(row, paper, finished[row], out / row))
+    if finished:
+        lines += ["", *_environment(out, list(finished))]
+    notes = out / "notes.md"
+    if notes.is_file():
+        lines += ["", notes.read_text(encoding="utf-8").rstrip()]
+    table = out / "README.md"
+    write_whole(table, "\n".join(lines) + "\n")
+    return table
+
+
+def _line(row: str, paper: float | None, result: Mapping[str, Any], folder: Path) -> str:
+    """One finished row of the table."""
+    test, facts = result["test"], result["facts"]
+    low, high = test["accuracy_interval"]
+    recipe = load_recipe(folder)
+    epochs = len(read_curves(folder / "curves.csv"))
+    measured = f"**{_percent(test['accuracy'])}** ({_percent(low)} to {_percent(high)})"
+    about = (
+        f"{facts['data']}, {facts['protocol'] or 'standard'}, {len(test['labels'])} classes, {test['faces']:,} faces"
+    )
+    cells = (
+        *(row, _percent(paper), measured, _percent(test["mean_class_accuracy"])),
+        _percent(result["validation"]["figures"]["accuracy"]),
+        *(f"{epochs} of {recipe.epochs}", f"{result['parameters']:,}", about, str(recipe.seed)),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _environment(out: Path, rows: list[str]) -> list[str]:
+    """Versions that the runs were made with."""
+    seen: dict[str, list[str]] = {}
+    for row in rows:
+        last = json.loads((out / row / "versions.json").read_text(encoding="utf-8"))[-1]
+        names = ("affectlens", "torch", "lightning", "numpy", "onnxruntime", "python", "commit")
+        seen.setdefault(", ".join(f"{name} {last[name]}" for name in names), []).append(row)
+    return [f"Made with {text} ({', '.join(made)})." for text, made in seen.items()]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"

@@ -1,0 +1,157 @@
+"""A run folder: recipe.json, labels.json, versions.json, curves.csv, checkpoints/, metrics.json, model.onnx."""
+
+import csv
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.files import write_whole
+from affectlens.data.source import DataSource
+from affectlens.training.module import ExpressionModule
+from affectlens.training.recipe import Recipe, from_dict
+
+_NOT_TRAINED = ("margin", "shift_y", "rotate")
+"""Settings of the crop on photos; a finished run can be exported again with others."""
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """The best epoch's weights."""
+    return folder / "checkpoints" / "best.ckpt"
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The last complete epoch: weights, optimiser, schedule."""
+    return folder / "checkpoints" / "last.ckpt"
+
+
+def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: Path, resume: bool) -> None:
+    """Create the run folder, or check that it belongs to this recipe; versions.json gets an entry per start.
+
+    Raises:
+        BadSetting: `out` holds a run and `resume` is off, or the run there has another recipe or other labels.
+    """
+    file = out / "recipe.json"
+    if file.is_file():
+        if not resume:
+            raise BadSetting(f"'{out}' already holds a run; choose another --out or continue it with --resume")
+        then, now = (json.loads(json.dumps(one.as_dict())) for one in (load_recipe(out), recipe))
+        changed = [key for key in now if key not in _NOT_TRAINED and now[key] != then[key]]
+        if changed:
+            raise BadSetting(f"the run in '{out}' has another recipe: {', '.join(changed)} differ; see '{file}'")
+        if load_labels(out) != tuple(labels):
+            raise BadSetting(f"the run in '{out}' has the labels {', '.join(load_labels(out))}; the data have others")
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / "labels.json", list(labels))
+    log = out / "versions.json"
+    earlier = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
+    _write(log, [*earlier, versions() | facts])
+    _write(file, recipe.as_dict())  # last: it says that this is a run
+
+
+def load_recipe(folder: Path) -> Recipe:
+    """The recipe of a run folder.
+
+    Raises:
+        BadModelFile: the folder holds no run.
+    """
+    return from_dict(_read(folder, "recipe.json"))
+
+
+def with_protocol(recipe: Recipe, source: DataSource) -> DataSource:
+    """`source` with the recipe's protocol, where it is the recipe's own data and does not name another."""
+    if recipe.protocol and source.reader == recipe.data:
+        return source.with_default("protocol", recipe.protocol)
+    return source
+
+
+def load_labels(folder: Path) -> tuple[str, ...]:
+    """The classes of a run folder in the order of the logits.
+
+    Raises:
+        BadModelFile: the folder holds no run.
+    """
+    return tuple(_read(folder, "labels.json"))
+
+
+def load_run(folder: Path) -> ExpressionModule:
+    """The best network of a run folder, in evaluation mode.
+
+    Raises:
+        BadModelFile: the folder holds no run with a checkpoint.
+    """
+    return load_checkpoint(load_recipe(folder), len(load_labels(folder)), best_checkpoint(folder))
+
+
+def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> ExpressionModule:
+    """The module with the (averaged) weights of a checkpoint, in evaluation mode.
+
+    Raises:
+        BadModelFile: the file is missing, no checkpoint, or of another network.
+    """
+    if not checkpoint.is_file():
+        raise BadModelFile(f"there is no trained run: '{checkpoint}' does not exist")
+    module = ExpressionModule(recipe, classes, train_faces=0)
+    try:
+        module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+    except Exception as error:  # torch raises many types for a file that is not its own
+        said = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]  # without torch's advice
+        raise BadModelFile(f"'{checkpoint}' is no checkpoint of {recipe.name}: {said}") from error
+    module.eval()
+    return module
+
+
+def read_curves(file: Path) -> list[dict[str, float]]:
+    """Rows of a curves.csv, one per epoch."""
+    with file.open(newline="", encoding="utf-8") as stream:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+
+
+def load_calibration(folder: Path) -> tuple[float, float]:
+    """Temperature and threshold of `uncertain` of a finished run; 1 and 0 before that."""
+    file = folder / "metrics.json"
+    if not file.is_file():
+        return 1.0, 0.0
+    found = _read(folder, "metrics.json")
+    return float(found["temperature"]), float(found["uncertain_below"])
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run depends on, and the commit of the source tree if it is one."""
+    names = ("affectlens", "torch", "lightning", "numpy", "onnx", "onnxruntime", "opencv-python-headless")
+    found = {name: version(name) for name in names}
+    return found | {"python": platform.python_version(), "commit": _commit()}
+
+
+def _commit() -> str:
+    """The commit of the source tree, "-dirty" appended where files differ from it."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    try:
+        tracked = git("ls-files", Path(__file__).name)
+        return git("describe", "--always", "--dirty") if tracked else "not a git checkout"
+    except OSError:
+        return "unknown: no git"
+
+
+def _read(folder: Path, name: str) -> Any:
+    """A JSON file of a run folder."""
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadModelFile(f"'{folder}' holds no run: no {name}") from error
+    except ValueError as error:
+        raise BadModelFile(f"'{folder / name}' is damaged: {error}") from error
+
+
+def _write(file: Path, value: object) -> None:
+    write_whole(file, json.dumps(value, indent=2))

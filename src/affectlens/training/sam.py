@@ -1,0 +1,45 @@
+"""Sharpness-aware minimisation (Foret et al. 2021, arXiv:2010.01412): the step at w follows the gradient at w + e,
+where e = rho * g / |g| points uphill (eq. 2 with p = 2; |g| over all weights).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def two_passes(network: nn.Module, radius: float, first: Callable[[], Any], second: Callable[[], Any]) -> Any:
+    """Run `first` at w and `second` at w + e, each leaving fresh gradients; w is as before, the gradient that of w + e.
+
+    `radius` is rho. The running statistics of batch norms are left alone by the second pass. Returns the loss at w.
+    """
+    loss = first()
+    pairs = [(weight, weight.grad) for weight in network.parameters() if weight.grad is not None]
+    with torch.no_grad():
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for _, gradient in pairs]))
+        before = [weight.detach().clone() for weight, _ in pairs]
+        for weight, gradient in pairs:
+            weight.add_(gradient, alpha=radius / (float(norm) + 1e-12))
+    with _frozen_statistics(network):
+        second()
+    with torch.no_grad():
+        for (weight, _), value in zip(pairs, before, strict=True):
+            weight.copy_(value)
+    return loss
+
+
+@contextmanager
+def _frozen_statistics(network: nn.Module) -> Iterator[None]:
+    """Batch norms normalise by the batch and do not learn from it."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

@@ -1,0 +1,109 @@
+"""Begin with trained weights: those of a run folder, or of an exported file such as the bundled one."""
+
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.session import model_file, open_session, read_spec
+from affectlens.training.recipe import Recipe
+from affectlens.training.run import load_labels, load_run
+
+
+def start_from(network: nn.Module, recipe: Recipe, labels: tuple[str, ...]) -> None:
+    """Copy the weights that `recipe.start_from` names ("bundled", an ONNX file or a run folder) into `network`.
+
+    The output layer keeps the rows of the labels that both know; rows of new labels stay as they were initialised.
+
+    Raises:
+        BadSetting: the weights are of another architecture. BadModelFile: there is no such file or run.
+    """
+    where = Path(recipe.start_from).expanduser()
+    if recipe.start_from != "bundled" and where.is_dir():
+        known = load_labels(where)
+        weights = load_run(where).network.state_dict()
+    else:
+        file = model_file(recipe.start_from)
+        known = read_spec(open_session(file), str(file)).labels
+        weights = _unfold(network, file, recipe)
+    ours = network.state_dict()
+    head = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+    outer = (f"{head}.weight", f"{head}.bias")
+    unfit = [
+        key
+        for key in {**ours, **weights}
+        if key not in ours or key not in weights or (key not in outer and ours[key].shape != weights[key].shape)
+    ]
+    if unfit or ours[outer[0]].shape[1] != weights[outer[0]].shape[1]:
+        raise BadSetting(
+            f"'{recipe.start_from}' has another architecture than '{recipe.model}' with these options: "
+            f"{(unfit or outer)[0]} does not fit"
+        )
+    for key in outer:
+        rows = ours[key].clone()
+        for row, label in enumerate(labels):
+            if label in known:
+                rows[row] = weights[key][known.index(label)]
+        weights[key] = rows
+    network.load_state_dict(weights)
+
+
+def _unfold(network: nn.Module, file: Path, recipe: Recipe) -> dict[str, Tensor]:
+    """The state of `network` that computes what the exported file does.
+
+    Export folds a batch norm into the convolution before it; here the norm is set to do nothing but add the bias that
+    came of it. That holds in evaluation mode only: train with `freeze_norms`.
+    """
+    weights = {
+        _name(weight.name): torch.from_numpy(onnx.numpy_helper.to_array(weight).copy()).float()
+        for weight in onnx.load(file).graph.initializer
+    }
+    state: dict[str, Tensor] = {}
+    for conv, norm in _norms_behind(network, recipe).items():
+        bias = weights.pop(f"{conv}.weight_bias", None)
+        module = network.get_submodule(norm)
+        if bias is None or not isinstance(module, nn.BatchNorm2d) or module.running_var is None:
+            raise BadModelFile(f"'{file}' holds no folded bias for '{conv}'; its export is not understood")
+        state |= {
+            f"{norm}.weight": torch.full_like(bias, (1 + module.eps) ** 0.5),
+            f"{norm}.bias": bias,
+            f"{norm}.running_mean": torch.zeros_like(bias),
+            f"{norm}.running_var": torch.ones_like(bias),
+            f"{norm}.num_batches_tracked": torch.tensor(0),
+        }
+    return state | {key: weights[key] for key in network.state_dict() if key in weights and key not in state}
+
+
+def _name(stored: str) -> str:
+    """What the network calls a weight that the file names, in half precision or inside a network of several views."""
+    return stored.removesuffix(".half").removeprefix("network.")
+
+
+def _norms_behind(network: nn.Module, recipe: Recipe) -> dict[str, str]:
+    """Name of each convolution -> name of the batch norm that its output goes into."""
+    names = {module: name for name, module in network.named_modules()}
+    source: dict[int, str] = {}
+    pairs: dict[str, str] = {}
+    alive: list[Tensor] = []
+
+    def after(module: nn.Module, _: object, output: Tensor) -> None:
+        alive.append(output)  # so that no id is given out twice
+        source[id(output)] = names[module]
+
+    def before(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        if id(arguments[0]) in source:
+            pairs[source[id(arguments[0])]] = names[module]
+
+    hooks = [m.register_forward_hook(after) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    hooks += [m.register_forward_pre_hook(before) for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    spec = recipe.input_spec()
+    training = network.training
+    network.eval()
+    with torch.inference_mode():
+        network(torch.zeros(1, spec.channel_count, spec.size_px, spec.size_px))
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    return pairs

@@ -1,0 +1,201 @@
+import errno
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from affectlens.core.errors import BadSetting, MissingExtra
+from affectlens.core.sample import Dropped, Sample
+from affectlens.data.prepare import prepare
+from affectlens.data.source import parse
+from affectlens.data.table import load
+
+LABELS = ("keen", "calm", "shy")
+BOX = np.array([4, 6, 28, 38], dtype=np.float32)
+POINTS = np.array([[8.5, 10.25], [20, 11], [14, 30]], dtype=np.float32)
+
+
+class Source:
+    """A data set of these entries."""
+
+    def __init__(self, *entries, labels=LABELS):
+        self.entries = entries
+        self.names = labels
+
+    def labels(self):
+        return self.names
+
+    def samples(self, split):
+        return (entry for entry in self.entries if entry.id.startswith(f"{split}/"))
+
+    def load(self, split):
+        return load(self.samples(split), self.names)
+
+
+def pixels(colour=False, side=40):
+    shape = (side, side, 3) if colour else (side, side)
+    return np.random.default_rng(side + colour).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encoded(image, suffix):
+    bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(suffix, bgr)[1].tobytes()
+
+
+def face(name="train/0", content=None, **facts):
+    facts = {"expression": "calm"} | facts
+    return Sample(
+        name, Path("table"), name.partition("/")[0], content=pixels() if content is None else content, **facts
+    )
+
+
+def brought_back(source, out, split="train"):
+    """The split of `source` after it was written and read again."""
+    list(prepare(source, out))
+    return parse(f"table:{out}").load(split)
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """The disk takes a part of each shard from the given one on."""
+
+    def fill(good=0):
+        shards = iter(range(100))
+        write = pq.write_table
+
+        def some(table, file):
+            if next(shards) < good:
+                write(table, file)
+                return
+            Path(file).write_bytes(b"PAR1 and a part of it")
+            raise OSError(errno.ENOSPC, "No space left on device", str(file))
+
+        monkeypatch.setattr(pq, "write_table", some)
+
+    return fill
+
+
+def test_what_was_written_reads_back_as_it_was(tmp_path):
+    votes = np.array([0.25, 0.5, 0.25], dtype=np.float32)
+    source = Source(
+        face("train/a.png", votes=votes, valence=0.25, arousal=-0.5, landmarks_xy=POINTS, age_years=31.5),
+        face("train/b.png", pixels(side=24), expression=None, votes=votes[::-1].copy(), groups={"sex": "f"}),
+        face("train/c.png", expression="shy", groups={"sex": "m", "subject": "7"}),
+        face("train/d.png", expression=None, valence=-1.0, arousal=1.0),
+        face("test/e.png"),
+    )
+    before, after = source.load("train"), brought_back(source, tmp_path)
+    assert after.ids == before.ids == ("train/a.png", "train/b.png", "train/c.png", "train/d.png")
+    assert after.labels == LABELS
+    for column in ("votes", "targets", "valence", "arousal", "age_years", "landmarks_xy"):
+        np.testing.assert_array_equal(getattr(after, column), getattr(before, column), err_msg=column)
+    assert {name: column.tolist() for name, column in after.groups.items()} == {
+        "sex": ["", "f", "m", ""],
+        "subject": ["", "", "7", ""],
+    }
+    for ours, theirs in zip(after.images, before.images, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert parse(f"table:{tmp_path}").load("test").ids == ("test/e.png",)
+
+
+@pytest.mark.parametrize("box", [None, BOX], ids=["whole", "boxed"])
+@pytest.mark.parametrize("colour", [False, True], ids=["gray", "colour"])
+@pytest.mark.parametrize("kind", ["pixels", "png", "jpg", "file"])
+def test_pixels_and_landmarks_come_back_whatever_the_picture_was(tmp_path, kind, colour, box):
+    content = pixels(colour) if kind == "pixels" else encoded(pixels(colour), ".png" if kind == "png" else ".jpg")
+    sample = face(content=content, landmarks_xy=POINTS, box_xyxy=box)
+    if kind == "file":
+        (tmp_path / "face.jpg").write_bytes(content)
+        sample = Sample("train/0", tmp_path / "face.jpg", "train", "calm", landmarks_xy=POINTS, box_xyxy=box)
+    source = Source(sample)
+    before, after = source.load("train"), brought_back(source, tmp_path / "shards")
+    assert after.images[0].shape[:2] == ((40, 40) if box is None else (32, 24))
+    np.testing.assert_array_equal(after.images[0], before.images[0])
+    np.testing.assert_array_equal(after.landmarks_xy, before.landmarks_xy)
+
+
+def test_the_bytes_of_a_file_are_stored_as_they_are(tmp_path):
+    content = encoded(pixels(), ".jpg")
+    (tmp_path / "face.jpg").write_bytes(content)
+    list(prepare(Source(Sample("train/0", tmp_path / "face.jpg", "train", "calm")), tmp_path / "shards"))
+    (row,) = pq.read_table(tmp_path / "shards" / "train-00000.parquet").to_pylist()
+    assert row["image"] == content
+
+
+def test_any_arrow_tool_reads_the_columns_and_the_order_of_the_votes(tmp_path):
+    list(prepare(Source(face(groups={"sex": "f"}, landmarks_xy=POINTS)), tmp_path))
+    table = pq.read_table(tmp_path / "train-00000.parquet")
+    assert set(table.column_names) == {
+        *("id", "split", "image", "expression", "votes", "valence", "arousal", "age_years", "landmarks", "group_sex")
+    }
+    assert json.loads(table.schema.metadata[b"labels"]) == list(LABELS)
+    (row,) = table.to_pylist()
+    assert (row["id"], row["split"], row["expression"], row["group_sex"]) == ("train/0", "train", "calm", "f")
+    assert row["landmarks"] == POINTS.ravel().tolist()
+    assert row["votes"] is row["valence"] is row["age_years"] is None
+
+
+def test_a_group_that_only_one_split_has_is_a_column_of_all(tmp_path):
+    list(prepare(Source(face("train/0"), face("test/0", groups={"sex": "f"})), tmp_path))
+    for shard in tmp_path.iterdir():
+        assert "group_sex" in pq.read_schema(shard).names
+
+
+@pytest.mark.parametrize(("rows", "shards"), [(1, 5), (2, 3), (5, 1), (6, 1)])
+def test_shards_are_as_long_as_asked_and_keep_the_order(tmp_path, rows, shards):
+    names = [f"train/{number}" for number in range(5)]
+    list(prepare(Source(*map(face, names)), tmp_path, rows))
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f"train-{n:05d}.parquet" for n in range(shards)]
+    assert list(parse(f"table:{tmp_path}").load("train").ids) == names
+
+
+def test_what_is_left_out_is_said_with_its_reason(tmp_path):
+    bad = Sample("valid/1", tmp_path / "nowhere.png", "valid", "calm")
+    source = Source(face("train/0"), Dropped("train/1", "no face"), face("valid/0"), bad, face("test/0", b"no picture"))
+    assert list(prepare(source, tmp_path / "out")) == [
+        ("train", None),
+        ("train", "no face"),
+        ("valid", None),
+        ("valid", "image cannot be decoded"),
+        ("test", "image cannot be decoded"),
+    ]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["train-00000.parquet", "valid-00000.parquet"]
+
+
+@pytest.mark.parametrize("good", [0, 1, 2])
+def test_a_full_disk_leaves_whole_shards_and_no_part_of_one(tmp_path, full_disk, good):
+    full_disk(good)
+    with pytest.raises(OSError, match="No space left"):
+        list(prepare(Source(*(face(f"train/{number}") for number in range(6))), tmp_path, shard_rows=2))
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f"train-{n:05d}.parquet" for n in range(good)]
+    for file in tmp_path.iterdir():
+        assert pq.read_table(file).num_rows == 2
+
+
+def test_a_folder_that_holds_shards_is_not_written_to(tmp_path):
+    list(prepare(Source(face()), tmp_path))
+    before = (tmp_path / "train-00000.parquet").read_bytes()
+    with pytest.raises(BadSetting, match="already holds Parquet files"):
+        list(prepare(Source(face("train/other")), tmp_path))
+    assert (tmp_path / "train-00000.parquet").read_bytes() == before
+
+
+def test_without_pyarrow_the_extra_is_named_and_no_folder_made(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(MissingExtra, match="parquet"):
+        list(prepare(Source(face()), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_hybrid_keeps_its_ids(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), pixels())
+    (tmp_path / "data.csv").write_text("path,expression,split\na.png,calm,train\n")
+    source = parse(f"table:{tmp_path}+table:{tmp_path / 'data.csv'}")
+    before = source.load("train")
+    after = brought_back(source, tmp_path / "shards")
+    assert after.ids == before.ids
+    assert after.groups["dataset"].tolist() == ["table", "table"]

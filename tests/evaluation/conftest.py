@@ -1,0 +1,34 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from affectlens.core.expressions import FERPLUS
+from affectlens.core.probabilities import softmax
+from affectlens.evaluation.evaluation import Scores
+
+
+@pytest.fixture
+def scores():
+    """A maker of scores of a fair model on faces with every kind of label; the keywords replace fields."""
+
+    def make(faces=200, seed=0, **changes):
+        rng = np.random.default_rng(seed)
+        votes = rng.multinomial(10, [0.3, 0.25, 0.15, 0.12, 0.1, 0.03, 0.05, 0], faces) / 10
+        targets = np.where(votes.max(axis=1) > 0.3, votes.argmax(axis=1), -1)
+        valence = rng.uniform(-1, 1, faces)
+        whole = Scores(
+            FERPLUS,
+            softmax(3 * votes + rng.normal(size=votes.shape)),
+            targets,
+            votes=votes,
+            valence_predicted=0.5 * valence + 0.1 * rng.normal(size=faces),
+            valence_true=np.where(rng.random(faces) < 0.2, np.nan, valence),
+            arousal_predicted=np.zeros(faces),
+            arousal_true=np.full(faces, np.nan),
+            groups={"age": rng.choice(["", "3-9", "10-19", "more than 70"], faces)},
+            uncertain_below=0.4,
+        )
+        return replace(whole, **changes)
+
+    return make
