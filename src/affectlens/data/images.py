@@ -1,6 +1,7 @@
 """Face images by row: small ones decoded once and kept, large ones decoded when they are asked for."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -86,8 +87,9 @@ def to_gray(pixels: Pixels) -> Pixels:
 class Images:
     """N images of any size: `images[3]` is (H, W) gray or (H, W, 3) RGB uint8, `images[rows]` a part of them."""
 
-    def __init__(self, entries: "list[Pixels | Stored]") -> None:
+    def __init__(self, entries: "list[Pixels | Stored]", named: set[str] | None = None) -> None:
         self.entries = entries
+        self._named: set[str] = set() if named is None else named  # shared by all parts
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -99,10 +101,34 @@ class Images:
     def __getitem__(self, which: int | NDArray[np.int64] | NDArray[np.bool_]) -> "Pixels | Images":
         if isinstance(which, np.ndarray):
             rows = np.flatnonzero(which) if which.dtype == bool else which
-            return Images([self.entries[row] for row in rows])
+            return Images([self.entries[row] for row in rows], self._named)
         entry = self.entries[which]
         return entry.decode() if isinstance(entry, Stored) else entry
 
     def __iter__(self) -> Iterator[Pixels]:
         for row in range(len(self)):
             yield self[row]
+
+    def say_once(self, error: BadData) -> None:
+        """Name an image that cannot be decoded, the first time that it is met."""
+        if str(error) not in self._named:
+            self._named.add(str(error))
+            logging.getLogger("affectlens").warning("left out: %s", error)
+
+
+FaceImages = Images | Pixels
+"""N images: `Images`, or an array (N, H, W) or (N, H, W, 3)."""
+
+
+def decoded(images: FaceImages, rows: Iterable[int]) -> tuple[list[Pixels], NDArray[np.int64]]:
+    """The images of `rows` that can be decoded and their places in `rows`; each that cannot is logged once."""
+    found: list[Pixels] = []
+    places: list[int] = []
+    for place, row in enumerate(rows):
+        try:
+            found.append(images[int(row)])
+            places.append(place)
+        except BadData as error:
+            if isinstance(images, Images):
+                images.say_once(error)
+    return found, np.array(places, dtype=np.int64)

@@ -106,7 +106,7 @@ class DataSource:
         return (*(name for name in FERPLUS if name in names), *(name for name in names if name not in FERPLUS))
 
     def samples(self, split: str) -> Iterator[Sample | Dropped]:
-        """All samples of a split; those of a hybrid get their reader's name before the id and as group `dataset`.
+        """All samples of a split; those of a hybrid get their reader's name into the id and as group `dataset`.
 
         Raises:
             BadSetting: `split` is not one of `SPLITS`. BadData: the folder does not have the reader's layout.
@@ -126,9 +126,9 @@ class DataSource:
                         votes = np.zeros(len(labels), dtype=np.float32)
                         votes[columns] = sample.votes
                     groups = {**sample.groups, "dataset": part.reader}
-                    yield replace(sample, id=f"{number}.{part.reader}/{sample.id}", votes=votes, groups=groups)
+                    yield replace(sample, id=_joined(sample.id, split, number, part), votes=votes, groups=groups)
                 else:
-                    yield replace(sample, id=f"{number}.{part.reader}/{sample.id}")
+                    yield replace(sample, id=_joined(sample.id, split, number, part))
 
     def load(self, split: str) -> FaceTable:
         """All faces of a split.
@@ -172,6 +172,11 @@ def _part(text: str) -> Part:
     if meta_file is not None and not meta_file.is_file():
         raise BadData(f"meta file '{meta_file}' does not exist")
     return Part(name, directory, given, meta_file)
+
+
+def _joined(sample_id: str, split: str, number: int, part: Part) -> str:
+    """The id in a hybrid: SPLIT/NUMBER.READER/REST, unique also where a reader comes twice."""
+    return f"{split}/{number}.{part.reader}/{sample_id.removeprefix(f'{split}/')}"
 
 
 def _with_meta(samples: Iterator[Sample | Dropped], file: Path) -> Iterator[Sample | Dropped]:

@@ -13,6 +13,8 @@ from affectlens.data.images import KEEP_BYTES, KEEP_SIDE_PX, Images, Stored
 
 _EMPTY: NDArray[np.float32] = np.empty(0, dtype=np.float32)
 """Stands for a column that was not given."""
+_LARGE_IN_A_ROW = 256
+"""After so many large images in a row the others are not opened just to see their size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,15 +99,17 @@ def load(samples: Iterable[Sample | Dropped], labels: tuple[str, ...]) -> FaceTa
     entries: list[NDArray[np.uint8] | Stored] = []
     dropped: Counter[str] = Counter()
     room = KEEP_BYTES
+    large = 0  # in a row
     for sample in samples:
         if isinstance(sample, Dropped):
             dropped[sample.reason] += 1
             continue
         try:
-            entry = _entry(sample, room)
+            entry = _entry(sample, room, decode=large < _LARGE_IN_A_ROW)
         except BadData:
             dropped["image cannot be decoded"] += 1
             continue
+        large = large + 1 if isinstance(entry, Stored) else 0
         room -= entry.nbytes if isinstance(entry, np.ndarray) else 0
         entries.append(entry)
         kept.append(sample)
@@ -115,12 +119,12 @@ def load(samples: Iterable[Sample | Dropped], labels: tuple[str, ...]) -> FaceTa
     return _table(kept, Images(entries), labels, dropped)
 
 
-def _entry(sample: Sample, room: int) -> NDArray[np.uint8] | Stored:
-    """The pixels of a small image, or the place of a large one."""
+def _entry(sample: Sample, room: int, decode: bool) -> NDArray[np.uint8] | Stored:
+    """The pixels of a small image, or the place of a large one (and, without `decode`, of any in a file)."""
     stored = Stored.of(sample)
     if stored is None:
         raise BadData(f"sample '{sample.id}' has no image")
-    if not isinstance(stored, Stored):
+    if not isinstance(stored, Stored) or not decode:
         return stored
     pixels = stored.decode()
     return pixels if max(pixels.shape[:2]) <= KEEP_SIDE_PX and pixels.nbytes <= room else stored

@@ -4,9 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.data.images import Images, to_gray
-
-FaceImages = Images | NDArray[np.uint8]
+from affectlens.data.images import FaceImages, decoded, to_gray
 
 BITS = 256
 TWIN_BITS = 28
@@ -20,11 +18,12 @@ re-toned); from 29 bits on, different people begin to appear.
 def difference_hash(images: FaceImages, mirrored: bool = False) -> NDArray[np.float32]:
     """N gray or RGB uint8 images -> (N, 256) float32 of +1 and -1: is a cell of a 16x16 grid darker than its right one?
 
-    With `mirrored` the hashes are those of the mirror images.
+    With `mirrored` the hashes are those of the mirror images. An image that cannot be decoded has zeros, and no twin.
     """
-    signs = np.empty((len(images), BITS), dtype=np.float32)
-    for i, image in enumerate(images):
-        signs[i] = hash_one(image, mirrored)
+    signs = np.zeros((len(images), BITS), dtype=np.float32)
+    for row in range(len(images)):
+        for image in decoded(images, [row])[0]:
+            signs[row] = hash_one(image, mirrored)
     return signs
 
 

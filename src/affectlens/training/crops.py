@@ -1,13 +1,14 @@
 """Faces out of larger pictures, cut as the runtime cuts them."""
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core import catalog
 from affectlens.core.detection import Detector
-from affectlens.core.errors import BadData
 from affectlens.core.preprocessing import InputSpec
-from affectlens.data.images import KEEP_SIDE_PX, Images
+from affectlens.data.images import KEEP_SIDE_PX, Images, Stored, decoded
 from affectlens.data.table import FaceTable
 from affectlens.faces.align import cut_faces
 
@@ -19,29 +20,20 @@ def find_faces(table: FaceTable, spec: InputSpec) -> FaceTable:
 
     Pictures of at most `KEEP_SIDE_PX` on both sides are faces already. Pictures without a face, and those that cannot
     be decoded, are dropped and counted.
-
-    Raises:
-        BadData: no picture has a face.
     """
     detect = catalog.build("faces.detectors", DETECTOR, options={})
-    crops: list[NDArray[np.uint8]] = []
+    crops: list[NDArray[np.uint8] | Stored] = []
     kept = np.zeros(len(table), dtype=bool)
-    dropped = dict(table.dropped)
+    dropped = Counter(table.dropped)
     for row in range(len(table)):
-        try:
-            crop = _largest_face(table.images[row], detect, spec)
-        except BadData:
-            crop, reason = None, "image cannot be decoded"
-        else:
-            reason = "no face found"
+        images, _ = decoded(table.images, [row])
+        crop = _largest_face(images[0], detect, spec) if images else None
         if crop is None:
-            dropped[reason] = dropped.get(reason, 0) + 1
-            continue
-        crops.append(crop)
-        kept[row] = True
-    if not crops:
-        raise BadData(f"no face found in any of {len(table)} pictures")
-    return table.keep(kept).with_images(Images(list(crops)), dropped)
+            dropped["no face found" if images else "image cannot be decoded"] += 1
+        else:
+            crops.append(crop)
+            kept[row] = True
+    return table.keep(kept).with_images(Images(crops), dict(dropped))
 
 
 def _largest_face(image: NDArray[np.uint8], detect: Detector, spec: InputSpec) -> NDArray[np.uint8] | None:

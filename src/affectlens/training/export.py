@@ -42,11 +42,12 @@ class Calibration:
 def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
     """Fit temperature and threshold on the validation faces that have a majority label."""
     scored = valid.keep(valid.targets >= 0)
-    logits = np.concatenate(list(predict(module, scored)))
-    temperature = round(metrics.fit_temperature(logits, scored.targets), 4)
+    logits, rows = predict(module, scored)
+    targets = scored.targets[rows]
+    temperature = round(metrics.fit_temperature(logits, targets), 4)
     probabilities = softmax(logits, temperature)
-    threshold = metrics.threshold_for_accuracy(probabilities, scored.targets, WANTED_ACCURACY)
-    figures = metrics.summary(probabilities, scored.targets, scored.labels, threshold)
+    threshold = metrics.threshold_for_accuracy(probabilities, targets, WANTED_ACCURACY)
+    figures = metrics.summary(probabilities, targets, scored.labels, threshold)
     return Calibration(temperature, threshold, figures)
 
 
@@ -135,8 +136,8 @@ def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: 
     spec = module.recipe.input_spec()
     session = open_session(file)
     read_spec(session, str(file))
-    expected = np.concatenate(list(predict(module, some)))
-    (got,) = session.run(None, {"face": to_input(list(some.images[np.arange(len(some))]), spec)})
+    expected, rows = predict(module, some)
+    (got,) = session.run(None, {"face": to_input(list(some.images[rows]), spec)})
     difference = float(np.abs(expected - got).max())
     if difference > TOLERANCE:
         raise BadModelFile(

@@ -3,18 +3,23 @@
 import contextlib
 import csv
 import ctypes
+import io
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from torch.utils.data import DataLoader
 
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, BadModelFile
+from affectlens.core.files import write_whole
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
@@ -93,6 +98,18 @@ class Curves(Callback):
         partial.replace(self.file)
 
 
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints appear when they are complete, beside the one that they take the place of."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Serialise in memory, where a full disk is no matter, then write."""
+        del storage_options
+        stream = io.BytesIO()
+        torch.save(checkpoint, stream)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), stream.getvalue())
+
+
 class _Patience(EarlyStopping):
     """Early stopping that a resumed run does not forget."""
 
@@ -112,7 +129,9 @@ def load_data(recipe: Recipe, source: DataSource) -> TrainingData:
     source = with_protocol(recipe, source)
     train, valid = _load(recipe, source, "train"), _load(recipe, source, "valid")
     train = train.keep(train.votes.sum(axis=1) > 0)
-    if not (valid.targets >= 0).any():
+    if not len(train):
+        raise BadData(f"nothing to train on; left out of the training split: {train.dropped}")
+    if not valid.labelled.any():
         raise BadData("no validation face has a majority label, so there is nothing to select on")
     if not recipe.without_twins:
         return TrainingData(train, valid, 0, source.licence, source.reader, source.options)
@@ -189,6 +208,7 @@ def fit(
         num_nodes=machines.nodes,
         strategy=machines.strategy,
         use_distributed_sampler=False,
+        plugins=[_WholeCheckpoints()],
         precision=recipe.precision,
         callbacks=callbacks,
         logger=False,
@@ -203,6 +223,8 @@ def fit(
         warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
         checkpoint = str(last) if resume and last.is_file() else None
+        if checkpoint and not zipfile.is_zipfile(checkpoint):
+            raise BadModelFile(f"'{last}' is damaged; delete it to begin the run anew")
         trainer.fit(module, datamodule=FaceData(data, recipe), ckpt_path=checkpoint, weights_only=True)
     return best_checkpoint(out) if trainer.is_global_zero else None
 

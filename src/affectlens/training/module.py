@@ -1,7 +1,6 @@
 """The Lightning module and the data loaders that every recipe trains with."""
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from affectlens.core import catalog
 from affectlens.core.errors import BadData
 from affectlens.core.preprocessing import InputSpec, to_input
+from affectlens.data.images import decoded
 from affectlens.data.samplers import EpochBatches, InOrder, Rows
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics
@@ -46,10 +46,12 @@ class FaceBatches(Dataset[Batch]):
     def __init__(self, table: FaceTable, spec: InputSpec) -> None:
         self.table = table
         self.spec = spec
-        self.unreadable: set[int] = set()
 
     def __getitem__(self, picks: Rows) -> Batch:
-        images, readable = self._decode(picks[:, 0])
+        images, readable = decoded(self.table.images, picks[:, 0])
+        if not images:
+            first = self.table.ids[picks[0, 0]]
+            raise BadData(f"none of the {len(picks)} images of a batch can be decoded, '{first}' first")
         index, copy = picks[readable, 0], picks[readable, 1]
         return {
             "image": torch.from_numpy(to_input(images, self.spec)),
@@ -58,23 +60,6 @@ class FaceBatches(Dataset[Batch]):
             "index": torch.from_numpy(index),
             "copy": torch.from_numpy(copy),
         }
-
-    def _decode(self, rows: Rows) -> tuple[list[NDArray[np.uint8]], list[int]]:
-        """The images that can be decoded and their places in `rows`; each that cannot is named once."""
-        images, places = [], []
-        for place, row in enumerate(rows):
-            try:
-                images.append(self.table.images[int(row)])
-                places.append(place)
-            except BadData as error:
-                if row not in self.unreadable:
-                    self.unreadable.add(int(row))
-                    logging.getLogger("affectlens").warning("left out of training: %s", error)
-        if not images:
-            raise BadData(
-                f"none of the {len(rows)} images of a batch can be decoded, '{self.table.ids[rows[0]]}' first"
-            )
-        return images, places
 
 
 def train_loader(table: FaceTable, recipe: Recipe, rank: int = 0, ranks: int = 1) -> DataLoader[Batch]:
@@ -250,7 +235,14 @@ def logits_of(module: ExpressionModule, crops: list[NDArray[np.uint8]]) -> NDArr
         return np.asarray(averaged(module, faces, module.recipe.views).numpy())
 
 
-def predict(module: ExpressionModule, table: FaceTable) -> Iterator[NDArray[np.float32]]:
-    """(256, classes) logits per chunk of `table`, in evaluation mode and float32."""
+def predict(module: ExpressionModule, table: FaceTable) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """(N, classes) logits in evaluation mode and float32, and the (N,) rows of `table` whose images can be decoded."""
+    logits, rows = [], []
     for picks in InOrder(len(table), 256):
-        yield logits_of(module, list(table.images[picks[:, 0]]))
+        images, places = decoded(table.images, picks[:, 0])
+        if images:
+            logits.append(logits_of(module, images))
+            rows.append(picks[places, 0])
+    if not rows:
+        raise BadData(f"none of {len(table)} images can be decoded")
+    return np.concatenate(logits), np.concatenate(rows)

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affectlens.core.errors import BadData
 from affectlens.core.preprocessing import to_input
+from affectlens.data.images import decoded
 from affectlens.data.samplers import EpochBatches
 from affectlens.data.table import FaceTable
 from affectlens.training.augment import augment, draws
@@ -14,6 +16,7 @@ from affectlens.training.crops import find_faces
 from affectlens.training.recipe import Recipe
 
 EPOCHS = 3
+_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +37,11 @@ class Preview:
 
 def look(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
     """The first faces of as many classes as there are, raw, as network input, and augmented in three epochs."""
+    table = table.keep(table.votes.sum(axis=1) > 0)
     classes = table.votes.argmax(axis=1)
-    turn = np.argsort([int((classes[:i] == c).sum()) for i, c in enumerate(classes[:5000])], kind="stable")[:faces]
-    chosen = table.keep(np.isin(np.arange(len(table)), turn))
-    raw = list(chosen.images)
-    if recipe.find_faces:
-        chosen = find_faces(chosen, recipe.input_spec())
-    plain = torch.from_numpy(to_input(list(chosen.images), recipe.input_spec()))
+    turns = np.argsort([int((classes[:i] == c).sum()) for i, c in enumerate(classes[:_LOOKED_AT])], kind="stable")
+    raw, crops = _pairs(table, turns, recipe, faces)
+    plain = torch.from_numpy(to_input(crops, recipe.input_spec()))
     seen = [plain, *(augment(plain, draws(len(plain), recipe.seed, epoch), recipe) for epoch in range(EPOCHS))]
     sheet = [raw, *(_pictures(batch, recipe) for batch in seen)]
     picks = np.concatenate(list(EpochBatches(table, recipe.sampler, recipe.batch_size, recipe.seed)))
@@ -51,6 +52,30 @@ def look(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
         np.bincount(classes, minlength=count),
         np.bincount(classes[picks[:, 0]], minlength=count),
     )
+
+
+def _pairs(
+    table: FaceTable, rows: NDArray[np.int64], recipe: Recipe, faces: int
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    """Pictures of the first rows that have a face, and the faces.
+
+    Raises:
+        BadData: none has.
+    """
+    raw: list[NDArray[np.uint8]] = []
+    crops: list[NDArray[np.uint8]] = []
+    for row in rows:
+        one = table.keep(np.arange(len(table)) == row)
+        found = find_faces(one, recipe.input_spec()) if recipe.find_faces else one
+        pictures, _ = decoded(found.images, range(len(found)))
+        if pictures:
+            raw.append(one.images[0])
+            crops.append(pictures[0])
+        if len(crops) == faces:
+            break
+    if not crops:
+        raise BadData(f"no face in any of {len(rows)} pictures")
+    return raw, crops
 
 
 def _pictures(batch: torch.Tensor, recipe: Recipe) -> list[NDArray[np.uint8]]:

@@ -265,6 +265,8 @@ def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
         if key not in hints:
             raise BadSetting(unknown("recipe key", key, [f.name for f in fields(Recipe)]))
         if typing.get_origin(hints[key]) is not Mapping:
+            if dot:
+                raise BadSetting(f"recipe key '{key}' has no entries, got '{setting}'")
             changes[key] = _parse(path, text, hints[key])
         elif dot:
             changes[key] = _with_entry(changes.get(key, getattr(recipe, key)), entry, _scalar(text))

@@ -22,11 +22,6 @@ def fail(error: Exception) -> None:
     print("error:", " ".join(text.split()), file=sys.stderr)
 
 
-def warn(text: str) -> None:
-    """One line on standard error; the work goes on."""
-    print("warning:", " ".join(text.split()), file=sys.stderr)
-
-
 def track(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
     """Yield `items` under a progress bar on standard error; silent for three or fewer, or when that is no terminal.
 

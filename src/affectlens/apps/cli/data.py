@@ -12,6 +12,7 @@ from rich.table import Table
 from affectlens.apps.cli.console import out, track
 from affectlens.apps.cli.scoring import score
 from affectlens.apps.cli.train import Settings, require_training
+from affectlens.core.sample import Sample
 from affectlens.data import inspection, prepare, source
 from affectlens.data.inspection import Inspection
 from affectlens.evaluation import plots
@@ -59,7 +60,7 @@ def _suspects(chosen: source.DataSource, model: str, most: int) -> list[dict[str
     """Labelled faces of all splits whose label the model gives the lowest probability."""
     found: list[dict[str, Any]] = []
     for split in source.SPLITS:
-        if next(chosen.samples(split), None) is None:
+        if not any(isinstance(entry, Sample) for entry in chosen.samples(split)):
             continue
         scored = score(model, chosen.load(split))
         targets, probabilities = scored.scores.targets, scored.scores.probabilities

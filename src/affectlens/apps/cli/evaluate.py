@@ -117,7 +117,8 @@ def _table(source: DataSource, split: Split) -> FaceTable:
 def _facts(source: DataSource, split: Split, table: FaceTable) -> dict[str, Any]:
     """What the figures are about."""
     options = {f"data_{key}": value for key, value in source.options.items() if value}
-    return {"data": source.reader, **options, "split": split, "class_count": len(table.labels)}
+    facts = {"data": source.reader, **options, "split": split, "class_count": len(table.labels)}
+    return facts | {"left_out": dict(table.dropped)}
 
 
 def _named(parts: list[Scored], models: list[str]) -> dict[str, Scored]:
@@ -153,6 +154,7 @@ def _print(result: dict[str, Any]) -> None:
 
 def _print_comparison(result: dict[str, Any]) -> None:
     out.print(f"{result['data']}, split {result['split']}, {result['class_count']} classes")
+    _print_left_out(result)
     out.print(_columns(result["models"]))
     first = next(iter(result["models"]))
     for name, test in result["against_the_first"].items():
@@ -160,6 +162,11 @@ def _print_comparison(result: dict[str, Any]) -> None:
             f"{name} against {first}: {test['difference']:+.4f} accuracy; right alone {test['only_b']} and "
             f"{test['only_a']} times; McNemar p = {test['p_value']:.4g}"
         )
+
+
+def _print_left_out(result: dict[str, Any]) -> None:
+    for reason, count in result["left_out"].items():
+        out.print(f"  {count} left out: {reason}")
 
 
 def _columns(views: dict[str, Any]) -> Table:

@@ -47,7 +47,7 @@ def _spec(source: str) -> str:
     path = Path(source).expanduser()
     if path.is_dir():
         return f"folder:{source}"
-    if path.suffix.lower() in _TABLES:
+    if path.suffix.lower() in _TABLES and path.is_file():
         return f"table:{source}"
     if ":" not in source:
         raise BadData(f"'{source}' is neither a folder nor a CSV or Parquet file")

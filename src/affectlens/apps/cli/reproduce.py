@@ -41,9 +41,9 @@ def reproduce(
     module = catalog.load("training.recipes", work)
     if not hasattr(module, "PAPER"):
         raise BadSetting(f"'{work}' is no published table")
+    if strange := [row for row in rows or () if row not in module.ROWS]:
+        raise UnknownName(unknown(f"row of '{work}'", strange[0], list(module.ROWS)))
     for row in rows or list(module.ROWS):
-        if row not in module.ROWS:
-            raise UnknownName(unknown(f"row of '{work}'", row, list(module.ROWS)))
         target = results / work / row
         if (target / "metrics.json").is_file():
             out.print(f"{work}/{row}: tested already, see '{target}'")

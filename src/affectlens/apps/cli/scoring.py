@@ -1,6 +1,5 @@
 """What a model says about a table of labelled faces, whether it is a file for the runtime or a run of training."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.apps.cli.console import track, warn
+from affectlens.apps.cli.console import track
 from affectlens.core.errors import BadData
 from affectlens.core.expressions import projected_affect
 from affectlens.core.probabilities import softmax
 from affectlens.core.session import ModelSpec
-from affectlens.data.samplers import age_group, age_group_name
+from affectlens.data.images import decoded
+from affectlens.data.samplers import InOrder, age_group, age_group_name
 from affectlens.data.table import FaceTable
 from affectlens.evaluation.evaluation import Scores
 from affectlens.runtime.analyzer import Analyzer
@@ -42,17 +42,19 @@ def score(model: str, table: FaceTable) -> Scored:
     name, labels, temperature, uncertain_below, logits_of = _open(model)
     if foreign := [label for label in table.labels if label not in labels]:
         raise BadData(f"the model's labels are {', '.join(labels)}; the data also have {', '.join(foreign)}")
-    rows: list[NDArray[np.float32]] = []
+    logits: list[NDArray[np.float32]] = []
     readable = np.zeros(len(table), dtype=bool)
-    for start in track(range(0, len(table), _FACES_AT_ONCE), -(-len(table) // _FACES_AT_ONCE), f"scoring {name}"):
-        crops = list(_decoded(table, start, readable))
+    chunks = list(InOrder(len(table), _FACES_AT_ONCE))
+    for picks in track(chunks, len(chunks), f"scoring {name}"):
+        crops, places = decoded(table.images, picks[:, 0])
+        readable[picks[places, 0]] = True
         if crops:
-            rows.append(logits_of(crops))
-    if not rows:
+            logits.append(logits_of(crops))
+    if not logits:
         raise BadData("no image of the data can be decoded")
     kept = table if readable.all() else table.keep(readable)
     columns = [labels.index(label) for label in table.labels]
-    probabilities = softmax(np.concatenate(rows)[:, columns], temperature)
+    probabilities = softmax(np.concatenate(logits)[:, columns], temperature)
     return Scored(name, kept, _scores(kept, probabilities, uncertain_below))
 
 
@@ -72,17 +74,6 @@ def _scores(table: FaceTable, probabilities: NDArray[np.floating], uncertain_bel
     return Scores(
         table.labels, probabilities, table.targets, votes, groups=groups, uncertain_below=uncertain_below, **affect
     )
-
-
-def _decoded(table: FaceTable, start: int, readable: NDArray[np.bool_]) -> Iterator[NDArray[np.uint8]]:
-    """The images of one chunk that can be decoded; `readable` is told which."""
-    for row in range(start, min(start + _FACES_AT_ONCE, len(table))):
-        try:
-            yield table.images[row]
-        except BadData as error:
-            warn(f"left out: {error}")
-        else:
-            readable[row] = True
 
 
 def _open(model: str) -> tuple[str, tuple[str, ...], float, float, Any]:
