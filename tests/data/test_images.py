@@ -152,3 +152,19 @@ def test_selecting_rows_decodes_nothing(tmp_path):
     with pytest.raises(BadData, match="cannot be read"):
         part[0]
     np.testing.assert_array_equal(part[1], RAMP)
+
+
+def test_a_photo_that_the_camera_held_sideways_stands_as_the_runtime_reads_it(tmp_path):
+    from PIL import Image
+
+    from affectlens.runtime.media import read_image
+
+    file = tmp_path / "sideways.jpg"
+    pixels = np.zeros((20, 40, 3), dtype=np.uint8)
+    pixels[:10] = (200, 30, 30)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    Image.fromarray(pixels).save(file, exif=exif, quality=95)
+    upright = Stored(file).decode()
+    assert upright.shape == (40, 20, 3)
+    np.testing.assert_array_equal(upright, read_image(file))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, BadSetting
 from affectlens.data.samplers import AGE_EDGES, SAMPLERS, EpochBatches, InOrder, age_group, inverse_frequency
 from affectlens.data.table import FaceTable
 
@@ -85,7 +85,7 @@ def test_copies_count_how_often_a_row_came_before(name, batch_size, epoch):
 
 
 @EVERY_SAMPLER
-@pytest.mark.parametrize("ranks", [2, 3, 8])
+@pytest.mark.parametrize("ranks", [2, 4, 8])
 def test_ranks_take_shares_that_make_up_each_batch(name, ranks):
     def batches(rank=0, ranks=1):
         sampler = EpochBatches(UNEVEN, name, 8, 5, rank, ranks)
@@ -95,8 +95,13 @@ def test_ranks_take_shares_that_make_up_each_batch(name, ranks):
 
     shares = [batches(rank, ranks) for rank in range(ranks)]
     for whole, *parts in zip(batches(), *shares, strict=True):
-        assert {len(part) for part in parts} <= {8 // ranks, -(-8 // ranks)}
+        assert {len(part) for part in parts} == {8 // ranks}
         assert sorted(np.concatenate(parts).tolist()) == sorted(whole.tolist())
+
+
+def test_batches_that_cannot_be_shared_evenly_are_refused():
+    with pytest.raises(BadSetting, match="batches of 8 faces cannot be shared evenly by 3 processes"):
+        EpochBatches(UNEVEN, "shuffle", 8, 5, rank=0, ranks=3)
 
 
 def drawn_frequency(name, epochs=300):

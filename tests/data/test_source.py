@@ -159,7 +159,7 @@ def test_votes_of_a_hybrid_stand_in_the_columns_of_all_labels(ferplus, class_fol
 def test_faces_of_a_hybrid_carry_their_data_set_in_id_and_group(ferplus, class_folders):
     folders = class_folders("sad")
     faces = parse(f"ferplus:{ferplus([HAPPY])}+folder:{folders}").load("train")
-    assert faces.ids == ("1.ferplus/train/fer0000000.png", "2.folder/train/sad/sad.png")
+    assert faces.ids == ("train/1.ferplus/fer0000000.png", "train/2.folder/sad/sad.png")
     assert faces.groups["dataset"].tolist() == ["ferplus", "folder"]
 
 

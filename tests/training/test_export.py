@@ -61,7 +61,7 @@ def test_provenance_says_where_the_weights_come_from(exported, recipe):
 def test_calibration_is_that_of_validation(exported, recipe, data):
     module, spec, _ = exported
     scored = data.valid.keep(data.valid.targets >= 0)
-    (logits,) = predict(module, scored)
+    logits, _ = predict(module, scored)
     assert spec.temperature > 0
     assert spec.temperature == pytest.approx(metrics.fit_temperature(logits, scored.targets), abs=1e-4)
     assert 0 <= spec.uncertain_below <= 1

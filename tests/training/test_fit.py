@@ -83,7 +83,7 @@ def test_training_moves_the_averaged_weights(run, recipe):
 def test_the_best_checkpoint_loads_in_evaluation_mode(run, recipe, data):
     module = load_checkpoint(recipe, 8, run[1])
     assert not module.training
-    (logits,) = predict(module, data.valid)
+    logits, _ = predict(module, data.valid)
     assert logits.shape == (40, 8)
     assert np.isfinite(logits).all()
 

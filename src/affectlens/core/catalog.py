@@ -36,14 +36,20 @@ def build(kind: str, name: str, *arguments: Any, options: Mapping[str, Any]) -> 
     """What the entry's `build` makes of the arguments and the named options.
 
     Raises:
-        UnknownName: no such entry. BadSetting: `build` has no such option.
+        UnknownName: no such entry. BadSetting: `build` has no such option, or not with such a value.
     """
     function = load(kind, name).build
     known = list(inspect.signature(function).parameters)[len(arguments) :]
     for option in options:
         if option not in known:
             raise BadSetting(unknown(f"option of {_singular(kind)} '{name}'", option, known))
-    return function(*arguments, **options)
+    try:
+        return function(*arguments, **options)
+    except (TypeError, ValueError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise BadSetting(
+            f"{_singular(kind)} '{name}' cannot be made with {given or 'its defaults'}: {error}"
+        ) from error
 
 
 def unknown(what: str, name: str, names: list[str]) -> str:

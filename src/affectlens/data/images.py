@@ -45,7 +45,8 @@ class Stored:
         """
         try:
             data = np.frombuffer(self.content if self.content is not None else self.path.read_bytes(), dtype=np.uint8)
-            image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+            # upright by its EXIF orientation, as the runtime reads it; transparency is dropped
+            image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH) if len(data) else None
         except (OSError, cv2.error) as error:
             raise BadData(f"'{self.path}' cannot be read: {error}") from error
         if image is None:
@@ -55,14 +56,13 @@ class Stored:
 
 
 def _as_uint8(image: NDArray[np.generic]) -> Pixels:
-    """What OpenCV decodes (any depth, BGR or BGRA) as gray or RGB uint8."""
+    """What OpenCV decodes (any depth, gray or BGR) as gray or RGB uint8."""
     if image.dtype == np.uint16:
         image = image // 257
     pixels = image.astype(np.uint8)
     if pixels.ndim == 2:
         return pixels
-    code = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(pixels, code), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def cut(pixels: Pixels, box_xyxy: NDArray[np.float32], where: Path) -> Pixels:

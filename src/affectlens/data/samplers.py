@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, BadSetting
 from affectlens.data.table import FaceTable
 
 Rows = NDArray[np.int64]
@@ -92,7 +92,7 @@ class EpochBatches:
     With `ranks` processes each takes its share of every batch, so that together they do what one alone would.
 
     Raises:
-        BadData: the sampler needs what the table does not have.
+        BadData: the sampler needs what the table does not have. BadSetting: the processes' shares are not equal.
     """
 
     def __init__(
@@ -105,6 +105,8 @@ class EpochBatches:
         self.rank, self.ranks = rank, ranks
         self.rows = len(self.order(table, np.random.default_rng((seed, 0))))
         self.batch_size = min(batch_size, self.rows)
+        if self.batch_size % ranks:
+            raise BadSetting(f"batches of {self.batch_size} faces cannot be shared evenly by {ranks} processes")
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""

@@ -90,12 +90,11 @@ class Curves(Callback):
         if self.file.is_file():
             with self.file.open(newline="", encoding="utf-8") as stream:
                 earlier = [row for row in csv.DictReader(stream) if int(row["epoch"]) < trainer.current_epoch]
-        partial = self.file.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, list(now), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows([*earlier, now])
-        partial.replace(self.file)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(now), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*earlier, now])
+        write_whole(self.file, text.getvalue())
 
 
 class _WholeCheckpoints(TorchCheckpointIO):
@@ -173,12 +172,12 @@ def fit(
         start_from(module.network, recipe, labels)
     train_loader(data.train, recipe)  # a sampler that lacks what it needs says so before anything is written
     facts = {
+        "data": "&".join([data.reader, *(f"{key}={value}" for key, value in data.options.items())]),
         "train_faces": str(len(data.train)),
         "train_faces_left_out_as_twins": str(data.twins_left_out),
         "valid_faces": str(len(data.valid)),
         "valid_faces_with_majority": str(int(data.valid.labelled.sum())),
     }
-    train_loader(data.train, recipe)  # refuses a sampler that the data cannot serve, while there is no run folder
     if rank_zero_only.rank == 0:
         open_run(recipe, labels, facts, out, resume)
     machines = machines or Machines()

@@ -110,7 +110,8 @@ class ExpressionModule(L.LightningModule):
         self._uniform = draws(self.train_faces, self.recipe.seed, self.current_epoch)
 
     def training_step(self, batch: Batch) -> Tensor:
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)  # dropout, the same after a resumption
+        # dropout, the same after a resumption, another in each process
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step + 500_000_003 * self.global_rank)
         rows = rows_of_draws(batch["index"].cpu(), batch["copy"].cpu(), self.train_faces)
         uniform = self._uniform[rows].to(batch["image"].device)
         with torch.autocast(self.device.type, enabled=False):  # it moves pixels by less than half precision resolves

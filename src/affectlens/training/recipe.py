@@ -156,6 +156,8 @@ class Recipe:
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise BadSetting(f"recipe {self.name}: {key} must be {' or '.join(allowed)}, got {getattr(self, key)}")
+        if self.nesterov and self.optimiser == "sgd" and not self.momentum:
+            raise BadSetting(f"recipe {self.name}: nesterov needs a momentum > 0")
         if not self.losses or not all(math.isfinite(weight) and weight >= 0 for weight in self.losses.values()):
             raise BadSetting(f"recipe {self.name}: losses must name at least one, with weights >= 0, got {self.losses}")
         if stray := [name for name in self.loss_options if name not in self.losses]:
@@ -278,6 +280,8 @@ def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
 def _with_entry(mapping: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     """A copy of `mapping` with the entry at the dotted path set."""
     key, dot, rest = path.partition(".")
+    if dot and not isinstance(mapping.get(key, {}), Mapping):
+        raise BadSetting(f"'{key}' is a value, so '{path}' cannot be set in it")
     return {**mapping, key: _with_entry(mapping.get(key, {}), rest, value) if dot else value}
 
 

@@ -35,16 +35,17 @@ def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: 
     """Create the run folder, or check that it belongs to this recipe; versions.json gets an entry per start.
 
     Raises:
-        BadSetting: `out` holds a run and `resume` is off, or the run there has another recipe or other labels.
+        BadSetting: `out` holds a run and `resume` is off, or the run there has another recipe, other data or labels.
     """
     file = out / "recipe.json"
     if file.is_file():
         if not resume:
             raise BadSetting(f"'{out}' already holds a run; choose another --out or continue it with --resume")
-        then, now = (json.loads(json.dumps(one.as_dict())) for one in (load_recipe(out), recipe))
-        changed = [key for key in now if key not in _NOT_TRAINED and now[key] != then[key]]
-        if changed:
-            raise BadSetting(f"the run in '{out}' has another recipe: {', '.join(changed)} differ; see '{file}'")
+        check_recipe(recipe, out)
+        earlier = _read(out, "versions.json")[-1]
+        if other := [key for key in facts if key in earlier and earlier[key] != facts[key]]:
+            key = other[0]
+            raise BadSetting(f"the run in '{out}' has other data: {key} was {earlier[key]}, is {facts[key]}")
         if load_labels(out) != tuple(labels):
             raise BadSetting(f"the run in '{out}' has the labels {', '.join(load_labels(out))}; the data have others")
     out.mkdir(parents=True, exist_ok=True)
@@ -53,6 +54,19 @@ def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: 
     earlier = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
     _write(log, [*earlier, versions() | facts])
     _write(file, recipe.as_dict())  # last: it says that this is a run
+
+
+def check_recipe(recipe: Recipe, folder: Path) -> None:
+    """Nothing, where the run in `folder` has this recipe; the crop of photos may differ if it does not enter training.
+
+    Raises:
+        BadSetting: another setting differs.
+    """
+    then, now = (json.loads(json.dumps(one.as_dict())) for one in (load_recipe(folder), recipe))
+    spared = () if recipe.find_faces else _NOT_TRAINED
+    if changed := [key for key in now if key not in spared and now[key] != then[key]]:
+        file = folder / "recipe.json"
+        raise BadSetting(f"the run in '{folder}' has another recipe: {', '.join(changed)} differ; see '{file}'")
 
 
 def load_recipe(folder: Path) -> Recipe:

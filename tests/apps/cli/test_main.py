@@ -9,7 +9,13 @@ from affectlens.apps.cli.main import COMMANDS
 from affectlens.core.errors import BadModelFile
 from affectlens.runtime.media import PORTRAIT
 
-NESTED = [*([name] for name in COMMANDS), ["models", "show"]]
+NESTED = [
+    *([name] for name in COMMANDS),
+    ["compare"],
+    *(["data", name] for name in ("inspect", "prepare", "preview")),
+    *(["recipes", name] for name in ("list", "show")),
+    ["models", "show"],
+]
 
 
 def test_the_version_is_that_of_the_project(cli):
@@ -44,7 +50,7 @@ def test_every_file_with_a_command_is_registered():
     assert files == set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", [[], ["models"]])
+@pytest.mark.parametrize("command", [[], ["data"], ["models"], ["recipes"]])
 def test_without_a_command_the_help_is_shown_as_wrong_usage(cli, command):
     result = cli(*command)
     assert result.code == 2
@@ -60,9 +66,20 @@ def test_without_a_command_the_help_is_shown_as_wrong_usage(cli, command):
         ["analyze", "x.jpg", "--min-face", "small"],
         ["analyze", "x.jpg", "--format", "xml"],
         ["bench", "--repeats", "1"],
+        ["compare", "bundled"],
+        ["data", "inspect"],
+        ["data", "inspect", "ferplus:.", "--suspects", "0"],
+        ["data", "prepare", "ferplus:."],
+        ["data", "preview", "ferplus:.", "--faces", "99"],
+        ["data", "show", "ferplus:."],
         ["evaluate", "bundled"],
         ["evaluate", "bundled", "--data", "ferplus:.", "--split", "dev"],
+        ["finetune"],
         ["models", "show"],
+        ["recipes", "show"],
+        ["reproduce", "caciolai"],
+        ["train", "default"],
+        ["train", "default", "--data", "ferplus:.", "--devices", "0"],
     ],
     ids=" ".join,
 )

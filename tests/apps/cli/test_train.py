@@ -1,9 +1,21 @@
+import csv
+import errno
 import json
+import logging
+import os
+import shutil
 import sys
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
 
 from affectlens import Analyzer
+from affectlens.data.source import DataSource
+from affectlens.training import fit, run
+from affectlens.training.module import ExpressionModule
 
 
 @pytest.mark.parametrize("missing", ["lightning", "torch"])
@@ -27,9 +39,10 @@ def ferplus(make_ferplus, tmp_path):
 def test_a_run_leaves_a_folder_with_a_model_that_analyzes(cli, ferplus, tmp_path, portrait):
     result = cli("train", "default", "--data", ferplus, "--out", tmp_path / "run", *SHORT)
     assert (result.code, result.err) == (0, "")
-    assert {"recipe.json", "versions.json", "curves.csv", "checkpoints", "metrics.json", "model.onnx"} == {
-        file.name for file in (tmp_path / "run").iterdir()
-    }
+    assert {
+        *("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png"),
+        *("checkpoints", "metrics.json", "model.onnx"),
+    } == {file.name for file in (tmp_path / "run").iterdir()}
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["epochs"] == 1
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert f"temperature {metrics['temperature']}" in result.out
@@ -49,7 +62,14 @@ def test_a_run_leaves_a_folder_with_a_model_that_analyzes(cli, ferplus, tmp_path
         ("size_px=5000", "size_px"),
         ("mean=0.4,0.5,0.6", "one per channel"),
         ("model=compact_resnt", "did you mean 'compact_resnet'?"),
-        ("data=affectnet", "is for 'affectnet', got 'ferplus'"),
+        ("model_options.width=8,16", "did you mean 'widths'?"),
+        ("losses.multi_targt=1", "did you mean 'multi_target'?"),
+        ("loss_options.soft_cross_entropy.temp=2", "did you mean 'temperature'?"),
+        ("model_options={}", "--set model_options.NAME=VALUE"),
+        ("protocol=majority", "unknown value of 'ferplus' option 'protocol' 'majority'"),
+        ("sampler=age", "'age' needs ages"),
+        ("teacher_weight=0.5", "needs a teacher"),
+        ("optimiser=lion", "optimiser must be sgd or adam or adamw, got lion"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained_is_one_line_and_leaves_no_folder(cli, ferplus, tmp_path, setting, named):
@@ -59,3 +79,238 @@ def test_a_recipe_that_cannot_be_trained_is_one_line_and_leaves_no_folder(cli, f
     assert result.err.startswith("error: ")
     assert named in result.err
     assert not (tmp_path / "run").exists()
+
+
+# Faults while it runs
+
+QUICK = [f"--set={setting}" for setting in ("epochs=2", "batch_size=2", "precision=32-true", "without_twins=false")]
+
+
+@pytest.fixture
+def quick(cli, tmp_path):
+    """Trains a small network into tmp_path/run."""
+    return lambda data, *more: cli("train", "caciolai", "--data", data, "--out", tmp_path / "run", *QUICK, *more)
+
+
+@pytest.fixture
+def large(tmp_path):
+    """Class folders of pictures that are too large to be kept in memory."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("valid", 2)):
+        for label in ("calm", "keen"):
+            folder = tmp_path / "large" / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                cv2.imwrite(str(folder / f"{split}{number}.png"), rng.integers(0, 256, (160, 160), dtype=np.uint8))
+    return tmp_path / "large"
+
+
+@pytest.fixture
+def at_epoch(monkeypatch):
+    """Does something as an epoch begins, once."""
+
+    def plan(number, action):
+        start = ExpressionModule.on_train_epoch_start
+        waiting = [action]
+
+        def begin(module):
+            if module.current_epoch == number and waiting:
+                waiting.pop()()
+            start(module)
+
+        monkeypatch.setattr(ExpressionModule, "on_train_epoch_start", begin)
+
+    return plan
+
+
+@pytest.fixture
+def log_on_stderr(monkeypatch):
+    """Takes pytest's own handlers away, so that the log goes where it goes outside of tests."""
+    return lambda: monkeypatch.setattr(logging.getLogger(), "handlers", [])
+
+
+def epochs(run):
+    with (run / "curves.csv").open(newline="") as stream:
+        return [row["epoch"] for row in csv.DictReader(stream)]
+
+
+def test_a_picture_that_is_damaged_in_the_middle_is_named_once_and_training_ends(
+    quick, large, tmp_path, at_epoch, log_on_stderr
+):
+    log_on_stderr()
+    damaged = large / "train" / "calm" / "train1.png"
+    at_epoch(0, lambda: damaged.write_bytes(b"\x89PNG and no more"))
+    result = quick(f"folder:{large}", "--set=sampler=shuffle")
+    assert result.code == 0
+    (line,) = result.errors
+    assert line == f"warning: left out: '{damaged}' cannot be decoded as an image"
+    assert epochs(tmp_path / "run") == ["0", "1"]
+    assert Analyzer(tmp_path / "run" / "model.onnx").spec.labels == ("calm", "keen")
+
+
+def test_a_validation_picture_that_is_damaged_in_the_middle_does_not_cost_the_model(
+    quick, large, tmp_path, at_epoch, log_on_stderr
+):
+    log_on_stderr()
+    damaged = large / "valid" / "calm" / "valid1.png"
+    at_epoch(0, lambda: damaged.write_bytes(b"\x89PNG and no more"))
+    result = quick(f"folder:{large}")
+    assert result.code == 0
+    assert str(damaged) in result.err
+    assert (tmp_path / "run" / "model.onnx").is_file()
+
+
+def test_damaged_pictures_are_counted_before_training(quick, large, monkeypatch):
+    (large / "train" / "keen" / "train0.png").write_bytes(b"\x89PNG and no more")
+    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    result = quick(f"folder:{large}")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == [
+        "caciolai/baseline: 7 training faces (0 left out as twins of held-out faces), 4 for validation",
+        "  train: 1 left out: image cannot be decoded",
+    ]
+
+
+def test_a_damaged_picture_that_was_not_opened_at_first_does_not_stop_the_search_for_twins(quick, large, monkeypatch):
+    damaged = large / "train" / "keen" / "train0.png"
+    load = DataSource.load
+
+    def damage(source, split):
+        loaded = load(source, split)
+        damaged.write_bytes(b"\x89PNG and no more")
+        return loaded
+
+    monkeypatch.setattr(DataSource, "load", damage)
+    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    result = quick(f"folder:{large}", "--set=without_twins=true")
+    assert result.code == 0
+    assert "training faces" in result.out
+
+
+def test_a_disk_that_fills_is_one_line_and_the_run_goes_on_when_there_is_room(quick, ferplus, tmp_path, monkeypatch):
+    write = fit.Curves.on_train_epoch_end
+
+    def full(callback, trainer, module):
+        if trainer.current_epoch == 1:
+            raise OSError(errno.ENOSPC, "No space left on device", str(callback.file))
+        write(callback, trainer, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.Curves, "on_train_epoch_end", full)
+        result = quick(ferplus)
+    assert result.code == 1
+    assert result.errors == [f"error: No space left on device: '{tmp_path / 'run' / 'curves.csv'}'"]
+    assert not list((tmp_path / "run").rglob("*.partial"))
+    assert epochs(tmp_path / "run") == ["0"]
+    result = quick(ferplus, "--resume")
+    assert (result.code, result.err) == (0, "")
+    assert epochs(tmp_path / "run") == ["0", "1"]
+    assert (tmp_path / "run" / "model.onnx").is_file()
+    assert len(json.loads((tmp_path / "run" / "versions.json").read_text())) == 2
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_disk_that_fills_as_the_run_begins_leaves_one_that_can_be_begun_again(
+    quick, ferplus, tmp_path, monkeypatch, written
+):
+    write = run._write
+    left = [written]
+
+    def full(file, value):
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device", str(file))
+        left[0] -= 1
+        write(file, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_write", full)
+        result = quick(ferplus)
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert result.err.startswith("error: No space left on device: ")
+    monkeypatch.setattr(fit.L.Trainer, "fit", lambda *_, **__: 1 // 0)
+    assert "ZeroDivisionError" in quick(ferplus, "--resume").err  # it got as far as training
+
+
+def test_a_checkpoint_is_whole_or_not_there_also_where_temporary_files_are_on_another_disk(
+    quick, ferplus, tmp_path, monkeypatch
+):
+    """As shutil.move does from one disk to another: rename fails, and the copy breaks off when the disk is full."""
+    rename, copy = os.rename, shutil.copyfile
+
+    def other_disk(source, target, **more):
+        if str(target).endswith(".ckpt") and Path(source).parent != Path(target).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target, **more)
+
+    def full(source, target, **more):
+        if not str(target).endswith("last.ckpt"):
+            return copy(source, target, **more)
+        Path(target).write_bytes(Path(source).read_bytes()[:1000])
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", other_disk)
+        patch.setattr(shutil, "copyfile", full)
+        assert quick(ferplus).code in (0, 1)
+    files = list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
+    assert files
+    for file in files:
+        assert torch.load(file, weights_only=True)["state_dict"]
+    assert quick(ferplus, "--resume").code == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04 and no more"])
+def test_a_damaged_last_checkpoint_is_one_line_that_names_it(quick, ferplus, tmp_path, monkeypatch, content):
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.L.Trainer, "fit", lambda *_, **__: 1 // 0)
+        quick(ferplus)
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(exist_ok=True)
+    last.write_bytes(content)
+    result = quick(ferplus, "--resume")
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "last.ckpt" in result.err
+    assert "should not happen" not in result.err
+
+
+def test_a_last_checkpoint_that_would_run_code_runs_none(quick, ferplus, tmp_path, monkeypatch):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "made"),)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.L.Trainer, "fit", lambda *_, **__: 1 // 0)
+        quick(ferplus)
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(exist_ok=True)
+    torch.save({"state_dict": Evil()}, last)
+    result = quick(ferplus, "--resume")
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert not (tmp_path / "made").exists()
+
+
+def test_resuming_with_options_that_are_lists_goes_on(quick, ferplus, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit.L.Trainer, "fit", lambda *_, **__: 1 // 0)
+    settings = (
+        "--set=model=compact_resnet",
+        "--set=model_options.widths=8,8,8,8",
+        "--set=model_options.depths=1,1,1,1",
+    )
+    for more in ((), ("--resume",)):
+        assert "ZeroDivisionError" in quick(ferplus, *settings, *more).err
+
+
+def test_a_run_of_other_settings_or_labels_is_not_resumed(quick, ferplus, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit.L.Trainer, "fit", lambda *_, **__: 1 // 0)
+    quick(ferplus)
+    before = {file: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+    for arguments, named in (
+        ((ferplus,), "continue it with --resume"),
+        ((ferplus, "--resume", "--set=flip=0"), "another recipe: flip differ"),
+        ((f"{ferplus}?protocol=standard", "--resume"), "other data: data was ferplus&protocol=caciolai"),
+    ):
+        result = quick(*arguments)
+        assert (result.code, len(result.errors)) == (1, 1)
+        assert named in result.err
+    assert {file: file.read_bytes() for file in (tmp_path / "run").iterdir()} == before

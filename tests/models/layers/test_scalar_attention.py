@@ -70,3 +70,16 @@ def test_the_map_of_all_pairs_is_never_built(scale, largest_tensor):
     tensors = [tensor.float().requires_grad_() for tensor in inputs(scale, shape=(1, 1), positions=1000)]
     assert largest_tensor(lambda: scalar_attention(*tensors).sum().backward()) < 1000 * 1000 / 4
     assert largest_tensor(lambda: naive(*tensors)) == 1000 * 1000
+
+
+@pytest.mark.parametrize("scale", [0.1, 1, 2, 4])
+@pytest.mark.parametrize("spread", [1, 0.01, 0])
+def test_it_is_as_exact_under_autocast_and_where_keys_all_but_coincide(scale, spread):
+    torch.manual_seed(0)
+    query = torch.randn(1, 2, 42 * 42, 1) * (scale if spread == 1 else 100 * scale)
+    key, value = torch.randn(1, 2, 42 * 42, 1) * scale * spread + 3, torch.randn(1, 2, 42 * 42, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = scalar_attention(query, key, value)
+    exact = torch.softmax(query.double() @ key.double().transpose(-1, -2), dim=-1) @ value.double()
+    assert found.dtype == torch.float32
+    assert (found - exact).abs().max() < 2e-3

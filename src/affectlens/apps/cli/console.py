@@ -1,5 +1,6 @@
 """What the commands share on the terminal."""
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
@@ -20,6 +21,14 @@ def fail(error: Exception) -> None:
     """One line on standard error."""
     text = f"{error.strerror}: '{error.filename}'" if isinstance(error, OSError) and error.filename else str(error)
     print("error:", " ".join(text.split()), file=sys.stderr)
+
+
+class Warnings(logging.Handler):
+    """Prints what the package logs as a line on standard error; the work goes on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line per record."""
+        print("warning:", " ".join(record.getMessage().split()), file=sys.stderr)
 
 
 def track(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:

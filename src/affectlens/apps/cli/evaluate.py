@@ -148,6 +148,7 @@ _SHOWN = ("faces", "accuracy", "mean_class_accuracy", "expected_calibration_erro
 def _print(result: dict[str, Any]) -> None:
     """The figures as a table, one column per view."""
     out.print(f"{result['model']} on {result['data']}, split {result['split']}, {result['class_count']} classes")
+    _print_left_out(result)
     views = {name.replace("_", " "): result[name] for name in ("all", "without_twins_of_train") if result.get(name)}
     out.print(_columns(views))
 

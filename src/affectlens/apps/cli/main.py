@@ -2,13 +2,14 @@
 
 import importlib
 import io
+import logging
 import sys
 from importlib import metadata
 
 import cv2
 import typer
 
-from affectlens.apps.cli.console import fail
+from affectlens.apps.cli.console import Warnings, fail
 from affectlens.core.errors import AffectLensError
 
 app = typer.Typer(
@@ -52,6 +53,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
+    logger = logging.getLogger("affectlens")
+    if not any(isinstance(handler, Warnings) for handler in logger.handlers):
+        logger.addHandler(Warnings())
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged picture has its row
     try:
         app()

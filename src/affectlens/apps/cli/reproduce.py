@@ -41,6 +41,7 @@ def reproduce(
     module = catalog.load("training.recipes", work)
     if not hasattr(module, "PAPER"):
         raise BadSetting(f"'{work}' is no published table")
+    source = sources.parse(data)
     if strange := [row for row in rows or () if row not in module.ROWS]:
         raise UnknownName(unknown(f"row of '{work}'", strange[0], list(module.ROWS)))
     for row in rows or list(module.ROWS):
@@ -49,13 +50,16 @@ def reproduce(
             out.print(f"{work}/{row}: tested already, see '{target}'")
             continue
         recipe = with_settings(module.ROWS[row], settings or [])
+        if source.reader != recipe.data:
+            raise BadSetting(f"'{work}/{row}' is about '{recipe.data}', got '{source.reader}'")
         folder = runs / work / row
         if not (folder / "model.onnx").is_file():
-            run_recipe(recipe, sources.parse(data), folder, resume=True)
-        trained = run.load_recipe(folder)
-        source = run.with_protocol(trained, sources.parse(data))
-        scored = score(str(folder / "model.onnx"), source.load("test"))
-        facts = {"data": source.reader, "protocol": trained.protocol, "split": "test", "options": source.options}
+            run_recipe(recipe, source, folder, resume=True)
+        run.check_recipe(recipe, folder)
+        tested = run.with_protocol(recipe, source)
+        scored = score(str(folder / "model.onnx"), tested.load("test"))
+        protocol = tested.options.get("protocol", "")
+        facts = {"data": tested.reader, "protocol": protocol, "split": "test", "options": tested.options}
         reproduction.write_row(folder, evaluation.figures(scored.scores), facts, target)
     table = reproduction.write_table(work, module, results / work)
     out.print(table.read_text(encoding="utf-8"))

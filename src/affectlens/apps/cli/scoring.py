@@ -1,6 +1,8 @@
 """What a model says about a table of labelled faces, whether it is a file for the runtime or a run of training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ from numpy.typing import NDArray
 from affectlens.apps.cli.console import track
 from affectlens.core.errors import BadData
 from affectlens.core.expressions import projected_affect
+from affectlens.core.preprocessing import InputSpec
 from affectlens.core.probabilities import softmax
-from affectlens.core.session import ModelSpec
 from affectlens.data.images import decoded
 from affectlens.data.samplers import InOrder, age_group, age_group_name
 from affectlens.data.table import FaceTable
@@ -39,9 +41,16 @@ def score(model: str, table: FaceTable) -> Scored:
     Raises:
         BadData: the data have classes that the model does not know, or nothing is left. BadModelFile: no such model.
     """
-    name, labels, temperature, uncertain_below, logits_of = _open(model)
+    opened = _open(model)
+    name, labels = opened.name, opened.labels
     if foreign := [label for label in table.labels if label not in labels]:
-        raise BadData(f"the model's labels are {', '.join(labels)}; the data also have {', '.join(foreign)}")
+        raise BadData(
+            f"the model's labels are {', '.join(labels)}; the data also have {', '.join(foreign)}{opened.hint}"
+        )
+    if opened.find_faces:
+        from affectlens.training.crops import find_faces
+
+        table = find_faces(table, opened.input)
     logits: list[NDArray[np.float32]] = []
     readable = np.zeros(len(table), dtype=bool)
     chunks = list(InOrder(len(table), _FACES_AT_ONCE))
@@ -49,13 +58,13 @@ def score(model: str, table: FaceTable) -> Scored:
         crops, places = decoded(table.images, picks[:, 0])
         readable[picks[places, 0]] = True
         if crops:
-            logits.append(logits_of(crops))
+            logits.append(opened.logits_of(crops))
     if not logits:
         raise BadData("no image of the data can be decoded")
     kept = table if readable.all() else table.keep(readable)
     columns = [labels.index(label) for label in table.labels]
-    probabilities = softmax(np.concatenate(logits)[:, columns], temperature)
-    return Scored(name, kept, _scores(kept, probabilities, uncertain_below))
+    probabilities = softmax(np.concatenate(logits)[:, columns], opened.temperature)
+    return Scored(name, kept, _scores(kept, probabilities, opened.uncertain_below))
 
 
 def _scores(table: FaceTable, probabilities: NDArray[np.floating], uncertain_below: float) -> Scores:
@@ -76,13 +85,34 @@ def _scores(table: FaceTable, probabilities: NDArray[np.floating], uncertain_bel
     )
 
 
-def _open(model: str) -> tuple[str, tuple[str, ...], float, float, Any]:
-    """Name, labels, temperature, threshold, and a function from crops to (N, classes) logits."""
+@dataclass(frozen=True)
+class _Opened:
+    """A model ready to score: what it says about itself, and (N,) crops -> (N, classes) logits."""
+
+    name: str
+    labels: tuple[str, ...]
+    input: InputSpec
+    temperature: float
+    uncertain_below: float
+    find_faces: bool
+    protocol: str
+    logits_of: Callable[[list[NDArray[np.uint8]]], NDArray[np.float32]]
+
+    @property
+    def hint(self) -> str:
+        """What to do about labels that do not fit."""
+        return f"; it was trained with ?protocol={self.protocol}" if self.protocol else ""
+
+
+def _open(model: str) -> _Opened:
     path = Path(model).expanduser()
     if model == "bundled" or not (path.is_dir() or path.suffix == ".ckpt"):
         analyzer = Analyzer(model, detector="whole")
-        spec: ModelSpec = analyzer.spec
-        return spec.name, spec.labels, spec.temperature, spec.uncertain_below, analyzer.logits
+        spec = analyzer.spec
+        settings = spec.provenance.get("settings", {})
+        find_faces, protocol = bool(settings.get("find_faces")), str(settings.get("protocol", ""))
+        calibration = (spec.temperature, spec.uncertain_below)
+        return _Opened(spec.name, spec.labels, spec.input, *calibration, find_faces, protocol, analyzer.logits)
     from affectlens.apps.cli.train import require_training
 
     require_training("scoring a checkpoint")
@@ -94,4 +124,5 @@ def _open(model: str) -> tuple[str, tuple[str, ...], float, float, Any]:
     recipe, labels = run.load_recipe(folder), run.load_labels(folder)
     module = run.load_checkpoint(recipe, len(labels), checkpoint)
     calibration = run.load_calibration(folder)
-    return recipe.name, labels, *calibration, lambda crops: logits_of(module, crops)
+    asked = (recipe.find_faces, recipe.protocol)
+    return _Opened(recipe.name, labels, recipe.input_spec(), *calibration, *asked, partial(logits_of, module))

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.readers import fer2013
@@ -63,11 +63,14 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     """Faces of one split ("train", "valid", "test") with `votes`, and `expression` where they have one label.
 
     Raises:
-        BadData: a folder, table or image is missing, a line does not have ten votes, or the two tables do not match.
+        BadSetting: a mode under the protocol caciolai.
+        BadData: a folder or table is missing, a line does not have ten votes, or the two tables do not match.
     """
     caciolai = options["protocol"] == "caciolai"
     stored = _REVERSED[split] if caciolai else split
     faces = _from_folder(directory, stored) if (directory / FOLDERS[stored]).is_dir() else _from_pair(directory, stored)
+    if caciolai and options["mode"] != "votes":
+        raise BadSetting("FER+: ?mode= belongs to the standard protocol; that of Caciolai has one label per face")
     mode = options["mode"] if split == "train" else "votes"
     for sample, counts in faces:
         sample_id = f"{split}/{sample.id}"
@@ -155,13 +158,13 @@ def _from_pair(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]:
             f"FER+ expects '{directory}' to hold FER2013Train, FER2013Valid and FER2013Test, each with label.csv, "
             "or fer2013.csv and fer2013new.csv"
         )
-    (_, header), *rows = _rows(table)
+    header, *rows = [cells for _, cells in _rows(table)] or [[]]
     if tuple(name.strip().lower() for name in header) != _HEADER:
         raise BadData(f"'{table}' must have the columns {', '.join(_HEADER)}, found: {', '.join(header)}")
     faces = list(fer2013.lines(directory / "fer2013.csv"))
     if len(rows) != len(faces):
         raise BadData(f"'{table}' has {len(rows)} rows, fer2013.csv has {len(faces)}; they belong together row by row")
-    for (number, row), face in zip(rows, faces, strict=True):
+    for number, (row, face) in enumerate(zip(rows, faces, strict=True), start=2):
         if len(row) != 2 + _VOTES:
             raise BadData(f"{table}, line {number}: {len(row)} columns, expected usage, image name and ten votes")
         if row[0] != face.usage:

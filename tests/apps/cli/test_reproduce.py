@@ -1,0 +1,151 @@
+import json
+import sys
+
+import pytest
+
+from affectlens.apps.cli import reproduce
+from affectlens.apps.cli.main import main
+from affectlens.training.recipes import caciolai
+
+SHORT = [f"--set={setting}" for setting in ("epochs=1", "batch_size=2", "precision=32-true")]
+
+
+@pytest.fixture(scope="module")
+def reproduced(make_ferplus, tmp_path_factory):
+    """The folder below which `baseline` was reproduced: ferplus, runs, results."""
+    root = tmp_path_factory.mktemp("reproduce")
+    make_ferplus(root / "ferplus")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["affectlens", *arguments(root, "--row", "baseline", *SHORT)])
+        with pytest.raises(SystemExit) as done:
+            main()
+    assert done.value.code == 0
+    return root
+
+
+def arguments(root, *more, work="caciolai"):
+    return [
+        *("reproduce", work, "--data", f"ferplus:{root / 'ferplus'}"),
+        *("--out", str(root / "results"), "--runs", str(root / "runs"), *more),
+    ]
+
+
+def table_of(text):
+    """Row -> column -> cell of the table in Markdown."""
+    header, _, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return {cells[0].strip(): dict(zip(header[1:], cells[1:], strict=False)) for cells in rows}
+
+
+def test_a_row_leaves_its_run_and_what_is_worth_keeping_of_it(reproduced):
+    run, kept = reproduced / "runs" / "caciolai" / "baseline", reproduced / "results" / "caciolai" / "baseline"
+    assert (run / "model.onnx").is_file()
+    names = {"recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png", "confusion.png", "metrics.json"}
+    assert {file.name for file in kept.iterdir()} == names
+    for name in ("recipe.json", "labels.json", "versions.json", "curves.csv"):
+        assert (kept / name).read_bytes() == (run / name).read_bytes()
+    found = json.loads((kept / "metrics.json").read_text())
+    assert found["facts"] == {
+        "data": "ferplus",
+        "protocol": "caciolai",
+        "split": "test",
+        "options": {"protocol": "caciolai", "mode": "votes"},
+    }
+    assert found["parameters"] == 43_737
+    assert found["test"]["faces"] == 4
+    assert len(found["test"]["labels"]) == 7
+    assert found["validation"]["figures"]["faces"] == 4
+
+
+def test_the_table_has_the_papers_figure_and_the_measured_one_of_every_row(reproduced):
+    folder = reproduced / "results" / "caciolai"
+    table = table_of((folder / "README.md").read_text())
+    assert list(table) == list(caciolai.ROWS)
+    assert {row: cells["paper"] for row, cells in table.items()} == {
+        row: f"{100 * figures['accuracy']:.2f}" for row, figures in caciolai.PAPER.items()
+    }
+    test = json.loads((folder / "baseline" / "metrics.json").read_text())["test"]
+    measured = table["baseline"]["measured (95 %)"]
+    assert measured.startswith(f"**{100 * test['accuracy']:.2f}** (")
+    assert (table["baseline"]["epochs"], table["baseline"]["parameters"]) == ("1 of 1", "43,737")
+    assert all(table[row]["measured (95 %)"] == "not run" for row in caciolai.ROWS if row != "baseline")
+
+
+def test_a_second_call_neither_trains_nor_tests_again_and_prints_the_table(reproduced, cli, monkeypatch):
+    for name in ("run_recipe", "score"):
+        monkeypatch.setattr(reproduce, name, lambda *_, **__: pytest.fail("it was done again"))
+    result = cli(*arguments(reproduced, "--row", "baseline"))
+    assert (result.code, result.err) == (0, "")
+    assert f"tested already, see '{reproduced / 'results' / 'caciolai' / 'baseline'}'" in result.out
+    assert result.out.rstrip().endswith((reproduced / "results" / "caciolai" / "README.md").read_text().rstrip())
+
+
+def test_a_finished_run_that_was_not_tested_is_tested_and_not_trained(reproduced, cli, monkeypatch, tmp_path):
+    monkeypatch.setattr(reproduce, "run_recipe", lambda *_, **__: pytest.fail("it was trained again"))
+    result = cli(*arguments(reproduced, "--row", "baseline", "--out", tmp_path, *SHORT))
+    assert (result.code, result.err) == (0, "")
+    again, first = (
+        json.loads((place / "caciolai" / "baseline" / "metrics.json").read_text())
+        for place in (tmp_path, reproduced / "results")
+    )
+    assert again == first
+
+
+def test_a_finished_run_of_other_settings_is_not_tested_as_if_it_were_this_one(reproduced, cli, tmp_path):
+    result = cli(*arguments(reproduced, "--row", "baseline", "--out", tmp_path, *SHORT, "--set=seed=7"))
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "has another recipe: seed differ" in result.err
+    assert not (tmp_path / "caciolai").exists()
+
+
+def test_other_data_than_those_of_the_table_are_refused(cli, tmp_path):
+    result = cli("reproduce", "caciolai", "--data", f"table:{tmp_path}")
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "'caciolai/baseline' is about 'ferplus', got 'table'" in result.err
+
+
+def test_notes_of_ones_own_stay_in_the_table(reproduced, cli, tmp_path):
+    (tmp_path / "caciolai").mkdir()
+    (tmp_path / "caciolai" / "notes.md").write_text("The seed is 0 because it is the default.\n")
+    assert cli(*arguments(reproduced, "--row", "baseline", "--out", tmp_path, *SHORT)).code == 0
+    text = (tmp_path / "caciolai" / "README.md").read_text()
+    assert text.endswith("\n\nThe seed is 0 because it is the default.\n")
+
+
+@pytest.fixture
+def untouched(monkeypatch, make_ferplus, tmp_path):
+    """A place with data where training would be noticed."""
+    monkeypatch.setattr(reproduce, "run_recipe", lambda *_, **__: pytest.fail("a run began"))
+    make_ferplus(tmp_path / "ferplus")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("work", "more", "named"),
+    [
+        ("caciolay", (), "unknown recipe 'caciolay'; did you mean 'caciolai'?"),
+        ("default", (), "'default' is no published table"),
+        ("finetune", (), "'finetune' is no published table"),
+        ("caciolai", ("--row", "baselin"), "unknown row of 'caciolai' 'baselin'; did you mean 'baseline'?"),
+        ("caciolai", ("--row", "baseline", "--row", "stm"), "unknown row of 'caciolai' 'stm'; did you mean 'stn'?"),
+        ("caciolai", ("--set", "epoch=1"), "unknown recipe key 'epoch'; did you mean 'epochs'?"),
+        ("caciolai", ("--data", "ferplus:nowhere"), "data folder 'nowhere' does not exist"),
+        ("caciolai", ("--data", "ferpluss:."), "unknown reader 'ferpluss'; did you mean 'ferplus'?"),
+    ],
+)
+def test_what_does_not_exist_is_one_line_before_anything_is_trained(cli, untouched, work, more, named):
+    result = cli(*arguments(untouched, *more, work=work))
+    assert (result.code, result.out, len(result.errors)) == (1, "", 1)
+    assert named in result.err
+    assert not (untouched / "results").exists()
+
+
+def test_a_run_of_other_settings_is_not_mixed_in(reproduced, cli, tmp_path):
+    runs = tmp_path / "runs" / "caciolai" / "baseline"
+    runs.mkdir(parents=True)
+    for name in ("recipe.json", "labels.json"):
+        (runs / name).write_bytes((reproduced / "runs" / "caciolai" / "baseline" / name).read_bytes())
+    result = cli(
+        *arguments(reproduced, "--row", "baseline", "--runs", tmp_path / "runs", "--out", tmp_path / "results")
+    )
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "has another recipe: epochs, batch_size, precision differ" in result.err

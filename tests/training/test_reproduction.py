@@ -1,0 +1,111 @@
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from affectlens.core.errors import BadModelFile
+from affectlens.evaluation import evaluation
+from affectlens.evaluation.evaluation import Scores
+from affectlens.training.module import ExpressionModule
+from affectlens.training.reproduction import write_row, write_table
+from affectlens.training.run import best_checkpoint, open_run
+
+LABELS = ("calm", "keen", "wry")
+FACTS = {"data": "ferplus", "protocol": "caciolai", "split": "test", "options": {}}
+MODULE = SimpleNamespace(ROWS={"first": None, "second": None, "third": None}, PAPER={"first": {"accuracy": 0.6061}})
+
+
+def figures(right=30, faces=40):
+    """Figures of so many right answers."""
+    targets = np.arange(faces) % 3
+    answers = np.where(np.arange(faces) < right, targets, (targets + 1) % 3)
+    return evaluation.figures(Scores(LABELS, np.eye(3)[answers] * 0.7 + 0.1, targets))
+
+
+@pytest.fixture
+def finished(recipe, tmp_path):
+    """A run folder as a finished run leaves it, without its model."""
+    small = replace(recipe, model="deep_emotion", model_options={}, epochs=9, seed=4)
+    out = tmp_path / "run"
+    open_run(small, LABELS, {}, out, resume=False)
+    best_checkpoint(out).parent.mkdir()
+    module = ExpressionModule(small, len(LABELS), 0)
+    torch.save({"state_dict": module.state_dict()}, best_checkpoint(out))
+    (out / "curves.csv").write_text("epoch,valid_nll\n0,2.5\n1,1.5\n")
+    (out / "curves.png").write_bytes(b"a picture")
+    (out / "metrics.json").write_text(json.dumps({"temperature": 1.5, "figures": {"accuracy": 0.8125}}))
+    return out
+
+
+def test_a_row_keeps_what_says_how_it_came_about(finished, tmp_path):
+    out = tmp_path / "results" / "first"
+    write_row(finished, figures(), FACTS, out)
+    names = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png")
+    assert {file.name for file in out.iterdir()} == {*names, "confusion.png", "metrics.json"}
+    for name in names:
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
+    assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads((out / "metrics.json").read_text())
+    assert found["facts"] == FACTS
+    assert found["test"]["accuracy"] == 0.75
+    assert found["validation"]["temperature"] == 1.5
+    weights = torch.load(best_checkpoint(finished), weights_only=True)["state_dict"]
+    assert found["parameters"] == sum(weight.numel() for weight in weights.values())
+
+
+@pytest.mark.parametrize("missing", ["curves.png", "metrics.json", "checkpoints/best.ckpt"])
+def test_a_row_of_a_run_that_is_not_finished_is_not_written_as_one(finished, tmp_path, missing):
+    (finished / missing).unlink()
+    with pytest.raises((OSError, BadModelFile)):
+        write_row(finished, figures(), FACTS, tmp_path / "first")
+    assert not (tmp_path / "first" / "metrics.json").exists()
+
+
+def test_the_table_sets_the_paper_beside_what_was_measured(finished, tmp_path):
+    out = tmp_path / "results"
+    write_row(finished, figures(right=30, faces=40), FACTS, out / "first")
+    write_row(finished, figures(right=20, faces=40), FACTS | {"protocol": ""}, out / "second")
+    file = write_table("tiny", MODULE, out)
+    assert file == out / "README.md"
+    lines = file.read_text().splitlines()
+    assert lines[0] == "# tiny: paper and measured"
+    rows = {line.split(" | ")[0]: line for line in lines if line.startswith("| ")}
+    low, high = (f"{100 * value:.2f}" for value in figures(30, 40)["accuracy_interval"])
+    recall = f"{100 * figures(30, 40)['mean_class_accuracy']:.2f}"
+    parameters = json.loads((out / "first" / "metrics.json").read_text())["parameters"]
+    assert rows["| first"] == (
+        f"| first | 60.61 | **75.00** ({low} to {high}) | {recall} | 81.25 | 2 of 9 | {parameters:,} | "
+        "ferplus, caciolai, 3 classes, 40 faces | 4 |"
+    )
+    assert rows["| second"].startswith("| second | - | **50.00** (")
+    assert "ferplus, standard, 3 classes, 40 faces" in rows["| second"]
+    assert rows["| third"].startswith("| third | - | not run |")
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+
+
+def test_the_table_says_with_what_it_was_made_and_keeps_the_notes(finished, tmp_path):
+    out = tmp_path / "results"
+    for row in ("first", "third"):
+        write_row(finished, figures(), FACTS, out / row)
+    (out / "notes.md").write_text("Two rows of three.\n\n")
+    text = write_table("tiny", MODULE, out).read_text()
+    (made,) = [line for line in text.splitlines() if line.startswith("Made with ")]
+    assert f"torch {torch.__version__.partition('+')[0]}" in made
+    assert made.endswith("(first, third).")
+    assert text.endswith("\n\nTwo rows of three.\n")
+
+
+def test_a_table_without_any_row_says_that_none_was_run(tmp_path):
+    text = write_table("tiny", MODULE, tmp_path).read_text()
+    assert text.count("not run") == 3
+    assert "Made with" not in text
+
+
+def test_writing_the_table_again_changes_nothing(finished, tmp_path):
+    out = tmp_path / "results"
+    write_row(finished, figures(), FACTS, out / "first")
+    before = write_table("tiny", MODULE, out).read_bytes()
+    assert write_table("tiny", MODULE, out).read_bytes() == before

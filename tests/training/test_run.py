@@ -1,0 +1,252 @@
+import errno
+import json
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.data.source import parse
+from affectlens.training import run as runs
+from affectlens.training.module import ExpressionModule
+from affectlens.training.run import load_checkpoint, load_labels, load_recipe, load_run, open_run
+
+LABELS = ("calm", "keen", "wry")
+FACTS = {"train_faces": "7"}
+
+
+class Evil:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.file),)
+
+
+@pytest.fixture
+def small(recipe):
+    """A recipe whose network is made quickly."""
+    return replace(recipe, model="deep_emotion", model_options={"dropout": 0.25})
+
+
+@pytest.fixture
+def folder(small, tmp_path):
+    """A run folder with the best weights of a fresh network."""
+    out = tmp_path / "run"
+    open_run(small, LABELS, FACTS, out, resume=False)
+    torch.manual_seed(3)
+    (out / "checkpoints").mkdir()
+    torch.save({"state_dict": ExpressionModule(small, len(LABELS), 0).state_dict()}, runs.best_checkpoint(out))
+    return out
+
+
+def files(folder):
+    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+
+
+# Opening
+
+
+def test_a_new_run_has_its_recipe_labels_and_versions(small, tmp_path):
+    out = tmp_path / "runs" / "mine"
+    open_run(small, LABELS, FACTS, out, resume=False)
+    assert files(out) == {"recipe.json", "labels.json", "versions.json"}
+    assert load_recipe(out) == small
+    assert load_labels(out) == LABELS
+    (start,) = json.loads((out / "versions.json").read_text())
+    assert start["train_faces"] == "7"
+    assert {"affectlens", "torch", "lightning", "numpy", "onnxruntime", "python", "commit"} <= set(start)
+    assert start["torch"] == torch.__version__.partition("+")[0]
+
+
+def test_every_start_is_logged(small, folder):
+    open_run(small, LABELS, FACTS, folder, resume=True)
+    starts = json.loads((folder / "versions.json").read_text())
+    assert [start["train_faces"] for start in starts] == ["7", "7"]
+
+
+def test_a_run_on_other_data_is_refused(small, folder):
+    with pytest.raises(BadSetting, match="other data: train_faces was 7, is 6"):
+        open_run(small, LABELS, {"train_faces": "6"}, folder, resume=True)
+
+
+def test_a_run_is_not_opened_twice_unless_it_is_resumed(small, folder):
+    before = {name: (folder / name).read_bytes() for name in files(folder)}
+    with pytest.raises(BadSetting, match=r"already holds a run; choose another --out or continue it with --resume"):
+        open_run(small, LABELS, FACTS, folder, resume=False)
+    assert {name: (folder / name).read_bytes() for name in files(folder)} == before
+
+
+def test_a_run_of_another_recipe_is_refused_with_all_keys_that_differ(small, folder):
+    before = {name: (folder / name).read_bytes() for name in files(folder)}
+    other = replace(small, epochs=9, model_options={"dropout": 0.5}, mean=(0.25,), margin=1.5)
+    with pytest.raises(BadSetting, match=r"another recipe: epochs, model_options, mean differ") as error:
+        open_run(other, LABELS, FACTS, folder, resume=True)
+    assert "recipe.json" in str(error.value)
+    assert {name: (folder / name).read_bytes() for name in files(folder)} == before
+
+
+@pytest.mark.parametrize("labels", [LABELS[:2], LABELS[::-1], (*LABELS, "shy")])
+def test_a_run_of_other_labels_is_refused(small, folder, labels):
+    with pytest.raises(BadSetting, match="has the labels calm, keen, wry; the data have others"):
+        open_run(small, labels, FACTS, folder, resume=True)
+    assert load_labels(folder) == LABELS
+
+
+def test_the_crop_on_photos_may_change(small, folder):
+    open_run(replace(small, margin=1.5, shift_y=0.1, rotate=False), LABELS, FACTS, folder, resume=True)
+    assert (load_recipe(folder).margin, load_recipe(folder).shift_y, load_recipe(folder).rotate) == (1.5, 0.1, False)
+
+
+def test_options_that_are_tuples_are_the_same_after_json(recipe, tmp_path):
+    assert isinstance(recipe.model_options["widths"], tuple)
+    open_run(recipe, LABELS, FACTS, tmp_path, resume=False)
+    open_run(recipe, LABELS, FACTS, tmp_path, resume=True)
+    assert len(json.loads((tmp_path / "versions.json").read_text())) == 2
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_disk_that_fills_while_a_run_is_opened_leaves_no_run_or_one_that_goes_on(
+    small, tmp_path, monkeypatch, written
+):
+    write = Path.write_bytes
+    left = [written]
+
+    def full(path, content):
+        if not left[0]:
+            write(path, content[:3])
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        left[0] -= 1
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left"):
+            open_run(small, LABELS, FACTS, tmp_path / "run", resume=False)
+    assert not any(name.endswith(".partial") for name in files(tmp_path))
+    open_run(small, LABELS, FACTS, tmp_path / "run", resume=True)
+    assert (load_recipe(tmp_path / "run"), load_labels(tmp_path / "run")) == (small, LABELS)
+
+
+# Reading
+
+
+@pytest.mark.parametrize(("name", "load"), [("recipe.json", load_recipe), ("labels.json", load_labels)])
+def test_a_folder_without_a_run_says_what_is_missing(folder, tmp_path, name, load):
+    with pytest.raises(BadModelFile, match=f"holds no run: no {name}"):
+        load(tmp_path)
+    (folder / name).unlink()
+    with pytest.raises(BadModelFile, match=f"holds no run: no {name}"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "labels.json"])
+@pytest.mark.parametrize("content", [b"", b'{"epochs": ', b"\xff\xfe\x00"])
+def test_a_damaged_file_is_named(folder, name, content):
+    (folder / name).write_bytes(content)
+    with pytest.raises(BadModelFile, match=name):
+        load_run(folder)
+
+
+def test_a_recipe_of_a_later_version_is_refused_by_its_key(folder):
+    settings = json.loads((folder / "recipe.json").read_text())
+    (folder / "recipe.json").write_text(json.dumps(settings | {"dreams": 3}))
+    with pytest.raises(BadSetting, match="unknown recipe key 'dreams'"):
+        load_recipe(folder)
+
+
+def test_the_best_network_comes_in_evaluation_mode_with_its_weights(small, folder):
+    module = load_run(folder)
+    assert not any(part.training for part in module.modules())
+    stored = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    torch.testing.assert_close(module.state_dict(), stored, rtol=0, atol=0)
+
+
+def test_a_run_without_a_checkpoint_is_no_trained_run(folder):
+    runs.best_checkpoint(folder).unlink()
+    with pytest.raises(BadModelFile, match=r"there is no trained run: .*best\.ckpt' does not exist"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "classes"), [({"model": "compact_resnet"}, 3), ({"model_options": {"stn": True}}, 3), ({}, 8)]
+)
+def test_a_checkpoint_of_another_network_is_one_line(small, folder, changes, classes):
+    other = replace(small, **{"model_options": {}} | changes)
+    with pytest.raises(BadModelFile, match=r"best\.ckpt' is no checkpoint of tiny/faces: ") as error:
+        load_checkpoint(other, classes, runs.best_checkpoint(folder))
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"junk", b"PK\x03\x04 and no more", pickle.dumps([1, 2], protocol=2), pickle.dumps({"a": 1}, protocol=2)],
+    ids=["empty", "junk", "cut off", "list", "other keys"],
+)
+def test_a_file_that_is_no_checkpoint_is_one_line(small, folder, content):
+    runs.best_checkpoint(folder).write_bytes(content)
+    with pytest.raises(BadModelFile, match=r"best\.ckpt' is no checkpoint of tiny/faces: \S") as error:
+        load_run(folder)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_checkpoint_that_was_cut_off_is_one_line(folder):
+    file = runs.best_checkpoint(folder)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(BadModelFile, match=r"best\.ckpt' is no checkpoint of tiny/faces: \S"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle"])
+def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(folder, tmp_path, kind):
+    made = tmp_path / "made"
+    content = {"state_dict": Evil(made)}
+    file = runs.best_checkpoint(folder)
+    if kind == "pickle":
+        file.write_bytes(pickle.dumps(content, protocol=2))
+    else:
+        torch.save(content, file, _use_new_zipfile_serialization=kind == "zip")
+    with pytest.raises(BadModelFile, match="is no checkpoint") as error:
+        load_run(folder)
+    assert len(str(error.value).splitlines()) == 1
+    assert not made.exists()
+    if kind == "pickle":  # the payload does what it says
+        pickle.loads(file.read_bytes())
+        assert made.exists()
+
+
+def test_calibration_is_that_of_a_finished_run_and_none_before(folder):
+    assert runs.load_calibration(folder) == (1.0, 0.0)
+    (folder / "metrics.json").write_text(json.dumps({"temperature": 1.25, "uncertain_below": 0.5, "figures": {}}))
+    assert runs.load_calibration(folder) == (1.25, 0.5)
+
+
+def test_curves_are_numbers_by_epoch(tmp_path):
+    (tmp_path / "curves.csv").write_text("epoch,valid_nll,train_loss\n0,2.5,nan\n1,1.5,0.25\n")
+    first, second = runs.read_curves(tmp_path / "curves.csv")
+    assert second == {"epoch": 1, "valid_nll": 1.5, "train_loss": 0.25}
+    assert first["train_loss"] != first["train_loss"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "protocol", "expected"),
+    [
+        ("ferplus:{}", "caciolai", "caciolai"),
+        ("ferplus:{}?protocol=standard", "caciolai", "standard"),
+        ("ferplus:{}", "", "standard"),
+        ("folder:{}", "caciolai", None),
+    ],
+)
+def test_the_protocol_of_a_recipe_is_for_its_own_data(recipe, tmp_path, spec, protocol, expected):
+    source = runs.with_protocol(replace(recipe, protocol=protocol), parse(spec.format(tmp_path)))
+    assert source.options.get("protocol") == expected
+
+
+def test_outside_a_checkout_and_without_git_the_versions_say_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert runs.versions()["commit"] == "unknown: no git"
