@@ -92,16 +92,17 @@ def test_the_table_says_with_what_it_was_made_and_keeps_the_notes(finished, tmp_
         write_row(finished, figures(), FACTS, out / row)
     (out / "notes.md").write_text("Two rows of three.\n\n")
     text = write_table("tiny", MODULE, out).read_text()
-    (made,) = [line for line in text.splitlines() if line.startswith("Made with ")]
+    (made,) = [line for line in text.splitlines() if line.startswith("first, third: affectlens ")]
     assert f"torch {torch.__version__.partition('+')[0]}" in made
-    assert made.endswith("(first, third).")
+    assert ", device " in made
+    assert made.endswith("training faces that have a twin in validation or test left out.")
     assert text.endswith("\n\nTwo rows of three.\n")
 
 
 def test_a_table_without_any_row_says_that_none_was_run(tmp_path):
     text = write_table("tiny", MODULE, tmp_path).read_text()
     assert text.count("not run") == 3
-    assert "Made with" not in text
+    assert "affectlens 0" not in text
 
 
 def test_writing_the_table_again_changes_nothing(finished, tmp_path):

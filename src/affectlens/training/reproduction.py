@@ -35,7 +35,7 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
         f"# {work}: paper and measured",
         "",
         f"Written by `affectlens reproduce {work} --data SPEC`. Test figures through the exported ONNX file; the epoch",
-        "is chosen on validation, test is scored once. Splits as published: duplicates across them are left in.",
+        "is chosen on validation, test is scored once. Splits are as published.",
         "",
         "| row | paper | measured (95 %) | mean class accuracy | validation | epochs | parameters | data | seed |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
@@ -78,13 +78,17 @@ def _line(row: str, paper: float | None, result: Mapping[str, Any], folder: Path
 
 
 def _environment(out: Path, rows: list[str]) -> list[str]:
-    """Versions that the runs were made with."""
+    """What the runs were made with, rows of one kind together."""
     seen: dict[str, list[str]] = {}
     for row in rows:
         last = json.loads((out / row / "versions.json").read_text(encoding="utf-8"))[-1]
-        names = ("affectlens", "torch", "lightning", "numpy", "onnxruntime", "python", "commit")
-        seen.setdefault(", ".join(f"{name} {last[name]}" for name in names), []).append(row)
-    return [f"Made with {text} ({', '.join(made)})." for text, made in seen.items()]
+        recipe = load_recipe(out / row)
+        names = ("affectlens", "torch", "lightning", "numpy", "onnxruntime", "python", "commit", "device")
+        made_with = ", ".join(f"{name} {last[name]}" for name in names if name in last)
+        twins = "left out" if recipe.without_twins else "left in"
+        text = f"{made_with}, {recipe.precision}, training faces that have a twin in validation or test {twins}"
+        seen.setdefault(text, []).append(row)
+    return [f"{', '.join(made)}: {text}." for text, made in seen.items()]
 
 
 def _percent(value: float | None) -> str:

@@ -137,10 +137,11 @@ def load_calibration(folder: Path) -> tuple[float, float]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a run depends on, and the commit of the source tree if it is one."""
+    """Versions of what a run depends on, the commit of the source tree if it is one, and the device."""
     names = ("affectlens", "torch", "lightning", "numpy", "onnx", "onnxruntime", "opencv-python-headless")
     found = {name: version(name) for name in names}
-    return found | {"python": platform.python_version(), "commit": _commit()}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
+    return found | {"python": platform.python_version(), "commit": _commit(), "device": device}
 
 
 def _commit() -> str:

@@ -98,7 +98,7 @@ def test_a_finished_run_of_other_settings_is_not_tested_as_if_it_were_this_one(r
 
 
 def test_other_data_than_those_of_the_table_are_refused(cli, tmp_path):
-    result = cli("reproduce", "caciolai", "--data", f"table:{tmp_path}")
+    result = cli("reproduce", "caciolai", "--data", f"table:{tmp_path}", "--out", tmp_path / "out")
     assert (result.code, len(result.errors)) == (1, 1)
     assert "'caciolai/baseline' is about 'ferplus', got 'table'" in result.err
 

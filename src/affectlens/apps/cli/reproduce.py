@@ -44,14 +44,15 @@ def reproduce(
     source = sources.parse(data)
     if strange := [row for row in rows or () if row not in module.ROWS]:
         raise UnknownName(unknown(f"row of '{work}'", strange[0], list(module.ROWS)))
-    for row in rows or list(module.ROWS):
+    recipes = {row: with_settings(module.ROWS[row], settings or []) for row in rows or module.ROWS}
+    for recipe in recipes.values():
+        if source.reader != recipe.data:
+            raise BadSetting(f"'{recipe.name}' is about '{recipe.data}', got '{source.reader}'")
+    for row, recipe in recipes.items():
         target = results / work / row
         if (target / "metrics.json").is_file():
             out.print(f"{work}/{row}: tested already, see '{target}'")
             continue
-        recipe = with_settings(module.ROWS[row], settings or [])
-        if source.reader != recipe.data:
-            raise BadSetting(f"'{work}/{row}' is about '{recipe.data}', got '{source.reader}'")
         folder = runs / work / row
         if not (folder / "model.onnx").is_file():
             run_recipe(recipe, source, folder, resume=True)
