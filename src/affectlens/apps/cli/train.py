@@ -39,7 +39,7 @@ def train(
     resume: Resume = False,
     devices: Annotated[int, typer.Option(min=1, help="Processes (or GPUs) on this host.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Hosts.")] = 1,
-    strategy: Annotated[str, typer.Option(help="Strategy of Lightning, for example ddp or fsdp.")] = "auto",
+    strategy: Annotated[str, typer.Option(help="Strategy of Lightning, for example ddp.")] = "auto",
 ) -> None:
     """Train a model, calibrate it, export it.
 
