@@ -12,6 +12,7 @@ usage: python benchmarks/training.py [--steps 20] [--rounds 3]
 """
 
 import argparse
+import logging
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,7 @@ def table(faces: int) -> FaceTable:
 
 
 def ours(recipe: Recipe, faces: FaceTable) -> float:
-    """Faces per second of the second of two epochs through Lightning, validation on 8 faces included."""
+    """Faces per second of the second of three epochs through Lightning, validation on 8 faces included."""
     few = faces.keep(np.arange(len(faces)) < 8)
     starts: list[float] = []
     original = fit.ExpressionModule.on_train_epoch_start
@@ -136,6 +137,7 @@ def main() -> None:
     if arguments.vgg:
         print(vgg_step(arguments.vgg == "keep"))
         return
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     recipe = find("default")
     faces = table(arguments.steps * recipe.batch_size)
     pairs = [(ours(recipe, faces), bare(recipe, faces)) for _ in range(arguments.rounds)]
