@@ -34,15 +34,15 @@ def hash_one(image: NDArray[np.uint8], mirrored: bool = False) -> NDArray[np.int
     return np.where(small[:, :-1] < small[:, 1:], 1, -1).astype(np.int8).reshape(-1)
 
 
-def nearest_distance(images: FaceImages, others: FaceImages) -> NDArray[np.int64]:
-    """For each of N `images`, the bits (0 to 256) in which it differs from the nearest other, also mirrored.
+def nearest_distance(images: FaceImages, *others: FaceImages) -> NDArray[np.int64]:
+    """For each of N `images`, the bits (0 to 256) in which it differs from the nearest of all others, also mirrored.
 
     The Hamming distance of two rows of signs is (256 - their dot product) / 2.
     """
-    if not len(others):
+    pool = [sign for part in others for mirrored in (False, True) for sign in difference_hash(part, mirrored)]
+    if not pool:
         return np.full(len(images), BITS, dtype=np.int64)
-    pool = np.concatenate([difference_hash(others), difference_hash(others, mirrored=True)])
-    return nearest_hash(difference_hash(images), pool)[0]
+    return nearest_hash(difference_hash(images), np.stack(pool))[0]
 
 
 def nearest_hash(
@@ -58,6 +58,6 @@ def nearest_hash(
     return bits, rows
 
 
-def has_twin(images: FaceImages, others: FaceImages) -> NDArray[np.bool_]:
-    """(N,) true where an image has a twin among `others`."""
-    return nearest_distance(images, others) <= TWIN_BITS
+def has_twin(images: FaceImages, *others: FaceImages) -> NDArray[np.bool_]:
+    """(N,) true where an image has a twin among the others."""
+    return nearest_distance(images, *others) <= TWIN_BITS

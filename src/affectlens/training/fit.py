@@ -134,9 +134,10 @@ def load_data(recipe: Recipe, source: DataSource) -> TrainingData:
         raise BadData("no validation face has a majority label, so there is nothing to select on")
     if not recipe.without_twins:
         return TrainingData(train, valid, 0, source.licence, source.reader, source.options)
-    twins = has_twin(train.images, valid.images)
+    held_out = [valid.images]
     if next(source.samples("test"), None) is not None:
-        twins |= has_twin(train.images, _load(recipe, source, "test").images)
+        held_out.append(_load(recipe, source, "test").images)
+    twins = has_twin(train.images, *held_out)
     if twins.all():
         raise BadData("every training face has a twin in validation or test; see the recipe key 'without_twins'")
     kept = train.keep(~twins)

@@ -1,6 +1,7 @@
 """`affectlens evaluate` and `affectlens compare`: models on labelled faces, in figures, tables and one HTML report."""
 
 import json
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,15 +66,7 @@ def evaluate(
         alone = ~has_twin(scored.table.images, train.images)
         kept = scored.scores.keep(alone)
         result["without_twins_of_train"] = evaluation.figures(kept) if (kept.targets >= 0).any() else None
-    if folder:
-        facts = {key: str(value) for key, value in result.items() if not isinstance(value, dict | None)}
-        _write(folder, result, report.evaluation_report(result["all"], facts))
-    if as_json:
-        typer.echo(json.dumps(result, indent=2, allow_nan=False))
-    else:
-        _print(result)
-        if folder:
-            out.print(f"report: {folder / 'report.html'}")
+    _deliver(result, folder, as_json, lambda facts: report.evaluation_report(result["all"], facts), _print)
 
 
 def compare(
@@ -95,15 +88,11 @@ def compare(
         "models": {name: evaluation.figures(part.scores) for name, part in scored.items()},
         "against_the_first": {name: evaluation.compare(right[names[0]], right[name]) for name in names[1:]},
     }
-    if folder:
-        facts = {key: str(value) for key, value in result.items() if not isinstance(value, dict)}
-        _write(folder, result, report.comparison_report(result["models"], facts, result["against_the_first"]))
-    if as_json:
-        typer.echo(json.dumps(result, indent=2, allow_nan=False))
-    else:
-        _print_comparison(result)
-        if folder:
-            out.print(f"report: {folder / 'report.html'}")
+
+    def page(facts: dict[str, str]) -> str:
+        return report.comparison_report(result["models"], facts, result["against_the_first"])
+
+    _deliver(result, folder, as_json, page, _print_comparison)
 
 
 def _table(source: DataSource, split: Split) -> FaceTable:
@@ -135,11 +124,26 @@ def _right(part: Scored) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.asarray(part.scores.predicted[labelled] == part.scores.targets[labelled])
 
 
-def _write(folder: Path, result: dict[str, Any], page: str) -> None:
-    """report.json and report.html."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "report.json", json.dumps(result, indent=2, allow_nan=False))
-    write_whole(folder / "report.html", page)
+def _deliver(
+    result: dict[str, Any],
+    folder: Path | None,
+    as_json: bool,
+    page: Callable[[dict[str, str]], str],
+    show: Callable[[dict[str, Any]], None],
+) -> None:
+    """report.json and report.html in `folder`, if there is one; then the result as JSON or as `show` prints it."""
+    if folder:
+        facts = {key: str(value) for key, value in result.items() if not isinstance(value, dict | None)}
+        html = page(facts)  # first: without the extra nothing is written
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "report.json", json.dumps(result, indent=2, allow_nan=False))
+        write_whole(folder / "report.html", html)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2, allow_nan=False))
+        return
+    show(result)
+    if folder:
+        out.print(f"report: {folder / 'report.html'}")
 
 
 _SHOWN = ("faces", "accuracy", "mean_class_accuracy", "expected_calibration_error", "coverage", "accuracy_when_certain")
