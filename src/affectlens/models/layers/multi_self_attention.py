@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, max_pool2d, pad, scaled_dot_product_attention
 
 from affectlens.core.errors import BadSetting
+from affectlens.models.layers.blockwise_attention import blockwise_attention
 from affectlens.models.layers.scalar_attention import scalar_attention
 
 Form = Literal["separate", "joint"]
@@ -62,10 +63,10 @@ class MultiSelfAttention(nn.Module):
         tokens = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
         weights = self.head_weights(x)
         if self.form == "separate":
-            # the output convolution is linear: weigh its input, then all heads go through one product
-            attended = self._attend(tokens) * (weights * self.gamma).view(batch, self.heads, 1, 1)
-            mixing = self.output.weight.view(self.heads, channels, -1).transpose(0, 1).reshape(channels, -1)
-            update = linear(attended.transpose(1, 2).flatten(2), mixing)
+            # the output convolution is linear: its weights take the shares of the heads, which then need one product
+            shares = (weights * self.gamma).view(batch, self.heads, 1, 1)
+            mixing = shares * self.output.weight.view(self.heads, channels, -1).transpose(1, 2)
+            update = self._attend(tokens).transpose(1, 2).flatten(2) @ mixing.flatten(1, 2)
         else:
             attended = self._attend(tokens.repeat(1, 1, self.heads)).squeeze(1)
             parts = linear(attended, self.output.weight.flatten(1)).view(batch, -1, self.heads, channels)
@@ -86,5 +87,7 @@ class MultiSelfAttention(nn.Module):
         )
         if query.shape[3] == 1 and self.training:
             return scalar_attention(query, key, value)
+        if query.device.type == "cpu" and self.training:
+            return blockwise_attention(query, key, value)
         gap = value.shape[3] - query.shape[3]  # zeros change no product; the fast kernels want one width
         return scaled_dot_product_attention(pad(query, (0, gap)), pad(key, (0, gap)), value, scale=1.0)
