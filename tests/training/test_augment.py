@@ -31,7 +31,7 @@ def uniform():
 
 def middle(samples, **columns):
     """Draws that change nothing but what the named columns (`c12=1.0`) say."""
-    uniform = torch.full((samples, 18), 0.5)
+    uniform = torch.full((samples, 20), 0.5)
     for name, value in columns.items():
         uniform[:, int(name[1:])] = value
     return uniform
@@ -81,8 +81,43 @@ def test_erasing_blanks_one_square_of_a_tenth_to_a_third_of_the_side():
     assert widths.max() <= 48 / 3 + 1
 
 
+def test_an_erased_rectangle_has_the_area_and_the_sides_that_the_literature_gives():
+    ones = torch.ones(2000, 1, 100, 100)
+    erased = augment(ones, draws(2000, seed=0, epoch=0), replace(NONE, erase=1.0, erase_shape="rectangle"))
+    erased = erased.lt(0.5)[:, 0]
+    heights, widths = erased.any(2).sum(1), erased.any(1).sum(1)
+    assert (erased.sum((1, 2)) == heights * widths).all()
+    area = heights * widths / 100**2
+    assert area.min() >= 0.015
+    assert area.max() <= 0.35
+    inside = (heights < 100) & (widths < 100)
+    ratio = (heights / widths)[inside]
+    assert 0.25 < ratio.min() < 0.35
+    assert 2.9 < ratio.max() < 3.7
+    assert abs(ratio.log().mean()) < 0.06
+    assert abs(area.mean() - 0.175) < 0.01
+
+
+def test_autocontrast_takes_darkest_and_brightest_of_each_channel_to_black_and_white(colours):
+    dull = colours * torch.tensor([0.1, 0.3, 0.5]).view(1, 3, 1, 1)
+    stretched = augment(dull, middle(6, c18=0.2), replace(RGB, autocontrast=0.5))
+    assert stretched.shape == dull.shape
+    black, white = (0 - 0.5) / 0.25, (1 - 0.5) / 0.25
+    torch.testing.assert_close(stretched.amin(dim=(2, 3)), torch.full((6, 3), black), atol=1e-4, rtol=0)
+    torch.testing.assert_close(stretched.amax(dim=(2, 3)), torch.full((6, 3), white), atol=1e-4, rtol=0)
+    assert torch.corrcoef(torch.stack([stretched[0, 0].flatten(), dull[0, 0].flatten()]))[0, 1] > 0.999
+
+
+def test_autocontrast_comes_as_often_as_asked_and_leaves_pictures_of_one_value_alone(colours):
+    often = replace(RGB, autocontrast=0.3)
+    changed = augment(colours, middle(6, c18=0.31), often)
+    torch.testing.assert_close(changed, colours, atol=1e-5, rtol=0)
+    plain = torch.full((6, 3, 48, 48), 0.7)
+    torch.testing.assert_close(augment(plain, middle(6, c18=0.0), often), plain, atol=1e-5, rtol=0)
+
+
 def test_what_moves_in_is_mid_gray():
-    turned = augment(torch.ones(1, 1, 48, 48), torch.zeros(1, 18), replace(NONE, rotation_deg=45.0))
+    turned = augment(torch.ones(1, 1, 48, 48), torch.zeros(1, 20), replace(NONE, rotation_deg=45.0))
     assert turned[0, 0, 0, 0] == 0
     assert turned[0, 0, 24, 24] == 1
 
@@ -214,9 +249,9 @@ def test_draws_leave_the_random_state_of_others_alone():
 
 def test_draws_are_uniform_and_differ_between_samples():
     uniform = draws(2000, seed=0, epoch=0)
-    assert uniform.shape == (2000, 18)
+    assert uniform.shape == (2000, 20)
     assert (uniform.mean(dim=0) - 0.5).abs().max() < 0.03
-    assert (torch.corrcoef(uniform.T) - torch.eye(18)).abs().max() < 0.1
+    assert (torch.corrcoef(uniform.T) - torch.eye(20)).abs().max() < 0.1
     assert uniform.min() >= 0
     assert uniform.max() < 1
     assert uniform.mean().item() == pytest.approx(0.5, abs=0.01)

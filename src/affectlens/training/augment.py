@@ -8,14 +8,15 @@ from torch.nn.functional import affine_grid, avg_pool2d, grid_sample
 
 from affectlens.training.recipe import Recipe
 
-_DRAWS = 18
+_DRAWS = (12, 6, 2)
+"""Columns of random numbers; later steps got a block of their own, so that the earlier ones kept their numbers."""
 _COPIES = 7919  # a prime: copy c of sample i has the numbers that sample i + c * 7919 has for its first
 
 
 def draws(samples: int, seed: int, epoch: int) -> Tensor:
-    """(samples, 18) float32, uniform in [0, 1): row i holds all random numbers of sample i in that epoch."""
+    """(samples, 20) float32, uniform in [0, 1): row i holds all random numbers of sample i in that epoch."""
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-    return torch.cat([torch.rand((samples, n), generator=generator) for n in (12, _DRAWS - 12)], dim=1)
+    return torch.cat([torch.rand((samples, n), generator=generator) for n in _DRAWS], dim=1)
 
 
 def rows_of_draws(index: Tensor, copy: Tensor, samples: int) -> Tensor:
@@ -24,11 +25,12 @@ def rows_of_draws(index: Tensor, copy: Tensor, samples: int) -> Tensor:
 
 
 def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
-    """Augment (B, C, H, W) normalised images with their (B, 18) rows of `draws`; 0 (mid-gray) fills what moves in.
+    """Augment (B, C, H, W) normalised images with their (B, 20) rows of `draws`; 0 (mid-gray) fills what moves in.
 
     The steps and their strengths are the recipe's: flip, rotation, shear, scale and shift in one resampling, then
-    sharpness (a blend towards or away from the 3x3 mean), saturation and hue (RGB only), contrast, brightness, and a
-    square of a tenth to a third of the side that is erased.
+    sharpness (a blend towards or away from the 3x3 mean), saturation and hue (RGB only), autocontrast (each channel
+    stretched to the whole range), contrast, brightness, and a hole: a square of a tenth to a third of the side, or a
+    rectangle of 0.02 to 0.33 of the area with sides at 0.3 to 3.3 (Zhong et al. 2020, arXiv:1708.04896).
     """
     signed = uniform * 2 - 1
     images = _move(images, uniform, signed, recipe)
@@ -38,6 +40,8 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
         images = images + amount * (images - smooth)
     if images.shape[1] == 3 and (recipe.saturation or recipe.hue):
         images = _colour(images, 1 + signed[:, 13] * recipe.saturation, signed[:, 14] * recipe.hue)
+    if recipe.autocontrast:
+        images = torch.where((uniform[:, 18] < recipe.autocontrast).view(-1, 1, 1, 1), _stretch(images, recipe), images)
     contrast = (1 + signed[:, 6] * recipe.contrast).view(-1, 1, 1, 1)
     brightness = (signed[:, 7] * recipe.brightness).view(-1, 1, 1, 1)
     images = images * contrast + brightness
@@ -76,15 +80,24 @@ def _colour(images: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
     return torch.einsum("bij,bjhw->bihw", torch.linalg.inv(to_yiq) @ turn @ to_yiq, images)
 
 
+def _stretch(images: Tensor, recipe: Recipe) -> Tensor:
+    """Darkest and brightest pixel of each channel become black and white; a channel of one value stays as it is."""
+    mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (recipe.mean, recipe.std))
+    low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
+    stretched = ((images - low) / (high - low) - mean) / std
+    return torch.where(high - low > 1e-3, stretched, images)  # less is rounding, far below one step of 255
+
+
 def _erase(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
-    """Set one square of each chosen image to 0, or to noise of the scale of normalised images."""
+    """Set one hole in each chosen image to 0, or to noise of the scale of normalised images."""
     height, width = images.shape[2:]
     rows = torch.arange(height, device=images.device).view(1, -1, 1)
     columns = torch.arange(width, device=images.device).view(1, 1, -1)
     chosen = (uniform[:, 8] < recipe.erase).view(-1, 1, 1)
-    centre_y, centre_x = (uniform[:, 9] * height).view(-1, 1, 1), (uniform[:, 10] * width).view(-1, 1, 1)
-    half = ((0.05 + uniform[:, 11] * 0.12) * height).view(-1, 1, 1)
-    hole = chosen & ((rows - centre_y).abs() < half) & ((columns - centre_x).abs() < half)
+    centre_y, centre_x, half_y, half_x = (
+        value.view(-1, 1, 1) for value in _HOLES[recipe.erase_shape](uniform, height, width)
+    )
+    hole = chosen & ((rows - centre_y).abs() < half_y) & ((columns - centre_x).abs() < half_x)
     if recipe.erase_with == "zero":
         return images.masked_fill(hole.unsqueeze(1), 0.0)
     phase = uniform[:, 15:18].sum(dim=1).view(-1, 1, 1, 1) + torch.arange(images[0].numel(), device=images.device).view(
@@ -92,3 +105,22 @@ def _erase(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     )
     noise = torch.frac(torch.sin(phase * 12.9898) * 43758.5453).abs() * 2 - 1  # a hash: no state to restore
     return torch.where(hole.unsqueeze(1), noise, images)
+
+
+def _square(uniform: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(B,) centre y, centre x, half height, half width in pixels of squares that may reach over the edge."""
+    half = (0.05 + uniform[:, 11] * 0.12) * height
+    return uniform[:, 9] * height, uniform[:, 10] * width, half, half
+
+
+def _rectangle(uniform: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same of rectangles within the image; a side that would exceed the image is as long as the image."""
+    area = 0.02 + uniform[:, 11] * 0.31
+    aspect = torch.exp(math.log(0.3) + uniform[:, 19] * math.log(3.3 / 0.3))
+    tall, wide = (area * aspect).sqrt().clamp_max(1), (area / aspect).sqrt().clamp_max(1)
+    centre_y, centre_x = tall / 2 + uniform[:, 9] * (1 - tall), wide / 2 + uniform[:, 10] * (1 - wide)
+    half_y, half_x = tall * height / 2, wide * width / 2
+    return centre_y * height - 0.5, centre_x * width - 0.5, half_y, half_x
+
+
+_HOLES = {"square": _square, "rectangle": _rectangle}

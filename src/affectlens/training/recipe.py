@@ -26,6 +26,7 @@ CHOICES = {
     "schedule": ("one-cycle", "plateau", "exponential", "constant"),
     "select": ("nll", "accuracy", "macro_recall"),
     "erase_with": ("zero", "noise"),
+    "erase_shape": ("square", "rectangle"),
     "views": ("one", "flip", "ten-crop"),
 }
 """Recipe keys that take one of a few names."""
@@ -65,9 +66,10 @@ class Recipe:
         ema: decay per step of the averaged weights, which are then what is evaluated and exported; 0: no averaging.
         precision: "bf16-mixed" or "32-true".
         seed: of initialisation, order, augmentation and dropout.
-        flip, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side), brightness (normalised
-            units), contrast, saturation, hue (fraction of the circle), sharpness: largest deviation to either side.
-            0 switches a step off. erase_with: "zero" or "noise".
+        flip, autocontrast, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side),
+            brightness (normalised units), contrast, saturation, hue (fraction of the circle), sharpness: largest
+            deviation to either side. 0 switches a step off. erase_with: "zero" or "noise". erase_shape: "square" or
+            "rectangle".
         views: what evaluation averages over: "one", "flip" (and the mirror image) or "ten-crop" (centre and corners of
             7/8 of the side, and their mirror images).
         teacher: run folder of a network that teaches ("" for none): the target is the mean of the votes and, with
@@ -125,8 +127,10 @@ class Recipe:
     saturation: float = 0.0
     hue: float = 0.0
     sharpness: float = 0.0
+    autocontrast: float = 0.0
     erase: float = 0.0
     erase_with: str = "zero"
+    erase_shape: str = "square"
     views: str = "one"
     teacher: str = ""
     teacher_weight: float = 0.0
@@ -150,7 +154,7 @@ class Recipe:
                 raise BadSetting(f"recipe {self.name}: {key} must be >= 0, got {getattr(self, key)}")
         if not self.teacher and self.teacher_weight:
             raise BadSetting(f"recipe {self.name}: teacher_weight needs a teacher")
-        for key in ("flip", "erase", "warmup", "ema", "momentum", "weight_decay", "teacher_weight"):
+        for key in ("flip", "autocontrast", "erase", "warmup", "ema", "momentum", "weight_decay", "teacher_weight"):
             if not 0 <= getattr(self, key) <= 1:
                 raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")
         for key, allowed in CHOICES.items():
