@@ -240,20 +240,31 @@ def test_groups_of_a_meta_file_join_those_of_the_hybrid(with_meta, class_folders
     assert faces.groups["dataset"].tolist() == ["ferplus"] * 3 + ["folder"]
 
 
-def test_lines_of_a_meta_file_that_are_too_short_or_long_keep_their_columns(with_meta):
-    faces = with_meta("id,sex,country", "fer0000000.png,f", "fer0000001.png,m,NL,more").load("train")
-    assert faces.groups["sex"].tolist() == ["f", "m", ""]
-    assert faces.groups["country"].tolist() == ["", "NL", ""]
+def test_samples_without_a_row_in_the_meta_file_are_counted(with_meta, caplog):
+    with_meta("id,sex", "fer0000000.png,f", "ferr0000001.png,m").load("train")
+    assert "meta.csv' has no row for 2 of 3 samples" in caplog.text
+
+
+def test_a_file_name_that_two_samples_have_needs_their_ids(class_folders, tmp_path):
+    folder = class_folders("happy", "sad")
+    for image in folder.rglob("*.png"):
+        image.rename(image.with_name("1.png"))
+    (tmp_path / "meta.csv").write_text("id,sex\n1.png,f\n")
+    with pytest.raises(BadData, match=r"meta\.csv, line 2: '1\.png' is the file of '.*' and of '.*'; give their ids"):
+        parse(f"folder:{folder}?meta={tmp_path / 'meta.csv'}").load("train")
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (("name,sex", "fer0000000.png,f"), r"meta\.csv' needs a column 'id' .* found: \['name', 'sex'\]"),
-        ((), r"meta\.csv' needs a column 'id'"),
-        (("id,age_years", "fer0000000.png,young"), r"age_years of 'fer0000000\.png' is 'young', not a number"),
-        (("id,age_years", "fer0000000.png,-3"), "age_years .* must be >= 0"),
-        (("id,age_years", "fer0000000.png,nan"), "age_years .* must be >= 0"),
+        (("name,sex", "fer0000000.png,f"), r"meta\.csv' lacks the column 'id'; found: name, sex"),
+        ((), r"meta\.csv' lacks the column 'id'"),
+        (("id,sex", "fer0000000.png"), r"meta\.csv, line 2: the number of cells is not that of the 2 columns"),
+        (("id,sex", "fer0000000.png,f,NL"), r"meta\.csv, line 2: the number of cells"),
+        (("id,sex", "fer0000000.png,f", "fer0000000.png,m"), r"meta\.csv, line 3: 'fer0000000\.png' comes twice"),
+        (("id,age_years", "fer0000000.png,young"), r"meta\.csv, line 2: age_years must be a number, got 'young'"),
+        (("id,age_years", "fer0000000.png,-3"), r"meta\.csv, line 2: age_years must be >= 0"),
+        (("id,age_years", "fer0000000.png,nan"), r"meta\.csv, line 2: age_years must be >= 0"),
     ],
 )
 def test_a_meta_file_of_something_else_is_refused(with_meta, lines, message):

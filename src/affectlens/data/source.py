@@ -1,11 +1,9 @@
 """Data sets by name: `ferplus:DIR?protocol=caciolai` is the reader `ferplus` on the folder DIR with an option; several
 joined by `+` are one hybrid data set.
 
-Every reader takes `?meta=FILE` besides its own options: a CSV file with a column `id` (a sample's id or the name of its
-file), optionally `age_years`, and any further columns, which become groups.
+Every reader takes `?meta=FILE` besides its own options, see `data.meta`.
 """
 
-import csv
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -21,6 +19,7 @@ from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data import table
+from affectlens.data.meta import with_meta
 from affectlens.data.table import FaceTable
 
 SPLITS = ("train", "valid", "test")
@@ -62,7 +61,7 @@ class Part:
     def samples(self, split: str) -> Iterator[Sample | Dropped]:
         """What the reader yields, with the columns of the meta file."""
         samples: Iterator[Sample | Dropped] = self.module.read(self.directory, split, self.options)
-        return samples if self.meta is None else _with_meta(samples, self.meta)
+        return samples if self.meta is None else with_meta(samples, self.meta)
 
 
 @dataclass(frozen=True)
@@ -177,30 +176,3 @@ def _part(text: str) -> Part:
 def _joined(sample_id: str, split: str, number: int, part: Part) -> str:
     """The id in a hybrid: SPLIT/NUMBER.READER/REST, unique also where a reader comes twice."""
     return f"{split}/{number}.{part.reader}/{sample_id.removeprefix(f'{split}/')}"
-
-
-def _with_meta(samples: Iterator[Sample | Dropped], file: Path) -> Iterator[Sample | Dropped]:
-    """Ages and groups from a CSV file; a sample that it does not name stays as it is."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            if "id" not in (reader.fieldnames or ()):
-                raise BadData(f"'{file}' needs a column 'id' (sample id or file name), found: {reader.fieldnames}")
-            known = {row["id"]: row for row in reader}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadData(f"'{file}' is not a table of text: {error}") from error
-    for sample in samples:
-        row = None
-        if isinstance(sample, Sample):
-            row = known.get(sample.id) or known.get(sample.path.name)
-        if row is None or isinstance(sample, Dropped):
-            yield sample
-            continue
-        groups = {key: value or "" for key, value in row.items() if key not in ("id", "age_years") and key is not None}
-        age = sample.age_years
-        if row.get("age_years"):
-            try:
-                age = float(row["age_years"])
-            except ValueError as error:
-                raise BadData(f"'{file}': age_years of '{row['id']}' is '{row['age_years']}', not a number") from error
-        yield replace(sample, age_years=age, groups={**sample.groups, **groups})

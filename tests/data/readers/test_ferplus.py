@@ -314,7 +314,7 @@ def test_a_bad_line_of_the_tables_is_named(ferplus_tables, refusal, votes):
     ("line", "message"),
     [
         ('fer0000001.png,"(0, 0, 48, 48)",1,2,3\n', "5 columns, expected name, box and ten votes"),
-        ("\n", "0 columns, expected name, box and ten votes"),
+        ("\nfer0000001.png\n", "0 columns, expected name, box and ten votes"),
         ('fer0000001.png,"(0, 0, 48, 48)",9,x,0,0,0,0,0,0,0,0\n', "votes must be whole numbers"),
         ('fer0000001.png,"(0, 0, 48, 48)",9.5,0,0,0,0,0,0,0,0,0\n', "votes must be whole numbers"),
     ],

@@ -23,6 +23,16 @@ def lines(file: Path) -> Iterator[tuple[str, str]]:
         yield f"{file}, line {number}", line
 
 
+def cells(file: Path) -> Iterator[tuple[str, list[str]]]:
+    """Place and cells of every line of a CSV file without a header.
+
+    Raises:
+        As `lines`.
+    """
+    for place, line in lines(file):
+        yield place, next(csv.reader([line]))
+
+
 def rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
     """Place and cells by column of every row of a CSV file, which must have `columns` and may have others.
 

@@ -4,7 +4,6 @@ Layout: fer2013.csv with the columns emotion (0 Angry, 1 Disgust, 2 Fear, 3 Happ
 (2,304 numbers in one cell) and Usage (Training 28,709, PublicTest 3,589, PrivateTest 3,589: train, valid, test).
 """
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from affectlens.core.errors import BadData
 from affectlens.core.expressions import canonical
 from affectlens.core.sample import Dropped, Sample
+from affectlens.data.readers._tables import rows
 
 LICENCE = (
     "Weights: Apache-2.0, as the code. Trained on FER2013 faces, published for the ICML 2013 challenge as research "
@@ -55,19 +55,10 @@ def lines(table: Path) -> Iterator[Line]:
     """Rows of fer2013.csv in order.
 
     Raises:
-        BadData: a column is missing, or the file is no text.
+        BadData: the file or a column is missing, a row is cut short, or the file is no text.
     """
-    try:
-        with table.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            missing = {"emotion", "pixels", "Usage"} - set(reader.fieldnames or ())
-            if missing:
-                raise BadData(f"'{table}' lacks the column '{sorted(missing)[0]}'; found: {reader.fieldnames}")
-            for row in reader:
-                where = f"{table}, line {reader.line_num}"
-                yield Line(where, row["emotion"] or "", row["pixels"] or "", row["Usage"] or "")
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadData(f"'{table}' is not a table of text: {error}") from error
+    for place, row in rows(table, ("emotion", "pixels", "Usage")):
+        yield Line(place, row["emotion"], row["pixels"], row["Usage"])
 
 
 def labels(directory: Path, options: Mapping[str, str]) -> tuple[str, ...]:
@@ -84,8 +75,6 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     """
     del options
     table = directory / "fer2013.csv" if directory.is_dir() else directory
-    if not table.is_file():
-        raise BadData(f"FER2013 expects '{table}'")
     for number, line in enumerate(lines(table)):
         if line.usage not in _SPLITS:
             raise BadData(f"{line.where}: Usage must be one of {', '.join(_SPLITS)}, got '{line.usage}'")

@@ -23,7 +23,6 @@ outlier rule; faces whose top is contempt, unknown or not-a-face are left out, w
 the private split (FER2013Test) and test the public one (FER2013Valid).
 """
 
-import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.readers import fer2013
+from affectlens.data.readers._tables import cells
 
 LICENCE = (
     "Weights: Apache-2.0, as the code. Trained on FER2013 faces, published for the ICML 2013 challenge as research "
@@ -142,12 +142,10 @@ def _most_frequent(counts: Votes) -> Votes | None:
 def _from_folder(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]:
     """Unlabelled samples and their (10,) counts from the folder layout."""
     folder = directory / FOLDERS[stored]
-    table = folder / "label.csv"
-    for number, row in _rows(table):
+    for place, row in cells(folder / "label.csv"):
         if len(row) != 2 + _VOTES:
-            raise BadData(f"{table}, line {number}: {len(row)} columns, expected name, box and ten votes")
-        path = folder / row[0]
-        yield Sample(row[0], path, stored), _counts(row[2:], table, number)
+            raise BadData(f"{place}: {len(row)} columns, expected name, box and ten votes")
+        yield Sample(row[0], folder / row[0], stored), _counts(row[2:], place)
 
 
 def _from_pair(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]:
@@ -158,35 +156,25 @@ def _from_pair(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]:
             f"FER+ expects '{directory}' to hold FER2013Train, FER2013Valid and FER2013Test, each with label.csv, "
             "or fer2013.csv and fer2013new.csv"
         )
-    header, *rows = [cells for _, cells in _rows(table)] or [[]]
+    (_, header), *rows = list(cells(table)) or [("", [])]
     if tuple(name.strip().lower() for name in header) != _HEADER:
         raise BadData(f"'{table}' must have the columns {', '.join(_HEADER)}, found: {', '.join(header)}")
     faces = list(fer2013.lines(directory / "fer2013.csv"))
     if len(rows) != len(faces):
         raise BadData(f"'{table}' has {len(rows)} rows, fer2013.csv has {len(faces)}; they belong together row by row")
-    for number, (row, face) in enumerate(zip(rows, faces, strict=True), start=2):
+    for number, ((place, row), face) in enumerate(zip(rows, faces, strict=True), start=1):
         if len(row) != 2 + _VOTES:
-            raise BadData(f"{table}, line {number}: {len(row)} columns, expected usage, image name and ten votes")
+            raise BadData(f"{place}: {len(row)} columns, expected usage, image name and ten votes")
         if row[0] != face.usage:
-            raise BadData(f"{table}, line {number}: usage '{row[0]}', fer2013.csv says '{face.usage}'")
+            raise BadData(f"{place}: usage '{row[0]}', fer2013.csv says '{face.usage}'")
         if face.usage == USAGES[stored]:
-            name = row[1] or f"row{number - 1:07d}"
-            yield Sample(name, table, stored, content=face.pixels()), _counts(row[2:], table, number)
+            name = row[1] or f"row{number:07d}"
+            yield Sample(name, table, stored, content=face.pixels()), _counts(row[2:], place)
 
 
-def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers from 1 and cells."""
-    if not table.is_file():
-        raise BadData(f"FER+ expects '{table}'; name the folder that holds FER2013Train, FER2013Valid and FER2013Test")
-    try:
-        yield from enumerate(csv.reader(table.read_text(encoding="utf-8").splitlines()), start=1)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadData(f"'{table}' is not a table of text: {error}") from error
-
-
-def _counts(cells: list[str], table: Path, number: int) -> Votes:
+def _counts(votes: list[str], place: str) -> Votes:
     """(10,) float32 vote counts of one line."""
     try:
-        return np.array([int(value) for value in cells], dtype=np.float32)
+        return np.array([int(value) for value in votes], dtype=np.float32)
     except ValueError as error:
-        raise BadData(f"{table}, line {number}: votes must be whole numbers, got {cells}") from error
+        raise BadData(f"{place}: votes must be whole numbers, got {votes}") from error

@@ -1,0 +1,59 @@
+"""Ages and groups of samples from a CSV file beside the data set (`?meta=FILE`)."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from affectlens.core.errors import BadData
+from affectlens.core.sample import Dropped, Sample
+from affectlens.data.readers._tables import number, rows
+
+_OWN = ("id", "age_years")
+
+
+def with_meta(samples: Iterator[Sample | Dropped], file: Path) -> Iterator[Sample | Dropped]:
+    """`samples` with the ages and groups of their rows in `file`; one that has no row stays as it is.
+
+    The column `id` is a sample's id or, where it is unique, the name of its file; `age_years` is optional, further
+    columns become groups. Samples without a row are counted in a warning.
+
+    Raises:
+        BadData: the file has no column `id`, names something twice, or an age is no number.
+    """
+    known: dict[str, tuple[str, dict[str, str]]] = {}
+    for place, row in rows(file, ("id",)):
+        if row["id"] in known:
+            raise BadData(f"{place}: '{row['id']}' comes twice")
+        known[row["id"]] = (place, row)
+    by_name: dict[str, str] = {}
+    seen = missing = 0
+    for sample in samples:
+        if isinstance(sample, Dropped):
+            yield sample
+            continue
+        seen += 1
+        name = sample.path.name
+        if sample.id in known:
+            yield _described(sample, *known[sample.id])
+        elif name in known:
+            if by_name.setdefault(name, sample.id) != sample.id:
+                place = known[name][0]
+                raise BadData(
+                    f"{place}: '{name}' is the file of '{by_name[name]}' and of '{sample.id}'; give their ids"
+                )
+            yield _described(sample, *known[name])
+        else:
+            missing += 1
+            yield sample
+    if missing:
+        logging.getLogger("affectlens").warning("'%s' has no row for %d of %d samples", file, missing, seen)
+
+
+def _described(sample: Sample, place: str, row: dict[str, str]) -> Sample:
+    """The sample with what its row says."""
+    groups = {key: value for key, value in row.items() if key not in _OWN}
+    age = number(row["age_years"], place, "age_years") if row.get("age_years") else sample.age_years
+    if age is not None and not age >= 0:
+        raise BadData(f"{place}: age_years must be >= 0, got {age}")
+    return replace(sample, age_years=age, groups={**sample.groups, **groups})
