@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from affectlens.core.errors import BadSetting, MissingExtra
+from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.prepare import prepare
 from affectlens.data.source import parse
@@ -25,6 +26,8 @@ class Source:
     def __init__(self, *entries, labels=LABELS):
         self.entries = entries
         self.names = labels
+
+    reader, options, licence = "made up", {"labels": "", "mode": "plain"}, "Ask the one who made it up."
 
     def labels(self):
         return self.names
@@ -167,13 +170,35 @@ def test_what_is_left_out_is_said_with_its_reason(tmp_path):
 
 
 @pytest.mark.parametrize("good", [0, 1, 2])
-def test_a_full_disk_leaves_whole_shards_and_no_part_of_one(tmp_path, full_disk, good):
+def test_a_full_disk_leaves_nothing_that_looks_finished(tmp_path, full_disk, good):
     full_disk(good)
     with pytest.raises(OSError, match="No space left"):
         list(prepare(Source(*(face(f"train/{number}") for number in range(6))), tmp_path, shard_rows=2))
-    assert sorted(file.name for file in tmp_path.iterdir()) == [f"train-{n:05d}.parquet" for n in range(good)]
-    for file in tmp_path.iterdir():
-        assert pq.read_table(file).num_rows == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_that_are_being_written_are_not_read_and_do_not_hinder_the_next_attempt(tmp_path):
+    source = Source(*(face(f"train/{number}") for number in range(3)))
+    writing = prepare(source, tmp_path, shard_rows=1)
+    next(writing), next(writing)
+    (tmp_path / "killed").mkdir()
+    shutil.copytree(tmp_path / ".partial", tmp_path / "killed" / ".partial")
+    writing.close()
+    with pytest.raises(BadData, match="incomplete: 'affectlens data prepare' was interrupted"):
+        parse(f"table:{tmp_path / 'killed'}").load("train")
+    assert len(brought_back(source, tmp_path / "killed")) == 3
+
+
+def test_shards_say_where_they_are_from_and_on_which_terms(tmp_path):
+    list(prepare(Source(face()), tmp_path))
+    assert pq.read_schema(tmp_path / "train-00000.parquet").metadata[b"origin"] == b"made up&mode=plain"
+    assert parse(f"table:{tmp_path}").licence == "Ask the one who made it up."
+
+
+def test_attributes_come_back(tmp_path):
+    bits = np.array([0, 1, 1], dtype=np.float32)
+    faces = brought_back(Source(face(attributes=bits), face("train/1")), tmp_path)
+    np.testing.assert_array_equal(faces.attributes, [bits, [np.nan] * 3])
 
 
 def test_a_folder_that_holds_shards_is_not_written_to(tmp_path):

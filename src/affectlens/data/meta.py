@@ -16,7 +16,7 @@ def with_meta(samples: Iterator[Sample | Dropped], file: Path) -> Iterator[Sampl
     """`samples` with the ages and groups of their rows in `file`; one that has no row stays as it is.
 
     The column `id` is a sample's id or, where it is unique, the name of its file; `age_years` is optional, further
-    columns become groups. Samples without a row are counted in a warning.
+    columns become groups. Where no sample has a row, a warning says so.
 
     Raises:
         BadData: the file has no column `id`, names something twice, or an age is no number.
@@ -27,7 +27,7 @@ def with_meta(samples: Iterator[Sample | Dropped], file: Path) -> Iterator[Sampl
             raise BadData(f"{place}: '{row['id']}' comes twice")
         known[row["id"]] = (place, row)
     by_name: dict[str, str] = {}
-    seen = missing = 0
+    seen = described = 0
     for sample in samples:
         if isinstance(sample, Dropped):
             yield sample
@@ -35,6 +35,7 @@ def with_meta(samples: Iterator[Sample | Dropped], file: Path) -> Iterator[Sampl
         seen += 1
         name = sample.path.name
         if sample.id in known:
+            described += 1
             yield _described(sample, *known[sample.id])
         elif name in known:
             if by_name.setdefault(name, sample.id) != sample.id:
@@ -42,12 +43,12 @@ def with_meta(samples: Iterator[Sample | Dropped], file: Path) -> Iterator[Sampl
                 raise BadData(
                     f"{place}: '{name}' is the file of '{by_name[name]}' and of '{sample.id}'; give their ids"
                 )
+            described += 1
             yield _described(sample, *known[name])
         else:
-            missing += 1
             yield sample
-    if missing:
-        logging.getLogger("affectlens").warning("'%s' has no row for %d of %d samples", file, missing, seen)
+    if seen and not described:
+        logging.getLogger("affectlens").warning("'%s' has no row for any of %d samples", file, seen)
 
 
 def _described(sample: Sample, place: str, row: dict[str, str]) -> Sample:

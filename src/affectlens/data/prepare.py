@@ -2,10 +2,13 @@
 
 Columns: id, split, image (bytes of the file as it was; PNG where it was pixels or a part of a picture), expression,
 votes (shares in the order of `labels` in the schema's metadata), valence, arousal, landmarks (x, y, x, y, ... in pixels
-of the image), age_years, and one column group_NAME per group.
+of the image), age_years, attributes (0 and 1), and one column group_NAME per group. The schema's metadata also hold
+`licence`, what the source says about models trained on it, and `origin`, its reader and options.
 """
 
+import itertools
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +20,7 @@ import numpy as np
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.images import Stored
-from affectlens.data.readers.table import LABELS_KEY
+from affectlens.data.readers.table import LABELS_KEY, LICENCE_KEY, PARTIAL
 from affectlens.data.source import SPLITS, DataSource
 from affectlens.data.table import landmarks_in_box
 
@@ -25,7 +28,7 @@ SHARD_ROWS = 5000
 
 
 def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iterator[tuple[str, str | None]]:
-    """Write SPLIT-NNNNN.parquet files into the folder `out`; each appears when it is complete.
+    """Write SPLIT-NNNNN.parquet files into the folder `out`; they appear when all are complete.
 
     Yields (split, None) for each sample written and (split, reason) for each that was left out.
 
@@ -48,35 +51,39 @@ def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iter
             pa.field("expression", pa.string()),
             pa.field("votes", pa.list_(pa.float32())),
             *[pa.field(name, pa.float32()) for name in ("valence", "arousal", "age_years")],
-            pa.field("landmarks", pa.list_(pa.float32())),
+            *[pa.field(name, pa.list_(pa.float32())) for name in ("landmarks", "attributes")],
             *[pa.field(f"group_{name}", pa.string()) for name in groups],
         ],
-        metadata={LABELS_KEY: json.dumps(list(source.labels())).encode()},
+        metadata={
+            LABELS_KEY: json.dumps(list(source.labels())).encode(),
+            LICENCE_KEY: source.licence.encode(),
+            b"origin": "&".join([source.reader, *(f"{k}={v}" for k, v in source.options.items() if v)]).encode(),
+        },
     )
+    partial = out / PARTIAL
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
 
-    def write(rows: list[dict[str, Any]], split: str, number: int) -> None:
-        partial = out / f"{split}-{number:05d}.partial"
-        try:
-            pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial)
-            partial.replace(partial.with_suffix(".parquet"))
-        finally:
-            partial.unlink(missing_ok=True)
-
-    for split in SPLITS:
-        rows: list[dict[str, Any]] = []
-        number = 0
-        for entry in source.samples(split):
-            row = _row(entry, groups)
-            if isinstance(row, str):
-                yield split, row
-                continue
-            rows.append(row)
-            if len(rows) == shard_rows:
-                write(rows, split, number)
-                rows, number = [], number + 1
-            yield split, None
-        if rows:
-            write(rows, split, number)
+    try:
+        for split in SPLITS:
+            rows: list[dict[str, Any]] = []
+            shards = (partial / f"{split}-{number:05d}.parquet" for number in itertools.count())
+            for entry in source.samples(split):
+                row = _row(entry, groups)
+                if isinstance(row, str):
+                    yield split, row
+                    continue
+                rows.append(row)
+                if len(rows) == shard_rows:
+                    pq.write_table(pa.Table.from_pylist(rows, schema=schema), next(shards))
+                    rows = []
+                yield split, None
+            if rows:
+                pq.write_table(pa.Table.from_pylist(rows, schema=schema), next(shards))
+        for shard in sorted(partial.iterdir()):
+            shard.rename(out / shard.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _group_names(source: DataSource) -> list[str]:
@@ -108,6 +115,7 @@ def _row(entry: Sample | Dropped, groups: list[str]) -> dict[str, Any] | str:
         "arousal": entry.arousal,
         "age_years": entry.age_years,
         "landmarks": None if landmarks is None else landmarks.reshape(-1).tolist(),
+        "attributes": None if entry.attributes is None else entry.attributes.tolist(),
         **{f"group_{name}": entry.groups.get(name) for name in groups},
     }
 

@@ -53,6 +53,13 @@ class Part:
         allowed: dict[str, tuple[str, ...]] = self.module.OPTIONS
         return {key: self.given.get(key, values[0] if values else "") for key, values in allowed.items()}
 
+    @property
+    def licence(self) -> str:
+        """What the data say about models trained on them: the reader, or the files where they say it themselves."""
+        stored = getattr(self.module, "stored_licence", None)
+        text: str = (stored(self.directory) if stored else "") or self.module.LICENCE
+        return text
+
     def labels(self) -> tuple[str, ...]:
         """The classes that the reader gives under these options."""
         names: tuple[str, ...] = self.module.labels(self.directory, self.options)
@@ -78,7 +85,7 @@ class DataSource:
     @property
     def licence(self) -> str:
         """What the readers say about models trained on these data."""
-        return " ".join(dict.fromkeys(part.module.LICENCE for part in self.parts))
+        return " ".join(dict.fromkeys(part.licence for part in self.parts))
 
     @property
     def options(self) -> dict[str, str]:
@@ -96,6 +103,10 @@ class DataSource:
             BadSetting: a reader does not know the option or the value.
         """
         return DataSource(tuple(replace(part, given={key: value, **part.given}) for part in self.parts))
+
+    def without_meta(self) -> "DataSource":
+        """The source without its meta files, for where only the images matter."""
+        return DataSource(tuple(replace(part, meta=None) for part in self.parts))
 
     def labels(self) -> tuple[str, ...]:
         """Classes of all parts: those of FER+ in its order, then others as they come."""

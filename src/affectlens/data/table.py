@@ -74,8 +74,8 @@ class FaceTable:
         """The table with other pictures of the same faces; their landmarks no longer hold and are left behind."""
         return replace(self, images=images, dropped=dropped, landmarks_xy=_EMPTY)
 
-    def keep(self, mask: NDArray[np.bool_]) -> "FaceTable":
-        """The rows where the (N,) `mask` is true."""
+    def keep(self, mask: NDArray[np.bool_], reason: str = "") -> "FaceTable":
+        """The rows where the (N,) `mask` is true; with a `reason` the others are counted in `dropped`."""
         changes: dict[str, object] = {
             "ids": tuple(name for name, kept in zip(self.ids, mask, strict=True) if kept),
             "groups": {name: column[mask] for name, column in self.groups.items()},
@@ -84,6 +84,8 @@ class FaceTable:
             value = getattr(self, part.name)
             if isinstance(value, np.ndarray | Images):
                 changes[part.name] = value[mask]
+        if reason and not mask.all():
+            changes["dropped"] = Counter(self.dropped) + Counter({reason: int((~mask).sum())})
         return replace(self, **changes)  # type: ignore[arg-type]
 
 

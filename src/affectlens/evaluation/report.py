@@ -1,6 +1,7 @@
 """Reports as one self-contained HTML page: `render` fills the one template, the rest says what goes into it."""
 
 import base64
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -64,16 +65,21 @@ class Report:
     sections: Sequence[Section] = ()
 
 
+def require() -> None:
+    """Raises MissingExtra unless reports can be written; to be asked before the figures are computed."""
+    if not all(importlib.util.find_spec(name) for name in ("jinja2", "matplotlib")):
+        raise MissingExtra("reports", "report")
+
+
 def render(report: Report) -> str:
     """The page as HTML; it loads nothing, neither from the network nor from other files.
 
     Raises:
-        MissingExtra: jinja2 is not installed.
+        MissingExtra: as `require`.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtra("reports", "report") from error
+    require()
+    import jinja2
+
     text = resources.files("affectlens.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
     settings = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return settings.from_string(text).render(report=report)

@@ -14,11 +14,12 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from torch.utils.data import DataLoader
 
-from affectlens.core.errors import BadData, BadModelFile
+from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.files import write_whole
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
@@ -41,6 +42,17 @@ class TrainingData:
     reader: str = "made up"
     options: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What versions.json says about the data."""
+        return {
+            "data": "&".join([self.reader, *(f"{key}={value}" for key, value in self.options.items())]),
+            "train_faces": str(len(self.train)),
+            "train_faces_left_out_as_twins": str(self.twins_left_out),
+            "valid_faces": str(len(self.valid)),
+            "valid_faces_with_majority": str(int(self.valid.labelled.sum())),
+        }
+
 
 @dataclass(frozen=True)
 class Machines:
@@ -53,6 +65,9 @@ class Machines:
     devices: int = 1
     nodes: int = 1
     strategy: str = "auto"
+
+    def __str__(self) -> str:
+        return f"{self.devices} device(s) of {self.nodes} node(s) with strategy '{self.strategy}'"
 
 
 class FaceData(L.LightningDataModule):
@@ -127,7 +142,7 @@ def load_data(recipe: Recipe, source: DataSource) -> TrainingData:
     """
     source = with_protocol(recipe, source)
     train, valid = _load(recipe, source, "train"), _load(recipe, source, "valid")
-    train = train.keep(train.votes.sum(axis=1) > 0)
+    train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
     if not len(train):
         raise BadData(f"nothing to train on; left out of the training split: {train.dropped}")
     if not valid.labelled.any():
@@ -162,7 +177,8 @@ def fit(
     goes on too, but counts its best epoch anew.
 
     Raises:
-        BadSetting: `out` holds a run and `resume` is off, or the run there has another recipe.
+        BadSetting: `out` holds a run and `resume` is off, the run there has another recipe, or Lightning cannot train
+            on `machines`. BadModelFile: the last checkpoint is damaged.
     """
     last = last_checkpoint(out)
     torch.manual_seed(recipe.seed)
@@ -172,61 +188,58 @@ def fit(
     if recipe.start_from:
         start_from(module.network, recipe, labels)
     train_loader(data.train, recipe)  # a sampler that lacks what it needs says so before anything is written
-    facts = {
-        "data": "&".join([data.reader, *(f"{key}={value}" for key, value in data.options.items())]),
-        "train_faces": str(len(data.train)),
-        "train_faces_left_out_as_twins": str(data.twins_left_out),
-        "valid_faces": str(len(data.valid)),
-        "valid_faces_with_majority": str(int(data.valid.labelled.sum())),
-    }
+    trainer = _trainer(recipe, out, progress, machines or Machines())
     if rank_zero_only.rank == 0:
-        open_run(recipe, labels, facts, out, resume)
-    machines = machines or Machines()
-    figure, mode = monitor(recipe)
-    best = ModelCheckpoint(
-        out / "checkpoints",
-        "best",
-        monitor=figure,
-        mode=mode,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    latest = ModelCheckpoint(out / "checkpoints", "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    callbacks: list[Callback] = [Curves(out / "curves.csv"), best, latest]
-    if recipe.ema:
-        callbacks.insert(0, EMAWeightAveraging(decay=recipe.ema))
-    if recipe.early_stop:
-        callbacks.append(
-            _Patience(figure, mode=mode, patience=recipe.early_stop, check_on_train_epoch_end=True, verbose=False)
-        )
-    if progress:
-        callbacks.append(RichProgressBar())
-    trainer = L.Trainer(
-        max_epochs=recipe.epochs,
-        accelerator="cuda" if torch.cuda.is_available() else "cpu",
-        devices=machines.devices,
-        num_nodes=machines.nodes,
-        strategy=machines.strategy,
-        use_distributed_sampler=False,
-        plugins=[_WholeCheckpoints()],
-        precision=recipe.precision,
-        callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        gradient_clip_val=recipe.gradient_clip or None,
-        log_every_n_steps=1,
-    )
+        open_run(recipe, labels, data.facts, out, resume)
+    checkpoint = str(last) if resume and last.is_file() else None
+    if checkpoint and not zipfile.is_zipfile(checkpoint):
+        raise BadModelFile(f"'{last}' is damaged; delete it to begin the run anew")
     keep_freed_memory()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
-        checkpoint = str(last) if resume and last.is_file() else None
-        if checkpoint and not zipfile.is_zipfile(checkpoint):
-            raise BadModelFile(f"'{last}' is damaged; delete it to begin the run anew")
         trainer.fit(module, datamodule=FaceData(data, recipe), ckpt_path=checkpoint, weights_only=True)
     return best_checkpoint(out) if trainer.is_global_zero else None
+
+
+def _trainer(recipe: Recipe, out: Path, progress: bool, machines: Machines) -> L.Trainer:
+    """Lightning's trainer, made before anything is written.  Raises BadSetting where it cannot run on `machines`."""
+    try:
+        return L.Trainer(
+            max_epochs=recipe.epochs,
+            accelerator="cuda" if torch.cuda.is_available() else "cpu",
+            devices=machines.devices,
+            num_nodes=machines.nodes,
+            strategy=machines.strategy,
+            use_distributed_sampler=False,
+            plugins=[_WholeCheckpoints()],
+            precision=recipe.precision,
+            callbacks=_callbacks(recipe, out, progress),
+            logger=False,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            gradient_clip_val=recipe.gradient_clip or None,
+            log_every_n_steps=1,
+        )
+    except (ValueError, MisconfigurationException) as error:
+        raise BadSetting(f"no training on {machines}: {str(error).partition('. ')[0]}") from error
+
+
+def _callbacks(recipe: Recipe, out: Path, progress: bool) -> list[Callback]:
+    """Averaging, curves, checkpoints of the best and the last epoch, early stopping, progress."""
+    figure, mode = monitor(recipe)
+    every = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    callbacks: list[Callback] = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
+    callbacks += [
+        Curves(out / "curves.csv"),
+        ModelCheckpoint(out / "checkpoints", "best", monitor=figure, mode=mode, **every),
+        ModelCheckpoint(out / "checkpoints", "last", **every),
+    ]
+    if recipe.early_stop:
+        patience = {"patience": recipe.early_stop, "check_on_train_epoch_end": True, "verbose": False}
+        callbacks.append(_Patience(figure, mode=mode, **patience))
+    return [*callbacks, RichProgressBar()] if progress else callbacks
 
 
 def keep_freed_memory() -> None:

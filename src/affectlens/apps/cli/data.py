@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from affectlens.apps.cli.console import out, track
-from affectlens.apps.cli.scoring import score
+from affectlens.apps.cli.scoring import Model, open_model, score
 from affectlens.apps.cli.train import Settings, require_training
 from affectlens.core.sample import Sample
 from affectlens.data import inspection, prepare, source
@@ -46,8 +46,9 @@ def inspect(
 ) -> None:
     """Count faces per split and class, and find bad files, faces that stand in two splits, and doubtful labels."""
     chosen = source.parse(spec)
+    opened = open_model(model) if model else None
     found = inspection.inspect(track(inspection.entries(chosen), None, "inspecting"), chosen.labels())
-    doubtful = _suspects(chosen, model, suspects) if model else []
+    doubtful = _suspects(chosen, opened, suspects) if opened else []
     if as_json:
         typer.echo(json.dumps(_as_json(chosen, found, doubtful), indent=2, allow_nan=False))
         return
@@ -56,7 +57,7 @@ def inspect(
         out.print(f"suspect: {line['id']}: {line['label']} (p = {line['p']:.3f}), the model says {line['model']}")
 
 
-def _suspects(chosen: source.DataSource, model: str, most: int) -> list[dict[str, Any]]:
+def _suspects(chosen: source.DataSource, model: Model, most: int) -> list[dict[str, Any]]:
     """Labelled faces of all splits whose label the model gives the lowest probability."""
     found: list[dict[str, Any]] = []
     for split in source.SPLITS:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from affectlens.apps.cli.console import out
-from affectlens.apps.cli.scoring import Scored, score
+from affectlens.apps.cli.scoring import Scored, open_model, score
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.files import write_whole
 from affectlens.data import source as sources
@@ -57,10 +57,17 @@ def evaluate(
     Over all faces, and over those without a twin in Train (the same picture, its mirror image, or nearly so). Faces
     without a label count for disagreement, valence and arousal only.
     """
+    if folder:
+        report.require()
+    opened = open_model(model)
     source = sources.parse(data)
     table = _table(source, split)
-    train = None if split is Split.TRAIN or next(source.samples("train"), None) is None else source.load("train")
-    scored = score(model, table)
+    train = (
+        None
+        if split is Split.TRAIN or next(source.samples("train"), None) is None
+        else source.without_meta().load("train")
+    )
+    scored = score(opened, table)
     result = _facts(source, split, scored.table) | {"model": scored.name, "all": evaluation.figures(scored.scores)}
     if train is not None:
         alone = ~has_twin(scored.table.images, train.images)
@@ -79,12 +86,15 @@ def compare(
     """Put models side by side on the same faces; McNemar's test says whether each differs from the first."""
     if len(models) < 2:
         raise BadSetting(f"compare needs at least two models, got {len(models)}")
+    if folder:
+        report.require()
+    opened = [open_model(model) for model in models]
     source = sources.parse(data)
     table = _table(source, split)
-    scored = _named([score(model, table) for model in models], models)
+    scored = _named([score(model, table) for model in opened], models)
     names = list(scored)
     right = {name: _right(part) for name, part in scored.items()}
-    result = _facts(source, split, table) | {
+    result = _facts(source, split, next(iter(scored.values())).table) | {
         "models": {name: evaluation.figures(part.scores) for name, part in scored.items()},
         "against_the_first": {name: evaluation.compare(right[names[0]], right[name]) for name in names[1:]},
     }
@@ -134,10 +144,9 @@ def _deliver(
     """report.json and report.html in `folder`, if there is one; then the result as JSON or as `show` prints it."""
     if folder:
         facts = {key: str(value) for key, value in result.items() if not isinstance(value, dict | None)}
-        html = page(facts)  # first: without the extra nothing is written
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "report.json", json.dumps(result, indent=2, allow_nan=False))
-        write_whole(folder / "report.html", html)
+        write_whole(folder / "report.html", page(facts))
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.cli.console import out
-from affectlens.apps.cli.scoring import score
+from affectlens.apps.cli.scoring import open_model, score
 from affectlens.apps.cli.train import Settings, require_training, run_recipe
 from affectlens.core import catalog
 from affectlens.core.catalog import unknown
@@ -58,7 +58,7 @@ def reproduce(
             run_recipe(recipe, source, folder, resume=True)
         run.check_recipe(recipe, folder)
         tested = run.with_protocol(recipe, source)
-        scored = score(str(folder / "model.onnx"), tested.load("test"))
+        scored = score(open_model(str(folder / "model.onnx")), tested.load("test"))
         protocol = tested.options.get("protocol", "")
         facts = {"data": tested.reader, "protocol": protocol, "split": "test", "options": tested.options}
         reproduction.write_row(folder, evaluation.figures(scored.scores), facts, target)

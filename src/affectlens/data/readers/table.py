@@ -7,7 +7,7 @@ Layout: a .csv or .parquet file, or a folder with data.csv or with shards *.parq
 - `split`: train, valid (or val, validation) or test. Where it is empty a hash decides: of `group_subject`, if that is
   there (so that nobody is on two sides), else of the row's name.
 - `id`: the row's name; without one it is the path, else the number of the row.
-- `age_years`; `landmarks`: x, y, x, y, ... in pixels of the image.
+- `age_years`; `landmarks`: x, y, x, y, ... in pixels of the image; `attributes`: 0 and 1.
 - `group_NAME`: the value of the group NAME.
 
 Lists are list columns in Parquet, in CSV numbers between spaces, commas or semicolons. Other columns are passed over.
@@ -39,10 +39,14 @@ LICENCE = "Weights: under the terms of the images that they were trained on, whi
 OPTIONS: dict[str, tuple[str, ...]] = {"labels": ()}
 LABELS_KEY = b"labels"
 """Key of the schema's metadata that holds the classes as a JSON list."""
+LICENCE_KEY = b"licence"
+"""Key of the schema's metadata that holds what the shards' source says in the place of `LICENCE`."""
+PARTIAL = ".partial"
+"""Folder of shards that are still being written, beside which none counts as complete."""
 _GROUP = "group_"
 _COLUMNS = (
     *("path", "image", "expression", "votes", "valence", "arousal"),
-    *("split", "id", "age_years", "landmarks"),
+    *("split", "id", "age_years", "landmarks", "attributes"),
 )
 _BATCH = 256
 Row = Mapping[str, object]
@@ -58,7 +62,11 @@ def labels(directory: Path, options: Mapping[str, str]) -> tuple[str, ...]:
     if option:
         return ordered((), option)
     for file in _files(directory):
-        if stored := _stored_labels(file):
+        try:
+            stored = tuple(json.loads(_metadata(file, LABELS_KEY, "[]")))
+        except ValueError as error:
+            raise BadData(f"'{file}': its labels are no JSON list: {error}") from error
+        if stored:
             return stored
     found: set[str] = set()
     votes = None
@@ -119,6 +127,7 @@ def _sample(sample_id: str, split: str, place: str, file: Path, row: Row, classe
         landmarks_xy=None if landmarks is None else landmarks.reshape(-1, 2),
         content=content if isinstance(content, bytes) else None,
         age_years=_number(row.get("age_years"), place, "age_years"),
+        attributes=_numbers(row.get("attributes"), place, "attributes"),
         groups={key.removeprefix(_GROUP): _text(value) for key, value in row.items() if key.startswith(_GROUP)},
     )
 
@@ -184,6 +193,8 @@ def _files(directory: Path) -> list[Path]:
     else:
         files = [path for path in (directory / "data.csv",) if path.is_file()]
         shards = sorted(directory.glob("*.parquet"))
+        if (directory / PARTIAL).exists():
+            raise BadData(f"'{directory}' is incomplete: 'affectlens data prepare' was interrupted or is still writing")
         if files and shards:
             raise BadData(f"'{directory}' holds data.csv and {len(shards)} Parquet files; name the file to read")
         files += shards
@@ -194,13 +205,18 @@ def _files(directory: Path) -> list[Path]:
     return files
 
 
-def _stored_labels(file: Path) -> tuple[str, ...]:
-    """The classes in the metadata of a shard that `affectlens data prepare` wrote; none in other files."""
+def stored_licence(directory: Path) -> str:
+    """What the shards' own metadata say about models trained on them; "" where they say nothing."""
+    return " ".join(dict.fromkeys(text for file in _files(directory) if (text := _metadata(file, LICENCE_KEY, ""))))
+
+
+def _metadata(file: Path, key: bytes, default: str) -> str:
+    """An entry of a Parquet file's metadata, as `affectlens data prepare` writes them."""
     if file.suffix != ".parquet":
-        return ()
+        return default
     try:
-        metadata = _parquet().read_schema(file).metadata or {}
-        return tuple(json.loads(metadata.get(LABELS_KEY, b"[]")))
+        found = (_parquet().read_schema(file).metadata or {}).get(key)
+        return default if found is None else found.decode()
     except (OSError, ValueError) as error:
         raise BadData(f"'{file}' cannot be read as Parquet: {error}") from error
 
