@@ -133,7 +133,8 @@ def test_any_arrow_tool_reads_the_columns_and_the_order_of_the_votes(tmp_path):
     list(prepare(Source(face(groups={"sex": "f"}, landmarks_xy=POINTS)), tmp_path))
     table = pq.read_table(tmp_path / "train-00000.parquet")
     assert set(table.column_names) == {
-        *("id", "split", "image", "expression", "votes", "valence", "arousal", "age_years", "landmarks", "group_sex")
+        *("id", "split", "image", "expression", "votes", "valence", "arousal", "age_years", "landmarks", "attributes"),
+        "group_sex",
     }
     assert json.loads(table.schema.metadata[b"labels"]) == list(LABELS)
     (row,) = table.to_pylist()

@@ -47,6 +47,13 @@ fit.fit(recipe, data, folder / "run", resume=False, progress=False)
 """
 
 VARIANTS = {
+    "one-cycle, adamw, clipped": {
+        "schedule": "one-cycle",
+        "optimiser": "adamw",
+        "learning_rate": 0.003,
+        "gradient_clip": 1.0,
+        "ema": 0.5,
+    },
     "plateau, early stop": {
         "schedule": "plateau",
         "schedule_patience": 0,

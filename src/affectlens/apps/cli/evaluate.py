@@ -62,11 +62,8 @@ def evaluate(
     opened = open_model(model)
     source = sources.parse(data)
     table = _table(source, split)
-    train = (
-        None
-        if split is Split.TRAIN or next(source.samples("train"), None) is None
-        else source.without_meta().load("train")
-    )
+    plain = source.without_meta()
+    train = None if split is Split.TRAIN or next(plain.samples("train"), None) is None else plain.load("train")
     scored = score(opened, table)
     result = _facts(source, split, scored.table) | {"model": scored.name, "all": evaluation.figures(scored.scores)}
     if train is not None:

@@ -207,7 +207,8 @@ def _files(directory: Path) -> list[Path]:
 
 def stored_licence(directory: Path) -> str:
     """What the shards' own metadata say about models trained on them; "" where they say nothing."""
-    return " ".join(dict.fromkeys(text for file in _files(directory) if (text := _metadata(file, LICENCE_KEY, ""))))
+    shards = sorted(directory.glob("*.parquet")) if directory.is_dir() else [directory]
+    return " ".join(dict.fromkeys(text for file in shards if (text := _metadata(file, LICENCE_KEY, ""))))
 
 
 def _metadata(file: Path, key: bytes, default: str) -> str:
