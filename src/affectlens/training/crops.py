@@ -4,6 +4,8 @@ from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 
 from affectlens.core import catalog
 from affectlens.core.detection import Detector
@@ -15,17 +17,18 @@ from affectlens.faces.align import cut_faces
 DETECTOR = "mtcnn"
 
 
-def find_faces(table: FaceTable, spec: InputSpec) -> FaceTable:
+def find_faces(table: FaceTable, spec: InputSpec, progress: bool = False) -> FaceTable:
     """The table with the largest face of each picture in its place; landmarks of the picture are left behind.
 
     Pictures of at most `KEEP_SIDE_PX` on both sides are faces already. Pictures without a face, and those that cannot
-    be decoded, are dropped and counted.
+    be decoded, are dropped and counted. `progress` shows a bar on standard error.
     """
     detect = catalog.build("faces.detectors", DETECTOR, options={})
     crops: list[NDArray[np.uint8] | Stored] = []
     kept = np.zeros(len(table), dtype=bool)
     dropped = Counter(table.dropped)
-    for row in range(len(table)):
+    rows = range(len(table))
+    for row in track(rows, "finding faces", console=Console(stderr=True), transient=True, disable=not progress):
         images, _ = decoded(table.images, [row])
         crop = _largest_face(images[0], detect, spec) if images else None
         if crop is None:

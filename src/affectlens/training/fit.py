@@ -134,14 +134,14 @@ class _Patience(EarlyStopping):
             trainer.should_stop = True
 
 
-def load_data(recipe: Recipe, source: DataSource) -> TrainingData:
+def load_data(recipe: Recipe, source: DataSource, progress: bool = False) -> TrainingData:
     """Training and validation faces; without the twins of validation and test faces if the recipe says so.
 
     Raises:
         BadSetting: the data have no such protocol. BadData: nothing is left to train on or to select on.
     """
     source = with_protocol(recipe, source)
-    train, valid = _load(recipe, source, "train"), _load(recipe, source, "valid")
+    train, valid = (_load(recipe, source, split, progress) for split in ("train", "valid"))
     train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
     if not len(train):
         raise BadData(f"nothing to train on; left out of the training split: {train.dropped}")
@@ -151,7 +151,7 @@ def load_data(recipe: Recipe, source: DataSource) -> TrainingData:
         return TrainingData(train, valid, 0, source.licence, source.reader, source.options)
     held_out = [valid.images]
     if next(source.samples("test"), None) is not None:
-        held_out.append(_load(recipe, source, "test").images)
+        held_out.append(_load(recipe, source, "test", progress).images)
     twins = has_twin(train.images, *held_out)
     if twins.all():
         raise BadData("every training face has a twin in validation or test; see the recipe key 'without_twins'")
@@ -159,10 +159,10 @@ def load_data(recipe: Recipe, source: DataSource) -> TrainingData:
     return TrainingData(kept, valid, int(twins.sum()), source.licence, source.reader, source.options)
 
 
-def _load(recipe: Recipe, source: DataSource, split: str) -> FaceTable:
+def _load(recipe: Recipe, source: DataSource, split: str, progress: bool) -> FaceTable:
     """One split, faces cut out of larger pictures if the recipe says so."""
     table = source.load(split)
-    return find_faces(table, recipe.input_spec()) if recipe.find_faces else table
+    return find_faces(table, recipe.input_spec(), progress) if recipe.find_faces else table
 
 
 def fit(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.apps.cli.console import track
+from affectlens.apps.cli.console import err, track
 from affectlens.core.errors import BadData
 from affectlens.core.expressions import projected_affect
 from affectlens.core.preprocessing import InputSpec
@@ -97,7 +97,7 @@ def score(model: Model, table: FaceTable) -> Scored:
     if model.find_faces:
         from affectlens.training.crops import find_faces
 
-        table = find_faces(table, model.input)
+        table = find_faces(table, model.input, err.is_terminal)
     logits: list[NDArray[np.float32]] = []
     readable = np.zeros(len(table), dtype=bool)
     chunks = list(InOrder(len(table), _FACES_AT_ONCE))

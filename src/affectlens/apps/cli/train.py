@@ -70,7 +70,7 @@ def run_recipe(
     from affectlens.training import export, fit, run
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    data = fit.load_data(recipe, source)
+    data = fit.load_data(recipe, source, err.is_terminal)
     out.print(
         f"{recipe.name}: {len(data.train)} training faces ({data.twins_left_out} left out as twins of held-out faces), "
         f"{len(data.valid)} for validation"
