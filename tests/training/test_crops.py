@@ -117,5 +117,5 @@ def test_a_recipe_searches_only_if_it_says_so(portrait, recipe, monkeypatch):
     class Source:
         load = staticmethod(lambda split: table_of(portrait))
 
-    assert fit._load(replace(recipe, find_faces=True), Source, "train").images[0].shape == (48, 48, 3)
-    assert fit._load(replace(recipe, find_faces=False), Source, "train").images[0].shape == portrait.shape
+    assert fit._load(replace(recipe, find_faces=True), Source, "train", False).images[0].shape == (48, 48, 3)
+    assert fit._load(replace(recipe, find_faces=False), Source, "train", False).images[0].shape == portrait.shape

@@ -55,6 +55,11 @@ def weights(out, name="last.ckpt"):
     return checkpoint(out, name)["state_dict"]
 
 
+def curve(out):
+    with (out / "curves.csv").open() as lines:
+        return list(csv.DictReader(lines))
+
+
 def epochs(out):
     with (out / "curves.csv").open() as lines:
         return [int(row["epoch"]) for row in csv.DictReader(lines) if row["train_loss"] and row["valid_accuracy"]]
@@ -111,6 +116,21 @@ def test_every_start_adds_its_versions(interrupted, recipe, data):
     starts = json.loads((interrupted / "versions.json").read_text())
     assert len(starts) == 2
     assert starts[0] == starts[1]
+
+
+def test_the_log_tells_starts_epochs_and_failures(interrupted, recipe, data, monkeypatch):
+    monkeypatch.setattr(ExpressionModule, "on_validation_epoch_end", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fit(recipe, data, interrupted, resume=True, progress=False)
+    monkeypatch.undo()
+    fit(recipe, data, interrupted, resume=True, progress=False)
+    lines = [line.split(" ", 2)[2] for line in (interrupted / "log.txt").read_text().splitlines()]
+    begun = [line for line in lines if line.startswith("training from epoch")]
+    assert begun[-2:] == ["training from epoch 1 of 2 on 1 x cpu, 32-true"] * 2
+    assert any(line.startswith("ended in epoch 1 by ZeroDivisionError: division by zero") for line in lines)
+    last = lines[-1]
+    assert last.startswith("epoch 1: ")
+    assert f"valid_accuracy {float(curve(interrupted)[-1]['valid_accuracy']):.4f}" in last
 
 
 @pytest.mark.parametrize(("losses", "best"), [([1, 2, 3], 0), ([2, 1, 3], 1), ([3, 2, 1], 2)])

@@ -11,7 +11,7 @@ from affectlens.evaluation import evaluation
 from affectlens.evaluation.evaluation import Scores
 from affectlens.training.module import ExpressionModule
 from affectlens.training.reproduction import write_row, write_table
-from affectlens.training.run import best_checkpoint, open_run
+from affectlens.training.run import best_checkpoint, note, open_run
 
 LABELS = ("calm", "keen", "wry")
 FACTS = {"data": "ferplus", "protocol": "caciolai", "split": "test", "options": {}}
@@ -36,6 +36,7 @@ def finished(recipe, tmp_path):
     torch.save({"state_dict": module.state_dict()}, best_checkpoint(out))
     (out / "curves.csv").write_text("epoch,valid_nll\n0,2.5\n1,1.5\n")
     (out / "curves.png").write_bytes(b"a picture")
+    note(out, "begun")
     (out / "metrics.json").write_text(json.dumps({"temperature": 1.5, "figures": {"accuracy": 0.8125}}))
     return out
 
@@ -43,7 +44,7 @@ def finished(recipe, tmp_path):
 def test_a_row_keeps_what_says_how_it_came_about(finished, tmp_path):
     out = tmp_path / "results" / "first"
     write_row(finished, figures(), FACTS, out)
-    names = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png")
+    names = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png", "log.txt")
     assert {file.name for file in out.iterdir()} == {*names, "confusion.png", "metrics.json"}
     for name in names:
         assert (out / name).read_bytes() == (finished / name).read_bytes()

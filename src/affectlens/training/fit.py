@@ -4,6 +4,7 @@ import contextlib
 import csv
 import ctypes
 import io
+import time
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from affectlens.data.twins import has_twin
 from affectlens.training.crops import find_faces
 from affectlens.training.module import Batch, ExpressionModule, monitor, train_loader, valid_loader
 from affectlens.training.recipe import Recipe
-from affectlens.training.run import best_checkpoint, last_checkpoint, load_run, open_run, with_protocol
+from affectlens.training.run import best_checkpoint, last_checkpoint, load_run, note, open_run, with_protocol
 from affectlens.training.start import start_from
 
 
@@ -112,6 +113,41 @@ class Curves(Callback):
         write_whole(self.file, text.getvalue())
 
 
+class _Log(Callback):
+    """A line per start, per epoch and per failure in log.txt."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.began = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """From which epoch on, and where."""
+        of = f"epoch {trainer.current_epoch} of {trainer.max_epochs}"
+        self._note(trainer, f"training from {of} on {trainer.world_size} x {pl_module.device}, {trainer.precision}")
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the time."""
+        del trainer, pl_module
+        self.began = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Time with validation, learning rate and figures."""
+        del pl_module
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        figures = ", ".join(f"{name} {float(value):.4f}" for name, value in sorted(trainer.callback_metrics.items()))
+        seconds = time.monotonic() - self.began
+        self._note(trainer, f"epoch {trainer.current_epoch}: {seconds:.1f} s, rate {rate:.2e}, {figures}")
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """What ended it."""
+        del pl_module
+        self._note(trainer, f"ended in epoch {trainer.current_epoch} by {type(exception).__name__}: {exception}")
+
+    def _note(self, trainer: L.Trainer, text: str) -> None:
+        if trainer.is_global_zero:
+            note(self.folder, " ".join(text.split()))
+
+
 class _WholeCheckpoints(TorchCheckpointIO):
     """Checkpoints appear when they are complete, beside the one that they take the place of."""
 
@@ -172,7 +208,7 @@ def fit(
 
     Where several processes train together, all but the first get None.
 
-    `out` receives recipe.json, versions.json, curves.csv, checkpoints/best.ckpt and last.ckpt (written every
+    `out` receives recipe.json, versions.json, curves.csv, log.txt, checkpoints/best.ckpt and last.ckpt (written every
     epoch). With `resume` it goes on after the last complete epoch, if there is one; a folder that was moved in between
     goes on too, but counts its best epoch anew.
 
@@ -233,6 +269,7 @@ def _callbacks(recipe: Recipe, out: Path, progress: bool) -> list[Callback]:
     callbacks: list[Callback] = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
     callbacks += [
         Curves(out / "curves.csv"),
+        _Log(out),
         ModelCheckpoint(out / "checkpoints", "best", monitor=figure, mode=mode, **every),
         ModelCheckpoint(out / "checkpoints", "last", **every),
     ]

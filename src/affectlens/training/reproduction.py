@@ -11,7 +11,7 @@ from affectlens.core.files import write_whole
 from affectlens.evaluation import plots
 from affectlens.training.run import load_recipe, load_run, read_curves
 
-_KEPT = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png")
+_KEPT = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png", "log.txt")
 
 
 def write_row(run: Path, figures: Mapping[str, Any], facts: Mapping[str, Any], out: Path) -> None:

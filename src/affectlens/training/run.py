@@ -1,9 +1,10 @@
-"""A run folder: recipe.json, labels.json, versions.json, curves.csv, checkpoints/, metrics.json, model.onnx."""
+"""The files of a run: recipe, labels, versions, curves.csv, log.txt, checkpoints/, metrics.json, model.onnx."""
 
 import csv
 import json
 import platform
 import subprocess
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -54,6 +55,12 @@ def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: 
     earlier = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
     _write(log, [*earlier, versions() | facts])
     _write(file, recipe.as_dict())  # last: it says that this is a run
+
+
+def note(folder: Path, text: str) -> None:
+    """Append a line with date and time (UTC) to log.txt."""
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} {text}\n")
 
 
 def check_recipe(recipe: Recipe, folder: Path) -> None:

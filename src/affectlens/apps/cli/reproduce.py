@@ -31,8 +31,8 @@ def reproduce(
     """Train each row of a published table (or go on with it), test it once, and write the table.
 
     A row whose run is finished is not trained again; one whose test is written is not tested again.
-    DIR/WORK/ receives README.md with the table, and a folder per row: settings, versions, curves, confusion matrix,
-    figures.
+    DIR/WORK/ receives README.md with the table, and a folder per row: settings, versions, log, curves, confusion
+    matrix, figures.
     """
     require_training("'affectlens reproduce'")
     from affectlens.training import reproduction, run

@@ -43,8 +43,8 @@ def train(
 ) -> None:
     """Train a model, calibrate it, export it.
 
-    The run folder receives recipe.json, labels.json, versions.json, curves.csv and .png, checkpoints/, metrics.json
-    (validation) and model.onnx, which has been checked against torch.
+    The run folder receives recipe.json, labels.json, versions.json, curves.csv and .png, log.txt, checkpoints/,
+    metrics.json (validation) and model.onnx, which has been checked against torch.
     """
     require_training("'affectlens train'")
     from affectlens.training.fit import Machines
@@ -83,8 +83,10 @@ def run_recipe(
         return
     spec = export.export(run.load_checkpoint(recipe, len(data.train.labels), best), data, folder)
     figures = spec.provenance["validation"]
-    out.print(
+    result = (
         f"validation: accuracy {figures['accuracy']:.4f}, macro recall {figures['macro_recall']:.4f}, "
         f"calibration error {figures['expected_calibration_error']:.4f} at temperature {spec.temperature}"
     )
+    run.note(folder, result)
+    out.print(result)
     out.print(f"model: {folder / 'model.onnx'}")
