@@ -14,6 +14,8 @@ PLAIN: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False,
 """Settings of every console: file names are printed as they are, whatever brackets and colons they hold."""
 
 out = Console(**PLAIN)
+wide = Console(width=1000, **PLAIN)
+"""For tables whose rows must stay lines of their own however narrow the terminal is."""
 err = Console(stderr=True, **PLAIN)
 
 

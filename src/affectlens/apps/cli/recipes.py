@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from affectlens.apps.cli.console import out
+from affectlens.apps.cli.console import out, wide
 from affectlens.core import catalog
 
 recipes = typer.Typer(help="List the recipes, or show the settings of one.", no_args_is_help=True)
@@ -21,13 +21,13 @@ def list_() -> None:
     """All recipes: one line per row of each work."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("recipe", "data", "model", "options", "losses", "epochs"):
-        table.add_column(name, no_wrap=name == "recipe", overflow="fold")
+        table.add_column(name, no_wrap=True)
     for work in catalog.available("training.recipes"):
         for recipe in catalog.load("training.recipes", work).ROWS.values():
             options = ", ".join(f"{key}={value}" for key, value in recipe.model_options.items())
             losses = " + ".join(name if w == 1 else f"{w:g} {name}" for name, w in recipe.losses.items())
             table.add_row(recipe.name, recipe.data, recipe.model, options, losses, str(recipe.epochs))
-    out.print(table)
+    wide.print(table)
 
 
 @recipes.command()
