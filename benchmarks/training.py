@@ -1,12 +1,13 @@
-"""What training costs beside the arithmetic, and what two shortcuts save; each figure is a ratio within one run.
+"""What training costs beside the arithmetic, and what three shortcuts save; each figure is a ratio within one run.
 
 usage: python benchmarks/training.py [--steps 20] [--rounds 3]
 
 1. throughput: the default recipe through `affectlens.training.fit` against a bare PyTorch loop over the same tensors
    (same network, augmentation, loss, optimiser, clipping and precision; no data loader, no averaging of weights, no
    callbacks). 1.0: as fast.
-2. attention: `scalar_attention` against `scaled_dot_product_attention`, forward and backward, on the shape that
-   Deep-Emotion with multiple self-attention has at a batch of 16: 8 heads over 42x42 positions.
+2. attention: `scalar_attention` and `blockwise_attention` against `scaled_dot_product_attention`, forward and backward,
+   on the shapes that multiple self-attention has at a batch of 16: in Deep-Emotion 8 heads over 42x42 positions with
+   keys of width 1 and values of 4 in float32, in the custom VGG 8 heads over 24x24 positions with 8 and 32 in bfloat16.
 3. memory: a training step of the custom VGG with glibc told to keep freed memory against one as glibc is, in a
    process each.
 """
@@ -30,6 +31,7 @@ from affectlens.core import catalog
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.preprocessing import to_input
 from affectlens.data.table import FaceTable
+from affectlens.models.layers.blockwise_attention import blockwise_attention
 from affectlens.models.layers.scalar_attention import scalar_attention
 from affectlens.training import fit
 from affectlens.training.augment import augment, draws
@@ -90,11 +92,14 @@ def bare(recipe: Recipe, faces: FaceTable) -> float:
     return len(faces) / (time.perf_counter() - begin)
 
 
-def attention() -> tuple[float, float]:
-    """Seconds of scalar_attention and of PyTorch's, forward and backward."""
+def attention(
+    attend: Callable[..., torch.Tensor], positions: int, width: int, values: int, kind: torch.dtype
+) -> tuple[float, float]:
+    """Seconds of `attend` and of PyTorch's attention, forward and backward."""
     torch.manual_seed(0)
-    query, key = (torch.randn(16, 8, 42 * 42, 1, requires_grad=True) for _ in range(2))
-    value = torch.randn(16, 8, 42 * 42, 4, requires_grad=True)
+    query, key = (torch.randn(16, 8, positions, width, dtype=kind, requires_grad=True) for _ in range(2))
+    value = torch.randn(16, 8, positions, values, dtype=kind, requires_grad=True)
+    gap = (0, values - width)
 
     def timed(attend: Callable[[], torch.Tensor]) -> float:
         attend().sum().backward()
@@ -103,8 +108,8 @@ def attention() -> tuple[float, float]:
         return time.perf_counter() - begin
 
     return (
-        timed(lambda: scalar_attention(query, key, value)),
-        timed(lambda: scaled_dot_product_attention(pad(query, (0, 3)), pad(key, (0, 3)), value, scale=1.0)),
+        timed(lambda: attend(query, key, value)),
+        timed(lambda: scaled_dot_product_attention(pad(query, gap), pad(key, gap), value, scale=1.0)),
     )
 
 
@@ -143,8 +148,12 @@ def main() -> None:
     pairs = [(ours(recipe, faces), bare(recipe, faces)) for _ in range(arguments.rounds)]
     rate, ratio = median(pair[0] for pair in pairs), median(a / b for a, b in pairs)
     print(f"throughput: {rate:.0f} faces/s, {ratio:.2f} of a bare loop (target: at least 0.9)")
-    times = [attention() for _ in range(arguments.rounds)]
-    print(f"attention: scalar_attention takes {median(a / b for a, b in times):.2f} of PyTorch's time")
+    for attend, *shape in (
+        (scalar_attention, 42 * 42, 1, 4, torch.float32),
+        (blockwise_attention, 24 * 24, 8, 32, torch.bfloat16),
+    ):
+        times = [attention(attend, *shape) for _ in range(arguments.rounds)]
+        print(f"attention: {attend.__name__} takes {median(a / b for a, b in times):.2f} of PyTorch's time")
     steps = [
         [
             float(subprocess.run([sys.executable, __file__, "--vgg", how], capture_output=True, check=True).stdout)

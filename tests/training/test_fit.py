@@ -200,6 +200,18 @@ def test_a_run_of_another_recipe_is_not_resumed(run, recipe, data):
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
+@pytest.mark.parametrize("schedule", ["constant", "plateau", "exponential"])
+def test_a_run_may_go_on_for_more_epochs_where_the_schedule_does_not_depend_on_them(recipe, data, tmp_path, schedule):
+    short = replace(recipe, schedule=schedule, epochs=1)
+    fit(short, data, tmp_path / "longer", resume=False, progress=False)
+    fit(replace(short, epochs=3), data, tmp_path / "longer", resume=True, progress=False)
+    fit(replace(short, epochs=3), data, tmp_path / "whole", resume=False, progress=False)
+    assert curve(tmp_path / "longer") == curve(tmp_path / "whole")
+    assert json.loads((tmp_path / "longer" / "recipe.json").read_text())["epochs"] == 3
+    with pytest.raises(BadSetting, match="another recipe: epochs differ"):
+        fit(short, data, tmp_path / "longer", resume=True, progress=False)
+
+
 def test_the_crop_on_photos_may_change_after_training(recipe, data, tmp_path):
     short = replace(recipe, epochs=1)
     fit(short, data, tmp_path, resume=False, progress=False)

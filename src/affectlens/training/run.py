@@ -64,13 +64,19 @@ def note(folder: Path, text: str) -> None:
 
 
 def check_recipe(recipe: Recipe, folder: Path) -> None:
-    """Nothing, where the run in `folder` has this recipe; the crop of photos may differ if it does not enter training.
+    """Nothing, where the run in `folder` has this recipe.
+
+    The crop of photos may differ if it does not enter training, and there may be more epochs if the schedule does not
+    depend on their number.
 
     Raises:
         BadSetting: another setting differs.
     """
-    then, now = (json.loads(json.dumps(one.as_dict())) for one in (load_recipe(folder), recipe))
-    spared = () if recipe.find_faces else _NOT_TRAINED
+    stored = load_recipe(folder)
+    then, now = (json.loads(json.dumps(one.as_dict())) for one in (stored, recipe))
+    spared = set(() if recipe.find_faces else _NOT_TRAINED)
+    if recipe.schedule != "one-cycle" and recipe.epochs > stored.epochs:
+        spared.add("epochs")
     if changed := [key for key in now if key not in spared and now[key] != then[key]]:
         file = folder / "recipe.json"
         raise BadSetting(f"the run in '{folder}' has another recipe: {', '.join(changed)} differ; see '{file}'")

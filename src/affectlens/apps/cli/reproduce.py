@@ -54,9 +54,10 @@ def reproduce(
             out.print(f"{work}/{row}: tested already, see '{target}'")
             continue
         folder = runs / work / row
-        if not (folder / "model.onnx").is_file():
+        if (folder / "recipe.json").is_file():
+            run.check_recipe(recipe, folder)
+        if not (folder / "model.onnx").is_file() or run.load_recipe(folder).epochs < recipe.epochs:
             run_recipe(recipe, source, folder, resume=True)
-        run.check_recipe(recipe, folder)
         tested = run.with_protocol(recipe, source)
         scored = score(open_model(str(folder / "model.onnx")), tested.load("test"))
         protocol = tested.options.get("protocol", "")
