@@ -25,13 +25,13 @@ from statistics import median
 
 import numpy as np
 import torch
-from torch.nn.functional import pad, scaled_dot_product_attention
 
 from affectlens.core import catalog
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.preprocessing import to_input
 from affectlens.data.table import FaceTable
 from affectlens.models.layers.blockwise_attention import blockwise_attention
+from affectlens.models.layers.fused_attention import fused_attention
 from affectlens.models.layers.scalar_attention import scalar_attention
 from affectlens.training import fit
 from affectlens.training.augment import augment, draws
@@ -99,7 +99,6 @@ def attention(
     torch.manual_seed(0)
     query, key = (torch.randn(16, 8, positions, width, dtype=kind, requires_grad=True) for _ in range(2))
     value = torch.randn(16, 8, positions, values, dtype=kind, requires_grad=True)
-    gap = (0, values - width)
 
     def timed(attend: Callable[[], torch.Tensor]) -> float:
         attend().sum().backward()
@@ -109,7 +108,7 @@ def attention(
 
     return (
         timed(lambda: attend(query, key, value)),
-        timed(lambda: scaled_dot_product_attention(pad(query, gap), pad(key, gap), value, scale=1.0)),
+        timed(lambda: fused_attention(query, key, value)),
     )
 
 

@@ -70,6 +70,32 @@ def test_a_module_outside_the_folder_cannot_be_loaded():
         catalog.load("models", "..core.errors")
 
 
+@pytest.mark.parametrize("text", ["no", "off", "false", "0"])
+def test_options_are_read_as_the_type_that_build_says(text):
+    plain = catalog.build("models", "deep_emotion", 7, 1, options={"stn": False})
+    assert len(list(catalog.build("models", "deep_emotion", 7, 1, options={"stn": text}).parameters())) == len(
+        list(plain.parameters())
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stn": "perhaps"}, "option 'stn' of model 'deep_emotion': .* got 'perhaps'"),
+        ({"dropout": "much"}, "option 'dropout' of model 'deep_emotion': .* got 'much'"),
+        ({"msa_form": "both"}, "option 'msa_form' of model 'deep_emotion': .* got 'both'"),
+    ],
+)
+def test_an_option_of_another_type_is_refused(options, message):
+    with pytest.raises(BadSetting, match=message):
+        catalog.build("models", "deep_emotion", 7, 1, options=options)
+
+
+def test_a_size_below_nothing_is_refused():
+    with pytest.raises(BadSetting, match="cannot be made with widths"):
+        catalog.build("models", "compact_resnet", 7, 1, options={"widths": [32, 64, -1, 256]})
+
+
 def test_build_hands_arguments_and_options_to_the_entry():
     network = catalog.build("models", "compact_resnet", 5, 3, options={"widths": (8, 16), "depths": (1, 1)})
     assert network.head.out_features == 5

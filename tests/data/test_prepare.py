@@ -27,7 +27,7 @@ class Source:
         self.entries = entries
         self.names = labels
 
-    reader, options, licence = "made up", {"labels": "", "mode": "plain"}, "Ask the one who made it up."
+    name, licence = "made up&mode=plain", "Ask the one who made it up."
 
     def labels(self):
         return self.names
@@ -194,6 +194,23 @@ def test_shards_say_where_they_are_from_and_on_which_terms(tmp_path):
     list(prepare(Source(face()), tmp_path))
     assert pq.read_schema(tmp_path / "train-00000.parquet").metadata[b"origin"] == b"made up&mode=plain"
     assert parse(f"table:{tmp_path}").licence == "Ask the one who made it up."
+
+
+@pytest.mark.parametrize(
+    ("labels", "votes", "targets"), [("shy,keen,calm", [0.2, 0.7, 0.1], 1), ("calm,keen", [0.125, 0.875], 1)]
+)
+def test_votes_follow_the_classes_that_the_option_labels_names(tmp_path, labels, votes, targets):
+    entry = face(expression="keen", votes=np.array([0.7, 0.1, 0.2], dtype=np.float32))
+    list(prepare(Source(entry), tmp_path))
+    faces = parse(f"table:{tmp_path}?labels={labels}").load("train")
+    np.testing.assert_allclose(faces.votes, [votes], atol=1e-6)
+    assert faces.targets.tolist() == [targets]
+
+
+def test_a_face_without_votes_for_the_classes_that_are_left_has_none(tmp_path):
+    entry = face(expression=None, votes=np.array([0, 0, 1], dtype=np.float32))
+    list(prepare(Source(entry, face("train/1")), tmp_path))
+    assert parse(f"table:{tmp_path}?labels=keen,calm").load("train").dropped == {"neither label nor valence": 1}
 
 
 def test_attributes_come_back(tmp_path):

@@ -1,43 +1,16 @@
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from affectlens.core import catalog
 from affectlens.core.errors import AffectLensError, BadData, BadSetting, UnknownName
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.sample import Dropped
-from affectlens.data.source import SPLITS, DataSource, Part, parse
+from affectlens.data.source import SPLITS, DataSource, Part, load_if_usable, parse
 
 HAPPY = (0, 10, 0, 0, 0, 0, 0, 0, 0, 0)
 HAPPY_OR_SAD = (0, 5, 0, 5, 0, 0, 0, 0, 0, 0)
 NO_FACE = (0, 0, 0, 0, 0, 0, 0, 0, 0, 10)
-
-
-@pytest.fixture
-def class_folders(tmp_path):
-    """A writer of a training folder with one image per class, named after the class."""
-
-    def write(*classes, name="folders"):
-        for label in classes:
-            folder = tmp_path / name / "train" / label
-            folder.mkdir(parents=True)
-            cv2.imwrite(str(folder / f"{label}.png"), np.full((48, 48), 9, dtype=np.uint8))
-        return tmp_path / name
-
-    return write
-
-
-@pytest.fixture
-def with_meta(ferplus, tmp_path):
-    """Three happy faces and a meta file of these lines."""
-
-    def write(*lines):
-        (tmp_path / "meta.csv").write_text("".join(f"{line}\n" for line in lines))
-        return parse(f"ferplus:{ferplus([HAPPY] * 3)}?meta={tmp_path / 'meta.csv'}")
-
-    return write
 
 
 def test_name_and_folder_are_separated_at_the_first_colon(tmp_path):
@@ -119,16 +92,34 @@ def test_an_unknown_option_or_value_is_answered_with_the_nearest(tmp_path, query
 
 
 def test_a_default_of_a_recipe_gives_way_to_what_the_source_says(tmp_path):
-    source = parse(f"ferplus:{tmp_path}").with_default("protocol", "caciolai")
+    source = parse(f"ferplus:{tmp_path}").with_default("ferplus", "protocol", "caciolai")
     assert source.options["protocol"] == "caciolai"
-    source = parse(f"ferplus:{tmp_path}?protocol=standard").with_default("protocol", "caciolai")
+    source = parse(f"ferplus:{tmp_path}?protocol=standard").with_default("ferplus", "protocol", "caciolai")
     assert source.options["protocol"] == "standard"
 
 
 @pytest.mark.parametrize(("key", "value"), [("protocoll", "caciolai"), ("protocol", "caciolay")])
 def test_a_default_that_no_reader_knows_is_refused(tmp_path, key, value):
     with pytest.raises(BadSetting, match="did you mean"):
-        parse(f"ferplus:{tmp_path}").with_default(key, value)
+        parse(f"ferplus:{tmp_path}").with_default("ferplus", key, value)
+
+
+def test_a_default_is_for_the_parts_of_its_reader(tmp_path):
+    source = parse(f"folder:{tmp_path}+ferplus:{tmp_path}").with_default("ferplus", "protocol", "caciolai")
+    assert [part.given for part in source.parts] == [{}, {"protocol": "caciolai"}]
+
+
+def test_the_name_has_readers_and_options_but_no_folders(tmp_path):
+    source = parse(f"ferplus:{tmp_path}?protocol=caciolai+folder:{tmp_path}")
+    assert source.name == "ferplus+folder&protocol=caciolai&mode=votes"
+
+
+def test_a_split_that_is_not_there_or_of_which_all_is_dropped_is_none_to_use(ferplus):
+    source = parse(f"ferplus:{ferplus([HAPPY])}")
+    assert len(load_if_usable(source, "train")) == 1
+    assert load_if_usable(source, "test") is None
+    (source.parts[0].directory / "FER2013Train" / "fer0000000.png").unlink()
+    assert load_if_usable(source, "train") is None
 
 
 def test_a_hybrid_has_the_labels_of_all_parts_in_one_order(ferplus, class_folders):
@@ -206,83 +197,3 @@ def test_the_licence_of_a_hybrid_holds_that_of_each_part_once(tmp_path):
 def test_a_mistake_in_the_second_part_is_refused_too(tmp_path, second):
     with pytest.raises(AffectLensError):
         parse(f"ferplus:{tmp_path}+{second.format(tmp_path)}")
-
-
-def test_a_meta_file_adds_ages_and_groups_by_id_or_file_name(with_meta):
-    source = with_meta("id,age_years,sex,country", "train/fer0000000.png,31.5,f,NL", "fer0000002.png,8,m,")
-    faces = source.load("train")
-    np.testing.assert_array_equal(faces.age_years, np.array([31.5, np.nan, 8], dtype=np.float32))
-    assert faces.groups["sex"].tolist() == ["f", "", "m"]
-    assert faces.groups["country"].tolist() == ["NL", "", ""]
-    assert set(faces.groups) == {"sex", "country"}
-
-
-def test_the_id_of_a_meta_file_goes_before_the_file_name(with_meta):
-    source = with_meta("id,sex", "fer0000001.png,by name", "train/fer0000001.png,by id")
-    assert source.load("train").groups["sex"].tolist() == ["", "by id", ""]
-
-
-def test_a_meta_file_needs_no_ages(with_meta):
-    faces = with_meta("id,sex", "fer0000000.png,f").load("train")
-    assert np.isnan(faces.age_years).all()
-    assert faces.groups["sex"].tolist() == ["f", "", ""]
-
-
-def test_a_meta_file_may_begin_with_a_byte_order_mark(with_meta):
-    assert with_meta("\ufeffid,sex", "fer0000000.png,f").load("train").groups["sex"][0] == "f"
-
-
-def test_groups_of_a_meta_file_join_those_of_the_hybrid(with_meta, class_folders):
-    source = with_meta("id,sex", "fer0000000.png,f")
-    hybrid = DataSource((*source.parts, Part("folder", class_folders("sad"))))
-    faces = hybrid.load("train")
-    assert faces.groups["sex"].tolist() == ["f", "", "", ""]
-    assert faces.groups["dataset"].tolist() == ["ferplus"] * 3 + ["folder"]
-
-
-def test_a_meta_file_that_names_no_sample_says_so(with_meta, caplog):
-    source = with_meta("id,sex", "fer0000000.png,f", "ferr0000001.png,m")
-    source.load("train")
-    assert not caplog.text
-    source.parts[0].meta.write_text("id,sex\nferr0000000.png,f\n")
-    source.load("train")
-    assert "meta.csv' has no row for any of 3 samples" in caplog.text
-
-
-def test_a_file_name_that_two_samples_have_needs_their_ids(class_folders, tmp_path):
-    folder = class_folders("happy", "sad")
-    for image in folder.rglob("*.png"):
-        image.rename(image.with_name("1.png"))
-    (tmp_path / "meta.csv").write_text("id,sex\n1.png,f\n")
-    with pytest.raises(BadData, match=r"meta\.csv, line 2: '1\.png' is the file of '.*' and of '.*'; give their ids"):
-        parse(f"folder:{folder}?meta={tmp_path / 'meta.csv'}").load("train")
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (("name,sex", "fer0000000.png,f"), r"meta\.csv' lacks the column 'id'; found: name, sex"),
-        ((), r"meta\.csv' lacks the column 'id'"),
-        (("id,sex", "fer0000000.png"), r"meta\.csv, line 2: the number of cells is not that of the 2 columns"),
-        (("id,sex", "fer0000000.png,f,NL"), r"meta\.csv, line 2: the number of cells"),
-        (("id,sex", "fer0000000.png,f", "fer0000000.png,m"), r"meta\.csv, line 3: 'fer0000000\.png' comes twice"),
-        (("id,age_years", "fer0000000.png,young"), r"meta\.csv, line 2: age_years must be a number, got 'young'"),
-        (("id,age_years", "fer0000000.png,-3"), r"meta\.csv, line 2: age_years must be >= 0"),
-        (("id,age_years", "fer0000000.png,nan"), r"meta\.csv, line 2: age_years must be >= 0"),
-    ],
-)
-def test_a_meta_file_of_something_else_is_refused(with_meta, lines, message):
-    with pytest.raises(BadData, match=message):
-        with_meta(*lines).load("train")
-
-
-def test_a_meta_file_that_is_not_text_is_refused(with_meta, tmp_path):
-    source = with_meta("id,sex")
-    (tmp_path / "meta.csv").write_bytes(b"id,sex\n\xff\xfe\x81,f\n")
-    with pytest.raises(BadData, match=r"meta\.csv"):
-        source.load("train")
-
-
-def test_a_missing_meta_file_is_named(tmp_path):
-    with pytest.raises(BadData, match=r"meta file '.*none\.csv' does not exist"):
-        parse(f"ferplus:{tmp_path}?meta={tmp_path / 'none.csv'}")

@@ -81,6 +81,22 @@ def test_the_file_gives_the_logits_of_torch(exported, data):
     assert export.check_parity(module, file, data.valid) <= export.TOLERANCE
 
 
+def test_a_network_that_diverged_is_not_exported(recipe, data):
+    module = fresh_module(recipe, seed=1)
+    with torch.no_grad():
+        next(module.parameters()).fill_(float("nan"))
+    with pytest.raises(BadModelFile, match="are not finite; try a lower learning_rate"):
+        export.calibrate(module, data.valid)
+
+
+def test_what_is_not_a_number_is_no_parity(exported, data, monkeypatch):
+    module, _, file = exported
+    nothing = np.full((len(data.valid), len(data.valid.labels)), np.nan, dtype=np.float32)
+    monkeypatch.setattr(export, "predict", lambda *_: (nothing, np.arange(len(data.valid))))
+    with pytest.raises(BadModelFile, match="differs from torch"):
+        export.check_parity(module, file, data.valid)
+
+
 def test_another_network_fails_the_parity_check(exported, recipe, data):
     with pytest.raises(BadModelFile, match="differs from torch"):
         export.check_parity(fresh_module(recipe, seed=1), exported[2], data.valid)

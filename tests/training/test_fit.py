@@ -199,7 +199,6 @@ def test_a_run_of_another_recipe_is_not_resumed(run, recipe, data):
     assert json.loads((run[0] / "recipe.json").read_text())["epochs"] == 2
 
 
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 @pytest.mark.parametrize("schedule", ["constant", "plateau", "exponential"])
 def test_a_run_may_go_on_for_more_epochs_where_the_schedule_does_not_depend_on_them(recipe, data, tmp_path, schedule):
     short = replace(recipe, schedule=schedule, epochs=1)
@@ -212,6 +211,34 @@ def test_a_run_may_go_on_for_more_epochs_where_the_schedule_does_not_depend_on_t
         fit(short, data, tmp_path / "longer", resume=True, progress=False)
 
 
+def test_a_run_that_goes_on_loses_what_it_exported(recipe, data, tmp_path):
+    fit(replace(recipe, schedule="constant", epochs=1), data, tmp_path, resume=False, progress=False)
+    for name in ("model.onnx", "metrics.json"):
+        (tmp_path / name).touch()
+    fit(replace(recipe, schedule="constant", epochs=2), data, tmp_path, resume=True, progress=False)
+    assert not (tmp_path / "model.onnx").exists()
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_other_faces_of_the_same_number_are_other_data(run, recipe, data):
+    ages = np.arange(len(data.train), dtype=np.float32)
+    with pytest.raises(BadSetting, match="has other data: faces was"):
+        fit(recipe, replace(data, train=replace(data.train, age_years=ages)), run[0], resume=True, progress=False)
+
+
+def test_a_rise_of_a_single_step_is_no_division_by_zero(recipe, data, tmp_path):
+    short = replace(recipe, epochs=5, batch_size=64, warmup=0.2)
+    assert fit(short, data, tmp_path, resume=False, progress=False)
+
+
+def test_a_size_that_the_network_does_not_take_leaves_no_run_folder(recipe, data, tmp_path):
+    wrong = replace(recipe, model="deep_emotion", model_options={}, size_px=64)
+    with pytest.raises(BadSetting, match="'deep_emotion' does not take faces of 64x64 gray"):
+        fit(wrong, data, tmp_path / "run", resume=False, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_the_crop_on_photos_may_change_after_training(recipe, data, tmp_path):
     short = replace(recipe, epochs=1)
     fit(short, data, tmp_path, resume=False, progress=False)
@@ -300,6 +327,24 @@ def test_where_every_training_face_has_a_twin_there_is_nothing_to_train_on(ferpl
         file.write_bytes((valid / "0.png").read_bytes())
     with pytest.raises(BadData, match="without_twins"):
         load_data(recipe, ferplus)
+
+
+def test_a_single_class_is_nothing_to_train_on(recipe, tmp_path):
+    for split in ("train", "valid"):
+        (tmp_path / split / "happy").mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / split / "happy" / "1.png"), np.full((48, 48), len(split), dtype=np.uint8))
+    recipe = replace(recipe, without_twins=False)
+    with pytest.raises(BadData, match="at least two classes, got happiness"):
+        fit(recipe, load_data(recipe, sources.parse(f"folder:{tmp_path}")), tmp_path / "run", False, False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_validation_faces_the_message_says_what_they_are_for(recipe, tmp_path):
+    (tmp_path / "faces.csv").write_text("path,expression,split\na.png,happy,train\nb.png,sad,train\n")
+    for number, name in enumerate("ab"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((48, 48), 90 * number, dtype=np.uint8))
+    with pytest.raises(BadData, match="no validation faces, which say which epoch is best"):
+        load_data(recipe, sources.parse(f"table:{tmp_path / 'faces.csv'}"))
 
 
 def test_twins_stay_if_the_recipe_says_so(ferplus, recipe):

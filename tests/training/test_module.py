@@ -253,8 +253,29 @@ def test_an_image_that_cannot_be_decoded_is_left_out_of_its_batch_and_named_once
         assert (batch["index"].tolist(), batch["copy"].tolist()) == ([0, 2], [0, 1])
         assert len(batch["image"]) == len(batch["votes"]) == len(batch["target"]) == 2
     assert len([record for record in caplog.records if "bad.png" in record.getMessage()]) == 1
-    with pytest.raises(BadData, match="none of the 1 images of a batch can be decoded, '1/1' first"):
-        faces[picks[1:2]]
+    assert faces[picks[1:2]]["image"].shape == (0, 1, 48, 48)
+    with pytest.raises(BadData, match="none of the 2 images of a batch can be decoded, '1/1' first"):
+        faces[picks[[1, 1]]]
+
+
+def test_a_last_validation_batch_of_one_damaged_image_costs_nothing_but_that_image(recipe, data, tmp_path):
+    entries = [*(data.valid.images[row % len(data.valid)] for row in range(256)), Stored(tmp_path / "gone.png")]
+    rows = np.arange(257) % len(data.valid)
+    valid = replace(
+        data.valid,
+        ids=tuple(map(str, range(257))),
+        images=Images(entries),
+        **{name: getattr(data.valid, name)[rows] for name in ("votes", "targets", "valence", "arousal", "age_years")},
+        landmarks_xy=data.valid.landmarks_xy[rows],
+        attributes=data.valid.attributes[rows],
+    )
+    batches = list(valid_loader(valid, recipe))
+    assert [len(batch["image"]) for batch in batches] == [256, 0]
+    module = ExpressionModule(recipe, len(valid.labels), 0).eval()
+    with torch.inference_mode():
+        for batch in batches:
+            module.validation_step(batch)
+    assert sum(len(logits) for logits, _ in module._valid) == 256
 
 
 def test_predictions_cover_the_table_in_its_order(recipe, faces, module):

@@ -127,6 +127,8 @@ def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
         {"channels": "purple"},
         {"precision": "64"},
         {"schedule_factor": 0.0},
+        {"schedule_factor": 1.0, "schedule": "plateau"},
+        {"seed": 2**31 + 1},
         {"schedule_factor": -0.5},
         {"schedule_factor": math.nan},
         {"teacher_weight": 1.5, "teacher": "runs/one"},

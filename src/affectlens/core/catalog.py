@@ -4,9 +4,12 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import typing
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from affectlens.core.errors import BadSetting, UnknownName
 
@@ -36,16 +39,23 @@ def build(kind: str, name: str, *arguments: Any, options: Mapping[str, Any]) -> 
     """What the entry's `build` makes of the arguments and the named options.
 
     Raises:
-        UnknownName: no such entry. BadSetting: `build` has no such option, or not with such a value.
+        UnknownName: no such entry. BadSetting: `build` has no such option, or not with a value of this type or range.
     """
     function = load(kind, name).build
     known = list(inspect.signature(function).parameters)[len(arguments) :]
-    for option in options:
+    hints = typing.get_type_hints(function)
+    checked: dict[str, Any] = {}
+    for option, value in options.items():
         if option not in known:
             raise BadSetting(unknown(f"option of {_singular(kind)} '{name}'", option, known))
+        try:
+            checked[option] = TypeAdapter(hints.get(option, Any)).validate_python(value)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"]
+            raise BadSetting(f"option '{option}' of {_singular(kind)} '{name}': {said}, got '{value}'") from error
     try:
-        return function(*arguments, **options)
-    except (TypeError, ValueError) as error:
+        return function(*arguments, **checked)
+    except (RuntimeError, TypeError, ValueError) as error:
         given = ", ".join(f"{key}={value}" for key, value in options.items())
         raise BadSetting(
             f"{_singular(kind)} '{name}' cannot be made with {given or 'its defaults'}: {error}"

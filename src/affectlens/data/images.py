@@ -120,6 +120,16 @@ FaceImages = Images | Pixels
 """N images: `Images`, or an array (N, H, W) or (N, H, W, 3)."""
 
 
+def in_chunks(images: FaceImages, size: int) -> Iterator[tuple[list[Pixels], NDArray[np.int64]]]:
+    """The images in order, up to `size` at a time, and their rows; those that cannot be decoded are left out.
+
+    A chunk of none but such images comes too, so that ceil(N / size) chunks come in all.
+    """
+    for start in range(0, len(images), size):
+        found, places = decoded(images, range(start, min(start + size, len(images))))
+        yield found, places + start
+
+
 def decoded(images: FaceImages, rows: Iterable[int]) -> tuple[list[Pixels], NDArray[np.int64]]:
     """The images of `rows` that can be decoded and their places in `rows`; each that cannot is logged once."""
     found: list[Pixels] = []

@@ -74,10 +74,10 @@ class _Prints:
 
 
 def entries(source: DataSource) -> Iterator[tuple[str, Sample | Dropped]]:
-    """(split, entry) of all splits that the data set has.
+    """(split, entry) of all splits, of which one that is not there has none.
 
     Raises:
-        BadData: it has none.
+        BadData: the folder does not have the reader's layout, or a table of it is damaged.
     """
     for split in SPLITS:
         for entry in source.samples(split):

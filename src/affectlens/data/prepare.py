@@ -33,7 +33,8 @@ def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iter
     Yields (split, None) for each sample written and (split, reason) for each that was left out.
 
     Raises:
-        BadSetting: `out` holds Parquet files already. MissingExtra: pyarrow is not installed.
+        BadSetting: `out` holds Parquet files already. MissingExtra: pyarrow is not installed. BadData: as `samples` of
+            the source.
     """
     try:
         import pyarrow as pa
@@ -44,22 +45,7 @@ def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iter
         raise BadSetting(f"'{out}' already holds Parquet files; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     groups = _group_names(source)
-    schema = pa.schema(
-        [
-            *[pa.field(name, pa.string()) for name in ("id", "split")],
-            pa.field("image", pa.binary()),
-            pa.field("expression", pa.string()),
-            pa.field("votes", pa.list_(pa.float32())),
-            *[pa.field(name, pa.float32()) for name in ("valence", "arousal", "age_years")],
-            *[pa.field(name, pa.list_(pa.float32())) for name in ("landmarks", "attributes")],
-            *[pa.field(f"group_{name}", pa.string()) for name in groups],
-        ],
-        metadata={
-            LABELS_KEY: json.dumps(list(source.labels())).encode(),
-            LICENCE_KEY: source.licence.encode(),
-            b"origin": "&".join([source.reader, *(f"{k}={v}" for k, v in source.options.items() if v)]).encode(),
-        },
-    )
+    schema = _schema(source, groups)
     partial = out / PARTIAL
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -84,6 +70,28 @@ def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iter
             shard.rename(out / shard.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _schema(source: DataSource, groups: list[str]) -> Any:
+    """The columns and what the shards say about themselves."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            *[pa.field(name, pa.string()) for name in ("id", "split")],
+            pa.field("image", pa.binary()),
+            pa.field("expression", pa.string()),
+            pa.field("votes", pa.list_(pa.float32())),
+            *[pa.field(name, pa.float32()) for name in ("valence", "arousal", "age_years")],
+            *[pa.field(name, pa.list_(pa.float32())) for name in ("landmarks", "attributes")],
+            *[pa.field(f"group_{name}", pa.string()) for name in groups],
+        ],
+        metadata={
+            LABELS_KEY: json.dumps(list(source.labels())).encode(),
+            LICENCE_KEY: source.licence.encode(),
+            b"origin": source.name.encode(),
+        },
+    )
 
 
 def _group_names(source: DataSource) -> list[str]:

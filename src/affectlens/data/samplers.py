@@ -54,7 +54,7 @@ def inverse_frequency(groups: NDArray[np.integer]) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-def _classes(table: FaceTable) -> Rows:
+def classes_of(table: FaceTable) -> Rows:
     """(N,) class of each face; where the raters have no majority, the most frequent vote."""
     return np.where(table.targets >= 0, table.targets, table.votes.argmax(axis=1)).astype(np.int64)
 
@@ -64,7 +64,7 @@ def _shuffle(table: FaceTable, random: np.random.Generator) -> Rows:
 
 
 def _expression(table: FaceTable, random: np.random.Generator) -> Rows:
-    return random.choice(len(table), len(table), p=inverse_frequency(_classes(table)))
+    return random.choice(len(table), len(table), p=inverse_frequency(classes_of(table)))
 
 
 def _age(table: FaceTable, random: np.random.Generator) -> Rows:
@@ -74,7 +74,7 @@ def _age(table: FaceTable, random: np.random.Generator) -> Rows:
 
 
 def _augment(table: FaceTable, random: np.random.Generator) -> Rows:
-    classes = _classes(table)
+    classes = classes_of(table)
     largest = int(np.bincount(classes).max())
     rows = [np.arange(len(table))]
     for group in np.unique(classes):

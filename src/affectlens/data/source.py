@@ -96,13 +96,23 @@ class DataSource:
                 merged[key] = value if key not in merged else f"{merged[key]}+{value}"
         return merged
 
-    def with_default(self, key: str, value: str) -> "DataSource":
-        """The source with an option set in every part that does not set it itself.
+    @property
+    def name(self) -> str:
+        """Readers and options in one line, without folders: `ferplus&protocol=standard&mode=votes`."""
+        return "&".join([self.reader, *(f"{key}={value}" for key, value in self.options.items() if value)])
+
+    def with_default(self, reader: str, key: str, value: str) -> "DataSource":
+        """The source with an option set in every part of `reader` that does not set it itself.
 
         Raises:
-            BadSetting: a reader does not know the option or the value.
+            BadSetting: the reader does not know the option or the value.
         """
-        return DataSource(tuple(replace(part, given={key: value, **part.given}) for part in self.parts))
+        return DataSource(
+            tuple(
+                replace(part, given={key: value, **part.given}) if part.reader == reader else part
+                for part in self.parts
+            )
+        )
 
     def without_meta(self) -> "DataSource":
         """The source without its meta files, for where only the images matter."""
@@ -150,6 +160,15 @@ class DataSource:
             return table.load(self.samples(split), self.labels())
         except BadData as error:
             raise BadData(f"{self.reader}, split '{split}': {error}") from error
+
+
+def load_if_usable(source: DataSource, split: str) -> FaceTable | None:
+    """All faces of a split, or None where the data set has none that its reader does not drop.
+
+    Raises:
+        BadData: a table of the data set is damaged.
+    """
+    return source.load(split) if any(isinstance(entry, Sample) for entry in source.samples(split)) else None
 
 
 def parse(spec: str) -> DataSource:

@@ -40,9 +40,15 @@ class Calibration:
 
 
 def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
-    """Fit temperature and threshold on the validation faces that have a majority label."""
+    """Fit temperature and threshold on the validation faces that have a majority label.
+
+    Raises:
+        BadData: none of their images can be decoded. BadModelFile: the network's answers are not finite.
+    """
     scored = valid.keep(valid.targets >= 0)
     logits, rows = predict(module, scored)
+    if not np.isfinite(logits).all():
+        raise BadModelFile(f"the answers of {module.recipe.name} are not finite; try a lower learning_rate")
     targets = scored.targets[rows]
     temperature = round(metrics.fit_temperature(logits, targets), 4)
     probabilities = softmax(logits, temperature)
@@ -55,7 +61,7 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
     """Write curves.png, metrics.json, model.onnx into a run folder; the model appears only when it agrees with torch.
 
     Raises:
-        BadModelFile: onnxruntime's logits differ from torch's by more than `TOLERANCE`.
+        BadModelFile: onnxruntime's logits differ from torch's by more than `TOLERANCE`, or as `calibrate`.
     """
     recipe = module.recipe
     calibration = calibrate(module, data.valid)
@@ -139,7 +145,7 @@ def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: 
     expected, rows = predict(module, some)
     (got,) = session.run(None, {"face": to_input(list(some.images[rows]), spec)})
     difference = float(np.abs(expected - got).max())
-    if difference > TOLERANCE:
+    if not difference <= TOLERANCE:  # NaN is neither
         raise BadModelFile(
             f"'{file}' differs from torch by {difference:.2e} in a logit, at most {TOLERANCE:.0e} is allowed"
         )
@@ -159,7 +165,7 @@ def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) ->
         "validation": calibration.figures,
     }
     if recipe.teacher:
-        teacher = Path(recipe.teacher)
+        teacher = Path(recipe.teacher).expanduser()
         facts["teacher"] = {
             "settings": json.loads((teacher / "recipe.json").read_text(encoding="utf-8")),
             "sha256": hashlib.sha256(best_checkpoint(teacher).read_bytes()).hexdigest(),

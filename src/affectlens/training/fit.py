@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import ctypes
+import hashlib
 import io
 import time
 import warnings
@@ -22,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.files import write_whole
-from affectlens.data.source import DataSource
+from affectlens.data.source import DataSource, load_if_usable
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
 from affectlens.training.crops import find_faces
@@ -47,12 +48,24 @@ class TrainingData:
     def facts(self) -> dict[str, str]:
         """What versions.json says about the data."""
         return {
-            "data": "&".join([self.reader, *(f"{key}={value}" for key, value in self.options.items())]),
+            "data": "&".join([self.reader, *(f"{key}={value}" for key, value in self.options.items() if value)]),
+            "faces": self._fingerprint(),
             "train_faces": str(len(self.train)),
             "train_faces_left_out_as_twins": str(self.twins_left_out),
             "valid_faces": str(len(self.valid)),
             "valid_faces_with_majority": str(int(self.valid.labelled.sum())),
         }
+
+    def _fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of the names, labels, ages and groups of all faces."""
+        digest = hashlib.sha256()
+        for table in (self.train, self.valid):
+            digest.update("\n".join(table.ids).encode())
+            for column in (table.votes, table.targets, table.valence, table.arousal, table.age_years):
+                digest.update(column.tobytes())
+            for name, values in sorted(table.groups.items()):
+                digest.update("\n".join([name, *values]).encode())
+        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -177,7 +190,11 @@ def load_data(recipe: Recipe, source: DataSource, progress: bool = False) -> Tra
         BadSetting: the data have no such protocol. BadData: nothing is left to train on or to select on.
     """
     source = with_protocol(recipe, source)
-    train, valid = (_load(recipe, source, split, progress) for split in ("train", "valid"))
+    train = _load(recipe, source, "train", progress)
+    try:
+        valid = _load(recipe, source, "valid", progress)
+    except BadData as error:
+        raise BadData(f"there are no validation faces, which say which epoch is best: {error}") from error
     train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
     if not len(train):
         raise BadData(f"nothing to train on; left out of the training split: {train.dropped}")
@@ -186,8 +203,8 @@ def load_data(recipe: Recipe, source: DataSource, progress: bool = False) -> Tra
     if not recipe.without_twins:
         return TrainingData(train, valid, 0, source.licence, source.reader, source.options)
     held_out = [valid.images]
-    if next(source.samples("test"), None) is not None:
-        held_out.append(_load(recipe, source, "test", progress).images)
+    if (test := load_if_usable(source.without_meta(), "test")) is not None:
+        held_out.append(_cut(recipe, test, progress).images)
     twins = has_twin(train.images, *held_out)
     if twins.all():
         raise BadData("every training face has a twin in validation or test; see the recipe key 'without_twins'")
@@ -196,8 +213,12 @@ def load_data(recipe: Recipe, source: DataSource, progress: bool = False) -> Tra
 
 
 def _load(recipe: Recipe, source: DataSource, split: str, progress: bool) -> FaceTable:
-    """One split, faces cut out of larger pictures if the recipe says so."""
-    table = source.load(split)
+    """One split with its faces cut out."""
+    return _cut(recipe, source.load(split), progress)
+
+
+def _cut(recipe: Recipe, table: FaceTable, progress: bool) -> FaceTable:
+    """The table, faces cut out of larger pictures if the recipe says so."""
     return find_faces(table, recipe.input_spec(), progress) if recipe.find_faces else table
 
 
@@ -214,17 +235,23 @@ def fit(
 
     Raises:
         BadSetting: `out` holds a run and `resume` is off, the run there has another recipe, or Lightning cannot train
-            on `machines`. BadModelFile: the last checkpoint is damaged.
+            on `machines`. BadModelFile: the last checkpoint is damaged. BadData: there is but one class, the sampler
+            needs what the faces do not have, or images of a batch cannot be decoded.
     """
     last = last_checkpoint(out)
     torch.manual_seed(recipe.seed)
     labels = data.train.labels
-    teacher = load_run(Path(recipe.teacher)).network if recipe.teacher else None
+    teacher = load_run(Path(recipe.teacher).expanduser()).network if recipe.teacher else None
     module = ExpressionModule(recipe, len(labels), len(data.train), teacher)
     if recipe.start_from:
         start_from(module.network, recipe, labels)
-    train_loader(data.train, recipe)  # a sampler that lacks what it needs says so before anything is written
-    trainer = _trainer(recipe, out, progress, machines or Machines())
+    machines = machines or Machines()
+    if len(labels) < 2:
+        raise BadData(f"training needs at least two classes, got {', '.join(labels)}")
+    # a sampler that lacks what it needs, or a network that does not take this input, says so before anything is written
+    train_loader(data.train, recipe, ranks=machines.devices * machines.nodes)
+    _try(module, recipe)
+    trainer = _trainer(recipe, out, progress, machines)
     if rank_zero_only.rank == 0:
         open_run(recipe, labels, data.facts, out, resume)
     checkpoint = str(last) if resume and last.is_file() else None
@@ -236,6 +263,18 @@ def fit(
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
         trainer.fit(module, datamodule=FaceData(data, recipe), ckpt_path=checkpoint, weights_only=True)
     return best_checkpoint(out) if trainer.is_global_zero else None
+
+
+def _try(module: ExpressionModule, recipe: Recipe) -> None:
+    """One face through the network.  Raises BadSetting where it does not take the recipe's input."""
+    spec = recipe.input_spec()
+    try:
+        with torch.inference_mode():
+            module.eval()(torch.zeros(1, spec.channel_count, spec.size_px, spec.size_px))
+    except RuntimeError as error:
+        size = f"{spec.size_px}x{spec.size_px} {spec.channels}"
+        raise BadSetting(f"'{recipe.model}' does not take faces of {size}: {str(error).splitlines()[0]}") from error
+    module.train()
 
 
 def _trainer(recipe: Recipe, out: Path, progress: bool, machines: Machines) -> L.Trainer:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from affectlens.core import catalog
 from affectlens.core.errors import BadData
 from affectlens.core.preprocessing import InputSpec, to_input
-from affectlens.data.images import decoded
+from affectlens.data.images import decoded, in_chunks
 from affectlens.data.samplers import EpochBatches, InOrder, Rows
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics
@@ -41,6 +41,11 @@ def monitor(recipe: Recipe) -> tuple[str, Literal["min", "max"]]:
 class FaceBatches(Dataset[Batch]):
     """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target, index, copy
     (B,).
+
+    Images that cannot be decoded are left out; a batch of a single one may be empty.
+
+    Raises:
+        BadData: none of several images can be decoded.
     """
 
     def __init__(self, table: FaceTable, spec: InputSpec) -> None:
@@ -49,7 +54,7 @@ class FaceBatches(Dataset[Batch]):
 
     def __getitem__(self, picks: Rows) -> Batch:
         images, readable = decoded(self.table.images, picks[:, 0])
-        if not images:
+        if not images and len(picks) > 1:
             first = self.table.ids[picks[0, 0]]
             raise BadData(f"none of the {len(picks)} images of a batch can be decoded, '{first}' first")
         index, copy = picks[readable, 0], picks[readable, 1]
@@ -109,7 +114,9 @@ class ExpressionModule(L.LightningModule):
                     module.eval()
         self._uniform = draws(self.train_faces, self.recipe.seed, self.current_epoch)
 
-    def training_step(self, batch: Batch) -> Tensor:
+    def training_step(self, batch: Batch) -> Tensor | None:
+        if not len(batch["image"]):
+            return None  # Lightning goes on with the next batch
         # dropout, the same after a resumption, another in each process
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step + 500_000_003 * self.global_rank)
         rows = rows_of_draws(batch["index"].cpu(), batch["copy"].cpu(), self.train_faces)
@@ -175,8 +182,9 @@ class ExpressionModule(L.LightningModule):
             schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, recipe.schedule_factor)
             return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
         steps = int(self.trainer.estimated_stepping_batches)
+        warmup = min(max(recipe.warmup, 2 / steps), 0.9)  # torch divides by 0 where the rise takes a single step
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, recipe.learning_rate, total_steps=steps, pct_start=recipe.warmup, cycle_momentum=False
+            optimiser, recipe.learning_rate, total_steps=steps, pct_start=warmup, cycle_momentum=False
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -237,13 +245,16 @@ def logits_of(module: ExpressionModule, crops: list[NDArray[np.uint8]]) -> NDArr
 
 
 def predict(module: ExpressionModule, table: FaceTable) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """(N, classes) logits in evaluation mode and float32, and the (N,) rows of `table` whose images can be decoded."""
+    """(N, classes) logits in evaluation mode and float32, and the (N,) rows of `table` whose images can be decoded.
+
+    Raises:
+        BadData: none can.
+    """
     logits, rows = [], []
-    for picks in InOrder(len(table), 256):
-        images, places = decoded(table.images, picks[:, 0])
+    for images, places in in_chunks(table.images, 256):
         if images:
             logits.append(logits_of(module, images))
-            rows.append(picks[places, 0])
+            rows.append(places)
     if not rows:
         raise BadData(f"none of {len(table)} images can be decoded")
     return np.concatenate(logits), np.concatenate(rows)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from affectlens.core.errors import BadData
 from affectlens.core.preprocessing import to_input
 from affectlens.data.images import decoded
-from affectlens.data.samplers import EpochBatches
+from affectlens.data.samplers import EpochBatches, classes_of
 from affectlens.data.table import FaceTable
 from affectlens.training.augment import augment, draws
 from affectlens.training.crops import find_faces
@@ -38,7 +38,7 @@ class Preview:
 def look(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
     """The first faces of as many classes as there are, raw, as network input, and augmented in three epochs."""
     table = table.keep(table.votes.sum(axis=1) > 0)
-    classes = table.votes.argmax(axis=1)
+    classes = classes_of(table)
     turns = np.argsort([int((classes[:i] == c).sum()) for i, c in enumerate(classes[:_LOOKED_AT])], kind="stable")
     raw, crops = _pairs(table, turns, recipe, faces)
     plain = torch.from_numpy(to_input(crops, recipe.input_spec()))

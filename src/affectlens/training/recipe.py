@@ -146,6 +146,10 @@ class Recipe:
         for key, value in self.as_dict().items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise BadSetting(f"recipe {self.name}: {key} must be a finite number, got {value}")
+        if self.seed > 2**31:
+            raise BadSetting(f"recipe {self.name}: seed must be at most 2^31, got {self.seed}")
+        if self.schedule == "plateau" and self.schedule_factor >= 1:
+            raise BadSetting(f"recipe {self.name}: schedule_factor must be below 1, got {self.schedule_factor}")
         for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "schedule_factor"):
             if not getattr(self, key) > 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be > 0, got {getattr(self, key)}")

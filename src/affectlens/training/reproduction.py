@@ -11,7 +11,9 @@ from affectlens.core.files import write_whole
 from affectlens.evaluation import plots
 from affectlens.training.run import load_recipe, load_run, read_curves
 
-_KEPT = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png", "log.txt")
+_KEPT = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png")
+_LOG = "log.txt"
+"""Runs of earlier versions have none."""
 
 
 def write_row(run: Path, figures: Mapping[str, Any], facts: Mapping[str, Any], out: Path) -> None:
@@ -20,7 +22,7 @@ def write_row(run: Path, figures: Mapping[str, Any], facts: Mapping[str, Any], o
     `figures` are those of `evaluation.figures` on the test split, `facts` say what data they are about.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in _KEPT:
+    for name in (*_KEPT, *([_LOG] if (run / _LOG).is_file() else [])):
         shutil.copyfile(run / name, out / name)
     plots.save(plots.confusion_matrix(figures["confusion_matrix"], figures["labels"]), out / "confusion.png")
     parameters = sum(weight.numel() for weight in load_run(run).parameters())
@@ -81,7 +83,8 @@ def _environment(out: Path, rows: list[str]) -> list[str]:
     """What the runs were made with, rows of one kind together."""
     seen: dict[str, list[str]] = {}
     for row in rows:
-        last = json.loads((out / row / "versions.json").read_text(encoding="utf-8"))[-1]
+        starts = json.loads((out / row / "versions.json").read_text(encoding="utf-8"))
+        last = starts[-1] | {"commit": " and ".join(dict.fromkeys(start["commit"] for start in starts))}
         recipe = load_recipe(out / row)
         names = ("affectlens", "torch", "lightning", "numpy", "onnxruntime", "python", "commit", "device")
         made_with = ", ".join(f"{name} {last[name]}" for name in names if name in last)

@@ -35,14 +35,12 @@ def last_checkpoint(folder: Path) -> Path:
 def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: Path, resume: bool) -> None:
     """Create the run folder, or check that it belongs to this recipe; versions.json gets an entry per start.
 
+    What an earlier end of the run exported is taken away: it would not fit what training makes of the weights.
+
     Raises:
         BadSetting: `out` holds a run and `resume` is off, or the run there has another recipe, other data or labels.
     """
-    file = out / "recipe.json"
-    if file.is_file():
-        if not resume:
-            raise BadSetting(f"'{out}' already holds a run; choose another --out or continue it with --resume")
-        check_recipe(recipe, out)
+    if check_free(recipe, out, resume):
         earlier = _read(out, "versions.json")[-1]
         if other := [key for key in facts if key in earlier and earlier[key] != facts[key]]:
             key = other[0]
@@ -50,11 +48,27 @@ def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: 
         if load_labels(out) != tuple(labels):
             raise BadSetting(f"the run in '{out}' has the labels {', '.join(load_labels(out))}; the data have others")
     out.mkdir(parents=True, exist_ok=True)
+    for name in ("model.onnx", "metrics.json"):
+        (out / name).unlink(missing_ok=True)
     _write(out / "labels.json", list(labels))
     log = out / "versions.json"
     earlier = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
     _write(log, [*earlier, versions() | facts])
-    _write(file, recipe.as_dict())  # last: it says that this is a run
+    _write(out / "recipe.json", recipe.as_dict())  # last: it says that this is a run
+
+
+def check_free(recipe: Recipe, out: Path, resume: bool) -> bool:
+    """True where `out` holds a run that goes on, False where it holds none.
+
+    Raises:
+        BadSetting: it holds one and `resume` is off, or one of another recipe.
+    """
+    if not (out / "recipe.json").is_file():
+        return False
+    if not resume:
+        raise BadSetting(f"'{out}' already holds a run; choose another --out or continue it with --resume")
+    check_recipe(recipe, out)
+    return True
 
 
 def note(folder: Path, text: str) -> None:
@@ -63,11 +77,11 @@ def note(folder: Path, text: str) -> None:
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} {text}\n")
 
 
-def check_recipe(recipe: Recipe, folder: Path) -> None:
+def check_recipe(recipe: Recipe, folder: Path, finished: bool = False) -> None:
     """Nothing, where the run in `folder` has this recipe.
 
-    The crop of photos may differ if it does not enter training, and there may be more epochs if the schedule does not
-    depend on their number.
+    The crop of photos may differ if it does not enter training, and unless it is `finished` there may be more epochs if
+    the schedule does not depend on their number.
 
     Raises:
         BadSetting: another setting differs.
@@ -75,7 +89,7 @@ def check_recipe(recipe: Recipe, folder: Path) -> None:
     stored = load_recipe(folder)
     then, now = (json.loads(json.dumps(one.as_dict())) for one in (stored, recipe))
     spared = set(() if recipe.find_faces else _NOT_TRAINED)
-    if recipe.schedule != "one-cycle" and recipe.epochs > stored.epochs:
+    if not finished and recipe.schedule != "one-cycle" and recipe.epochs > stored.epochs:
         spared.add("epochs")
     if changed := [key for key in now if key not in spared and now[key] != then[key]]:
         file = folder / "recipe.json"
@@ -92,10 +106,8 @@ def load_recipe(folder: Path) -> Recipe:
 
 
 def with_protocol(recipe: Recipe, source: DataSource) -> DataSource:
-    """`source` with the recipe's protocol, where it is the recipe's own data and does not name another."""
-    if recipe.protocol and source.reader == recipe.data:
-        return source.with_default("protocol", recipe.protocol)
-    return source
+    """`source` with the recipe's protocol in the parts that are the recipe's own data and do not name another."""
+    return source.with_default(recipe.data, "protocol", recipe.protocol) if recipe.protocol else source
 
 
 def load_labels(folder: Path) -> tuple[str, ...]:
@@ -105,6 +117,12 @@ def load_labels(folder: Path) -> tuple[str, ...]:
         BadModelFile: the folder holds no run.
     """
     return tuple(_read(folder, "labels.json"))
+
+
+def load_data_options(folder: Path) -> dict[str, str]:
+    """Options of the data that a run was last trained on."""
+    _, *options = _read(folder, "versions.json")[-1].get("data", "").split("&")
+    return dict(option.split("=", 1) for option in options)
 
 
 def load_run(folder: Path) -> ExpressionModule:

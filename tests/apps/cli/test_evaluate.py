@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -108,6 +109,39 @@ def test_data_that_are_only_for_testing_have_no_view_without_twins(cli, table):
     figures = strict_json(result.out)
     assert figures["all"]["faces"] == 1
     assert "without_twins_of_train" not in figures
+
+
+def test_data_without_a_training_split_can_be_evaluated(cli, ferplus):
+    shutil.rmtree(ferplus / "FER2013Train")
+    result = cli("evaluate", "bundled", "--data", f"ferplus:{ferplus}", "--json")
+    assert (result.code, result.err) == (0, "")
+    assert "without_twins_of_train" not in strict_json(result.out)
+
+
+@pytest.fixture
+def photos(tmp_path, portrait):
+    """A table of photos: a portrait in train, the same, its lower half and a picture without a face in test."""
+    bgr = cv2.cvtColor(portrait, cv2.COLOR_RGB2BGR)
+    for name, picture in {"train": bgr, "same": bgr, "wide": np.tile(bgr, (1, 2, 1)), "none": bgr[:140, :140]}.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+    rows = ["train.png,happiness,train", *(f"{name}.png,happiness,test" for name in ("same", "wide", "none"))]
+    (tmp_path / "data.csv").write_text("path,expression,split\n" + "\n".join(rows))
+    return f"table:{tmp_path}"
+
+
+def test_faces_are_searched_for_on_demand_and_twins_found_by_their_photos(cli, photos):
+    figures = strict_json(cli("evaluate", "bundled", "--data", photos, "--find-faces", "--json").out)
+    assert figures["left_out"] == {"no face found": 1}
+    assert figures["all"]["faces"] == 2
+    assert figures["all"]["accuracy"] == 1
+    assert figures["without_twins_of_train"]["faces"] == 1
+    assert strict_json(cli("evaluate", "bundled", "--data", photos, "--json").out)["all"]["faces"] == 3
+
+
+def test_where_no_face_is_found_it_is_one_line(cli, table):
+    result = cli("evaluate", "bundled", "--data", table({"expression": "happiness"}), "--find-faces")
+    assert (result.code, result.out, len(result.errors)) == (1, "", 1)
+    assert "no face was found in any picture" in result.err
 
 
 def test_where_every_face_has_a_twin_the_json_stays_valid(cli, make_ferplus, tmp_path):

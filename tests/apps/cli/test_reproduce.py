@@ -73,7 +73,7 @@ def test_the_table_has_the_papers_figure_and_the_measured_one_of_every_row(repro
 def test_a_second_call_neither_trains_nor_tests_again_and_prints_the_table(reproduced, cli, monkeypatch):
     for name in ("run_recipe", "score"):
         monkeypatch.setattr(reproduce, name, lambda *_, **__: pytest.fail("it was done again"))
-    result = cli(*arguments(reproduced, "--row", "baseline"))
+    result = cli(*arguments(reproduced, "--row", "baseline", *SHORT))
     assert (result.code, result.err) == (0, "")
     assert f"tested already, see '{reproduced / 'results' / 'caciolai' / 'baseline'}'" in result.out
     assert result.out.rstrip().endswith((reproduced / "results" / "caciolai" / "README.md").read_text().rstrip())
@@ -137,6 +137,13 @@ def test_what_does_not_exist_is_one_line_before_anything_is_trained(cli, untouch
     assert (result.code, result.out, len(result.errors)) == (1, "", 1)
     assert named in result.err
     assert not (untouched / "results").exists()
+
+
+def test_a_tested_row_of_other_settings_is_not_taken_for_this_one(reproduced, cli):
+    result = cli(*arguments(reproduced, "--row", "baseline", "--set", "seed=5"))
+    assert (result.code, result.out, len(result.errors)) == (1, "", 1)
+    assert "has another recipe: " in result.err
+    assert "results" in result.err
 
 
 def test_a_run_of_other_settings_is_not_mixed_in(reproduced, cli, tmp_path):

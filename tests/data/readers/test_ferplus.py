@@ -340,10 +340,13 @@ def test_a_table_that_is_not_text_is_bad_data(ferplus, refusal):
     assert "label.csv" in refusal("ferplus", folder)
 
 
-def test_a_missing_folder_is_named(ferplus, refusal):
-    folder = ferplus([UNANIMOUS])
-    message = refusal("ferplus", folder, "valid")
-    assert str(folder) in message
+def test_a_split_whose_folder_is_missing_has_no_faces(ferplus, read):
+    assert read("ferplus", ferplus([UNANIMOUS]), "valid") == []
+
+
+def test_a_folder_of_something_else_is_named(tmp_path, refusal):
+    message = refusal("ferplus", tmp_path, "valid")
+    assert str(tmp_path) in message
     assert "FER2013Valid" in message
 
 

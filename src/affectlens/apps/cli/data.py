@@ -12,7 +12,7 @@ from rich.table import Table
 from affectlens.apps.cli.console import out, track
 from affectlens.apps.cli.scoring import Model, open_model, score
 from affectlens.apps.cli.train import Settings, require_training
-from affectlens.core.sample import Sample
+from affectlens.core.errors import BadData
 from affectlens.data import inspection, prepare, source
 from affectlens.data.inspection import Inspection
 from affectlens.evaluation import plots
@@ -47,6 +47,8 @@ def inspect(
     """Count faces per split and class, and find bad files, faces that stand in two splits, and doubtful labels."""
     chosen = source.parse(spec)
     opened = open_model(model) if model else None
+    if opened:
+        opened.check(chosen.labels())
     found = inspection.inspect(track(inspection.entries(chosen), None, "inspecting"), chosen.labels())
     doubtful = _suspects(chosen, opened, suspects) if opened else []
     if as_json:
@@ -61,9 +63,10 @@ def _suspects(chosen: source.DataSource, model: Model, most: int) -> list[dict[s
     """Labelled faces of all splits whose label the model gives the lowest probability."""
     found: list[dict[str, Any]] = []
     for split in source.SPLITS:
-        if not any(isinstance(entry, Sample) for entry in chosen.samples(split)):
+        table = source.load_if_usable(chosen, split)
+        if table is None:
             continue
-        scored = score(model, chosen.load(split))
+        scored = score(model, table)
         targets, probabilities = scored.scores.targets, scored.scores.probabilities
         for row in np.flatnonzero(targets >= 0):
             label = scored.scores.labels[targets[row]]
@@ -152,6 +155,8 @@ def prepare_(
     counts.update(track(prepare.prepare(source.parse(spec), folder, shard_rows), None, "preparing"))
     for (split, reason), count in counts.items():
         out.print(f"{split}: {count:,} {'written' if reason is None else f'left out: {reason}'}")
+    if not any(reason is None for _, reason in counts):
+        raise BadData(f"nothing of '{spec}' can be written")
     out.print(f"shards: {folder}")
 
 

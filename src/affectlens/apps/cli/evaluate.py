@@ -36,6 +36,10 @@ SplitOption = Annotated[Split, typer.Option(help="Which part of the data.")]
 ReportFolder = Annotated[
     Path | None, typer.Option("--report", metavar="DIR", help="Write report.html and report.json there.")
 ]
+FindFaces = Annotated[
+    bool,
+    typer.Option("--find-faces", help="Search pictures of more than 128 pixels a side for their largest face."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -49,6 +53,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="'bundled', an exported ONNX file, a run folder, or its checkpoint.")],
     data: Data,
     split: SplitOption = Split.TEST,
+    find_faces: FindFaces = False,
     folder: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -61,14 +66,14 @@ def evaluate(
         report.require()
     opened = open_model(model)
     source = sources.parse(data)
+    opened.check(source.labels())
     table = _table(source, split)
-    plain = source.without_meta()
-    train = None if split is Split.TRAIN or next(plain.samples("train"), None) is None else plain.load("train")
-    scored = score(opened, table)
+    train = None if split is Split.TRAIN else sources.load_if_usable(source.without_meta(), "train")
+    scored = score(opened, table, find_faces)
     result = _facts(source, split, scored.table) | {"model": scored.name, "all": evaluation.figures(scored.scores)}
     if train is not None:
-        alone = ~has_twin(scored.table.images, train.images)
-        kept = scored.scores.keep(alone)
+        alone = dict(zip(table.ids, ~has_twin(table.images, train.images), strict=True))
+        kept = scored.scores.keep(np.array([alone[name] for name in scored.table.ids]))
         result["without_twins_of_train"] = evaluation.figures(kept) if (kept.targets >= 0).any() else None
     _deliver(result, folder, as_json, lambda facts: report.evaluation_report(result["all"], facts), _print)
 
@@ -77,19 +82,26 @@ def compare(
     models: Annotated[list[str], typer.Argument(help="Two or more models, as for evaluate.")],
     data: Data,
     split: SplitOption = Split.TEST,
+    find_faces: FindFaces = False,
     folder: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put models side by side on the same faces; McNemar's test says whether each differs from the first."""
+    """Put models side by side on the same faces; McNemar's test says whether each differs from the first.
+
+    Where one of the models was trained on faces that are searched for, all get these.
+    """
     if len(models) < 2:
         raise BadSetting(f"compare needs at least two models, got {len(models)}")
     if folder:
         report.require()
     opened = [open_model(model) for model in models]
     source = sources.parse(data)
+    for model in opened:
+        model.check(source.labels())
     table = _table(source, split)
-    scored = _named([score(model, table) for model in opened], models)
-    names = list(scored)
+    names = _names([model.name for model in opened], models)
+    search = find_faces or any(model.find_faces for model in opened)
+    scored = _shared(dict(zip(names, [score(model, table, search) for model in opened], strict=True)))
     right = {name: _right(part) for name, part in scored.items()}
     result = _facts(source, split, next(iter(scored.values())).table) | {
         "models": {name: evaluation.figures(part.scores) for name, part in scored.items()},
@@ -117,13 +129,20 @@ def _facts(source: DataSource, split: Split, table: FaceTable) -> dict[str, Any]
     return facts | {"left_out": dict(table.dropped)}
 
 
-def _named(parts: list[Scored], models: list[str]) -> dict[str, Scored]:
-    """By name; where two models have the same, by what the user called them."""
-    names = [part.name for part in parts]
-    unique = [name if names.count(name) == 1 else model for name, model in zip(names, models, strict=True)]
+def _names(own: list[str], given: list[str]) -> list[str]:
+    """What the models are called: by their own names, and where two have the same, by what the user called them."""
+    unique = [name if own.count(name) == 1 else model for name, model in zip(own, given, strict=True)]
     if len(set(unique)) < len(unique):
         raise BadSetting(f"the same model twice: {', '.join(unique)}")
-    return dict(zip(unique, parts, strict=True))
+    return unique
+
+
+def _shared(scored: dict[str, Scored]) -> dict[str, Scored]:
+    """The answers for the faces that every model has answered for."""
+    common = set.intersection(*(set(part.table.ids) for part in scored.values()))
+    if not common:
+        raise BadData("there is no face that all models have answered for")
+    return {name: part.keep(np.array([i in common for i in part.table.ids])) for name, part in scored.items()}
 
 
 def _right(part: Scored) -> np.ndarray[Any, np.dtype[np.bool_]]:

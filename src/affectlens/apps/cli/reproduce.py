@@ -30,7 +30,8 @@ def reproduce(
 ) -> None:
     """Train each row of a published table (or go on with it), test it once, and write the table.
 
-    A row whose run is finished is not trained again; one whose test is written is not tested again.
+    A row whose run is finished is not trained again; one whose test is written is not tested again, and a row there of
+    other settings is an error: choose another --out.
     DIR/WORK/ receives README.md with the table, and a folder per row: settings, versions, log, curves, confusion
     matrix, figures.
     """
@@ -49,13 +50,15 @@ def reproduce(
         if source.reader != recipe.data:
             raise BadSetting(f"'{recipe.name}' is about '{recipe.data}', got '{source.reader}'")
     for row, recipe in recipes.items():
+        for folder, finished in ((results / work / row, True), (runs / work / row, False)):
+            if (folder / "recipe.json").is_file():
+                run.check_recipe(recipe, folder, finished)
+    for row, recipe in recipes.items():
         target = results / work / row
         if (target / "metrics.json").is_file():
             out.print(f"{work}/{row}: tested already, see '{target}'")
             continue
         folder = runs / work / row
-        if (folder / "recipe.json").is_file():
-            run.check_recipe(recipe, folder)
         if not (folder / "model.onnx").is_file() or run.load_recipe(folder).epochs < recipe.epochs:
             run_recipe(recipe, source, folder, resume=True)
         tested = run.with_protocol(recipe, source)

@@ -14,8 +14,8 @@ from affectlens.core.errors import BadData
 from affectlens.core.expressions import projected_affect
 from affectlens.core.preprocessing import InputSpec
 from affectlens.core.probabilities import softmax
-from affectlens.data.images import decoded
-from affectlens.data.samplers import InOrder, age_group, age_group_name
+from affectlens.data.images import in_chunks
+from affectlens.data.samplers import age_group, age_group_name
 from affectlens.data.table import FaceTable
 from affectlens.evaluation.evaluation import Scores
 from affectlens.runtime.analyzer import Analyzer
@@ -36,10 +36,13 @@ class Model:
     protocol: str
     logits_of: Callable[[list[NDArray[np.uint8]]], NDArray[np.float32]]
 
-    @property
-    def hint(self) -> str:
-        """What to do about labels that do not fit."""
-        return f"; it was trained with ?protocol={self.protocol}" if self.protocol else ""
+    def check(self, labels: tuple[str, ...]) -> None:
+        """Raises BadData where the data's `labels` are not all among the model's."""
+        if foreign := [label for label in labels if label not in self.labels]:
+            hint = f"; it was trained with ?protocol={self.protocol}" if self.protocol else ""
+            raise BadData(
+                f"the labels of {self.name} are {', '.join(self.labels)}; the data also have {', '.join(foreign)}{hint}"
+            )
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class Scored:
     name: str
     table: FaceTable
     scores: Scores
+
+    def keep(self, mask: NDArray[np.bool_]) -> "Scored":
+        """The answers where the (N,) `mask` is true."""
+        return Scored(self.name, self.table.keep(mask, "another model has no answer"), self.scores.keep(mask))
 
 
 def open_model(model: str) -> Model:
@@ -62,9 +69,9 @@ def open_model(model: str) -> Model:
         analyzer = Analyzer(model, detector="whole")
         spec = analyzer.spec
         settings = spec.provenance.get("settings", {})
-        find_faces, protocol = bool(settings.get("find_faces")), str(settings.get("protocol", ""))
+        find_faces, protocol = bool(settings.get("find_faces")), spec.provenance.get("data_options", {}).get("protocol")
         calibration = (spec.temperature, spec.uncertain_below)
-        return Model(spec.name, spec.labels, spec.input, *calibration, find_faces, protocol, analyzer.logits)
+        return Model(spec.name, spec.labels, spec.input, *calibration, find_faces, protocol or "", analyzer.logits)
     from affectlens.apps.cli.train import require_training
 
     require_training("scoring a checkpoint")
@@ -76,12 +83,12 @@ def open_model(model: str) -> Model:
     recipe, labels = run.load_recipe(folder), run.load_labels(folder)
     module = run.load_checkpoint(recipe, len(labels), checkpoint)
     calibration = run.load_calibration(folder)
-    asked = (recipe.find_faces, recipe.protocol)
+    asked = (recipe.find_faces, run.load_data_options(folder).get("protocol", ""))
     return Model(recipe.name, labels, recipe.input_spec(), *calibration, *asked, partial(logits_of, module))
 
 
-def score(model: Model, table: FaceTable) -> Scored:
-    """Answers of `model` for the faces of `table`.
+def score(model: Model, table: FaceTable, find_faces: bool = False) -> Scored:
+    """Answers of `model` for the faces of `table`; larger pictures are searched for theirs if either says so.
 
     Classes that only the model knows are left out and the rest is normalised again. Images that cannot be decoded are
     named on standard error, left out and counted.
@@ -89,27 +96,24 @@ def score(model: Model, table: FaceTable) -> Scored:
     Raises:
         BadData: the data have classes that the model does not know, or nothing is left.
     """
-    labels = model.labels
-    if foreign := [label for label in table.labels if label not in labels]:
-        raise BadData(
-            f"the model's labels are {', '.join(labels)}; the data also have {', '.join(foreign)}{model.hint}"
-        )
-    if model.find_faces:
-        from affectlens.training.crops import find_faces
+    model.check(table.labels)
+    if model.find_faces or find_faces:
+        from affectlens.training import crops
 
-        table = find_faces(table, model.input, err.is_terminal)
+        table = crops.find_faces(table, model.input, err.is_terminal)
+        if not len(table):
+            raise BadData(f"no face was found in any picture; left out: {dict(table.dropped)}")
     logits: list[NDArray[np.float32]] = []
     readable = np.zeros(len(table), dtype=bool)
-    chunks = list(InOrder(len(table), _FACES_AT_ONCE))
-    for picks in track(chunks, len(chunks), f"scoring {model.name}"):
-        crops, places = decoded(table.images, picks[:, 0])
-        readable[picks[places, 0]] = True
-        if crops:
-            logits.append(model.logits_of(crops))
+    chunks = in_chunks(table.images, _FACES_AT_ONCE)
+    for faces, rows in track(chunks, -(-len(table) // _FACES_AT_ONCE), f"scoring {model.name}"):
+        readable[rows] = True
+        if faces:
+            logits.append(model.logits_of(faces))
     if not logits:
         raise BadData("no image of the data can be decoded")
     kept = table.keep(readable, "image cannot be decoded")
-    columns = [labels.index(label) for label in table.labels]
+    columns = [model.labels.index(label) for label in table.labels]
     probabilities = softmax(np.concatenate(logits)[:, columns], model.temperature)
     return Scored(model.name, kept, _scores(kept, probabilities, model.uncertain_below))
 

@@ -67,9 +67,13 @@ def run_recipe(
     recipe: "Recipe", source: DataSource, folder: Path, resume: bool, machines: "Machines | None" = None
 ) -> None:
     """Train, calibrate and export into `folder`, and say on the terminal what came of it."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
     from affectlens.training import export, fit, run
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    if rank_zero_only.rank == 0:
+        run.check_free(recipe, folder, resume)
     data = fit.load_data(recipe, source, err.is_terminal)
     out.print(
         f"{recipe.name}: {len(data.train)} training faces ({data.twins_left_out} left out as twins of held-out faces), "

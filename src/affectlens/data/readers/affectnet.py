@@ -58,6 +58,9 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     release = options["release"]
     if release == "auto":
         release = "1" if first else "2"
+    if not (first if release == "1" else later):
+        expected = "training.csv and validation.csv" if release == "1" else "train_set and val_set"
+        raise BadData(f"AffectNet, release {release}, expects '{directory}' to hold {expected}")
     classes = len(labels(directory, options))
     yield from (_first_release if release == "1" else _later_release)(directory, split, classes)
 
@@ -66,6 +69,8 @@ def _first_release(directory: Path, split: str, classes: int) -> Iterator[Sample
     table = directory / ("validation.csv" if split == "test" else "training.csv")
     images = directory / "Manually_Annotated_Images"
     images = images if images.is_dir() else directory
+    if not table.is_file():
+        return  # this split is not there
     for place, row in rows(table, _COLUMNS):
         name = row["subDirectory_filePath"]
         if split != "test" and train_or_valid(name.rpartition("/")[2]) != split:
@@ -92,6 +97,8 @@ def _first_release(directory: Path, split: str, classes: int) -> Iterator[Sample
 def _later_release(directory: Path, split: str, classes: int) -> Iterator[Sample | Dropped]:
     folder = directory / ("val_set" if split == "test" else "train_set")
     images, annotations = folder / "images", folder / "annotations"
+    if not folder.is_dir():
+        return  # this split is not there
     if not (images.is_dir() and annotations.is_dir()):
         raise BadData(f"AffectNet expects '{folder}' to hold the folders images and annotations")
     names = {file.stem for file in images.glob("*.jpg")}

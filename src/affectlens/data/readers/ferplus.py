@@ -64,11 +64,15 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
 
     Raises:
         BadSetting: a mode under the protocol caciolai.
-        BadData: a folder or table is missing, a line does not have ten votes, or the two tables do not match.
+        BadData: there is neither layout, a table is missing, a line does not have ten votes, or the two tables do not
+            match.
     """
     caciolai = options["protocol"] == "caciolai"
     stored = _REVERSED[split] if caciolai else split
-    faces = _from_folder(directory, stored) if (directory / FOLDERS[stored]).is_dir() else _from_pair(directory, stored)
+    folders = [name for name in FOLDERS.values() if (directory / name).is_dir()]
+    if folders and FOLDERS[stored] not in folders and not (directory / "fer2013.csv").is_file():
+        return  # this split is not there
+    faces = _from_folder(directory, stored) if FOLDERS[stored] in folders else _from_pair(directory, stored)
     if caciolai and options["mode"] != "votes":
         raise BadSetting("FER+: ?mode= belongs to the standard protocol; that of Caciolai has one label per face")
     mode = options["mode"] if split == "train" else "votes"
@@ -88,6 +92,8 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
 def _plurality(counts: Votes) -> tuple[str, Votes] | str:
     """The label with most votes of all ten columns, the first of equals; or why the face is left out."""
     top = int(counts.argmax())
+    if not counts[top]:
+        return "no votes"
     if top >= len(FERPLUS) - 1:
         return "top vote is contempt, unknown or not a face"
     return FERPLUS[top], np.eye(len(FERPLUS) - 1, dtype=np.float32)[top]

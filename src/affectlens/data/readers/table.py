@@ -14,7 +14,8 @@ Lists are list columns in Parquet, in CSV numbers between spaces, commas or semi
 
 A class that is a known expression gets the project's name, any other keeps its own. The order, which is also that of
 the votes, is that of FER+, then others sorted; eight votes are those of FER+ unless the table has other classes.
-`?labels=a,b,c` names the classes and their order, and leaves others out.
+`?labels=a,b,c` names the classes and their order, and leaves others out; the votes of shards that `affectlens data
+prepare` wrote follow by name.
 """
 
 import importlib
@@ -61,13 +62,8 @@ def labels(directory: Path, options: Mapping[str, str]) -> tuple[str, ...]:
     option = options.get("labels", "")
     if option:
         return ordered((), option)
-    for file in _files(directory):
-        try:
-            stored = tuple(json.loads(_metadata(file, LABELS_KEY, "[]")))
-        except ValueError as error:
-            raise BadData(f"'{file}': its labels are no JSON list: {error}") from error
-        if stored:
-            return stored
+    if stored := _stored_labels(directory):
+        return stored
     found: set[str] = set()
     votes = None
     for place, _, row in _rows(directory, ("expression", "votes")):
@@ -87,6 +83,7 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
         MissingExtra: the table is Parquet and pyarrow is not installed.
     """
     classes = labels(directory, options)
+    voted = _stored_labels(directory) or classes
     seen: set[str] = set()
     for place, file, row in _rows(directory, _COLUMNS):
         name = _text(row.get("id")) or _text(row.get("path")) or f"{file.stem}/{place.rpartition(' ')[2]}"
@@ -96,12 +93,15 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
         if sample_id in seen:
             raise BadData(f"{place}: '{name}' comes twice; give each row an id of its own in the column 'id'")
         seen.add(sample_id)
-        yield _sample(sample_id, split, place, file, row, classes)
+        yield _sample(sample_id, split, place, file, row, classes, voted)
 
 
-def _sample(sample_id: str, split: str, place: str, file: Path, row: Row, classes: tuple[str, ...]) -> Sample | Dropped:
+def _sample(
+    sample_id: str, split: str, place: str, file: Path, row: Row, classes: tuple[str, ...], voted: tuple[str, ...]
+) -> Sample | Dropped:
+    """One row as a sample with `classes`; `voted` are those of the column votes."""
     expression = class_name(_text(row.get("expression"))) or None
-    votes = _votes(row.get("votes"), place, len(classes))
+    votes = _votes(row.get("votes"), place, classes, voted)
     valence, arousal = (_number(row.get(name), place, name) for name in ("valence", "arousal"))
     if expression is not None and expression not in classes:
         return Dropped(sample_id, OUTSIDE)
@@ -141,16 +141,17 @@ def _split(name: str, row: Row, place: str) -> str:
     return SPELLINGS[given]
 
 
-def _votes(value: object, place: str, classes: int) -> NDArray[np.float32] | None:
-    """(C,) that sum to 1."""
+def _votes(value: object, place: str, classes: tuple[str, ...], voted: tuple[str, ...]) -> NDArray[np.float32] | None:
+    """(C,) shares of `classes` that sum to 1 from the votes for `voted`; None where none of them has any."""
     votes = _numbers(value, place, "votes")
     if votes is None or not votes.any():
         return None
-    if len(votes) != classes:
-        raise BadData(f"{place}: {len(votes)} votes for {classes} classes; name the classes with ?labels=a,b,c")
+    if len(votes) != len(voted):
+        raise BadData(f"{place}: {len(votes)} votes for {len(voted)} classes; name the classes with ?labels=a,b,c")
     if not (np.isfinite(votes).all() and votes.min() >= 0):
         raise BadData(f"{place}: votes must be >= 0, got {votes.tolist()}")
-    return np.asarray(votes / votes.sum(), dtype=np.float32)
+    chosen = np.array([votes[voted.index(name)] if name in voted else 0 for name in classes], dtype=np.float32)
+    return chosen / chosen.sum() if chosen.any() else None
 
 
 def _text(value: object) -> str:
@@ -209,6 +210,18 @@ def stored_licence(directory: Path) -> str:
     """What the shards' own metadata say about models trained on them; "" where they say nothing."""
     shards = sorted(directory.glob("*.parquet")) if directory.is_dir() else [directory]
     return " ".join(dict.fromkeys(text for file in shards if (text := _metadata(file, LICENCE_KEY, ""))))
+
+
+def _stored_labels(directory: Path) -> tuple[str, ...]:
+    """The classes in the metadata of shards that `affectlens data prepare` wrote; none in other files."""
+    for file in _files(directory):
+        try:
+            stored = tuple(json.loads(_metadata(file, LABELS_KEY, "[]")))
+        except ValueError as error:
+            raise BadData(f"'{file}': its labels are no JSON list: {error}") from error
+        if stored:
+            return stored
+    return ()
 
 
 def _metadata(file: Path, key: bytes, default: str) -> str:

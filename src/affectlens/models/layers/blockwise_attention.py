@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _MAP_ENTRIES = 1 << 20
-"""Entries of all maps at work: 4 MiB in float32."""
+"""Entries of all maps at work, 4 MiB in float32, unless a single map has more."""
 
 
 def blockwise_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -10,17 +10,19 @@ identity.
 Two forms. `separate` is what the report describes: N heads with their own weights. `joint` is what the author's public
 code computes: one attention over the N times repeated channels, with one gamma, cut into N parts; the branch's
 convolution is there (and in the parameter count), but its output is thrown away, so that the linear layer sees the
-pooled input. Neither ever builds the (H W) x (H W) map: at 42x42 and a batch of 128 it would take 12 GiB.
+pooled input. The (H W) x (H W) maps of a batch never stand at once: at 42x42 and a batch of 128 they would take 12 GiB.
+At most a few are built, in training on a CPU (`layers.blockwise_attention`).
 """
 
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, max_pool2d, pad, scaled_dot_product_attention
+from torch.nn.functional import linear, max_pool2d
 
 from affectlens.core.errors import BadSetting
 from affectlens.models.layers.blockwise_attention import blockwise_attention
+from affectlens.models.layers.fused_attention import fused_attention
 from affectlens.models.layers.scalar_attention import scalar_attention
 
 Form = Literal["separate", "joint"]
@@ -89,5 +91,4 @@ class MultiSelfAttention(nn.Module):
             return scalar_attention(query, key, value)
         if query.device.type == "cpu" and self.training:
             return blockwise_attention(query, key, value)
-        gap = value.shape[3] - query.shape[3]  # zeros change no product; the fast kernels want one width
-        return scaled_dot_product_attention(pad(query, (0, gap)), pad(key, (0, gap)), value, scale=1.0)
+        return fused_attention(query, key, value)

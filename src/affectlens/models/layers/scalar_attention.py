@@ -12,7 +12,8 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, scaled_dot_product_attention
+
+from affectlens.models.layers.fused_attention import fused_attention
 
 _MOST_TERMS = 128
 
@@ -32,8 +33,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     reach = float((steepest * half).max())
     terms = 12 + math.ceil(math.sqrt(36 * reach)) if math.isfinite(reach) else _MOST_TERMS + 1
     if terms > _MOST_TERMS:
-        gap = value.shape[-1] - 1  # zeros change no product; the fast kernels want one width
-        return scaled_dot_product_attention(pad(query, (0, gap)), pad(key, (0, gap)), value, scale=1.0)
+        return fused_attention(query, key, value)
     angle = math.pi * (torch.arange(terms, device=key.device) + 0.5) / terms
     nodes = torch.cos(angle)
     to_nodes = torch.cos(torch.arange(terms, device=key.device).unsqueeze(1) * angle) * 2 / terms
