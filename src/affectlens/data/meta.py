@@ -33,20 +33,15 @@ def with_meta(samples: Iterator[Sample | Dropped], file: Path) -> Iterator[Sampl
             yield sample
             continue
         seen += 1
-        name = sample.path.name
-        if sample.id in known:
-            described += 1
-            yield _described(sample, *known[sample.id])
-        elif name in known:
-            if by_name.setdefault(name, sample.id) != sample.id:
-                place = known[name][0]
-                raise BadData(
-                    f"{place}: '{name}' is the file of '{by_name[name]}' and of '{sample.id}'; give their ids"
-                )
-            described += 1
-            yield _described(sample, *known[name])
-        else:
+        name = sample.id if sample.id in known else sample.path.name
+        if name not in known:
             yield sample
+            continue
+        place, row = known[name]
+        if name != sample.id and by_name.setdefault(name, sample.id) != sample.id:
+            raise BadData(f"{place}: '{name}' is the file of '{by_name[name]}' and of '{sample.id}'; give their ids")
+        described += 1
+        yield _described(sample, place, row)
     if seen and not described:
         logging.getLogger("affectlens").warning("'%s' has no row for any of %d samples", file, seen)
 

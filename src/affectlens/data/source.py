@@ -99,7 +99,7 @@ class DataSource:
     @property
     def name(self) -> str:
         """Readers and options in one line, without folders: `ferplus&protocol=standard&mode=votes`."""
-        return "&".join([self.reader, *(f"{key}={value}" for key, value in self.options.items() if value)])
+        return name_of(self.reader, self.options)
 
     def with_default(self, reader: str, key: str, value: str) -> "DataSource":
         """The source with an option set in every part of `reader` that does not set it itself.
@@ -160,6 +160,11 @@ class DataSource:
             return table.load(self.samples(split), self.labels())
         except BadData as error:
             raise BadData(f"{self.reader}, split '{split}': {error}") from error
+
+
+def name_of(reader: str, options: Mapping[str, str]) -> str:
+    """A reader and those of its options that are not empty, in one line."""
+    return "&".join([reader, *(f"{key}={value}" for key, value in options.items() if value)])
 
 
 def load_if_usable(source: DataSource, split: str) -> FaceTable | None:

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.files import write_whole
-from affectlens.data.source import DataSource, load_if_usable
+from affectlens.data.source import DataSource, load_if_usable, name_of
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
 from affectlens.training.crops import find_faces
@@ -48,7 +48,7 @@ class TrainingData:
     def facts(self) -> dict[str, str]:
         """What versions.json says about the data."""
         return {
-            "data": "&".join([self.reader, *(f"{key}={value}" for key, value in self.options.items() if value)]),
+            "data": name_of(self.reader, self.options),
             "faces": self._fingerprint(),
             "train_faces": str(len(self.train)),
             "train_faces_left_out_as_twins": str(self.twins_left_out),

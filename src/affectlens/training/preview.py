@@ -12,7 +12,7 @@ from affectlens.data.images import decoded
 from affectlens.data.samplers import EpochBatches, classes_of
 from affectlens.data.table import FaceTable
 from affectlens.training.augment import augment, draws
-from affectlens.training.crops import find_faces
+from affectlens.training.crops import detector, largest_face
 from affectlens.training.recipe import Recipe
 
 EPOCHS = 3
@@ -64,13 +64,13 @@ def _pairs(
     """
     raw: list[NDArray[np.uint8]] = []
     crops: list[NDArray[np.uint8]] = []
+    spec, detect = recipe.input_spec(), detector() if recipe.find_faces else None
     for row in rows:
-        one = table.keep(np.arange(len(table)) == row)
-        found = find_faces(one, recipe.input_spec()) if recipe.find_faces else one
-        pictures, _ = decoded(found.images, range(len(found)))
-        if pictures:
-            raw.append(one.images[0])
-            crops.append(pictures[0])
+        for picture in decoded(table.images, [row])[0]:
+            crop = picture if detect is None else largest_face(picture, detect, spec)
+            if crop is not None:
+                raw.append(picture)
+                crops.append(crop)
         if len(crops) == faces:
             break
     if not crops:

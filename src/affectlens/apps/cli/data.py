@@ -47,14 +47,15 @@ def inspect(
     """Count faces per split and class, and find bad files, faces that stand in two splits, and doubtful labels."""
     chosen = source.parse(spec)
     opened = open_model(model) if model else None
+    labels = chosen.labels()
     if opened:
-        opened.check(chosen.labels())
-    found = inspection.inspect(track(inspection.entries(chosen), None, "inspecting"), chosen.labels())
+        opened.check(labels)
+    found = inspection.inspect(track(inspection.entries(chosen), None, "inspecting"), labels)
     doubtful = _suspects(chosen, opened, suspects) if opened else []
     if as_json:
         typer.echo(json.dumps(_as_json(chosen, found, doubtful), indent=2, allow_nan=False))
         return
-    _print(found, chosen.labels())
+    _print(found, labels)
     for line in doubtful:
         out.print(f"suspect: {line['id']}: {line['label']} (p = {line['p']:.3f}), the model says {line['model']}")
 

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from affectlens.apps.cli.console import out
-from affectlens.apps.cli.scoring import Scored, open_model, score
+from affectlens.apps.cli.scoring import Model, Scored, open_model, score
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.files import write_whole
 from affectlens.data import source as sources
@@ -62,12 +62,7 @@ def evaluate(
     Over all faces, and over those without a twin in Train (the same picture, its mirror image, or nearly so). Faces
     without a label count for disagreement, valence and arousal only.
     """
-    if folder:
-        report.require()
-    opened = open_model(model)
-    source = sources.parse(data)
-    opened.check(source.labels())
-    table = _table(source, split)
+    (opened,), source, table = _open([model], data, split, folder)
     train = None if split is Split.TRAIN else sources.load_if_usable(source.without_meta(), "train")
     scored = score(opened, table, find_faces)
     result = _facts(source, split, scored.table) | {"model": scored.name, "all": evaluation.figures(scored.scores)}
@@ -92,13 +87,7 @@ def compare(
     """
     if len(models) < 2:
         raise BadSetting(f"compare needs at least two models, got {len(models)}")
-    if folder:
-        report.require()
-    opened = [open_model(model) for model in models]
-    source = sources.parse(data)
-    for model in opened:
-        model.check(source.labels())
-    table = _table(source, split)
+    opened, source, table = _open(models, data, split, folder)
     names = _names([model.name for model in opened], models)
     search = find_faces or any(model.find_faces for model in opened)
     scored = _shared(dict(zip(names, [score(model, table, search) for model in opened], strict=True)))
@@ -112,6 +101,18 @@ def compare(
         return report.comparison_report(result["models"], facts, result["against_the_first"])
 
     _deliver(result, folder, as_json, page, _print_comparison)
+
+
+def _open(models: list[str], data: str, split: Split, folder: Path | None) -> tuple[list[Model], DataSource, FaceTable]:
+    """Models, data and the faces of a split; what takes longest comes last."""
+    if folder:
+        report.require()
+    opened = [open_model(model) for model in models]
+    source = sources.parse(data)
+    labels = source.labels()
+    for model in opened:
+        model.check(labels)
+    return opened, source, _table(source, split)
 
 
 def _table(source: DataSource, split: Split) -> FaceTable:

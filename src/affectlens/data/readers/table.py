@@ -83,7 +83,7 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
         MissingExtra: the table is Parquet and pyarrow is not installed.
     """
     classes = labels(directory, options)
-    voted = _stored_labels(directory) or classes
+    voted = (_stored_labels(directory) if options.get("labels") else ()) or classes
     seen: set[str] = set()
     for place, file, row in _rows(directory, _COLUMNS):
         name = _text(row.get("id")) or _text(row.get("path")) or f"{file.stem}/{place.rpartition(' ')[2]}"
