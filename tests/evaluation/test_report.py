@@ -204,5 +204,5 @@ def test_a_table_with_a_row_of_another_width_is_refused():
 
 def test_without_jinja2_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(MissingExtra, match=r"reports needs the extra 'report'.*affectlens\[report\]"):
+    with pytest.raises(MissingExtra, match=r"writing a report needs the extra 'report'.*affectlens\[report\]"):
         report.render(report.Report("Empty"))

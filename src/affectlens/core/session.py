@@ -57,7 +57,7 @@ def open_session(model: Path, threads: int = 1) -> Session:
     options.enable_cpu_mem_arena = False  # a large photo would leave its arena behind
     options.log_severity_level = 3
     if not model.is_file():
-        raise BadModelFile(f"model file '{model}' {'is a folder' if model.is_dir() else 'does not exist'}")
+        raise BadModelFile(f"model file '{model}' does not exist")
     try:
         return Session(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many private types
@@ -88,7 +88,11 @@ def read_spec(session: Session, where: str) -> ModelSpec:
 
 
 def model_file(model: str | Path) -> Path:
-    """The file behind "bundled" (the model that ships in the package) or a path, in which `~` is the home folder."""
+    """The file behind "bundled" (the model that ships in the package), a run folder (its model.onnx) or a path.
+
+    `~` is the home folder.
+    """
     if model == "bundled":
         return Path(__file__).parent.parent / "weights" / "default.onnx"
-    return Path(os.path.expanduser(model))
+    path = Path(os.path.expanduser(model))
+    return path / "model.onnx" if path.is_dir() else path

@@ -1,7 +1,9 @@
 """Face images by row: small ones decoded once and kept, large ones decoded when they are asked for."""
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -131,14 +133,31 @@ def in_chunks(images: FaceImages, size: int) -> Iterator[tuple[list[Pixels], NDA
 
 
 def decoded(images: FaceImages, rows: Iterable[int]) -> tuple[list[Pixels], NDArray[np.int64]]:
-    """The images of `rows` that can be decoded and their places in `rows`; each that cannot is logged once."""
-    found: list[Pixels] = []
-    places: list[int] = []
-    for place, row in enumerate(rows):
-        try:
-            found.append(images[int(row)])
+    """The images of `rows` that can be decoded and their places in `rows`; each that cannot is logged once.
+
+    Several are decoded in as many threads as there are cores.
+    """
+    if not isinstance(images, Images):
+        found = [images[int(row)] for row in rows]
+        return found, np.arange(len(found))
+    entries = [images.entries[int(row)] for row in rows]
+    answers: Iterable[Pixels | BadData] = map(_decode, entries)
+    if sum(isinstance(entry, Stored) for entry in entries) > 1:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            answers = list(pool.map(_decode, entries))
+    found, places = [], []
+    for place, answer in enumerate(answers):
+        if isinstance(answer, BadData):
+            images.say_once(answer)
+        else:
+            found.append(answer)
             places.append(place)
-        except BadData as error:
-            if isinstance(images, Images):
-                images.say_once(error)
     return found, np.array(places, dtype=np.int64)
+
+
+def _decode(entry: Pixels | Stored) -> Pixels | BadData:
+    """The pixels, or why there are none."""
+    try:
+        return entry.decode() if isinstance(entry, Stored) else entry
+    except BadData as error:
+        return error

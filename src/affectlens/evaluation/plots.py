@@ -78,6 +78,8 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
             mark = MARKS[i] if len(rows) <= 25 else ""
             axes.plot(epochs, values, color=COLOURS[i], marker=mark, markersize=3.5, linewidth=1.5, label=_words(name))
         axes.locator_params(axis="x", integer=True)
+        if label == "accuracy":
+            axes.set_ylim(max(axes.get_ylim()[0], 0), min(axes.get_ylim()[1], 1))
         _legend(axes, loc="best")
     return figure
 

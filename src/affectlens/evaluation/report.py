@@ -68,7 +68,7 @@ class Report:
 def require() -> None:
     """Raises MissingExtra unless reports can be written; to be asked before the figures are computed."""
     if not all(importlib.util.find_spec(name) for name in ("jinja2", "matplotlib")):
-        raise MissingExtra("reports", "report")
+        raise MissingExtra("writing a report", "report")
 
 
 def render(report: Report) -> str:

@@ -1,35 +1,30 @@
 """Run a recipe: data in, a run folder out (recipe, versions, curves, checkpoints)."""
 
 import contextlib
-import csv
 import ctypes
 import hashlib
-import io
-import time
 import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
-from affectlens.core.files import write_whole
 from affectlens.data.source import DataSource, load_if_usable, name_of
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
+from affectlens.training.callbacks import Curves, Log, Patience, Progress, WholeCheckpoints
 from affectlens.training.crops import find_faces
 from affectlens.training.module import Batch, ExpressionModule, monitor, train_loader, valid_loader
 from affectlens.training.recipe import Recipe
-from affectlens.training.run import best_checkpoint, last_checkpoint, load_run, note, open_run, with_protocol
+from affectlens.training.run import best_checkpoint, last_checkpoint, load_run, open_run, with_protocol
 from affectlens.training.start import start_from
 
 
@@ -100,87 +95,6 @@ class FaceData(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         """All validation faces."""
         return valid_loader(self.data.valid, self.recipe)
-
-
-class Curves(Callback):
-    """One line per epoch in a CSV file; a resumed run goes on in the file of its first part."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Append this epoch's figures, in place of any that an interrupted attempt left."""
-        del pl_module
-        if not trainer.is_global_zero:
-            return
-        figures = {name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()}
-        now = {"epoch": str(trainer.current_epoch)} | figures
-        earlier: list[dict[str, str]] = []
-        if self.file.is_file():
-            with self.file.open(newline="", encoding="utf-8") as stream:
-                earlier = [row for row in csv.DictReader(stream) if int(row["epoch"]) < trainer.current_epoch]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(now), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*earlier, now])
-        write_whole(self.file, text.getvalue())
-
-
-class _Log(Callback):
-    """A line per start, per epoch and per failure in log.txt."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.began = 0.0
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """From which epoch on, and where."""
-        of = f"epoch {trainer.current_epoch} of {trainer.max_epochs}"
-        self._note(trainer, f"training from {of} on {trainer.world_size} x {pl_module.device}, {trainer.precision}")
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take the time."""
-        del trainer, pl_module
-        self.began = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Time with validation, learning rate and figures."""
-        del pl_module
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        figures = ", ".join(f"{name} {float(value):.4f}" for name, value in sorted(trainer.callback_metrics.items()))
-        seconds = time.monotonic() - self.began
-        self._note(trainer, f"epoch {trainer.current_epoch}: {seconds:.1f} s, rate {rate:.2e}, {figures}")
-
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """What ended it."""
-        del pl_module
-        self._note(trainer, f"ended in epoch {trainer.current_epoch} by {type(exception).__name__}: {exception}")
-
-    def _note(self, trainer: L.Trainer, text: str) -> None:
-        if trainer.is_global_zero:
-            note(self.folder, " ".join(text.split()))
-
-
-class _WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints appear when they are complete, beside the one that they take the place of."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Serialise in memory, where a full disk is no matter, then write."""
-        del storage_options
-        stream = io.BytesIO()
-        torch.save(checkpoint, stream)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(Path(path), stream.getvalue())
-
-
-class _Patience(EarlyStopping):
-    """Early stopping that a resumed run does not forget."""
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """End at once where the earlier part of the run ended for want of progress."""
-        del pl_module
-        if self.wait_count >= self.patience:
-            trainer.should_stop = True
 
 
 def load_data(recipe: Recipe, source: DataSource, progress: bool = False) -> TrainingData:
@@ -287,7 +201,7 @@ def _trainer(recipe: Recipe, out: Path, progress: bool, machines: Machines) -> L
             num_nodes=machines.nodes,
             strategy=machines.strategy,
             use_distributed_sampler=False,
-            plugins=[_WholeCheckpoints()],
+            plugins=[WholeCheckpoints()],
             precision=recipe.precision,
             callbacks=_callbacks(recipe, out, progress),
             logger=False,
@@ -308,14 +222,14 @@ def _callbacks(recipe: Recipe, out: Path, progress: bool) -> list[Callback]:
     callbacks: list[Callback] = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
     callbacks += [
         Curves(out / "curves.csv"),
-        _Log(out),
+        Log(out),
         ModelCheckpoint(out / "checkpoints", "best", monitor=figure, mode=mode, **every),
         ModelCheckpoint(out / "checkpoints", "last", **every),
     ]
     if recipe.early_stop:
         patience = {"patience": recipe.early_stop, "check_on_train_epoch_end": True, "verbose": False}
-        callbacks.append(_Patience(figure, mode=mode, **patience))
-    return [*callbacks, RichProgressBar()] if progress else callbacks
+        callbacks.append(Patience(figure, mode=mode, **patience))
+    return [*callbacks, Progress()] if progress else callbacks
 
 
 def keep_freed_memory() -> None:

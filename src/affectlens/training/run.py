@@ -96,6 +96,15 @@ def check_recipe(recipe: Recipe, folder: Path, finished: bool = False) -> None:
         raise BadSetting(f"the run in '{folder}' has another recipe: {', '.join(changed)} differ; see '{file}'")
 
 
+def check_teacher(recipe: Recipe) -> None:
+    """Raises BadModelFile where the recipe learns from a run that is not there."""
+    if recipe.teacher and not best_checkpoint(teacher := Path(recipe.teacher).expanduser()).is_file():
+        raise BadModelFile(
+            f"the teacher of {recipe.name} is missing: '{teacher}' holds no trained run; train it first, or name its "
+            "run folder with --set teacher=DIR"
+        )
+
+
 def load_recipe(folder: Path) -> Recipe:
     """The recipe of a run folder.
 

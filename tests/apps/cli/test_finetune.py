@@ -1,6 +1,8 @@
 import csv
 import io
 import json
+import shlex
+import shutil
 
 import cv2
 import numpy as np
@@ -31,10 +33,12 @@ def test_a_folder_of_ones_own_labels_becomes_a_model_that_analyzes(cli, folder, 
     out = tmp_path / "run"
     result = cli("finetune", folder, "--out", out, *SHORT)
     assert (result.code, result.err) == (0, "")
-    assert result.out.splitlines()[:2] == [
+    assert result.out.splitlines()[:3] == [
         "finetune/bundled: 10 training faces (0 left out as twins of held-out faces), 3 for validation",
         "  train: 1 left out: no face found",
+        "  valid: with 3 labelled faces the choice of the epoch and the calibration are rough",
     ]
+    assert result.out.splitlines()[-1] == f"model: {out / 'model.onnx'}"  # there are no test pictures
     assert f"model: {out / 'model.onnx'}" in result.out
     spec = Analyzer(out / "model.onnx").spec
     assert (spec.labels, spec.recipe) == (CLASSES, "finetune/bundled")
@@ -43,7 +47,7 @@ def test_a_folder_of_ones_own_labels_becomes_a_model_that_analyzes(cli, folder, 
     assert spec.temperature == json.loads((out / "metrics.json").read_text())["temperature"]
 
     photo = folder / "train" / "wry" / "portrait.png"
-    result = cli("analyze", photo, "--detector", "whole", "--model", out / "model.onnx", "--format", "csv")
+    result = cli("analyze", photo, "--detector", "whole", "--model", out, "--format", "csv")
     assert (result.code, result.err) == (0, "")
     (row,) = csv.DictReader(io.StringIO(result.out))
     assert {key.removeprefix("p_") for key in row if key.startswith("p_")} == set(CLASSES)
@@ -52,6 +56,18 @@ def test_a_folder_of_ones_own_labels_becomes_a_model_that_analyzes(cli, folder, 
     again = cli("finetune", folder, "--out", out, *SHORT)
     assert (again.code, len(again.errors)) == (1, 1)
     assert "--resume" in again.err
+
+
+def test_the_command_that_scores_the_held_out_pictures_is_named(cli, folder, tmp_path):
+    (folder / "valid").rename(folder / "test")  # a tenth of the training pictures stands in for validation
+    for number in range(30):
+        shutil.copy(folder / "train" / CLASSES[0] / "0.png", folder / "train" / CLASSES[0] / f"more{number}.png")
+    result = cli("finetune", folder, "--out", tmp_path / "run", *SHORT, "--set=without_twins=false")
+    assert (result.code, result.err) == (0, "")
+    command = result.out.splitlines()[-1].removeprefix("on pictures that it has not seen: affectlens ")
+    scored = cli(*shlex.split(command), "--json")
+    assert (scored.code, scored.err) == (0, "")
+    assert json.loads(scored.out)["all"]["faces"] == len(CLASSES)
 
 
 def test_a_table_of_paths_is_taken_as_it_is(cli, folder, tmp_path, monkeypatch):

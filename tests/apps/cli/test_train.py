@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ import torch
 
 from affectlens import Analyzer
 from affectlens.data.source import DataSource
-from affectlens.training import fit, run
+from affectlens.training import callbacks, fit, run
 from affectlens.training.module import ExpressionModule
 
 
@@ -168,7 +169,31 @@ def test_damaged_pictures_are_counted_before_training(quick, large, monkeypatch)
     assert result.out.splitlines() == [
         "caciolai/baseline: 7 training faces (0 left out as twins of held-out faces), 4 for validation",
         "  train: 1 left out: image cannot be decoded",
+        "  valid: with 4 labelled faces the choice of the epoch and the calibration are rough",
     ]
+
+
+def test_faces_without_one_label_are_named_and_a_hundred_are_enough(quick, ferplus, monkeypatch):
+    load = fit.load_data
+
+    def some_without(*arguments):
+        data = load(*arguments)
+        return replace(data, valid=replace(data.valid, targets=np.full(len(data.valid), -1)))
+
+    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    monkeypatch.setattr(fit, "load_data", some_without)
+    monkeypatch.setattr("affectlens.apps.cli.train._ENOUGH_TO_CALIBRATE", 0)
+    result = quick(ferplus)
+    count = int(result.out.split(" for validation")[0].split()[-1])
+    assert result.out.splitlines()[-1] == f"  valid: {count} have no majority label and do not count in the figures"
+
+
+def test_a_missing_teacher_is_named_before_the_data_are_read(cli, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = cli("train", "default/distilled", "--data", f"folder:{tmp_path / 'empty'}", "--out", tmp_path / "run")
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "the teacher of default/distilled is missing" in result.err
+    assert "--set teacher=DIR" in result.err
 
 
 def test_a_damaged_picture_that_was_not_opened_at_first_does_not_stop_the_search_for_twins(quick, large, monkeypatch):
@@ -188,7 +213,7 @@ def test_a_damaged_picture_that_was_not_opened_at_first_does_not_stop_the_search
 
 
 def test_a_disk_that_fills_is_one_line_and_the_run_goes_on_when_there_is_room(quick, ferplus, tmp_path, monkeypatch):
-    write = fit.Curves.on_train_epoch_end
+    write = callbacks.Curves.on_train_epoch_end
 
     def full(callback, trainer, module):
         if trainer.current_epoch == 1:
@@ -196,7 +221,7 @@ def test_a_disk_that_fills_is_one_line_and_the_run_goes_on_when_there_is_room(qu
         write(callback, trainer, module)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit.Curves, "on_train_epoch_end", full)
+        patch.setattr(callbacks.Curves, "on_train_epoch_end", full)
         result = quick(ferplus)
     assert result.code == 1
     assert result.errors == [f"error: No space left on device: '{tmp_path / 'run' / 'curves.csv'}'"]

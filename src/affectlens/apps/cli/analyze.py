@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import fail, track
+from affectlens.apps.cli.console import fail, track, warn
 from affectlens.apps.cli.tables import table_writer
 from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
 from affectlens.core.offline import forbid_network
@@ -36,7 +36,7 @@ def analyze(
         list[str], typer.Argument(metavar="SOURCE", help="Photos, folders (searched recursively) or globs.")
     ],
     model: Annotated[
-        str, typer.Option(help="Expression model: 'bundled' or an ONNX file exported by affectlens.")
+        str, typer.Option(help="Expression model: 'bundled', a run folder, or an ONNX file exported by affectlens.")
     ] = "bundled",
     out: Annotated[Path | None, typer.Option(help="Write the rows to this file instead of the terminal.")] = None,
     format: Annotated[Format | None, typer.Option(help="Default: by the suffix of --out, else table.")] = None,
@@ -62,13 +62,14 @@ def analyze(
         raise BadSetting(f"--out would overwrite the photo '{out}'")
     if annotate:
         annotate.mkdir(parents=True, exist_ok=True)
-    read = 0
+    read, failed = 0, 0
     with ExitStack() as stack:
         write = _open_writer(stack, analyzer, out, _format(format, out))
         taken = set(inputs)
         for name, item in track(items, len(items), "analyzing"):
             analysis = analyzer.failed(name, item) if isinstance(item, UnreadableMedia) else analyzer.analyze(item)
             read += analysis.image is not None
+            failed += analysis.image is None
             write(analysis)
             if annotate:
                 try:
@@ -77,6 +78,8 @@ def analyze(
                     fail(error)
     if not read:
         raise AffectLensError(f"nothing could be read; the last was '{name}': {analysis.detail} ({analysis.reason})")
+    if failed:
+        warn(f"{failed} of {len(items)} could not be read; their rows say why")
 
 
 def _format(wanted: Format | None, out: Path | None) -> Format:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 Item = TypeVar("Item")
 
@@ -30,7 +31,20 @@ class Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line per record."""
-        print("warning:", " ".join(record.getMessage().split()), file=sys.stderr)
+        warn(record.getMessage())
+
+
+def warn(text: str) -> None:
+    """One line on standard error; the work goes on."""
+    print("warning:", " ".join(text.split()), file=sys.stderr)
+
+
+def print_table(table: Table, console: Console = out) -> None:
+    """A table as wide as `console`, without blanks at the ends of its lines."""
+    with console.capture() as capture:
+        console.print(table, soft_wrap=False)
+    for line in capture.get().splitlines():
+        console.file.write(f"{line.rstrip()}\n")
 
 
 def track(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:

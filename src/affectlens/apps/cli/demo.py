@@ -28,6 +28,6 @@ def demo(
         write(analysis)
     for face in analysis.faces:
         for label, probability in face.probabilities.items():
-            out.print(f"  {label:<10} {int(100 * probability):>3} %  {'█' * round(40 * probability)}")
+            out.print(f"  {label:<10} {int(100 * probability):>3} %  {'█' * round(40 * probability)}".rstrip())
     analysis.save(annotate)
     out.print(f"annotated picture: {annotate}")

@@ -178,14 +178,14 @@ _SHOWN = ("faces", "accuracy", "mean_class_accuracy", "expected_calibration_erro
 def _print(result: dict[str, Any]) -> None:
     """The figures as a table, one column per view."""
     out.print(f"{result['model']} on {result['data']}, split {result['split']}, {result['class_count']} classes")
-    _print_left_out(result)
+    _print_left_out(result, result["all"])
     views = {name.replace("_", " "): result[name] for name in ("all", "without_twins_of_train") if result.get(name)}
     out.print(_columns(views))
 
 
 def _print_comparison(result: dict[str, Any]) -> None:
     out.print(f"{result['data']}, split {result['split']}, {result['class_count']} classes")
-    _print_left_out(result)
+    _print_left_out(result, next(iter(result["models"].values())))
     out.print(_columns(result["models"]))
     first = next(iter(result["models"]))
     for name, test in result["against_the_first"].items():
@@ -195,9 +195,11 @@ def _print_comparison(result: dict[str, Any]) -> None:
         )
 
 
-def _print_left_out(result: dict[str, Any]) -> None:
+def _print_left_out(result: dict[str, Any], figures: dict[str, Any]) -> None:
     for reason, count in result["left_out"].items():
         out.print(f"  {count} left out: {reason}")
+    if without := figures["faces_without_label"]:
+        out.print(f"  {without} have no majority label and count for disagreement, valence and arousal only")
 
 
 def _columns(views: dict[str, Any]) -> Table:

@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from affectlens.apps.cli.console import out
 from affectlens.apps.cli.train import Resume, Settings, require_training, run_recipe
 from affectlens.core.errors import BadData
+from affectlens.core.sample import Sample
 from affectlens.data import source as sources
 
 _TABLES = (".csv", ".parquet")
@@ -39,7 +41,12 @@ def finetune(
     require_training("'affectlens finetune'")
     from affectlens.training.recipe import find, with_settings
 
-    run_recipe(with_settings(find("finetune"), settings or []), sources.parse(_spec(source)), folder, resume)
+    spec = _spec(source)
+    parsed = sources.parse(spec)
+    run_recipe(with_settings(find("finetune"), settings or []), parsed, folder, resume)
+    trained = (folder / "model.onnx").is_file()  # not where another process of several writes it
+    if trained and any(isinstance(entry, Sample) for entry in parsed.samples("test")):
+        out.print(f"on pictures that it has not seen: affectlens evaluate {folder} --data '{spec}'")
 
 
 def _spec(source: str) -> str:

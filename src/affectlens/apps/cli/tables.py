@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from affectlens.apps.cli.console import PLAIN
+from affectlens.apps.cli.console import PLAIN, print_table
 from affectlens.apps.cli.console import out as terminal
 from affectlens.core.affect import Face
 from affectlens.runtime.analysis import Analysis
@@ -42,7 +42,7 @@ def table_writer(file: Path | None) -> Iterator[Writer]:
         try:
             yield write
         finally:
-            console.print(_table(rows, console.width), soft_wrap=False)
+            print_table(_table(rows, console.width), console)
 
 
 def _table(rows: list[dict[str, str | Text]], width: int) -> Table:

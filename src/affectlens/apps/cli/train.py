@@ -13,8 +13,11 @@ from affectlens.data import source as sources
 from affectlens.data.source import DataSource
 
 if TYPE_CHECKING:
-    from affectlens.training.fit import Machines
+    from affectlens.training.fit import Machines, TrainingData
     from affectlens.training.recipe import Recipe
+
+_ENOUGH_TO_CALIBRATE = 100
+"""Validation faces below which a run says that its calibration is rough."""
 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe.")
@@ -74,14 +77,9 @@ def run_recipe(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     if rank_zero_only.rank == 0:
         run.check_free(recipe, folder, resume)
+    run.check_teacher(recipe)
     data = fit.load_data(recipe, source, err.is_terminal)
-    out.print(
-        f"{recipe.name}: {len(data.train)} training faces ({data.twins_left_out} left out as twins of held-out faces), "
-        f"{len(data.valid)} for validation"
-    )
-    for split, table in (("train", data.train), ("valid", data.valid)):
-        for reason, count in table.dropped.items():
-            out.print(f"  {split}: {count} left out: {reason}")
+    _say_what_is_there(recipe.name, data)
     best = fit.fit(recipe, data, folder, resume, err.is_terminal, machines)
     if best is None:  # another process of this run goes on
         return
@@ -94,3 +92,19 @@ def run_recipe(
     run.note(folder, result)
     out.print(result)
     out.print(f"model: {folder / 'model.onnx'}")
+
+
+def _say_what_is_there(name: str, data: "TrainingData") -> None:
+    """How many faces there are, and how many were left out for what."""
+    out.print(
+        f"{name}: {len(data.train)} training faces ({data.twins_left_out} left out as twins of held-out faces), "
+        f"{len(data.valid)} for validation"
+    )
+    for split, table in (("train", data.train), ("valid", data.valid)):
+        for reason, count in table.dropped.items():
+            out.print(f"  {split}: {count} left out: {reason}")
+    selecting = int(data.valid.labelled.sum())
+    if without := len(data.valid) - selecting:
+        out.print(f"  valid: {without} have no majority label and do not count in the figures")
+    if selecting < _ENOUGH_TO_CALIBRATE:
+        out.print(f"  valid: with {selecting} labelled faces the choice of the epoch and the calibration are rough")

@@ -1,0 +1,150 @@
+"""What happens around Lightning's loop: curves.csv, log.txt, progress, whole checkpoints, patience."""
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from affectlens.core.files import write_whole
+from affectlens.training.run import note
+
+
+class Curves(Callback):
+    """One line per epoch in a CSV file; a resumed run goes on in the file of its first part."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Append this epoch's figures, in place of any that an interrupted attempt left."""
+        del pl_module
+        if not trainer.is_global_zero:
+            return
+        figures = {name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()}
+        now = {"epoch": str(trainer.current_epoch)} | figures
+        earlier: list[dict[str, str]] = []
+        if self.file.is_file():
+            with self.file.open(newline="", encoding="utf-8") as stream:
+                earlier = [row for row in csv.DictReader(stream) if int(row["epoch"]) < trainer.current_epoch]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(now), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*earlier, now])
+        write_whole(self.file, text.getvalue())
+
+
+class Log(Callback):
+    """A line per start, per epoch and per failure in log.txt."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.began = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """From which epoch on, and where."""
+        of = f"epoch {trainer.current_epoch} of {trainer.max_epochs}"
+        self._note(trainer, f"training from {of} on {trainer.world_size} x {pl_module.device}, {trainer.precision}")
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the time."""
+        del trainer, pl_module
+        self.began = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Time with validation, learning rate and figures."""
+        del pl_module
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        seconds = time.monotonic() - self.began
+        self._note(trainer, f"epoch {trainer.current_epoch}: {seconds:.1f} s, rate {rate:.2e}, {_figures(trainer)}")
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """What ended it."""
+        del pl_module
+        said = ": ".join(filter(None, (type(exception).__name__, str(exception))))
+        self._note(trainer, f"ended in epoch {trainer.current_epoch} by {said}")
+
+    def _note(self, trainer: L.Trainer, text: str) -> None:
+        if trainer.is_global_zero:
+            note(self.folder, " ".join(text.split()))
+
+
+class Progress(Callback):
+    """A bar per epoch on standard error, as wide as the terminal, and a line with the figures of each that is done."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self.bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            expand=True,
+        )
+        self.task = self.bar.add_task("training")
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin the bar anew."""
+        del pl_module
+        if trainer.is_global_zero:
+            self.bar.start()
+            self.bar.reset(self.task, total=float(trainer.num_training_batches), description=self._epoch(trainer))
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """One batch further."""
+        del pl_module, outputs, batch
+        if trainer.is_global_zero:
+            self.bar.update(self.task, completed=batch_idx + 1)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The figures, above the bar."""
+        del pl_module
+        if trainer.is_global_zero:
+            self.bar.print(f"{self._epoch(trainer)}: {_figures(trainer)}")
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Take the bar away, also after a failure."""
+        del trainer, pl_module, stage
+        self.bar.stop()
+
+    def _epoch(self, trainer: L.Trainer) -> str:
+        return f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints appear when they are complete, beside the one that they take the place of."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Serialise in memory, where a full disk is no matter, then write."""
+        del storage_options
+        stream = io.BytesIO()
+        torch.save(checkpoint, stream)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), stream.getvalue())
+
+
+class Patience(EarlyStopping):
+    """Early stopping that a resumed run does not forget."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """End at once where the earlier part of the run ended for want of progress."""
+        del pl_module
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+def _figures(trainer: L.Trainer) -> str:
+    """This epoch's figures in one line."""
+    return ", ".join(f"{name} {float(value):.4f}" for name, value in sorted(trainer.callback_metrics.items()))
