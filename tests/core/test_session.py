@@ -127,3 +127,9 @@ def test_metadata_that_is_no_object_is_refused_in_one_line(model_file, text):
 def test_the_model_file_lies_in_the_package():
     assert file_of("bundled").parent.name == "weights"
     assert file_of("bundled").suffix == ".onnx"
+
+
+def test_a_folder_stands_for_the_model_in_it(tmp_path):
+    assert file_of(tmp_path) == tmp_path / "model.onnx"
+    with pytest.raises(BadModelFile, match=r"model.onnx' does not exist"):
+        open_session(file_of(tmp_path))

@@ -6,7 +6,7 @@ import pytest
 
 from affectlens.core.errors import BadData
 from affectlens.core.sample import Dropped, Sample
-from affectlens.data.images import Images, Stored, cut, to_gray
+from affectlens.data.images import Images, Stored, cut, decoded, in_chunks, to_gray
 
 RAMP = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30)
 COLOUR = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -168,3 +168,24 @@ def test_a_photo_that_the_camera_held_sideways_stands_as_the_runtime_reads_it(tm
     upright = Stored(file).decode()
     assert upright.shape == (40, 20, 3)
     np.testing.assert_array_equal(upright, read_image(file))
+
+
+def test_stored_images_are_decoded_side_by_side_in_their_order(tmp_path, caplog):
+    entries = []
+    for number in range(40):
+        if number % 10 == 3:
+            (tmp_path / f"{number}.png").write_bytes(b"no picture")
+        else:
+            cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((9, 7), number, dtype=np.uint8))
+        entries.append(Stored(tmp_path / f"{number}.png") if number % 4 else np.full((9, 7), number, dtype=np.uint8))
+    images = Images(entries)
+    rows = list(range(39, -1, -1))
+    bad = [number for number in range(40) if number % 10 == 3 and number % 4]
+    for _ in range(2):
+        found, places = decoded(images, rows)
+        assert [int(image[0, 0]) for image in found] == [row for row in rows if row not in bad]
+        assert [rows[place] for place in places] == [row for row in rows if row not in bad]
+    assert len(caplog.records) == len(bad)
+    chunks = list(in_chunks(images, 16))
+    assert [len(rows) for _, rows in chunks] == [14, 15, 7]
+    assert [int(image[0, 0]) for chunk, _ in chunks for image in chunk] == [i for i in range(40) if i not in bad]

@@ -211,3 +211,10 @@ def test_the_same_figure_gives_the_same_drawing():
     first, second = (plots.svg(plots.class_balance(LABELS, [1, 2, 3], [2, 2, 2])) for _ in range(2))
     assert first == second
     assert first.startswith(b"<?xml")
+
+
+def test_the_axis_of_an_accuracy_ends_at_one():
+    figure = plots.curves(
+        [{"epoch": e, "train_loss": 1.5, "valid_accuracy": value} for e, value in enumerate((0, 1.0))]
+    )
+    assert figure.axes[1].get_ylim() == (0, 1)

@@ -23,13 +23,14 @@ from pathlib import Path
 
 import torch
 
-from affectlens.training import fit
+from affectlens.training import callbacks, fit
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import from_dict
 
-folder, last_step = Path(sys.argv[1]), int(sys.argv[2])
+folder, last_step, last_write = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)
 step, steps = ExpressionModule.training_step, []
+write, writes = callbacks.write_whole, []
 
 
 def step_or_wait(module, batch):
@@ -40,7 +41,16 @@ def step_or_wait(module, batch):
     return step(module, batch)
 
 
+def write_or_wait(file, content):
+    if len(writes) == last_write:
+        (folder / "waiting").touch()
+        time.sleep(600)
+    writes.append(file)
+    write(file, content)
+
+
 ExpressionModule.training_step = step_or_wait
+callbacks.write_whole = write_or_wait  # of curves.csv and checkpoints
 data = pickle.loads((folder / "data.pickle").read_bytes())
 recipe = from_dict(json.loads((folder / "wanted.json").read_text()))
 fit.fit(recipe, data, folder / "run", resume=False, progress=False)
@@ -80,6 +90,7 @@ VARIANTS = {
     },
 }
 EPOCHS = 7
+NEVER = 1_000_000
 
 
 @pytest.fixture
@@ -89,13 +100,13 @@ def variant(recipe, request):
     return replace(recipe, **{"epochs": EPOCHS, "model_options": options} | VARIANTS[request.param])
 
 
-def killed(recipe, data, folder, complete):
-    """Start the script, kill it inside the epoch that follows `complete` ones, and return the folder of the run."""
+def killed(recipe, data, folder, steps=NEVER, writes=NEVER):
+    """Start the script, kill it before it goes beyond so many steps or written files; return the folder of the run."""
     (folder / "data.pickle").write_bytes(pickle.dumps(data))
     (folder / "wanted.json").write_text(json.dumps(recipe.as_dict()))
     (folder / "script.py").write_text(SCRIPT)
     passes = 2 if recipe.sam_radius else 1
-    command = [sys.executable, folder / "script.py", folder, str(passes * (BATCHES * complete + BATCHES // 2))]
+    command = [sys.executable, folder / "script.py", folder, str(passes * steps), str(writes)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     deadline = time.monotonic() + 120
@@ -124,8 +135,41 @@ def checkpoint(run, name):
 def test_a_killed_and_resumed_run_ends_as_an_uninterrupted_one(variant, data, tmp_path):
     whole = tmp_path / "whole"
     fit(variant, data, whole, resume=False, progress=False)
-    run = killed(variant, data, tmp_path, complete=2)
+    run = killed(variant, data, tmp_path, steps=2 * BATCHES + BATCHES // 2)
     assert [row["epoch"] for row in curves(run)] == ["0", "1"]
+    check_same_end(variant, data, run, whole)
+
+
+@pytest.fixture(scope="module")
+def plain(recipe, data, tmp_path_factory):
+    """A recipe of three epochs, and its run when it is left alone."""
+    options = json.loads(json.dumps(dict(recipe.model_options)))
+    three = replace(recipe, **VARIANTS["plateau, averaged weights"], epochs=3, model_options=options)
+    whole = tmp_path_factory.mktemp("whole") / "run"
+    fit(three, data, whole, resume=False, progress=False)
+    return three, whole
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        {"steps": BATCHES // 2},  # in the first epoch
+        {"writes": 0},  # before the first curves.csv
+        {"writes": 1},  # before the first best.ckpt
+        {"writes": 2},  # before the first last.ckpt
+        {"writes": 3},  # before the curves.csv of the second epoch
+        {"writes": 4},  # between it and the checkpoints
+    ],
+    ids=str,
+)
+def test_it_may_be_killed_between_any_two_files(plain, data, tmp_path, moment):
+    recipe, whole = plain
+    run = killed(recipe, data, tmp_path, **moment)
+    check_same_end(recipe, data, run, whole)
+
+
+def check_same_end(variant, data, run, whole):
+    """Resumed, the run ends with the files of the whole one."""
     fit(variant, data, run, resume=True, progress=False)
     assert curves(run) == curves(whole)
     for name in ("last.ckpt", "best.ckpt"):

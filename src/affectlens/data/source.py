@@ -167,13 +167,22 @@ def name_of(reader: str, options: Mapping[str, str]) -> str:
     return "&".join([reader, *(f"{key}={value}" for key, value in options.items() if value)])
 
 
+def has_faces(source: DataSource, split: str) -> bool:
+    """Whether a split has any entry that its reader does not drop.
+
+    Raises:
+        BadData: a table of the data set is damaged.
+    """
+    return any(isinstance(entry, Sample) for entry in source.samples(split))
+
+
 def load_if_usable(source: DataSource, split: str) -> FaceTable | None:
     """All faces of a split, or None where the data set has none that its reader does not drop.
 
     Raises:
         BadData: a table of the data set is damaged.
     """
-    return source.load(split) if any(isinstance(entry, Sample) for entry in source.samples(split)) else None
+    return source.load(split) if has_faces(source, split) else None
 
 
 def parse(spec: str) -> DataSource:

@@ -85,9 +85,15 @@ def render(report: Report) -> str:
     return settings.from_string(text).render(report=report)
 
 
-def evaluation_report(figures: Figures, facts: Mapping[str, str], title: str = "Evaluation") -> str:
-    """One model on one set of faces, as HTML."""
-    sections = [_summary({"": figures})]
+def evaluation_report(
+    figures: Figures,
+    facts: Mapping[str, str],
+    without_twins: Figures | None = None,
+    title: str = "Evaluation",
+) -> str:
+    """One model on one set of faces, as HTML; its figures `without_twins` of training faces stand beside the others."""
+    views = {"all": figures, "without twins of Train": without_twins} if without_twins else {"": figures}
+    sections = [_summary(views)]
     if figures["faces"]:
         sections += [_classes(figures), _confusion(figures), _calibration(figures), _selective({"model": figures})]
     sections += [_groups(column, {"accuracy": figures}) for column in figures["groups"] if figures["groups"][column]]

@@ -38,7 +38,7 @@ class Analyzer:
     of your own: if that may).
 
     Args:
-        model: "bundled", or an ONNX file that affectlens exported.
+        model: "bundled", an ONNX file that affectlens exported, or the run folder that holds it.
         detector: name of a detector ("mtcnn", "whole"), "yunet:FILE" with its model file, or any callable that is a
             `core.detection.Detector`.
         min_face_px: longer box side of the smallest face to look for, in pixels; None is the detector's default: 40 for

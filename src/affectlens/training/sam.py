@@ -18,6 +18,8 @@ def two_passes(network: nn.Module, radius: float, first: Callable[[], Any], seco
     """
     loss = first()
     pairs = [(weight, weight.grad) for weight in network.parameters() if weight.grad is not None]
+    if not pairs:  # the batch was empty
+        return loss
     with torch.no_grad():
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for _, gradient in pairs]))
         before = [weight.detach().clone() for weight, _ in pairs]

@@ -40,7 +40,7 @@ def test_a_folder_with_one_good_and_many_bad_files_loses_none(process, bad_files
     shutil.copy(PORTRAIT, folder / "good.jpg")
     result = process("analyze", folder, "--format", "csv")
     unread = f"{len(reasons)} of {len(reasons) + 1}"
-    assert (result.code, result.errors) == (0, [f"warning: {unread} could not be read; their rows say why"])
+    assert (result.code, result.errors) == (0, [f"warning: {unread} have no answer; their rows say why"])
     assert {row["source"]: row["reason"] for row in rows_of(result.out)} == reasons | {str(folder / "good.jpg"): ""}
 
 
@@ -148,7 +148,7 @@ def test_a_source_that_gives_nothing_still_gives_a_row(cli, tmp_path, monkeypatc
 @pytest.mark.parametrize("bad", ["nowhere.jpg", "*.nope", "x" * 300])
 def test_a_bad_source_does_not_lose_the_good_one_after_it(cli, bad):
     result = cli("analyze", bad, PORTRAIT, "--format", "csv")
-    assert (result.code, result.errors) == (0, ["warning: 1 of 2 could not be read; their rows say why"])
+    assert (result.code, result.errors) == (0, ["warning: 1 of 2 have no answer; their rows say why"])
     assert [row["face"] for row in rows_of(result.out)] == ["", "0"]
 
 
@@ -162,7 +162,7 @@ def test_a_folder_without_images_is_one_row_and_one_line(cli, tmp_path):
 def test_a_kind_of_photo_that_is_not_decoded_is_not_passed_over(cli, tmp_path, photo):
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     result = cli("analyze", tmp_path, "--format", "csv")
-    assert (result.code, result.errors) == (0, ["warning: 1 of 2 could not be read; their rows say why"])
+    assert (result.code, result.errors) == (0, ["warning: 1 of 2 have no answer; their rows say why"])
     assert [row["reason"] for row in rows_of(result.out)] == ["not_an_image", ""]
 
 
@@ -171,7 +171,7 @@ def test_a_file_that_the_decoder_refuses_adds_no_lines_of_the_decoder(cli, tmp_p
     (tmp_path / "photo.tiff").write_bytes((tmp_path / "photo.tiff").read_bytes()[:-1000])
     result = cli("analyze", tmp_path, PORTRAIT, "--format", "csv")
     assert [row["reason"] for row in rows_of(result.out)] == ["damaged", ""]
-    assert result.errors == ["warning: 1 of 2 could not be read; their rows say why"]
+    assert result.errors == ["warning: 1 of 2 have no answer; their rows say why"]
 
 
 @pytest.mark.parametrize("name", ["a[1].jpg", "[red].jpg", "two\nlines.jpg", "a,b.jpg", 'say "hi".jpg'])

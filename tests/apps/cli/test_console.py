@@ -1,6 +1,7 @@
 import pytest
+from rich.table import Table
 
-from affectlens.apps.cli.console import fail, track
+from affectlens.apps.cli.console import fail, print_table, track
 from affectlens.core.errors import BadSetting
 
 
@@ -23,3 +24,11 @@ def test_an_error_is_one_line_on_standard_error(capsys, error, line):
 def test_items_pass_in_order_and_silently_where_there_is_no_terminal(capsys, count):
     assert list(track(range(count), count, "counting")) == list(range(count))
     assert capsys.readouterr() == ("", "")
+
+
+def test_lines_of_a_table_end_with_their_last_letter(capsys):
+    table = Table("long name", "", box=None, pad_edge=False)
+    table.add_row("a", "1")
+    table.add_row("b [c]", "")
+    print_table(table)
+    assert capsys.readouterr().out.splitlines() == ["long name", "a          1", "b [c]"]

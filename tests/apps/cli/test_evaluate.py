@@ -208,18 +208,19 @@ def test_run_folder_checkpoint_and_onnx_file_of_one_run_agree(cli, run):
     results = [cli("evaluate", model, "--data", data, "--json") for model in models]
     assert [(result.code, result.err) for result in results] == [(0, "")] * 3
     first, second, third = (strict_json(result.out)["all"] for result in results)
-    assert first == second
-    assert first["labels"] == third["labels"] == list(FERPLUS[:7])
-    assert first["uncertain_below"] == third["uncertain_below"]
+    assert first == third
+    assert first["labels"] == second["labels"] == list(FERPLUS[:7])
+    assert first["uncertain_below"] == second["uncertain_below"]
     for figure in ("accuracy", "negative_log_likelihood", "expected_calibration_error", "area_under_risk_coverage"):
-        assert first[figure] == pytest.approx(third[figure], abs=0.02)
-    np.testing.assert_allclose(first["mean_probabilities"][:2], third["mean_probabilities"][:2], atol=0.02)
+        assert first[figure] == pytest.approx(second[figure], abs=0.02)
+    np.testing.assert_allclose(first["mean_probabilities"][:2], second["mean_probabilities"][:2], atol=0.02)
 
 
-def test_a_run_is_scored_with_its_calibration(cli, run):
+def test_a_checkpoint_is_scored_with_its_calibration(cli, run):
     folder, data = run
     calibration = json.loads((folder / "metrics.json").read_text())
-    found = strict_json(cli("evaluate", folder, "--data", data, "--split", "valid", "--json").out)
+    checkpoint = folder / "checkpoints" / "best.ckpt"
+    found = strict_json(cli("evaluate", checkpoint, "--data", data, "--split", "valid", "--json").out)
     assert (found["model"], found["all"]["uncertain_below"]) == ("caciolai/baseline", calibration["uncertain_below"])
     expected = calibration["figures"]["expected_calibration_error"]
     assert found["all"]["expected_calibration_error"] == pytest.approx(expected, abs=1e-6)
@@ -321,8 +322,9 @@ def test_without_torch_an_exported_file_can_be_scored_and_a_run_names_the_extra(
     folder, data = run
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name))
-    assert cli("evaluate", folder / "model.onnx", "--data", data).code == 0
-    result = cli("evaluate", folder, "--data", data)
+    for model in (folder, folder / "model.onnx"):
+        assert cli("evaluate", model, "--data", data).code == 0
+    result = cli("evaluate", folder / "checkpoints" / "best.ckpt", "--data", data)
     assert (result.code, len(result.errors)) == (1, 1)
     assert "affectlens[train]" in result.err
 
@@ -344,6 +346,16 @@ def test_a_report_is_one_page_that_loads_nothing_and_its_json(cli, ferplus, tmp_
         assert said in page
     result = cli("evaluate", "bundled", "--data", data, "--report", tmp_path / "report")
     assert result.out.splitlines()[-1] == f"report: {tmp_path / 'report' / 'report.html'}"
+
+
+def test_the_page_has_both_views_and_counts_what_was_left_out(cli, ferplus, tmp_path):
+    (ferplus / "FER2013Test" / "fer0.png").write_bytes(b"no picture")
+    report = tmp_path / "report"
+    assert cli("evaluate", "bundled", "--data", f"ferplus:{ferplus}", "--report", report).code == 0
+    page = (report / "report.html").read_text()
+    assert "<dt>left out: image cannot be decoded</dt><dd>1</dd>" in page
+    summary = page[page.index("All figures") : page.index("faces without a single label")]
+    assert "without twins of Train" in summary
 
 
 def test_a_report_folder_that_cannot_be_made_is_one_line(cli, ferplus, tmp_path):

@@ -15,6 +15,7 @@ import torch
 
 from affectlens import Analyzer
 from affectlens.data.source import DataSource
+from affectlens.data.table import FaceTable
 from affectlens.training import callbacks, fit, run
 from affectlens.training.module import ExpressionModule
 
@@ -173,27 +174,38 @@ def test_damaged_pictures_are_counted_before_training(quick, large, monkeypatch)
     ]
 
 
-def test_faces_without_one_label_are_named_and_a_hundred_are_enough(quick, ferplus, monkeypatch):
+@pytest.mark.parametrize("labelled", [99, 100])
+def test_faces_without_one_label_are_named_and_a_hundred_with_one_are_enough(quick, ferplus, monkeypatch, labelled):
     load = fit.load_data
 
-    def some_without(*arguments):
+    def many(*arguments):
         data = load(*arguments)
-        return replace(data, valid=replace(data.valid, targets=np.full(len(data.valid), -1)))
+        votes = np.repeat(data.valid.votes[:1], 120, axis=0)
+        ids, images = tuple(map(str, range(120))), np.zeros((120, 48, 48), dtype=np.uint8)
+        targets = np.where(np.arange(120) < labelled, 0, -1)
+        return replace(data, valid=FaceTable(ids, images, votes, targets, data.valid.labels))
 
     monkeypatch.setattr(fit, "fit", lambda *_: None)
-    monkeypatch.setattr(fit, "load_data", some_without)
-    monkeypatch.setattr("affectlens.apps.cli.train._ENOUGH_TO_CALIBRATE", 0)
-    result = quick(ferplus)
-    count = int(result.out.split(" for validation")[0].split()[-1])
-    assert result.out.splitlines()[-1] == f"  valid: {count} have no majority label and do not count in the figures"
+    monkeypatch.setattr(fit, "load_data", many)
+    lines = quick(ferplus).out.splitlines()
+    assert f"  valid: {120 - labelled} have no majority label and do not count in the figures" in lines
+    rough = "  valid: with 99 labelled faces the choice of the epoch and the calibration are rough"
+    assert (rough in lines) == (labelled == 99)
 
 
-def test_a_missing_teacher_is_named_before_the_data_are_read(cli, tmp_path):
+def test_a_missing_run_to_learn_or_start_from_is_named_before_the_data_are_read(cli, tmp_path):
     (tmp_path / "empty").mkdir()
     result = cli("train", "default/distilled", "--data", f"folder:{tmp_path / 'empty'}", "--out", tmp_path / "run")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "the teacher of default/distilled is missing" in result.err
+    assert "teacher is 'runs/default-ferplus'" in result.err
     assert "--set teacher=DIR" in result.err
+    known = tmp_path / "known" / "checkpoints"
+    known.mkdir(parents=True)
+    (known / "best.ckpt").touch()
+    more = ("--data", f"folder:{tmp_path / 'empty'}", "--out", tmp_path / "run", f"--set=teacher={tmp_path / 'known'}")
+    result = cli("train", "default/distilled", *more)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "start_from is 'runs/default-ferplus'" in result.err
 
 
 def test_a_damaged_picture_that_was_not_opened_at_first_does_not_stop_the_search_for_twins(quick, large, monkeypatch):

@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import lightning as L
 import pytest
@@ -14,7 +14,7 @@ from torch import nn
 
 from affectlens.core import catalog
 from affectlens.training.module import ExpressionModule, train_loader, valid_loader
-from affectlens.training.recipe import find
+from affectlens.training.recipe import Recipe, find
 from affectlens.training.start import start_from
 
 ROWS = [
@@ -170,58 +170,92 @@ def test_the_same_settings_train_alike_whatever_their_name(name, table, make_tra
     assert trace(renamed, table, make_trainer) == traced(name, table, make_trainer)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"model_options": {"stn": True, "msa": True, "msa_form": "joint"}},
-        {"model_options": {"stn": True}},
-        {"sampler": "augment"},
-        {"sampler": "shuffle"},
-        {"losses": {"soft_cross_entropy": 0.5}},
-        {"losses": {"multi_target": 1.0}, "target": "votes"},
-        {"loss_options": {"soft_cross_entropy": {"temperature": 2.0}}},
-        {"target": "votes"},
-        {"target": "drawn"},
-        {"optimiser": "adam"},
-        {"optimiser": "adamw"},
-        {"momentum": 0.5},
-        {"nesterov": False},
-        {"weight_decay": 0.1},
-        {"weight_decay": 0.1, "decay_all": False},
-        {"sam_radius": 0.05},
-        {"learning_rate": 0.02},
-        {"schedule": "one-cycle"},
-        {"gradient_clip": 0.1},
-        {"precision": "32-true"},
-        {"seed": 1},
-        {"flip": 0.0},
-        {"rotation_deg": 0.0},
-        {"shear_deg": 0.0},
-        {"scale": 0.1},
-        {"shift": 0.1},
-        {"brightness": 0.1},
-        {"contrast": 0.1},
-        {"sharpness": 0.1},
-        {"erase": 1.0},
-        {"erase": 1.0, "erase_with": "noise"},
-        {"mean": (0.5,)},
-        {"std": (0.5,)},
-        {"teacher": "elsewhere", "teacher_weight": 0.5},
-        {"freeze_norms": True},
-    ],
-    ids=lambda changes: "-".join(f"{key}={value}" for key, value in changes.items()),
+SETTINGS = [
+    {"model_options": {"stn": True, "msa": True, "msa_form": "joint"}},
+    {"model_options": {"stn": True}},
+    {"sampler": "augment"},
+    {"sampler": "shuffle"},
+    {"losses": {"soft_cross_entropy": 0.5}},
+    {"losses": {"multi_target": 1.0}, "target": "votes"},
+    {"loss_options": {"soft_cross_entropy": {"temperature": 2.0}}},
+    {"target": "votes"},
+    {"target": "drawn"},
+    {"optimiser": "adam"},
+    {"optimiser": "adamw"},
+    {"momentum": 0.5},
+    {"nesterov": False},
+    {"weight_decay": 0.1},
+    {"weight_decay": 0.1, "decay_all": False},
+    {"sam_radius": 0.05},
+    {"learning_rate": 0.02},
+    {"schedule": "one-cycle"},
+    {"gradient_clip": 0.1},
+    {"precision": "32-true"},
+    {"seed": 1},
+    {"flip": 0.0},
+    {"rotation_deg": 0.0},
+    {"shear_deg": 0.0},
+    {"scale": 0.1},
+    {"shift": 0.1},
+    {"brightness": 0.1},
+    {"contrast": 0.1},
+    {"sharpness": 0.1},
+    {"erase": 1.0},
+    {"erase": 1.0, "erase_with": "noise"},
+    {"mean": (0.5,)},
+    {"std": (0.5,)},
+    {"teacher": "elsewhere", "teacher_weight": 0.5},
+    {"freeze_norms": True},
+    {"autocontrast": 1.0},
+]
+"""Changes of a row that must change its training."""
+
+RGB = {"channels": "rgb", "mean": (0.0,) * 3, "std": (1.0,) * 3}
+PAIRS = [
+    ({}, RGB),
+    (RGB, RGB | {"saturation": 0.5}),
+    (RGB, RGB | {"hue": 0.3}),
+    ({"weight_decay": 0.1}, {"weight_decay": 0.1, "decay_all": False}),
+    ({"erase": 1.0}, {"erase": 1.0, "erase_with": "noise"}),
+    ({"erase": 1.0}, {"erase": 1.0, "erase_shape": "rectangle"}),
+]
+"""Changes that must make another training than other changes do."""
+
+ELSEWHERE = (
+    {"work", "row", "model", "data", "protocol", "without_twins", "find_faces", "start_from"}  # what it is, and of what
+    | {
+        "epochs",
+        "batch_size",
+        "schedule_factor",
+        "schedule_patience",
+        "early_stop",
+        "select",
+        "ema",
+        "warmup",
+    }  # longer
+    | {"size_px", "margin", "shift_y", "rotate", "views"}  # of the input, and of evaluation
 )
+"""Keys whose effect the tests of fit, schedules, crops, start, views and align show."""
+
+
+def shown(changes):
+    return "-".join(f"{key}={value}" for key, value in changes.items())
+
+
+def test_the_effect_of_every_key_is_tested():
+    tested = {key for changes in (*SETTINGS, *itertools.chain(*PAIRS)) for key in changes}
+    assert tested.isdisjoint(ELSEWHERE)
+    assert tested | ELSEWHERE == {field.name for field in fields(Recipe)}
+
+
+@pytest.mark.parametrize("changes", SETTINGS, ids=shown)
 def test_every_setting_of_training_makes_a_difference(changes, table, make_trainer):
     assert trace(replace(find("caciolai/stn-msa"), **changes), table, make_trainer) != traced(
         "caciolai/stn-msa", table, make_trainer
     )
 
 
-def test_the_two_ways_to_decay_and_to_erase_differ(table, make_trainer):
-    stn_msa = find("caciolai/stn-msa")
-    for one, other in (
-        ({"weight_decay": 0.1, "decay_all": False}, {"weight_decay": 0.1}),
-        ({"erase": 1.0, "erase_with": "noise"}, {"erase": 1.0}),
-    ):
-        traces = [trace(replace(stn_msa, **changes), table, make_trainer) for changes in (one, other)]
-        assert traces[0] != traces[1]
+@pytest.mark.parametrize(("one", "other"), PAIRS, ids=shown)
+def test_settings_that_need_others_make_a_difference(one, other, table, make_trainer):
+    first, second = (trace(replace(find("caciolai/stn-msa"), **c), table, make_trainer) for c in (one, other))
+    assert first != second

@@ -62,14 +62,13 @@ def analyze(
         raise BadSetting(f"--out would overwrite the photo '{out}'")
     if annotate:
         annotate.mkdir(parents=True, exist_ok=True)
-    read, failed = 0, 0
+    read = 0
     with ExitStack() as stack:
         write = _open_writer(stack, analyzer, out, _format(format, out))
         taken = set(inputs)
         for name, item in track(items, len(items), "analyzing"):
             analysis = analyzer.failed(name, item) if isinstance(item, UnreadableMedia) else analyzer.analyze(item)
             read += analysis.image is not None
-            failed += analysis.image is None
             write(analysis)
             if annotate:
                 try:
@@ -78,8 +77,8 @@ def analyze(
                     fail(error)
     if not read:
         raise AffectLensError(f"nothing could be read; the last was '{name}': {analysis.detail} ({analysis.reason})")
-    if failed:
-        warn(f"{failed} of {len(items)} could not be read; their rows say why")
+    if read < len(items):
+        warn(f"{len(items) - read} of {len(items)} have no answer; their rows say why")
 
 
 def _format(wanted: Format | None, out: Path | None) -> Format:

@@ -39,10 +39,10 @@ def warn(text: str) -> None:
     print("warning:", " ".join(text.split()), file=sys.stderr)
 
 
-def print_table(table: Table, console: Console = out) -> None:
-    """A table as wide as `console`, without blanks at the ends of its lines."""
+def print_table(table: Table, console: Console = out, fold: bool = False) -> None:
+    """A table without blanks at the ends of its lines; with `fold` no wider than `console`."""
     with console.capture() as capture:
-        console.print(table, soft_wrap=False)
+        console.print(table, soft_wrap=not fold)
     for line in capture.get().splitlines():
         console.file.write(f"{line.rstrip()}\n")
 

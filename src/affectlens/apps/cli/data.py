@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from affectlens.apps.cli.console import out, track
+from affectlens.apps.cli.console import out, print_table, track
 from affectlens.apps.cli.scoring import Model, open_model, score
 from affectlens.apps.cli.train import Settings, require_training
 from affectlens.core.errors import BadData
@@ -94,7 +94,7 @@ def _print(found: Inspection, labels: tuple[str, ...]) -> None:
     if any(f.affect for f in facts):
         table.add_row("with valence and arousal", *(f"{f.affect:,}" for f in facts))
     table.add_row("sizes", *(_sizes(f.sizes) for f in facts))
-    out.print(table)
+    print_table(table)
     for (split, other), pairs in found.twins.items():
         same = sum(twin.identical for twin in pairs)
         out.print(

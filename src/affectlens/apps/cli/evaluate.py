@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from affectlens.apps.cli.console import out
+from affectlens.apps.cli.console import out, print_table
 from affectlens.apps.cli.scoring import Model, Scored, open_model, score
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.files import write_whole
@@ -70,7 +70,11 @@ def evaluate(
         alone = dict(zip(table.ids, ~has_twin(table.images, train.images), strict=True))
         kept = scored.scores.keep(np.array([alone[name] for name in scored.table.ids]))
         result["without_twins_of_train"] = evaluation.figures(kept) if (kept.targets >= 0).any() else None
-    _deliver(result, folder, as_json, lambda facts: report.evaluation_report(result["all"], facts), _print)
+
+    def page(facts: dict[str, str]) -> str:
+        return report.evaluation_report(result["all"], facts, result.get("without_twins_of_train"))
+
+    _deliver(result, folder, as_json, page, _print)
 
 
 def compare(
@@ -161,6 +165,7 @@ def _deliver(
     """report.json and report.html in `folder`, if there is one; then the result as JSON or as `show` prints it."""
     if folder:
         facts = {key: str(value) for key, value in result.items() if not isinstance(value, dict | None)}
+        facts |= {f"left out: {reason}": str(count) for reason, count in result["left_out"].items()}
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "report.json", json.dumps(result, indent=2, allow_nan=False))
         write_whole(folder / "report.html", page(facts))
@@ -180,13 +185,13 @@ def _print(result: dict[str, Any]) -> None:
     out.print(f"{result['model']} on {result['data']}, split {result['split']}, {result['class_count']} classes")
     _print_left_out(result, result["all"])
     views = {name.replace("_", " "): result[name] for name in ("all", "without_twins_of_train") if result.get(name)}
-    out.print(_columns(views))
+    print_table(_columns(views))
 
 
 def _print_comparison(result: dict[str, Any]) -> None:
     out.print(f"{result['data']}, split {result['split']}, {result['class_count']} classes")
     _print_left_out(result, next(iter(result["models"].values())))
-    out.print(_columns(result["models"]))
+    print_table(_columns(result["models"]))
     first = next(iter(result["models"]))
     for name, test in result["against_the_first"].items():
         out.print(

@@ -1,5 +1,6 @@
 """`affectlens finetune`: the bundled model with the user's own labels."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,6 @@ import typer
 from affectlens.apps.cli.console import out
 from affectlens.apps.cli.train import Resume, Settings, require_training, run_recipe
 from affectlens.core.errors import BadData
-from affectlens.core.sample import Sample
 from affectlens.data import source as sources
 
 _TABLES = (".csv", ".parquet")
@@ -44,9 +44,9 @@ def finetune(
     spec = _spec(source)
     parsed = sources.parse(spec)
     run_recipe(with_settings(find("finetune"), settings or []), parsed, folder, resume)
-    trained = (folder / "model.onnx").is_file()  # not where another process of several writes it
-    if trained and any(isinstance(entry, Sample) for entry in parsed.samples("test")):
-        out.print(f"on pictures that it has not seen: affectlens evaluate {folder} --data '{spec}'")
+    if sources.has_faces(parsed, "test"):
+        command = shlex.join(["affectlens", "evaluate", str(folder), "--data", spec])
+        out.print(f"on pictures that it has not seen: {command}")
 
 
 def _spec(source: str) -> str:

@@ -22,7 +22,9 @@ def _group() -> None:
 
 
 @models.command()
-def show(model: Annotated[str, typer.Argument(help="'bundled' or an ONNX file exported by affectlens.")]) -> None:
+def show(
+    model: Annotated[str, typer.Argument(help="'bundled', a run folder or an ONNX file exported by affectlens.")],
+) -> None:
     """Print labels, input, calibration, provenance, licence and SHA-256 of a model as JSON."""
     file = model_file(model)
     spec = read_spec(open_session(file, threads=1), str(file))

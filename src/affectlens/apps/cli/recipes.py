@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from affectlens.apps.cli.console import out, wide
+from affectlens.apps.cli.console import print_table, wide
 from affectlens.core import catalog
 
 recipes = typer.Typer(help="List the recipes, or show the settings of one.", no_args_is_help=True)
@@ -27,7 +27,7 @@ def list_() -> None:
             options = ", ".join(f"{key}={value}" for key, value in recipe.model_options.items())
             losses = " + ".join(name if w == 1 else f"{w:g} {name}" for name, w in recipe.losses.items())
             table.add_row(recipe.name, recipe.data, recipe.model, options, losses, str(recipe.epochs))
-    wide.print(table)
+    print_table(table, wide)
 
 
 @recipes.command()
@@ -47,4 +47,4 @@ def show(
     table = Table(box=None, pad_edge=False, show_header=False)
     for key, value in recipe.as_dict().items():
         table.add_row(key, str(value))
-    out.print(table)
+    print_table(table)

@@ -30,8 +30,8 @@ def reproduce(
 ) -> None:
     """Train each row of a published table (or go on with it), test it once, and write the table.
 
-    A row whose run is finished is not trained again; one whose test is written is not tested again, and a row there of
-    other settings is an error: choose another --out.
+    A row whose run is finished is not trained again. One whose test is written is not tested again, whatever number of
+    epochs it had; a row there of other settings is an error: choose another --out.
     DIR/WORK/ receives README.md with the table, and a folder per row: settings, versions, log, curves, confusion
     matrix, figures.
     """
@@ -50,13 +50,15 @@ def reproduce(
         if source.reader != recipe.data:
             raise BadSetting(f"'{recipe.name}' is about '{recipe.data}', got '{source.reader}'")
     for row, recipe in recipes.items():
-        for folder, finished in ((results / work / row, True), (runs / work / row, False)):
-            if (folder / "recipe.json").is_file():
-                run.check_recipe(recipe, folder, finished)
+        if (results / work / row / "metrics.json").is_file():
+            run.check_recipe(recipe, results / work / row, tested=True)
+        elif (runs / work / row / "recipe.json").is_file():
+            run.check_recipe(recipe, runs / work / row)
     for row, recipe in recipes.items():
         target = results / work / row
         if (target / "metrics.json").is_file():
-            out.print(f"{work}/{row}: tested already, see '{target}'")
+            epochs = run.load_recipe(target).epochs
+            out.print(f"{work}/{row}: tested already with epochs={epochs}, see '{target}'; for others choose --out")
             continue
         folder = runs / work / row
         if not (folder / "model.onnx").is_file() or run.load_recipe(folder).epochs < recipe.epochs:

@@ -59,13 +59,15 @@ class Scored:
 
 
 def open_model(model: str) -> Model:
-    """The model `model`: "bundled", an ONNX file, a run folder or its checkpoint.
+    """The model `model`: "bundled", an ONNX file, a checkpoint, or a run folder: its model.onnx, or its best checkpoint
+    while there is none.
 
     Raises:
         BadModelFile: there is none. MissingExtra: a checkpoint, and training is not installed.
     """
     path = Path(model).expanduser()
-    if model == "bundled" or not (path.is_dir() or path.suffix == ".ckpt"):
+    unfinished = path.is_dir() and not (path / "model.onnx").is_file()
+    if model == "bundled" or not (unfinished or path.suffix == ".ckpt"):
         analyzer = Analyzer(model, detector="whole")
         spec = analyzer.spec
         settings = spec.provenance.get("settings", {})

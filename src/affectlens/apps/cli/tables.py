@@ -42,7 +42,7 @@ def table_writer(file: Path | None) -> Iterator[Writer]:
         try:
             yield write
         finally:
-            print_table(_table(rows, console.width), console)
+            print_table(_table(rows, console.width), console, fold=True)
 
 
 def _table(rows: list[dict[str, str | Text]], width: int) -> Table:

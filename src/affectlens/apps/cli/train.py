@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
 from affectlens.apps.cli.console import err, out
@@ -77,7 +78,7 @@ def run_recipe(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     if rank_zero_only.rank == 0:
         run.check_free(recipe, folder, resume)
-    run.check_teacher(recipe)
+    run.check_sources(recipe)
     data = fit.load_data(recipe, source, err.is_terminal)
     _say_what_is_there(recipe.name, data)
     best = fit.fit(recipe, data, folder, resume, err.is_terminal, machines)
@@ -103,6 +104,9 @@ def _say_what_is_there(name: str, data: "TrainingData") -> None:
     for split, table in (("train", data.train), ("valid", data.valid)):
         for reason, count in table.dropped.items():
             out.print(f"  {split}: {count} left out: {reason}")
+        described = np.isfinite(table.valence) & np.isfinite(table.arousal)
+        if described.any() and not described.all():
+            out.print(f"  {split}: {int((~described).sum())} without valence and arousal")
     selecting = int(data.valid.labelled.sum())
     if without := len(data.valid) - selecting:
         out.print(f"  valid: {without} have no majority label and do not count in the figures")
