@@ -4,8 +4,8 @@ usage: python benchmarks/training.py [--steps 60] [--rounds 4]
 
 1. throughput: the default recipe through `affectlens.training.fit` against a bare PyTorch loop over the same tensors
    (same network, augmentation, loss, optimiser, clipping and precision; no data loader, no averaging of weights, no
-   callbacks). 1.0: as fast. Each epoch through `fit` is compared with the mean of a loop before and one after it, because
-   machines change their speed; the range over the rounds says how much that leaves.
+   callbacks). 1.0: as fast. Each epoch through `fit` is compared with the mean of a loop before and one after it,
+   because machines change their speed; the range over the rounds says how much that leaves.
 2. attention: `scalar_attention` and `blockwise_attention` against `scaled_dot_product_attention`, forward and backward,
    on the shapes that multiple self-attention has at a batch of 16: in Deep-Emotion 8 heads over 42x42 positions with
    keys of width 1 and values of 4 in float32, in the custom VGG 8 heads over 24x24 positions with 8 and 32 in bfloat16.
