@@ -88,8 +88,8 @@ def render(report: Report) -> str:
 def evaluation_report(
     figures: Figures,
     facts: Mapping[str, str],
-    without_twins: Figures | None = None,
     title: str = "Evaluation",
+    without_twins: Figures | None = None,
 ) -> str:
     """One model on one set of faces, as HTML; its figures `without_twins` of training faces stand beside the others."""
     views = {"all": figures, "without twins of Train": without_twins} if without_twins else {"": figures}

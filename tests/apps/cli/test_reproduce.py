@@ -75,8 +75,16 @@ def test_a_second_call_neither_trains_nor_tests_again_and_prints_the_table(repro
         monkeypatch.setattr(reproduce, name, lambda *_, **__: pytest.fail("it was done again"))
     result = cli(*arguments(reproduced, "--row", "baseline", *SHORT))
     assert (result.code, result.err) == (0, "")
-    assert f"tested already, see '{reproduced / 'results' / 'caciolai' / 'baseline'}'" in result.out
+    said = f"tested already with epochs=1, see '{reproduced / 'results' / 'caciolai' / 'baseline'}'"
+    assert said in result.out
     assert result.out.rstrip().endswith((reproduced / "results" / "caciolai" / "README.md").read_text().rstrip())
+
+
+def test_a_row_that_was_tested_after_other_epochs_stays_as_it_is(reproduced, cli, monkeypatch):
+    monkeypatch.setattr(reproduce, "run_recipe", lambda *_, **__: pytest.fail("it was trained again"))
+    result = cli(*arguments(reproduced, "--row", "baseline", *SHORT, "--set=epochs=9"))
+    assert (result.code, result.err) == (0, "")
+    assert "tested already with epochs=1" in result.out
 
 
 def test_a_finished_run_that_was_not_tested_is_tested_and_not_trained(reproduced, cli, monkeypatch, tmp_path):

@@ -72,7 +72,7 @@ def evaluate(
         result["without_twins_of_train"] = evaluation.figures(kept) if (kept.targets >= 0).any() else None
 
     def page(facts: dict[str, str]) -> str:
-        return report.evaluation_report(result["all"], facts, result.get("without_twins_of_train"))
+        return report.evaluation_report(result["all"], facts, without_twins=result.get("without_twins_of_train"))
 
     _deliver(result, folder, as_json, page, _print)
 
