@@ -39,10 +39,6 @@ def test_the_copy_with_a_folder_basic_reads_the_same(rafdb, kept):
     assert kept("rafdb", folder / "basic", "test")[0].id == sample.id
 
 
-def test_the_option_pictures_names_the_folder_of_images(rafdb, kept):
-    assert len(kept("rafdb", rafdb({"test_0001.jpg": 6}), "test", pictures="aligned")) == 1
-
-
 def test_a_face_whose_image_is_missing_is_dropped(rafdb, kept, dropped):
     folder = rafdb({"test_0001.jpg": 1, "test_0002.jpg": 2}, missing=["test_0001.jpg"])
     assert dropped("rafdb", folder, "test") == {"image file is missing": 1}

@@ -20,7 +20,7 @@ LICENCE = (
     "Weights: for non-commercial research only. Trained on RAF-DB, which is given for non-commercial research. No face "
     "of it is contained."
 )
-OPTIONS = {"pictures": ("aligned",)}
+OPTIONS: dict[str, tuple[str, ...]] = {}
 NAMES = tuple(map(canonical, ("Surprise", "Fear", "Disgust", "Happy", "Sad", "Anger", "Neutral")))
 _TABLE = Path("EmoLabel", "list_patition_label.txt")
 
@@ -40,7 +40,7 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     root = next((root for root in (directory, directory / "basic") if (root / _TABLE).is_file()), None)
     if root is None:
         raise BadData(f"RAF-DB expects '{directory}' to hold {_TABLE} and Image/aligned, or both in basic/")
-    pictures = options["pictures"]
+    del options
     for place, line in lines(root / _TABLE):
         name, _, text = line.partition(" ")
         if not name.startswith(("train_", "test_")):
@@ -48,7 +48,7 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
         label = whole(text, place, "label")
         if split != ("test" if name.startswith("test_") else train_or_valid(name)):
             continue
-        path = root / "Image" / pictures / f"{Path(name).stem}_{pictures}.jpg"
+        path = root / "Image" / "aligned" / f"{Path(name).stem}_aligned.jpg"
         if not 1 <= label <= len(NAMES):
             yield Dropped(f"{split}/{name}", f"label outside 1 to {len(NAMES)}")
         elif not path.is_file():
