@@ -68,7 +68,7 @@ def open_model(model: str) -> Model:
     path = Path(model).expanduser()
     unfinished = path.is_dir() and not (path / "model.onnx").is_file()
     if model == "bundled" or not (unfinished or path.suffix == ".ckpt"):
-        analyzer = Analyzer(model, detector="whole")
+        analyzer = Analyzer(model, detector="whole", threads=0)  # faces come by the hundred
         spec = analyzer.spec
         settings = spec.provenance.get("settings", {})
         find_faces, protocol = bool(settings.get("find_faces")), spec.provenance.get("data_options", {}).get("protocol")
