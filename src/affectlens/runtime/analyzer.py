@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _FACES_PER_RUN = 8
-"""More gain nothing, and networks with attention over large maps take a gigabyte for each dozen."""
+"""More gain nothing, and networks with attention over large maps take a gigabyte for every five."""
 
 Source: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | Image"
 """What `Analyzer.analyze` takes."""
