@@ -12,7 +12,7 @@ from affectlens.core.errors import BadData, BadSetting, UnknownName
 from affectlens.data import source as sources
 from affectlens.data.readers.ferplus import FOLDERS, LICENCE
 from affectlens.evaluation import metrics
-from affectlens.training.fit import fit, load_data
+from affectlens.training.fit import Machines, fit, load_data
 from affectlens.training.module import ExpressionModule, predict
 from affectlens.training.run import load_checkpoint
 
@@ -327,6 +327,13 @@ def test_where_every_training_face_has_a_twin_there_is_nothing_to_train_on(ferpl
         file.write_bytes((valid / "0.png").read_bytes())
     with pytest.raises(BadData, match="without_twins"):
         load_data(recipe, ferplus)
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2"])
+def test_sharpness_aware_steps_are_refused_where_weights_are_sharded(recipe, data, tmp_path, strategy):
+    with pytest.raises(BadSetting, match=f"strategy ddp, got '{strategy}'"):
+        fit(replace(recipe, sam_radius=0.05), data, tmp_path / "run", False, False, Machines(strategy=strategy))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_single_class_is_nothing_to_train_on(recipe, tmp_path):

@@ -89,6 +89,14 @@ def test_where_the_gradient_is_zero_nothing_moves():
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
 
 
+def test_an_empty_batch_has_one_pass_and_moves_nothing():
+    network, calls = nn.Linear(2, 1), []
+    before = copy.deepcopy(network.state_dict())
+    loss = sam.two_passes(network, 0.05, lambda: calls.append("first") or 0.25, lambda: calls.append("second"))
+    assert (loss, calls) == (0.25, ["first"])
+    torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+
+
 def test_batch_norms_learn_from_the_first_pass_alone():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 2))

@@ -76,7 +76,7 @@ SPECS = {
 NOTHING_TO_USE = {
     "fer2013:label": "label outside 0 to 6",
     "rafdb:raf": "label outside 1 to 7",
-    "table:unlabelled.csv": "neither label nor valence",
+    "table:unlabelled.csv": "neither expression, votes nor valence",
     "table:outside.csv": "valence or arousal outside -1 to 1",
     "table:gone.csv": "image file is missing",
     "table:bad.csv": "image cannot be decoded",

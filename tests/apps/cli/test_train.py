@@ -193,6 +193,24 @@ def test_faces_without_one_label_are_named_and_a_hundred_with_one_are_enough(qui
     assert (rough in lines) == (labelled == 99)
 
 
+@pytest.mark.parametrize(("described", "said"), [(0, None), (3, "  train: 3 without valence and arousal"), (6, None)])
+def test_faces_without_valence_and_arousal_are_counted_where_others_have_them(
+    tmp_path, quick, monkeypatch, described, said
+):
+    rng = np.random.default_rng(0)
+    rows = ["path,expression,split,valence,arousal"]
+    for number in range(8):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), rng.integers(0, 256, (48, 48), dtype=np.uint8))
+        split = "train" if number < 6 else "valid"
+        pair = "0.5,-0.25" if number < described else ","
+        rows.append(f"{number}.png,{('calm', 'keen')[number % 2]},{split},{pair}")
+    (tmp_path / "faces.csv").write_text("\n".join(rows))
+    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    result = quick(f"table:{tmp_path / 'faces.csv'}")
+    assert (result.code, result.err) == (0, "")
+    assert [line for line in result.out.splitlines() if "valence" in line] == ([said] if said else [])
+
+
 def test_a_missing_run_to_learn_or_start_from_is_named_before_the_data_are_read(cli, tmp_path):
     (tmp_path / "empty").mkdir()
     result = cli("train", "default/distilled", "--data", f"folder:{tmp_path / 'empty'}", "--out", tmp_path / "run")

@@ -120,8 +120,8 @@ def test_a_face_with_neither_label_nor_valence_is_dropped(csv_table, dropped):
         {"path": "a.png", "expression": "", "valence": "", "arousal": "", "split": "train"},
         {"path": "b.png", "expression": "fear", "valence": "", "arousal": "", "split": "train"},
     ]
-    assert dropped("table", csv_table(rows)) == {"neither label nor valence": 1}
-    assert dropped("table", csv_table([{"path": "a.png", "split": "train"}])) == {"neither label nor valence": 1}
+    assert dropped("table", csv_table(rows)) == {"neither expression, votes nor valence": 1}
+    assert dropped("table", csv_table([{"path": "a.png", "split": "train"}])) == {"neither expression, votes nor valence": 1}
 
 
 def test_a_face_whose_image_is_missing_is_dropped(csv_table, kept, dropped):

@@ -108,7 +108,7 @@ def _sample(
     if any(value is not None and not -1 <= value <= 1 for value in (valence, arousal)):
         return Dropped(sample_id, "valence or arousal outside -1 to 1")
     if expression is None and votes is None and valence is None and arousal is None:
-        return Dropped(sample_id, "neither label nor valence")
+        return Dropped(sample_id, "neither expression, votes nor valence")
     content = row.get("image")
     path = file if isinstance(content, bytes) else file.parent / _text(row.get("path"))
     if not path.is_file():
