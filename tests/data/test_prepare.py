@@ -210,7 +210,9 @@ def test_votes_follow_the_classes_that_the_option_labels_names(tmp_path, labels,
 def test_a_face_without_votes_for_the_classes_that_are_left_has_none(tmp_path):
     entry = face(expression=None, votes=np.array([0, 0, 1], dtype=np.float32))
     list(prepare(Source(entry, face("train/1")), tmp_path))
-    assert parse(f"table:{tmp_path}?labels=keen,calm").load("train").dropped == {"neither expression, votes nor valence": 1}
+    assert parse(f"table:{tmp_path}?labels=keen,calm").load("train").dropped == {
+        "neither expression, votes nor valence": 1
+    }
 
 
 def test_attributes_come_back(tmp_path):

@@ -121,7 +121,9 @@ def test_a_face_with_neither_label_nor_valence_is_dropped(csv_table, dropped):
         {"path": "b.png", "expression": "fear", "valence": "", "arousal": "", "split": "train"},
     ]
     assert dropped("table", csv_table(rows)) == {"neither expression, votes nor valence": 1}
-    assert dropped("table", csv_table([{"path": "a.png", "split": "train"}])) == {"neither expression, votes nor valence": 1}
+    assert dropped("table", csv_table([{"path": "a.png", "split": "train"}])) == {
+        "neither expression, votes nor valence": 1
+    }
 
 
 def test_a_face_whose_image_is_missing_is_dropped(csv_table, kept, dropped):
