@@ -72,10 +72,17 @@ def test_the_label_stays_within_the_image(canvas, make_face, box):
     assert difference.sum() > 300
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 500, 3), (500, 2, 3), (12, 12, 3)])
-def test_tiny_images_raise_nothing(make_face, shape):
+@pytest.mark.parametrize(
+    ("shape", "times"),
+    [
+        *(((1, 1, 3), 200), ((2, 500, 3), 2), ((500, 2, 3), 2), ((2, 1001, 3), 1)),
+        *(((48, 48, 3), 5), ((199, 300, 3), 2), ((200, 300, 3), 1)),
+    ],
+)
+def test_small_images_are_enlarged_until_labels_can_be_read(make_face, shape, times):
     face = make_face(box_xyxy=np.float32([0, 0, shape[1], shape[0]]))
-    assert draw_faces(np.zeros(shape, dtype=np.uint8), [face]).shape == shape
+    height, width, _ = shape
+    assert draw_faces(np.zeros(shape, dtype=np.uint8), [face]).shape == (height * times, width * times, 3)
 
 
 def test_lines_grow_with_the_image(make_face):

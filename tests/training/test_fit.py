@@ -194,7 +194,7 @@ def test_a_run_is_not_overwritten(run, recipe, data):
 
 
 def test_a_run_of_another_recipe_is_not_resumed(run, recipe, data):
-    with pytest.raises(BadSetting, match="has another recipe: epochs, flip differ"):
+    with pytest.raises(BadSetting, match="has another recipe: epochs, flip differ; epochs is 2 there, 3 here"):
         fit(replace(recipe, epochs=3, flip=0.0), data, run[0], resume=True, progress=False)
     assert json.loads((run[0] / "recipe.json").read_text())["epochs"] == 2
 
@@ -209,6 +209,12 @@ def test_a_run_may_go_on_for_more_epochs_where_the_schedule_does_not_depend_on_t
     assert json.loads((tmp_path / "longer" / "recipe.json").read_text())["epochs"] == 3
     with pytest.raises(BadSetting, match="another recipe: epochs differ"):
         fit(short, data, tmp_path / "longer", resume=True, progress=False)
+
+
+def test_where_the_schedule_depends_on_the_epochs_the_message_says_so(run, recipe, data):
+    assert recipe.schedule == "one-cycle"
+    with pytest.raises(BadSetting, match=r"epochs is 2 there, 9 here; .*one-cycle depends on their number"):
+        fit(replace(recipe, epochs=9), data, run[0], resume=True, progress=False)
 
 
 def test_a_run_that_goes_on_loses_what_it_exported(recipe, data, tmp_path):

@@ -273,5 +273,8 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):
 
 
 def test_a_recipe_file_that_is_not_there_is_one_line(tmp_path):
+    (tmp_path / "short.yaml").write_text("work: mine\nrow: best\n")
+    with pytest.raises(BadSetting, match=r"short.yaml': recipe key 'data': "):
+        from_yaml(tmp_path / "short.yaml")
     with pytest.raises(BadSetting, match=r"recipe file '.*none.yaml' does not exist"):
         find(str(tmp_path / "none.yaml"))

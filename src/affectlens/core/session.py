@@ -57,7 +57,9 @@ def open_session(model: Path, threads: int = 1) -> Session:
     options.enable_cpu_mem_arena = False  # a large photo would leave its arena behind
     options.log_severity_level = 3
     if not model.is_file():
-        raise BadModelFile(f"model file '{model}' does not exist")
+        if (model.parent / "recipe.json").is_file():
+            raise BadModelFile(f"the run in '{model.parent}' is not finished: it has no {model.name} yet")
+        raise BadModelFile(f"model file '{model}' does not exist; 'bundled' is the one in the package")
     try:
         return Session(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many private types

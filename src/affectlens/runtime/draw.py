@@ -1,6 +1,7 @@
 """Faces drawn on a copy of their image: box, landmarks, and the answer with its probability."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -24,12 +25,21 @@ COLOURS: dict[str, Colour] = {
 """RGB of each expression."""
 _OTHER: Colour = (90, 90, 90)
 _FAR_PX = 30_000
+_READABLE_PX = 200
+_LARGE_PX = 1000
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
 def draw_faces(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB uint8 -> annotated copy; line and text sizes follow the image's."""
-    canvas = np.ascontiguousarray(image).copy()
+    """(H, W, 3) RGB uint8 -> annotated copy; line and text sizes follow the image's.
+
+    A picture whose shorter side is below 200 pixels, on which no label can be read, is enlarged a whole number of
+    times, as long as the other side stays within 1000.
+    """
+    shorter, longer = sorted(image.shape[:2])
+    times = max(min(-(-_READABLE_PX // shorter), _LARGE_PX // longer), 1)
+    canvas = np.repeat(np.repeat(image, times, axis=0), times, axis=1)
+    faces = [replace(f, box_xyxy=f.box_xyxy * times, landmarks_xy=f.landmarks_xy * times) for f in faces]
     unit = max(min(image.shape[:2]) / 600, 0.6)
     for face in faces:
         _draw_box(canvas, face, unit)

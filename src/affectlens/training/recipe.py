@@ -222,7 +222,10 @@ def from_yaml(file: Path) -> Recipe:
         raise BadSetting(f"'{file}' is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
         raise BadSetting(f"'{file}' must hold recipe keys and their values, got {type(settings).__name__}")
-    return from_dict(settings)
+    try:
+        return from_dict(settings)
+    except BadSetting as error:
+        raise BadSetting(f"'{file}': {error}") from error
 
 
 def to_yaml(recipe: Recipe) -> str:

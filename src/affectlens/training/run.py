@@ -92,8 +92,11 @@ def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
     if tested or (recipe.schedule != "one-cycle" and recipe.epochs > stored.epochs):
         spared.add("epochs")
     if changed := [key for key in now if key not in spared and now[key] != then[key]]:
-        file = folder / "recipe.json"
-        raise BadSetting(f"the run in '{folder}' has another recipe: {', '.join(changed)} differ; see '{file}'")
+        key = changed[0]
+        advice = f"{key} is {then[key]} there, {now[key]} here; see '{folder / 'recipe.json'}'"
+        if changed == ["epochs"] and recipe.schedule == "one-cycle":
+            advice += " (the schedule one-cycle depends on their number)"
+        raise BadSetting(f"the run in '{folder}' has another recipe: {', '.join(changed)} differ; {advice}")
 
 
 def check_sources(recipe: Recipe) -> None:

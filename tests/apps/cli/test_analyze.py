@@ -112,6 +112,11 @@ def test_an_output_folder_that_does_not_exist_is_one_line(cli, tmp_path, format)
     assert "no/rows" in result.err
 
 
+def test_a_file_where_a_folder_is_needed_is_named(cli, photo):
+    result = cli("analyze", photo, "--annotate", photo)
+    assert (result.code, result.errors) == (1, [f"error: '{photo}' is a file; a folder is needed"])
+
+
 def test_an_output_that_is_a_folder_is_one_line(cli, tmp_path):
     result = cli("analyze", PORTRAIT, "--out", tmp_path, "--format", "csv")
     assert (result.code, len(result.errors)) == (1, 1)

@@ -5,6 +5,7 @@ import pytest
 
 from affectlens.apps.cli import reproduce
 from affectlens.apps.cli.main import main
+from affectlens.core.errors import BadData
 from affectlens.training.recipes import caciolai
 
 SHORT = [f"--set={setting}" for setting in ("epochs=1", "batch_size=2", "precision=32-true")]
@@ -85,6 +86,17 @@ def test_a_row_that_was_tested_after_other_epochs_stays_as_it_is(reproduced, cli
     result = cli(*arguments(reproduced, "--row", "baseline", *SHORT, "--set=epochs=9"))
     assert (result.code, result.err) == (0, "")
     assert "tested already with epochs=1" in result.out
+    assert "caciolai/baseline: up to" not in result.out
+
+
+def test_before_a_row_is_trained_its_epochs_are_said(reproduced, cli, monkeypatch):
+    def stop(recipe, source, folder, resume):
+        raise BadData(f"resume is {resume}")
+
+    monkeypatch.setattr(reproduce, "run_recipe", stop)
+    result = cli(*arguments(reproduced, "--row", "stn", "--set=epochs=9"))
+    folder = reproduced / "runs" / "caciolai" / "stn"
+    assert (result.out, result.err) == (f"caciolai/stn: up to 9 epochs, in '{folder}'\n", "error: resume is False\n")
 
 
 def test_a_finished_run_that_was_not_tested_is_tested_and_not_trained(reproduced, cli, monkeypatch, tmp_path):

@@ -169,6 +169,7 @@ def test_damaged_pictures_are_counted_before_training(quick, large, monkeypatch)
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines() == [
         "caciolai/baseline: 7 training faces (0 left out as twins of held-out faces), 4 for validation",
+        "  classes: calm, keen",
         "  train: 1 left out: image cannot be decoded",
         "  valid: with 4 labelled faces the choice of the epoch and the calibration are rough",
     ]
@@ -209,6 +210,35 @@ def test_faces_without_valence_and_arousal_are_counted_where_others_have_them(
     result = quick(f"table:{tmp_path / 'faces.csv'}")
     assert (result.code, result.err) == (0, "")
     assert [line for line in result.out.splitlines() if "valence" in line] == ([said] if said else [])
+
+
+def test_a_class_without_a_validation_face_is_named(quick, large, monkeypatch):
+    shutil.rmtree(large / "valid" / "keen")
+    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    assert "  valid: no face of keen" in quick(f"folder:{large}").out.splitlines()
+
+
+def test_resuming_where_nothing_is_says_so(quick, ferplus, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    said = f"nothing to go on with in '{tmp_path / 'run'}': a new run"
+    assert quick(ferplus, "--resume").out.splitlines()[0] == said
+    assert said not in quick(ferplus).out
+
+
+def test_an_interrupted_run_says_how_to_go_on(quick, ferplus, tmp_path, at_epoch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    at_epoch(1, interrupt)
+    result = quick(ferplus, "--set=epochs=3")
+    assert result.code == 130
+    assert f"interrupted; --resume goes on after the last complete epoch of '{tmp_path / 'run'}'" in result.err
+    assert "Traceback" not in result.err
+    resumed = quick(ferplus, "--set=epochs=3", "--resume")
+    assert resumed.code == 0
+    assert "nothing to go on with" not in resumed.out
+    with (tmp_path / "run" / "curves.csv").open() as curves:
+        assert [row["epoch"] for row in csv.DictReader(curves)] == ["0", "1", "2"]
 
 
 def test_a_missing_run_to_learn_or_start_from_is_named_before_the_data_are_read(cli, tmp_path):

@@ -23,6 +23,8 @@ err = Console(stderr=True, **PLAIN)
 def fail(error: Exception) -> None:
     """One line on standard error."""
     text = f"{error.strerror}: '{error.filename}'" if isinstance(error, OSError) and error.filename else str(error)
+    if isinstance(error, FileExistsError):
+        text = f"'{error.filename}' is a file; a folder is needed"
     print("error:", " ".join(text.split()), file=sys.stderr)
 
 

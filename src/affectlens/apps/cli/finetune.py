@@ -34,8 +34,10 @@ def finetune(
 ) -> None:
     """Train the bundled model on with your own pictures and labels.
 
-    Faces are found and cut out as `analyze` does; pictures of at most 128 pixels a side are taken for faces that are
-    already cut out. The run folder ends with a calibrated model.onnx, whose labels are yours:
+    Labels that name a known expression get the project's name for it (happy and joy become happiness), others
+    stay as they are. Without folders or a column of splits, a tenth of the pictures each is kept for validation and
+    test. Faces are found and cut out as `analyze` does; pictures of at most 128 pixels a side are taken for faces that
+    are already cut out. The run folder ends with a calibrated model.onnx, whose labels are yours:
     `affectlens analyze photo.jpg --model runs/finetune/model.onnx`.
     """
     require_training("'affectlens finetune'")
@@ -46,7 +48,7 @@ def finetune(
     run_recipe(with_settings(find("finetune"), settings or []), parsed, folder, resume)
     if sources.has_faces(parsed, "test"):
         command = shlex.join(["affectlens", "evaluate", str(folder), "--data", spec])
-        out.print(f"on pictures that it has not seen: {command}")
+        out.print(f"on the test pictures, which it has not seen: {command}")
 
 
 def _spec(source: str) -> str:

@@ -62,7 +62,8 @@ def reproduce(
             continue
         folder = runs / work / row
         if not (folder / "model.onnx").is_file() or run.load_recipe(folder).epochs < recipe.epochs:
-            run_recipe(recipe, source, folder, resume=True)
+            out.print(f"{work}/{row}: up to {recipe.epochs} epochs, in '{folder}'")
+            run_recipe(recipe, source, folder, resume=(folder / "recipe.json").is_file())
         tested = run.with_protocol(recipe, source)
         scored = score(open_model(str(folder / "model.onnx")), tested.load("test"))
         protocol = tested.options.get("protocol", "")

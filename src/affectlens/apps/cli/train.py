@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from affectlens.apps.cli.console import err, out
+from affectlens.apps.cli.console import err, out, warn
 from affectlens.core.errors import MissingExtra
 from affectlens.data import source as sources
 from affectlens.data.source import DataSource
@@ -76,12 +76,18 @@ def run_recipe(
     from affectlens.training import export, fit, run
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    if rank_zero_only.rank == 0:
-        run.check_free(recipe, folder, resume)
+    if rank_zero_only.rank == 0 and not run.check_free(recipe, folder, resume) and resume:
+        out.print(f"nothing to go on with in '{folder}': a new run")
     run.check_sources(recipe)
     data = fit.load_data(recipe, source, err.is_terminal)
     _say_what_is_there(recipe.name, data)
-    best = fit.fit(recipe, data, folder, resume, err.is_terminal, machines)
+    try:
+        best = fit.fit(recipe, data, folder, resume, err.is_terminal, machines)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's way to stop
+            warn(f"interrupted; --resume goes on after the last complete epoch of '{folder}'")
+            raise KeyboardInterrupt from end
+        raise
     if best is None:  # another process of this run goes on
         return
     spec = export.export(run.load_checkpoint(recipe, len(data.train.labels), best), data, folder)
@@ -101,12 +107,16 @@ def _say_what_is_there(name: str, data: "TrainingData") -> None:
         f"{name}: {len(data.train)} training faces ({data.twins_left_out} left out as twins of held-out faces), "
         f"{len(data.valid)} for validation"
     )
+    out.print(f"  classes: {', '.join(data.train.labels)}")
     for split, table in (("train", data.train), ("valid", data.valid)):
         for reason, count in table.dropped.items():
             out.print(f"  {split}: {count} left out: {reason}")
         described = np.isfinite(table.valence) & np.isfinite(table.arousal)
         if described.any() and not described.all():
             out.print(f"  {split}: {int((~described).sum())} without valence and arousal")
+    held_out = set(data.valid.targets.tolist())
+    if absent := [name for i, name in enumerate(data.train.labels) if i not in held_out]:
+        out.print(f"  valid: no face of {', '.join(absent)}")
     selecting = int(data.valid.labelled.sum())
     if without := len(data.valid) - selecting:
         out.print(f"  valid: {without} have no majority label and do not count in the figures")
