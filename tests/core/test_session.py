@@ -85,6 +85,8 @@ def test_a_run_that_is_not_finished_is_no_missing_file(tmp_path):
     (tmp_path / "recipe.json").touch()
     said = refusal(lambda: open_session(tmp_path / "model.onnx"))
     assert said == f"the run in '{tmp_path}' is not finished: it has no model.onnx yet"
+    said = refusal(lambda: open_session(tmp_path / "modell.onnx"))
+    assert said.startswith(f"model file '{tmp_path / 'modell.onnx'}' does not exist")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" + bytes(range(256))])

@@ -79,10 +79,23 @@ def test_a_run_folder_holds_recipe_versions_curves_and_checkpoints(run, recipe, 
     assert best.is_file()
 
 
-def test_training_moves_the_averaged_weights(run, recipe):
+def test_weights_are_averaged_as_the_recipe_says(recipe, data, tmp_path, monkeypatch):
+    decay, seen = 0.5, []
+    end = ExpressionModule.optimizer_step
+
+    def step(module, *arguments, **named):
+        end(module, *arguments, **named)
+        seen.append(module.network.head.weight.detach().clone())
+
+    monkeypatch.setattr(ExpressionModule, "optimizer_step", step)
     torch.manual_seed(recipe.seed)
-    fresh = ExpressionModule(recipe, 8, 0).state_dict()
-    assert not torch.equal(weights(run[0])["network.head.weight"], fresh["network.head.weight"])
+    expected = ExpressionModule(recipe, 8, len(data.train)).network.head.weight.detach().clone()
+    fit(replace(recipe, ema=decay, epochs=1), data, tmp_path, resume=False, progress=False)
+    assert len(seen) == 4
+    for number, value in enumerate(seen):
+        expected = value if number == 0 else decay * expected + (1 - decay) * value
+    torch.testing.assert_close(weights(tmp_path)["network.head.weight"], expected)
+    assert not torch.allclose(expected, seen[-1])
 
 
 def test_the_best_checkpoint_loads_in_evaluation_mode(run, recipe, data):

@@ -161,3 +161,20 @@ def test_resuming_a_run_that_stopped_early_trains_no_further(play):
     assert epochs(out) == [0, 1, 2]
     torch.testing.assert_close(checkpoint(out, "last.ckpt")["state_dict"], before, rtol=0, atol=0)
     assert checkpoint(out, "best.ckpt")["epoch"] == 0
+
+
+@pytest.mark.parametrize(("warmup", "peak"), [(0.25, 1), (0.75, 5)])
+def test_one_cycle_rises_for_the_share_of_steps_that_is_the_warmup(recipe, data, tmp_path, monkeypatch, warmup, peak):
+    rates, step = [], ExpressionModule.optimizer_step
+
+    def note(module, *arguments, **named):
+        rates.append(module.trainer.optimizers[0].param_groups[0]["lr"])
+        step(module, *arguments, **named)
+
+    monkeypatch.setattr(ExpressionModule, "optimizer_step", note)
+    changed = replace(recipe, schedule="one-cycle", warmup=warmup, ema=0.0)
+    fit(changed, data, tmp_path, resume=False, progress=False)
+    assert len(rates) == 8
+    assert rates[peak] == pytest.approx(changed.learning_rate)
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)

@@ -33,10 +33,10 @@ def folder(tmp_path_factory):
     return root
 
 
-def train(folder, out, *options):
+def train(folder, out, *options, reader="ferplus"):
     """The run folder of a training run in a process of its own, and what it printed."""
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
-    command = [str(COMMAND), "train", "caciolai/baseline", "--data", f"ferplus:{folder}", "--out", str(out)]
+    command = [str(COMMAND), "train", "caciolai/baseline", "--data", f"{reader}:{folder}", "--out", str(out)]
     done = subprocess.run(
         [*command, *settings, *options],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
@@ -46,7 +46,7 @@ def train(folder, out, *options):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout, done.stderr
 
 
 def curves(out):
@@ -56,11 +56,28 @@ def curves(out):
 
 def test_two_processes_follow_the_curve_of_one(folder, tmp_path):
     train(folder, tmp_path / "one")
-    printed = train(folder, tmp_path / "two", "--devices", "2", "--strategy", "ddp")
+    printed, warned = train(folder, tmp_path / "two", "--devices", "2", "--strategy", "ddp")
     one, two = curves(tmp_path / "one"), curves(tmp_path / "two")
     assert len(one) == len(two) == 2
     for alone, together in zip(one, two, strict=True):
         assert together == pytest.approx(alone, rel=1e-4, abs=1e-4)
-    assert printed.count("model: ") == 1
+    assert [printed.count(text) for text in ("training faces", "classes: ", "validation: ", "model: ")] == [1, 1, 1, 1]
+    assert "sync_dist" not in warned
     assert (tmp_path / "two" / "model.onnx").is_file()
     assert len(json.loads((tmp_path / "two" / "versions.json").read_text())) == 1
+
+
+def test_a_batch_whose_share_in_one_process_is_damaged_stops_neither(folder, tmp_path):
+    """Pictures too large to be kept in memory; of the last ones only some are opened before training."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 150), ("valid", 4)):
+        for label in ("calm", "keen"):
+            place = tmp_path / "large" / split / label
+            place.mkdir(parents=True)
+            for number in range(count):
+                cv2.imwrite(str(place / f"{number:03d}.jpg"), rng.integers(0, 256, (130, 130), dtype=np.uint8))
+    (tmp_path / "large" / "train" / "keen" / "149.jpg").write_bytes(b"\xff\xd8\xff no more")
+    options = ("--set", "epochs=1", "--set", "batch_size=2", "--devices", "2", "--strategy", "ddp")
+    printed, warned = train(tmp_path / "large", tmp_path / "run", *options, reader="folder")
+    assert "model: " in printed
+    assert "149.jpg" in warned

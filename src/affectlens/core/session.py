@@ -57,7 +57,7 @@ def open_session(model: Path, threads: int = 1) -> Session:
     options.enable_cpu_mem_arena = False  # a large photo would leave its arena behind
     options.log_severity_level = 3
     if not model.is_file():
-        if (model.parent / "recipe.json").is_file():
+        if model.name == "model.onnx" and (model.parent / "recipe.json").is_file():
             raise BadModelFile(f"the run in '{model.parent}' is not finished: it has no {model.name} yet")
         raise BadModelFile(f"model file '{model}' does not exist; 'bundled' is the one in the package")
     try:

@@ -76,10 +76,12 @@ def build(
     """A fresh network.
 
     Raises:
-        BadSetting: `widths` and `depths` differ in length, or `dropout` is outside [0, 1).
+        BadSetting: `widths` and `depths` differ in length or are below 1, or `dropout` is outside [0, 1).
     """
     if len(widths) != len(depths):
         raise BadSetting(f"widths and depths must be of one length, got {len(widths)} and {len(depths)}")
+    if min(*widths, *depths) < 1:
+        raise BadSetting(f"widths and depths must be at least 1, got {list(widths)} and {list(depths)}")
     if not 0 <= dropout < 1:
         raise BadSetting(f"dropout must be in [0, 1), got {dropout}")
     return CompactResNet(classes, in_channels, widths, depths, dropout)

@@ -75,7 +75,10 @@ class Analysis:
         return pd.DataFrame(self.to_rows(), columns=list(columns(self.labels)))
 
     def draw(self) -> NDArray[np.uint8] | None:
-        """A copy of the image with boxes, landmarks and answers, (H, W, 3) RGB uint8; None where there is no image."""
+        """A copy of the image with boxes, landmarks and answers, (H, W, 3) RGB uint8; None where there is no image.
+
+        Images below 200 pixels a side are enlarged for it (`runtime.draw.draw_faces`); boxes are in the image's own.
+        """
         return None if self.image is None else draw_faces(self.image, self.faces)
 
     def save(self, path: str | Path) -> None:

@@ -25,7 +25,8 @@ def rows_of_draws(index: Tensor, copy: Tensor, samples: int) -> Tensor:
 
 
 def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
-    """Augment (B, C, H, W) normalised images with their (B, 20) rows of `draws`; 0 (mid-gray) fills what moves in.
+    """Augment (B, C, H, W) normalised images with their (B, 20) rows of `draws`; 0, which is mid-gray or black by
+    the recipe's mean, fills what moves in.
 
     The steps and their strengths are the recipe's: flip, rotation, shear, scale and shift in one resampling, then
     sharpness (a blend towards or away from the 3x3 mean), saturation and hue (RGB only), autocontrast (each channel

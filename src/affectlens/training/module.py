@@ -116,7 +116,9 @@ class ExpressionModule(L.LightningModule):
 
     def training_step(self, batch: Batch) -> Tensor | None:
         if not len(batch["image"]):
-            return None  # Lightning goes on with the next batch
+            if self.trainer.world_size == 1:
+                return None  # Lightning goes on with the next batch
+            return torch.stack([weight.sum() for weight in self.parameters()]).sum() * 0  # the others have gradients
         # dropout, the same after a resumption, another in each process
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step + 500_000_003 * self.global_rank)
         rows = rows_of_draws(batch["index"].cpu(), batch["copy"].cpu(), self.train_faces)
@@ -150,9 +152,12 @@ class ExpressionModule(L.LightningModule):
         self._valid.clear()
         logits, target = logits[target >= 0], target[target >= 0]
         predicted = logits.argmax(axis=1)
-        self.log("valid_accuracy", metrics.accuracy(predicted, target), prog_bar=True)
-        self.log("valid_macro_recall", metrics.macro_recall(predicted, target, logits.shape[1]), prog_bar=True)
-        self.log("valid_nll", metrics.negative_log_likelihood(logits, target))
+        figures = {
+            "valid_accuracy": metrics.accuracy(predicted, target),
+            "valid_macro_recall": metrics.macro_recall(predicted, target, logits.shape[1]),
+            "valid_nll": metrics.negative_log_likelihood(logits, target),
+        }
+        self.log_dict(figures, sync_dist=True)  # they are the same in every process
 
     def on_train_epoch_end(self) -> None:
         """Schedules by epoch step here, before the checkpoint is written, so that a resumed run has the same rate."""

@@ -14,7 +14,7 @@ import torch
 
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.files import write_whole
-from affectlens.data.source import DataSource
+from affectlens.data.source import DataSource, name_of
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import Recipe, from_dict
 
@@ -63,6 +63,8 @@ def check_free(recipe: Recipe, out: Path, resume: bool) -> bool:
     Raises:
         BadSetting: it holds one and `resume` is off, or one of another recipe.
     """
+    if out.is_file():
+        raise BadSetting(f"'{out}' is a file; a run needs a folder")
     if not (out / "recipe.json").is_file():
         return False
     if not resume:
@@ -99,6 +101,17 @@ def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
         raise BadSetting(f"the run in '{folder}' has another recipe: {', '.join(changed)} differ; {advice}")
 
 
+def check_data(source: DataSource, folder: Path) -> None:
+    """Nothing, where the run in `folder` was about the data set and the options of `source`.
+
+    Raises:
+        BadSetting: it was about others.
+    """
+    then, now = _read(folder, "versions.json")[-1]["data"], name_of(source.reader, source.options)
+    if then != now:
+        raise BadSetting(f"the run in '{folder}' has other data: {then}, not {now}")
+
+
 def check_sources(recipe: Recipe) -> None:
     """Raises BadModelFile where the recipe learns from a run, or starts from a run or file, that is not there."""
     start_from = "" if recipe.start_from == "bundled" else recipe.start_from
@@ -115,9 +128,12 @@ def load_recipe(folder: Path) -> Recipe:
     """The recipe of a run folder.
 
     Raises:
-        BadModelFile: the folder holds no run.
+        BadModelFile: the folder holds no run, or its recipe has keys that this version does not know.
     """
-    return from_dict(_read(folder, "recipe.json"))
+    try:
+        return from_dict(_read(folder, "recipe.json"))
+    except BadSetting as error:
+        raise BadModelFile(f"'{folder / 'recipe.json'}': {error}") from error
 
 
 def with_protocol(recipe: Recipe, source: DataSource) -> DataSource:

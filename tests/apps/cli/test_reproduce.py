@@ -6,6 +6,7 @@ import pytest
 from affectlens.apps.cli import reproduce
 from affectlens.apps.cli.main import main
 from affectlens.core.errors import BadData
+from affectlens.training.module import ExpressionModule
 from affectlens.training.recipes import caciolai
 
 SHORT = [f"--set={setting}" for setting in ("epochs=1", "batch_size=2", "precision=32-true")]
@@ -97,6 +98,35 @@ def test_before_a_row_is_trained_its_epochs_are_said(reproduced, cli, monkeypatc
     result = cli(*arguments(reproduced, "--row", "stn", "--set=epochs=9"))
     folder = reproduced / "runs" / "caciolai" / "stn"
     assert (result.out, result.err) == (f"caciolai/stn: up to 9 epochs, in '{folder}'\n", "error: resume is False\n")
+
+
+@pytest.mark.parametrize("tested", [True, False])
+def test_what_was_made_of_other_data_is_not_passed_off_as_these(reproduced, cli, monkeypatch, tmp_path, tested):
+    for name in ("run_recipe", "score"):
+        monkeypatch.setattr(reproduce, name, lambda *_, **__: pytest.fail("it was done"))
+    out = reproduced / "results" if tested else tmp_path
+    other = f"ferplus:{reproduced / 'ferplus'}?protocol=standard"
+    result = cli(*arguments(reproduced, "--row", "baseline", *SHORT, "--data", other, "--out", out))
+    assert (result.code, result.out, len(result.errors)) == (1, "", 1)
+    assert "has other data: ferplus&protocol=caciolai&mode=votes, not ferplus&protocol=standard" in result.err
+
+
+def test_an_interrupted_row_goes_on_when_it_is_called_again(reproduced, cli, monkeypatch, tmp_path):
+    def interrupt(module):
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    call = arguments(
+        reproduced, "--row", "stn", *SHORT, "--set=epochs=2", "--runs", tmp_path, "--out", tmp_path / "out"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(ExpressionModule, "on_train_epoch_end", interrupt)
+        result = cli(*call)
+    assert result.code == 130
+    assert "(or the same 'affectlens reproduce') goes on" in result.err
+    assert cli(*call).code == 0
+    log = (tmp_path / "caciolai" / "stn" / "log.txt").read_text()
+    assert "training from epoch 1 of 2" in log
 
 
 def test_a_finished_run_that_was_not_tested_is_tested_and_not_trained(reproduced, cli, monkeypatch, tmp_path):

@@ -218,6 +218,22 @@ def test_a_class_without_a_validation_face_is_named(quick, large, monkeypatch):
     assert "  valid: no face of keen" in quick(f"folder:{large}").out.splitlines()
 
 
+def test_a_run_that_is_interrupted_in_its_first_epoch_promises_nothing(quick, ferplus, at_epoch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    at_epoch(0, interrupt)
+    result = quick(ferplus)
+    assert result.code == 130
+    assert "goes on" not in result.err
+
+
+def test_a_file_in_the_place_of_the_run_folder_is_named_before_the_data_are_read(cli, tmp_path):
+    (tmp_path / "run").touch()
+    result = cli("train", "caciolai", "--data", f"folder:{tmp_path}", "--out", tmp_path / "run")
+    assert (result.code, result.errors) == (1, [f"error: '{tmp_path / 'run'}' is a file; a run needs a folder"])
+
+
 def test_resuming_where_nothing_is_says_so(quick, ferplus, tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "fit", lambda *_: None)
     said = f"nothing to go on with in '{tmp_path / 'run'}': a new run"
@@ -232,7 +248,7 @@ def test_an_interrupted_run_says_how_to_go_on(quick, ferplus, tmp_path, at_epoch
     at_epoch(1, interrupt)
     result = quick(ferplus, "--set=epochs=3")
     assert result.code == 130
-    assert f"interrupted; --resume goes on after the last complete epoch of '{tmp_path / 'run'}'" in result.err
+    assert "interrupted; --resume (or the same 'affectlens reproduce') goes on" in result.err
     assert "Traceback" not in result.err
     resumed = quick(ferplus, "--set=epochs=3", "--resume")
     assert resumed.code == 0

@@ -41,7 +41,8 @@ def analyze(
     out: Annotated[Path | None, typer.Option(help="Write the rows to this file instead of the terminal.")] = None,
     format: Annotated[Format | None, typer.Option(help="Default: by the suffix of --out, else table.")] = None,
     annotate: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write each photo with its faces drawn into DIR.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Write each photo with its faces drawn into DIR, small ones enlarged."),
     ] = None,
     detector: Annotated[str, typer.Option(help="mtcnn, whole (the image is the face) or yunet:FILE.")] = "mtcnn",
     min_face: Annotated[

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -22,9 +23,11 @@ err = Console(stderr=True, **PLAIN)
 
 def fail(error: Exception) -> None:
     """One line on standard error."""
-    text = f"{error.strerror}: '{error.filename}'" if isinstance(error, OSError) and error.filename else str(error)
-    if isinstance(error, FileExistsError):
-        text = f"'{error.filename}' is a file; a folder is needed"
+    text = str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{error.strerror}: '{error.filename}'"
+        if isinstance(error, FileExistsError) and Path(error.filename).is_file():
+            text = f"'{error.filename}' is a file; a folder is needed"
     print("error:", " ".join(text.split()), file=sys.stderr)
 
 

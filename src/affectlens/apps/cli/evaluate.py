@@ -111,6 +111,7 @@ def _open(models: list[str], data: str, split: Split, folder: Path | None) -> tu
     """Models, data and the faces of a split; what takes longest comes last."""
     if folder:
         report.require()
+        folder.mkdir(parents=True, exist_ok=True)  # what cannot be written to is said before the work
     opened = [open_model(model) for model in models]
     source = sources.parse(data)
     labels = source.labels()
@@ -166,7 +167,6 @@ def _deliver(
     if folder:
         facts = {key: str(value) for key, value in result.items() if not isinstance(value, dict | None)}
         facts |= {f"left out: {reason}": str(count) for reason, count in result["left_out"].items()}
-        folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "report.json", json.dumps(result, indent=2, allow_nan=False))
         write_whole(folder / "report.html", page(facts))
     if as_json:

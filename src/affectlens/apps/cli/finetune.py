@@ -35,9 +35,9 @@ def finetune(
     """Train the bundled model on with your own pictures and labels.
 
     Labels that name a known expression get the project's name for it (happy and joy become happiness), others
-    stay as they are. Without folders or a column of splits, a tenth of the pictures each is kept for validation and
-    test. Faces are found and cut out as `analyze` does; pictures of at most 128 pixels a side are taken for faces that
-    are already cut out. The run folder ends with a calibrated model.onnx, whose labels are yours:
+    stay as they are. Without folders or a column of splits, a tenth of the pictures is kept for validation and another
+    for test. Faces are found and cut out as `analyze` does; pictures of at most 128 pixels a side are taken for faces
+    that are already cut out. The run folder ends with a calibrated model.onnx, whose labels are yours:
     `affectlens analyze photo.jpg --model runs/finetune/model.onnx`.
     """
     require_training("'affectlens finetune'")

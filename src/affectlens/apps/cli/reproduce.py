@@ -50,10 +50,11 @@ def reproduce(
         if source.reader != recipe.data:
             raise BadSetting(f"'{recipe.name}' is about '{recipe.data}', got '{source.reader}'")
     for row, recipe in recipes.items():
-        if (results / work / row / "metrics.json").is_file():
-            run.check_recipe(recipe, results / work / row, tested=True)
-        elif (runs / work / row / "recipe.json").is_file():
-            run.check_recipe(recipe, runs / work / row)
+        tested = (results / work / row / "metrics.json").is_file()
+        there = (results if tested else runs) / work / row
+        if (there / "recipe.json").is_file():
+            run.check_recipe(recipe, there, tested)
+            run.check_data(run.with_protocol(recipe, source), there)
     for row, recipe in recipes.items():
         target = results / work / row
         if (target / "metrics.json").is_file():
@@ -64,10 +65,10 @@ def reproduce(
         if not (folder / "model.onnx").is_file() or run.load_recipe(folder).epochs < recipe.epochs:
             out.print(f"{work}/{row}: up to {recipe.epochs} epochs, in '{folder}'")
             run_recipe(recipe, source, folder, resume=(folder / "recipe.json").is_file())
-        tested = run.with_protocol(recipe, source)
-        scored = score(open_model(str(folder / "model.onnx")), tested.load("test"))
-        protocol = tested.options.get("protocol", "")
-        facts = {"data": tested.reader, "protocol": protocol, "split": "test", "options": tested.options}
+        data_set = run.with_protocol(recipe, source)
+        scored = score(open_model(str(folder / "model.onnx")), data_set.load("test"))
+        protocol = data_set.options.get("protocol", "")
+        facts = {"data": data_set.reader, "protocol": protocol, "split": "test", "options": data_set.options}
         reproduction.write_row(folder, evaluation.figures(scored.scores), facts, target)
     table = reproduction.write_table(work, module, results / work)
     out.print(table.read_text(encoding="utf-8"))

@@ -2,6 +2,8 @@
 
 import importlib.util
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,17 +82,13 @@ def run_recipe(
         out.print(f"nothing to go on with in '{folder}': a new run")
     run.check_sources(recipe)
     data = fit.load_data(recipe, source, err.is_terminal)
-    _say_what_is_there(recipe.name, data)
-    try:
+    if rank_zero_only.rank == 0:
+        _say_what_is_there(recipe.name, data)
+    with _telling_how_to_go_on(run.last_checkpoint(folder)):
         best = fit.fit(recipe, data, folder, resume, err.is_terminal, machines)
-    except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's way to stop
-            warn(f"interrupted; --resume goes on after the last complete epoch of '{folder}'")
-            raise KeyboardInterrupt from end
-        raise
-    if best is None:  # another process of this run goes on
-        return
-    spec = export.export(run.load_checkpoint(recipe, len(data.train.labels), best), data, folder)
+        if best is None:  # another process of this run goes on
+            return
+        spec = export.export(run.load_checkpoint(recipe, len(data.train.labels), best), data, folder)
     figures = spec.provenance["validation"]
     result = (
         f"validation: accuracy {figures['accuracy']:.4f}, macro recall {figures['macro_recall']:.4f}, "
@@ -99,6 +97,19 @@ def run_recipe(
     run.note(folder, result)
     out.print(result)
     out.print(f"model: {folder / 'model.onnx'}")
+
+
+@contextmanager
+def _telling_how_to_go_on(last: Path) -> Iterator[None]:
+    """An interruption says what is there to go on with: the checkpoint `last`."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        if last.is_file():
+            warn("interrupted; --resume (or the same 'affectlens reproduce') goes on after the last complete epoch")
+        raise KeyboardInterrupt from end  # which Lightning makes a SystemExit
 
 
 def _say_what_is_there(name: str, data: "TrainingData") -> None:
