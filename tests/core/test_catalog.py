@@ -91,9 +91,17 @@ def test_an_option_of_another_type_is_refused(options, message):
         catalog.build("models", "deep_emotion", 7, 1, options=options)
 
 
-def test_a_size_below_nothing_is_refused():
-    with pytest.raises(BadSetting, match="cannot be made with widths"):
-        catalog.build("models", "compact_resnet", 7, 1, options={"widths": [32, 64, -1, 256]})
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"widths": [32, 64, 0, 256]}, r"must be at least 1, got \[32, 64, 0, 256\]"),
+        ({"depths": [2, 3, -1, 2]}, r"must be at least 1, got .* and \[2, 3, -1, 2\]"),
+        ({"widths": [], "depths": []}, "cannot be made with widths"),
+    ],
+)
+def test_a_size_of_nothing_is_refused(options, message):
+    with pytest.raises(BadSetting, match=message):
+        catalog.build("models", "compact_resnet", 7, 1, options=options)
 
 
 def test_build_hands_arguments_and_options_to_the_entry():

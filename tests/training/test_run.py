@@ -156,7 +156,7 @@ def test_a_damaged_file_is_named(folder, name, content):
 def test_a_recipe_of_a_later_version_is_refused_by_its_key(folder):
     settings = json.loads((folder / "recipe.json").read_text())
     (folder / "recipe.json").write_text(json.dumps(settings | {"dreams": 3}))
-    with pytest.raises(BadSetting, match="unknown recipe key 'dreams'"):
+    with pytest.raises(BadModelFile, match=r"recipe.json': unknown recipe key 'dreams'"):
         load_recipe(folder)
 
 
