@@ -20,9 +20,12 @@ settings.register_profile("affectlens", deadline=None, derandomize=True)
 settings.load_profile("affectlens")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Torch, where it is used at all, keeps to one thread: on a busy machine more are many times slower."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Torch, where it is used at all, keeps to one thread: on a busy machine more are many times slower.
+
+    Before the fixtures of every test, since UMAP's threads change the number of torch's.
+    """
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 

@@ -4,7 +4,7 @@ import pytest
 
 from affectlens.core.detection import Detections
 from affectlens.core.preprocessing import InputSpec
-from affectlens.faces.align import cut_faces, eye_angle_rad
+from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, eye_angle_rad, eyes_of, has_eyes
 
 SIZE = 64
 
@@ -170,3 +170,46 @@ def test_the_eye_angle_is_that_of_the_line_from_left_to_right(angle_deg):
 
 def test_without_landmarks_the_eye_angle_is_zero():
     assert eye_angle_rad(np.array([[10, 20], [np.nan, np.nan]], dtype=np.float32)) == 0
+
+
+@pytest.mark.parametrize("angle", [-30, 0, 20])
+def test_by_the_eyes_the_face_is_level_at_the_wanted_scale_and_height(angle):
+    picture, eyes = eyes_picture(angle, distance=60)
+    wanted = spec(eye_distance=0.4, eye_height=0.35)
+    crop = cut_by_eyes(picture, eyes, wanted)
+    assert crop.shape == (SIZE, SIZE, 3)
+    expected = SIZE * np.array([[0.3, 0.35], [0.7, 0.35]])
+    np.testing.assert_allclose(dots(crop), expected - 0.5, atol=0.8)
+    np.testing.assert_allclose(by_eyes(eyes, eyes, wanted), expected, atol=1e-3)
+    (same,) = cut_faces(picture, one_face([0, 0, 9, 9], eyes), wanted)
+    np.testing.assert_array_equal(same, crop)
+
+
+def test_landmarks_move_with_the_face():
+    picture, eyes = eyes_picture(25, distance=60)
+    mouth = eyes.mean(axis=0) + 70 * np.array([-np.sin(np.deg2rad(25)), np.cos(np.deg2rad(25))])
+    cv2.circle(picture, tuple(int(value) for value in mouth.round()), 9, (0, 0, 0), -1, cv2.LINE_AA)
+    wanted = spec(eye_distance=0.3, eye_height=0.3)
+    points = np.concatenate([eyes, mouth[None]]).astype(np.float32)
+    moved = by_eyes(points, eyes, wanted)
+    seen = dots(cut_by_eyes(picture, eyes, wanted))
+    np.testing.assert_allclose(moved[np.argsort(moved[:, 0])] - 0.5, seen, atol=0.8)
+
+
+@pytest.mark.parametrize("eyes", [None, [[30, 30], [30, 30]]])
+def test_a_face_without_eyes_is_cut_by_its_box(eyes):
+    picture = smooth_picture()
+    face = one_face([100, 50, 100 + SIZE, 50 + SIZE], eyes)
+    (crop,) = cut_faces(picture, face, spec(eye_distance=0.4))
+    np.testing.assert_array_equal(crop, picture[50 : 50 + SIZE, 100 : 100 + SIZE])
+
+
+def test_eyes_are_read_from_5_and_from_68_landmarks():
+    five = np.arange(10, dtype=np.float32).reshape(5, 2)
+    np.testing.assert_array_equal(eyes_of(five), five[:2])
+    many = np.zeros((68, 2), dtype=np.float32)
+    many[36:42] = [[1, 2], [3, 2], [1, 2], [3, 2], [1, 2], [3, 2]]
+    many[42:48] = [9, 4]
+    np.testing.assert_array_equal(eyes_of(many), [[2, 2], [9, 4]])
+    assert not has_eyes(eyes_of(five[:3]))
+    assert not has_eyes(eyes_of(np.full((68, 2), np.nan, dtype=np.float32)))

@@ -1,5 +1,10 @@
-"""What every loss in the catalogue must do; a new loss adds its naive calculation here."""
+"""What every loss in the catalogue must do; a new loss adds its naive calculation here.
 
+A loss names what it needs: the parameters of its call are fields of the network's answer (`logits`, `features`,
+`affect`, `divisions`, `mask`) and of the truth (`target`, `label`, `affect_target`, `mask_target`).
+"""
+
+import inspect
 import math
 
 import numpy as np
@@ -7,96 +12,320 @@ import pytest
 import torch
 
 from affectlens.core import catalog
-from affectlens.core.errors import BadSetting
+from affectlens.core.facts import TrainingFacts
+
+LABELS = ("neutral", "happiness", "surprise", "sadness")
+FEATURES = 5
+ANSWERS = ("logits", "features", "affect", "divisions", "mask")
 
 
-def naive_soft_cross_entropy(logits, target, temperature=1.0):
-    total = 0.0
-    for z, t in zip(logits, target, strict=True):
-        normaliser = math.log(sum(math.exp(value / temperature) for value in z))
-        for value, share in zip(z, t, strict=True):
-            total -= share * (value / temperature - normaliser)
-    return total / len(logits)
+def training(seed=0, faces=60):
+    """A training set with some unknown labels, valences and arousals."""
+    rng = np.random.default_rng(seed)
+    targets = rng.choice(len(LABELS), faces, p=[0.5, 0.25, 0.15, 0.1])
+    affect = rng.uniform(-1, 1, (faces, 2)).astype(np.float32)
+    targets[:3], affect[3:5] = -1, np.nan
+    return TrainingFacts(LABELS, targets, affect, FEATURES)
 
 
-def naive_multi_target(logits, target):
-    total = 0.0
-    for z, t in zip(logits, target, strict=True):
-        normaliser = sum(math.exp(value) for value in z)
-        total -= math.log(max(math.exp(value) / normaliser for value, share in zip(z, t, strict=True) if share > 0))
-    return total / len(logits)
+def batch(seed=0, rows=9, divisions=8):
+    """Random answers and truths in double precision; one row without a label, one without valence and arousal."""
+    rng = np.random.default_rng(seed)
+    target = rng.dirichlet(np.ones(len(LABELS)), rows)
+    affect = rng.uniform(-1, 1, (rows, 2))
+    affect[1] = np.nan
+    label = rng.integers(0, len(LABELS), rows)
+    label[2] = -1
+    masks = (rng.uniform(size=(rows, 1, 4, 6)) > 0.6).astype(float)
+    masks[3] = np.nan
+    return {
+        "logits": torch.tensor(rng.normal(size=(rows, len(LABELS))) * 2),
+        "features": torch.tensor(rng.normal(size=(rows, FEATURES)) * 2),
+        "affect": torch.tensor(rng.uniform(-1, 1, (rows, 2))),
+        "divisions": torch.tensor(rng.normal(size=(rows, divisions))),
+        "target": torch.tensor(target),
+        "label": torch.tensor(label),
+        "affect_target": torch.tensor(affect),
+        "mask": torch.tensor(rng.normal(size=(rows, 1, 2, 3))),
+        "mask_target": torch.tensor(masks),
+    }
 
 
-NAIVE = {"multi_target": naive_multi_target, "soft_cross_entropy": naive_soft_cross_entropy}
+def made(name, seed=0, **options):
+    """The loss, its centres the same for the same seed; in double precision."""
+    torch.manual_seed(seed)
+    loss = catalog.load("losses", name).build(training(), **options)
+    return loss.double().eval() if isinstance(loss, torch.nn.Module) else loss
+
+
+def needs(loss):
+    return list(inspect.signature(loss.forward if isinstance(loss, torch.nn.Module) else loss).parameters)
+
+
+def call(loss, given):
+    return loss(*(given[name] for name in needs(loss)))
+
+
+# Naive calculations, a number at a time
+
+
+def softmax(z):
+    total = sum(math.exp(value) for value in z)
+    return [math.exp(value) / total for value in z]
+
+
+def square(a, b):
+    return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
+
+
+def mean(values):
+    values = list(values)
+    return sum(values) / len(values) if values else 0.0
+
+
+def labelled(given):
+    return [(x, y) for x, y in zip(given["features"].tolist(), given["label"].tolist(), strict=True) if y >= 0]
+
+
+def described(given, name):
+    """Answers `name` beside the known valence and arousal."""
+    rows = zip(given[name].tolist(), given["affect_target"].tolist(), strict=True)
+    return [(answer, va) for answer, va in rows if not math.isnan(va[0])]
+
+
+def counts():
+    return [int((training().targets == c).sum()) for c in range(len(LABELS))]
+
+
+def weights():
+    return [min(counts()) / n for n in counts()]
+
+
+def soft_cross_entropy(given, loss):
+    rows = zip(given["logits"].tolist(), given["target"].tolist(), strict=True)
+    return mean(-sum(t * math.log(p) for t, p in zip(target, softmax(z), strict=True)) for z, target in rows)
+
+
+def multi_target(given, loss):
+    rows = zip(given["logits"].tolist(), given["target"].tolist(), strict=True)
+    return mean(-math.log(max(p for p, t in zip(softmax(z), target, strict=True) if t > 0)) for z, target in rows)
+
+
+def weighted_cross_entropy(given, loss):
+    total = weight = 0.0
+    for z, target in zip(given["logits"].tolist(), given["target"].tolist(), strict=True):
+        for w, t, p in zip(weights(), target, softmax(z), strict=True):
+            total -= w * t * math.log(p)
+            weight += w * t
+    return total / weight
+
+
+def focal(given, loss):
+    rows = zip(given["logits"].tolist(), given["target"].tolist(), strict=True)
+    return mean(
+        -sum(w * t * (1 - p) ** 2 * math.log(p) for w, t, p in zip(weights(), target, softmax(z), strict=True))
+        for z, target in rows
+    )
+
+
+def bins(va, number):
+    """Class shares of the training faces in the square of `va`, or None."""
+    facts, found = training(), [0] * len(LABELS)
+
+    def cell(x):
+        return min(int((x + 1) / 2 * number), number - 1)
+
+    for target, other in zip(facts.targets.tolist(), facts.affect.astype(float).tolist(), strict=True):
+        if target >= 0 and not math.isnan(other[0]) and [cell(x) for x in other] == [cell(x) for x in va]:
+            found[target] += 1
+    return [n / sum(found) for n in found] if any(found) else None
+
+
+def va_soft(given, loss):
+    rows = [(softmax(z), bins(va, 5)) for z, va in described(given, "logits")]
+    return mean(-sum(share * math.log(q) for share, q in zip(s, p, strict=True)) for p, s in rows if s)
+
+
+def va_logit(given, loss):
+    rows = [(softmax(z), bins(va, 10)) for z, va in described(given, "logits")]
+    return mean(square(p, s) / 2 for p, s in rows if s)
+
+
+def center(given, loss):
+    return mean(square(x, loss.centres.points[y].tolist()) / 2 for x, y in labelled(given))
+
+
+def own_mean(given, y):
+    """Mean feature of a class among the rows that have a label."""
+    members = [x for x, other in labelled(given) if other == y]
+    return [mean(column) for column in zip(*members, strict=True)]
+
+
+def center_local(given, loss):
+    return mean(square(x, own_mean(given, y)) / 2 for x, y in labelled(given))
+
+
+def ordered_pairs(points):
+    return [(a, b) for i, a in enumerate(points) for j, b in enumerate(points) if i != j]
+
+
+def cosine(a, b):
+    return sum(x * y for x, y in zip(a, b, strict=True)) / math.sqrt(square(a, [0] * len(a)) * square(b, [0] * len(b)))
+
+
+def island(given, loss):
+    return center(given, loss) + sum(cosine(a, b) + 1 for a, b in ordered_pairs(loss.centres.points.tolist()))
+
+
+def island_euclidean(given, loss):
+    pairs = ordered_pairs(loss.centres.points.tolist())
+    return center(given, loss) + sum(max(5 - math.sqrt(square(a, b)), 0) ** 2 for a, b in pairs)
+
+
+def local_subclass(given, loss):
+    points = loss.centres.points.tolist()
+    return mean(min(square(x, c) for c in points[y * 5 : y * 5 + 5]) / 2 for x, y in labelled(given))
+
+
+def contrastive(given, loss):
+    rows = labelled(given)
+    pairs = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :]]
+    pull = mean(square(a[0], b[0]) / 2 for a, b in pairs if a[1] == b[1])
+    push = mean(max(32 - math.sqrt(square(a[0], b[0])), 0) ** 2 / 2 for a, b in pairs if a[1] != b[1])
+    return pull + push
+
+
+def va_center(given, loss):
+    facts = training()
+    rows = [
+        (x, y, va)
+        for x, y, va in zip(*(given[name].tolist() for name in ("features", "label", "affect_target")), strict=True)
+        if y >= 0 and not math.isnan(va[0])
+    ]
+    total = []
+    for x, y, va in rows:
+        centre = [mean(column) for column in zip(*(other for other, z, _ in rows if z == y), strict=True)]
+        away = math.sqrt(square(va, facts.class_affect[y].astype(float).tolist()))
+        total.append((2 * math.sqrt(2) - away) ** 2 / 4 * square(x, centre) / 2)
+    return mean(total)
+
+
+def va_mse(given, loss):
+    return mean(square(answer, va) / 2 for answer, va in described(given, "affect"))
+
+
+def va_ccc(given, loss):
+    rows, agreement = described(given, "affect"), []
+    for column in range(2):
+        x, y = [answer[column] for answer, _ in rows], [va[column] for _, va in rows]
+        covariance = mean((a - mean(x)) * (b - mean(y)) for a, b in zip(x, y, strict=True))
+        spread = mean((a - mean(x)) ** 2 for a in x) + mean((b - mean(y)) ** 2 for b in y) + (mean(x) - mean(y)) ** 2
+        agreement.append(2 * covariance / spread)
+    return 1 - mean(agreement)
+
+
+def va_signs(given, loss):
+    total = []
+    for z, va in described(given, "divisions"):
+        for logit, value in zip(z, va, strict=True):
+            p = 1 / (1 + math.exp(-logit))
+            total.append(-math.log(p if value > 0 else 1 - p))
+    return mean(total)
+
+
+def sector(va, number):
+    return int((math.atan2(va[1], va[0]) % (2 * math.pi)) / (2 * math.pi / number))
+
+
+def va_divisions(given, loss):
+    seen = [sector(va, 8) for va in training().affect.astype(float).tolist() if not math.isnan(va[0])]
+    least = min(seen.count(number) for number in set(seen))
+    total = weight = 0.0
+    for z, va in described(given, "divisions"):
+        w = least / seen.count(sector(va, 8))
+        total -= w * math.log(softmax(z)[sector(va, 8)])
+        weight += w
+    return total / weight
+
+
+def mask_bce(given, loss):
+    def of(logits, truth):
+        total = 0.0
+        for y in range(2):
+            for x in range(3):
+                share = mean(truth[2 * y + i][2 * x + j] for i in range(2) for j in range(2))
+                p = 1 / (1 + math.exp(-logits[y][x]))
+                total -= share * math.log(p) + (1 - share) * math.log(1 - p)
+        return total / 6
+
+    pairs = zip(given["mask"].tolist(), given["mask_target"].tolist(), strict=True)
+    return mean(of(logits[0], truth[0]) for logits, truth in pairs if not math.isnan(truth[0][0][0]))
+
+
+NAIVE = {
+    function.__name__: function
+    for function in (
+        *(soft_cross_entropy, multi_target, weighted_cross_entropy, focal, va_soft, va_logit, center, center_local),
+        *(island, island_euclidean, local_subclass, contrastive, va_center, va_mse, va_ccc, va_signs, va_divisions),
+        mask_bce,
+    )
+}
+DIVISIONS = {"va_signs": 2}
 LOSSES = pytest.mark.parametrize("name", catalog.available("losses"))
 
 
-def batch(seed=0, rows=6, classes=8, unnamed=0):
-    """Random logits, and votes of which `unnamed` classes of every row have none."""
-    rng = np.random.default_rng(seed)
-    logits, votes = rng.normal(size=(rows, classes)) * 3, rng.dirichlet(np.ones(classes), rows)
-    for row in votes:
-        row[rng.permutation(classes)[:unnamed]] = 0
-    return torch.tensor(logits), torch.tensor(votes / votes.sum(axis=1, keepdims=True))
+def given_for(name, **options):
+    return batch(divisions=DIVISIONS.get(name, 8), **options)
 
 
 @LOSSES
-@pytest.mark.parametrize("unnamed", [0, 5, 7])
-def test_loss_matches_a_naive_calculation(name, unnamed):
-    logits, target = batch(unnamed=unnamed)
-    loss = catalog.load("losses", name).build()(logits, target)
-    assert loss.shape == ()
-    assert loss.item() == pytest.approx(NAIVE[name](logits.tolist(), target.tolist()))
+@pytest.mark.parametrize("seed", range(3))
+def test_loss_matches_a_naive_calculation(name, seed):
+    loss, given = made(name, seed), given_for(name, seed=seed)
+    found = call(loss, given)
+    assert found.shape == ()
+    assert found.item() == pytest.approx(NAIVE[name](given, loss), rel=1e-6)
 
 
 @LOSSES
-@pytest.mark.parametrize("unnamed", [0, 2])
-def test_gradient_matches_finite_differences(name, unnamed):
-    logits, target = batch(rows=3, classes=4, unnamed=unnamed)
-    ranked = logits.sort(dim=1).values
-    assert ranked.diff(dim=1).min() > 0.01  # a maximum of logits has a kink where they are equal
-    loss = catalog.load("losses", name).build()
-    assert torch.autograd.gradcheck(lambda z: loss(z, target), logits.requires_grad_())
+def test_gradient_matches_finite_differences(name):
+    loss, given = made(name), given_for(name)
+    names = [answer for answer in needs(loss) if answer in ANSWERS]
+    assert names
+
+    def of(*tensors):
+        return call(loss, given | dict(zip(names, tensors, strict=True)))
+
+    assert torch.autograd.gradcheck(of, [given[answer].requires_grad_() for answer in names])
+
+
+@LOSSES
+def test_a_batch_about_which_nothing_is_known_gives_no_gradient(name):
+    loss, given = made(name), given_for(name)
+    if "target" in needs(loss):
+        pytest.skip("a distribution over the classes is always known in training")
+    given |= {"label": torch.full_like(given["label"], -1), "affect_target": given["affect_target"] * math.nan}
+    given["mask_target"] = given["mask_target"] * math.nan
+    for answer in ANSWERS:
+        given[answer].requires_grad_()
+    found = call(loss, given)
+    assert found.isfinite()
+    if found.requires_grad:
+        found.backward()
+        for answer in needs(loss):
+            gradient = given[answer].grad
+            assert gradient is None or not gradient.any()
 
 
 @LOSSES
 def test_logits_of_any_size_give_a_finite_loss_and_gradient(name):
-    logits = torch.tensor([[200.0, -200.0, 0.0], [-1e4, 1e4, 0.0]], requires_grad=True)
-    loss = catalog.load("losses", name).build()(logits, torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.5, 0.5]]))
-    loss.backward()
-    assert loss.isfinite()
-    assert logits.grad.isfinite().all()
-
-
-@pytest.mark.parametrize("temperature", [0.5, 2.0])
-def test_soft_cross_entropy_divides_the_logits_by_its_temperature(temperature):
-    logits, target = batch()
-    loss = catalog.load("losses", "soft_cross_entropy").build(temperature)(logits, target)
-    assert loss.item() == pytest.approx(naive_soft_cross_entropy(logits.tolist(), target.tolist(), temperature))
-
-
-def test_soft_cross_entropy_is_lowest_where_the_network_says_what_the_raters_say():
-    _, votes = batch()
-    loss = catalog.load("losses", "soft_cross_entropy").build()
-    entropy = -(votes * votes.log()).sum(dim=1).mean()
-    assert loss(votes.log(), votes).item() == pytest.approx(entropy.item())
-    assert loss(votes.log() + torch.randn(votes.shape), votes) > entropy
-
-
-@pytest.mark.parametrize("temperature", [0, -1.0, math.nan])
-def test_a_temperature_that_is_not_positive_is_refused(temperature):
-    with pytest.raises(BadSetting, match=f"temperature must be > 0, got {temperature}"):
-        catalog.load("losses", "soft_cross_entropy").build(temperature)
-
-
-def test_multi_target_does_not_ask_how_many_raters_named_a_label():
-    logits, votes = batch(unnamed=4)
-    loss = catalog.load("losses", "multi_target").build()
-    assert loss(logits, votes) == loss(logits, (votes > 0) / 4.0)
-
-
-def test_multi_target_counts_the_likeliest_of_the_labels_alone():
-    logits = torch.tensor([[3.0, 2.0, 1.0, 0.0]], dtype=torch.float64, requires_grad=True)
-    catalog.load("losses", "multi_target").build()(logits, torch.tensor([[0.0, 0.1, 0.6, 0.3]])).backward()
-    expected = logits.detach().softmax(dim=1) - torch.tensor([[0.0, 1.0, 0.0, 0.0]])
-    torch.testing.assert_close(logits.grad, expected)
+    loss, given = made(name), given_for(name)
+    given |= {answer: (given[answer] * 200).detach().requires_grad_() for answer in ("logits", "divisions")}
+    for answer in ("features", "affect", "mask"):
+        given[answer].requires_grad_()
+    found = call(loss, given)
+    found.backward()
+    assert found.isfinite()
+    for answer in needs(loss):
+        gradient = given[answer].grad
+        assert gradient is None or gradient.isfinite().all()

@@ -11,18 +11,34 @@ from torch import nn
 
 from affectlens.core import catalog
 from affectlens.core.expressions import FERPLUS
-from affectlens.core.session import ModelSpec, open_session
+from affectlens.core.session import ModelSpec, open_session, read_answers
 from affectlens.data.table import FaceTable
+from affectlens.models.emotion_gcn import GraphConvolution
+from affectlens.models.layers.outputs import as_outputs
 from affectlens.training import export
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
+from affectlens.training.views import Averaged
 
-PARAMETERS = {"compact_resnet": 3_165_928, "custom_vgg": 40_380_616, "deep_emotion": 43_788}
+PARAMETERS = {
+    "breg_next": 3_072_120,
+    "compact_resnet": 3_165_928,
+    "custom_vgg": 40_380_616,
+    "deep_emotion": 43_788,
+    "emotion_gcn": 7_625_472,
+    "multi_task": 6_955_784,
+}
 """With default options, 8 classes and one channel."""
 
 OPTIONS = {
     "custom_vgg": [{"stn": True, "msa": True}],
     "deep_emotion": [{"stn": True, "msa": True}, {"stn": True, "msa": True, "msa_form": "joint"}],
+    "emotion_gcn": [{"backbone": "breg_next", "layers": 3}],
+    "multi_task": [
+        {"backbone": "breg_next", "affect": "regression", "fusion": "concatenate"},
+        {"backbone": "breg_next", "affect": "eight", "fusion": "separate"},
+        {"backbone": "breg_next", "affect": "signs", "mask": True},
+    ],
 }
 """Options that make another network of a model, beside its default ones."""
 
@@ -51,6 +67,12 @@ def images(count, seed=0):
     return torch.from_numpy(blotches(count, seed)).unsqueeze(1) / 255 * 4 - 2
 
 
+def answers(network, faces):
+    """What a network says about faces, by name, without the features behind it."""
+    given = as_outputs(network(faces))._asdict()
+    return {name: value for name, value in given.items() if value is not None and name != "features"}
+
+
 def stirred(network):
     """`network` as after training: nothing is silent because it starts at 0, and logits differ by about 1."""
     torch.manual_seed(0)
@@ -61,10 +83,12 @@ def stirred(network):
     for weight in network.parameters():
         if not weight.any():
             nn.init.normal_(weight, std=0.1)
-    head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    head = getattr(network, "classifier", None)
+    if not isinstance(head, nn.Linear):
+        head = [module for module in network.modules() if isinstance(module, nn.Linear | GraphConvolution)][-1]
     with torch.no_grad():
         network.train()(images(8))
-        head.weight.div_(network.eval()(images(8)).std(dim=0).mean())
+        head.weight.div_(answers(network.eval(), images(8))["logits"].std(dim=0).mean())
     for norm in norms:
         norm.momentum = 0.1
     return network.train()
@@ -72,24 +96,24 @@ def stirred(network):
 
 @NETWORKS
 def test_faces_become_one_row_of_logits_each(name, options):
-    network = catalog.load("models", name).build(8, **options).eval()
+    network = catalog.load("models", name).build(8, 1, **options).eval()
     with torch.inference_mode():
-        logits = network(torch.randn(3, 1, 48, 48))
-    assert logits.shape == (3, 8)
-    assert logits.isfinite().all()
+        found = answers(network, torch.randn(3, 1, 48, 48))
+    assert found["logits"].shape == (3, 8)
+    assert all(len(answer) == 3 and answer.isfinite().all() for answer in found.values())
 
 
 @NETWORKS
 def test_classes_and_channels_are_free(name, options):
     network = catalog.load("models", name).build(5, in_channels=3, **options).eval()
     with torch.inference_mode():
-        assert network(torch.randn(2, 3, 48, 48)).shape == (2, 5)
+        assert answers(network, torch.randn(2, 3, 48, 48))["logits"].shape == (2, 5)
 
 
 @NETWORKS
 def test_every_parameter_gets_a_gradient(name, options):
-    network = stirred(catalog.load("models", name).build(8, **options))
-    network(images(4)).square().sum().backward()
+    network = stirred(catalog.load("models", name).build(8, 1, **options))
+    sum(answer.square().sum() for answer in answers(network, images(4)).values()).backward()
     silent = {key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()}
     unused = DISCARDED.get(options.get("msa_form"))
     assert silent == {key for key, _ in network.named_parameters() if unused and unused in key}
@@ -97,16 +121,18 @@ def test_every_parameter_gets_a_gradient(name, options):
 
 @NETWORKS
 def test_a_face_is_judged_by_itself(name, options):
-    network = stirred(catalog.load("models", name).build(8, **options)).eval()
+    network = stirred(catalog.load("models", name).build(8, 1, **options)).eval()
     with torch.inference_mode():
-        together, alone = network(images(3)), torch.cat([network(image.unsqueeze(0)) for image in images(3)])
-    torch.testing.assert_close(alone, together, atol=1e-3, rtol=1e-3)
-    assert (together[0] - together[1]).abs().max() > 0.1
+        together, alone = answers(network, images(3)), [answers(network, image.unsqueeze(0)) for image in images(3)]
+    for answer, expected in together.items():
+        found = torch.cat([one[answer] for one in alone])
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    assert (together["logits"][0] - together["logits"][1]).abs().max() > 0.1
 
 
 @MODELS
 def test_number_of_parameters_is_the_published_one(name):
-    network = catalog.load("models", name).build(8)
+    network = catalog.load("models", name).build(8, 1)
     assert sum(weight.numel() for weight in network.parameters()) == PARAMETERS[name]
 
 
@@ -146,7 +172,7 @@ def faces():
 @NETWORKS
 def test_the_exported_file_gives_the_logits_of_torch(name, options, faces, tmp_path, monkeypatch):
     recipe = replace(find("default"), model=name, model_options=options)
-    module = ExpressionModule(recipe, 8, train_faces=0)
+    module = ExpressionModule(recipe, 8)
     stirred(module.network)
     spec = ModelSpec(
         name=name,
@@ -159,7 +185,7 @@ def test_the_exported_file_gives_the_logits_of_torch(name, options, faces, tmp_p
         licence="none",
     )
     file = tmp_path / "model.onnx"
-    export.write(module.network, spec, file, half=False)
+    export.write(Averaged(module.network, "one"), spec, file, half=False)
     assert export.check_parity(module, file, faces) < 1e-3
     model = onnx.load(file)
     export._store_weights_in_half(model.graph)
@@ -167,5 +193,8 @@ def test_the_exported_file_gives_the_logits_of_torch(name, options, faces, tmp_p
     monkeypatch.setattr(export, "TOLERANCE", 0.1)  # a tenth of the spread of the logits
     assert export.check_parity(module, file, faces) < 0.1
     for batch in (1, 5):
-        (logits,) = open_session(file).run(None, {"face": np.zeros((batch, 1, 48, 48), dtype=np.float32)})
-        assert logits.shape == (batch, 8)
+        found = read_answers(open_session(file), np.zeros((batch, 1, 48, 48), dtype=np.float32))
+        assert found.logits.shape == (batch, 8)
+        regresses = options.get("affect") == "regression" or name == "emotion_gcn"
+        assert (found.affect is not None) == regresses
+        assert not regresses or found.affect.shape == (batch, 2)

@@ -6,6 +6,7 @@ import onnx
 import pytest
 import torch
 
+from affectlens.core.answers import Answers
 from affectlens.core.errors import BadModelFile
 from affectlens.core.probabilities import softmax
 from affectlens.core.session import open_session, read_spec
@@ -17,7 +18,7 @@ from affectlens.training.views import averaged
 
 def fresh_module(recipe, seed=0):
     torch.manual_seed(seed)
-    module = ExpressionModule(recipe, 8, 0)
+    module = ExpressionModule(recipe, 8)
     for layer in module.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
@@ -61,7 +62,7 @@ def test_provenance_says_where_the_weights_come_from(exported, recipe):
 def test_calibration_is_that_of_validation(exported, recipe, data):
     module, spec, _ = exported
     scored = data.valid.keep(data.valid.targets >= 0)
-    logits, _ = predict(module, scored)
+    logits = predict(module, scored)[0].logits
     assert spec.temperature > 0
     assert spec.temperature == pytest.approx(metrics.fit_temperature(logits, scored.targets), abs=1e-4)
     assert 0 <= spec.uncertain_below <= 1
@@ -92,7 +93,7 @@ def test_a_network_that_diverged_is_not_exported(recipe, data):
 def test_what_is_not_a_number_is_no_parity(exported, data, monkeypatch):
     module, _, file = exported
     nothing = np.full((len(data.valid), len(data.valid.labels)), np.nan, dtype=np.float32)
-    monkeypatch.setattr(export, "predict", lambda *_: (nothing, np.arange(len(data.valid))))
+    monkeypatch.setattr(export, "predict", lambda *_: (Answers(nothing), np.arange(len(data.valid))))
     with pytest.raises(BadModelFile, match="differs from torch"):
         export.check_parity(module, file, data.valid)
 
@@ -152,6 +153,6 @@ def test_the_file_averages_the_views_of_the_recipe(recipe, data, tmp_path, views
     np.testing.assert_allclose(mirrored, logits, atol=1e-4)
     with torch.inference_mode():
         one = module.network(torch.from_numpy(faces)).numpy()
-        several = averaged(module.network, torch.from_numpy(faces), views).numpy()
+        several = averaged(module.network, torch.from_numpy(faces), views).logits.numpy()
     np.testing.assert_allclose(logits, several, atol=export.TOLERANCE)
     assert np.abs(logits - one).max() > 3 * export.TOLERANCE

@@ -100,9 +100,9 @@ def test_weights_are_averaged_as_the_recipe_says(recipe, data, tmp_path, monkeyp
 def test_the_best_checkpoint_loads_in_evaluation_mode(run, recipe, data):
     module = load_checkpoint(recipe, 8, run[1])
     assert not module.training
-    logits, _ = predict(module, data.valid)
-    assert logits.shape == (40, 8)
-    assert np.isfinite(logits).all()
+    answers, _ = predict(module, data.valid)
+    assert answers.logits.shape == (40, 8)
+    assert np.isfinite(answers.logits).all()
 
 
 def test_the_same_recipe_gives_the_same_weights(run, recipe, data, tmp_path):
@@ -295,7 +295,7 @@ def test_the_licence_is_what_the_reader_says(ferplus, recipe):
 
 
 def test_the_protocol_is_that_of_the_recipe_unless_the_data_name_one(ferplus, recipe):
-    reversed_splits = replace(recipe, protocol="caciolai", without_twins=False)
+    reversed_splits = replace(recipe, data_options={"protocol": "caciolai"}, without_twins=False)
     data = load_data(reversed_splits, ferplus)
     assert (len(data.train.labels), data.options["protocol"]) == (7, "caciolai")
     np.testing.assert_array_equal(data.valid.images[0], ferplus.load("test").images[0])
@@ -313,7 +313,7 @@ def test_data_of_another_reader_keep_their_own_protocol(recipe, tmp_path):
         for n, (face, usage) in enumerate(zip(pixels, usages, strict=True))
     ]
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n" + "\n".join(rows))
-    data = load_data(replace(recipe, protocol="caciolai"), sources.parse(f"fer2013:{tmp_path}"))
+    data = load_data(replace(recipe, data_options={"protocol": "caciolai"}), sources.parse(f"fer2013:{tmp_path}"))
     assert (len(data.train), len(data.valid), data.reader, data.options) == (2, 2, "fer2013", {})
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.preprocessing import InputSpec
 from affectlens.data.images import Images, Stored
 from affectlens.evaluation import metrics
+from affectlens.models.layers.outputs import Outputs
 from affectlens.training.augment import augment, draws
 from affectlens.training.module import (
     ExpressionModule,
@@ -18,6 +19,7 @@ from affectlens.training.module import (
     predict,
     targets,
     train_loader,
+    training_facts,
     valid_loader,
 )
 from affectlens.training.views import averaged
@@ -41,7 +43,7 @@ class Diary(L.Callback):
 @pytest.fixture
 def module(recipe, data):
     torch.manual_seed(0)
-    return ExpressionModule(recipe, len(data.train.labels), len(data.train))
+    return ExpressionModule(recipe, len(data.train.labels), training_facts(data.train))
 
 
 def test_input_spec_takes_its_values_from_the_recipe(recipe):
@@ -51,13 +53,13 @@ def test_input_spec_takes_its_values_from_the_recipe(recipe):
 
 
 def test_the_images_of_a_batch_are_normalised_faces(recipe, data):
-    batch = FaceBatches(data.train, recipe.input_spec())[np.array([[3, 0], [5, 0]])]
+    batch = FaceBatches(data.train, recipe)[np.array([[3, 0], [5, 0]])]
     expected = (data.train.images[[3, 5], None] / 255 - recipe.mean[0]) / recipe.std[0]
     np.testing.assert_allclose(batch["image"], expected, atol=1e-5)
 
 
 def test_a_batch_holds_the_rows_and_copies_that_were_asked_for(recipe, data):
-    batch = FaceBatches(data.train, recipe.input_spec())[np.array([[9, 0], [2, 4]])]
+    batch = FaceBatches(data.train, recipe)[np.array([[9, 0], [2, 4]])]
     assert batch["image"].shape == (2, 1, 48, 48)
     assert batch["index"].tolist() == [9, 2]
     assert batch["copy"].tolist() == [0, 4]
@@ -95,9 +97,9 @@ def test_norms_and_biases_do_not_decay(recipe, data, module, make_trainer):
 
 def test_validation_scores_the_faces_with_a_majority_only(recipe, data, module, make_trainer):
     (figures,) = make_trainer().validate(module, valid_loader(data.valid, recipe), verbose=False)
-    logits, _ = predict(module, data.valid)
+    answers, _ = predict(module, data.valid)
     scored = data.valid.targets >= 0
-    logits, target = logits[scored], data.valid.targets[scored]
+    logits, target = answers.logits[scored], data.valid.targets[scored]
     assert figures["valid_accuracy"] == pytest.approx(metrics.accuracy(logits.argmax(axis=1), target))
     assert figures["valid_macro_recall"] == pytest.approx(metrics.macro_recall(logits.argmax(axis=1), target, 8))
     assert figures["valid_nll"] == pytest.approx(metrics.negative_log_likelihood(logits, target), rel=1e-4)
@@ -105,7 +107,7 @@ def test_validation_scores_the_faces_with_a_majority_only(recipe, data, module, 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_network_sees_what_augmentation_makes_in_full_precision(recipe, data, make_trainer, precision):
-    module = ExpressionModule(replace(recipe, precision=precision), 8, len(data.train))
+    module = ExpressionModule(replace(recipe, precision=precision), 8, training_facts(data.train))
     seen, batches = [], list(train_loader(data.train, recipe))
     module.network.register_forward_pre_hook(lambda _, images: seen.append(images[0]) if module.training else None)
     trainer = make_trainer(max_epochs=1, precision=precision)
@@ -118,7 +120,7 @@ def test_the_network_sees_what_augmentation_makes_in_full_precision(recipe, data
 def test_copies_of_a_face_look_different(recipe, data, make_trainer):
     few = data.train.keep(np.isin(np.arange(64), [0, 1, 8, 16, 24, 32]))  # class 1 once, class 0 five times
     balanced = replace(recipe, sampler="augment", batch_size=10)
-    module = ExpressionModule(balanced, 8, len(few))
+    module = ExpressionModule(balanced, 8, training_facts(few))
     seen = []
     module.network.register_forward_pre_hook(lambda _, images: seen.append(images[0]) if module.training else None)
     loader = train_loader(few, balanced)
@@ -179,7 +181,7 @@ def test_several_losses_are_added_by_their_weights(recipe, data, monkeypatch):
         {"soft_cross_entropy": 0.0, "multi_target": 1.0},
     ):
         torch.manual_seed(0)
-        module = ExpressionModule(replace(recipe, losses=losses), 8, 64)
+        module = ExpressionModule(replace(recipe, losses=losses), 8, training_facts(data.train))
         module.on_train_epoch_start()
         logged.append(module.training_step(batch).item())
     assert logged[0] != logged[1]
@@ -187,12 +189,18 @@ def test_several_losses_are_added_by_their_weights(recipe, data, monkeypatch):
     assert logged[3] == pytest.approx(logged[1])
 
 
-def test_options_of_a_loss_reach_it(recipe):
-    module = ExpressionModule(replace(recipe, loss_options={"soft_cross_entropy": {"temperature": 4.0}}), 8, 1)
-    ((weight, loss),) = module.losses
+def test_options_of_a_loss_reach_it(recipe, data):
+    changed = replace(recipe, loss_options={"soft_cross_entropy": {"temperature": 4.0}})
+    losses = ExpressionModule(changed, 8, training_facts(data.train)).losses
     logits, votes = torch.tensor([[4.0, 0.0]]), torch.tensor([[1.0, 0.0]])
-    assert weight == 1.0
-    assert loss(logits, votes).item() == pytest.approx(math.log(1 + math.exp(-1)))
+    assert losses(Outputs(logits), target=votes).item() == pytest.approx(math.log(1 + math.exp(-1)))
+
+
+def test_a_loss_that_needs_more_than_the_network_gives_is_one_line(recipe, data):
+    known = replace(data.train, valence=np.zeros(64, np.float32), arousal=np.zeros(64, np.float32))
+    losses = ExpressionModule(replace(recipe, losses={"va_mse": 1.0}), 8, training_facts(known)).losses
+    with pytest.raises(BadSetting, match="the loss 'va_mse' needs affect, which 'compact_resnet' with these options"):
+        losses(Outputs(torch.zeros(1, 8)), target=torch.zeros(1, 8), affect_target=torch.zeros(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +223,7 @@ def test_all_weights_decay_if_the_recipe_says_so(recipe, module):
 def test_frozen_norms_keep_their_statistics_in_training(recipe, data, make_trainer):
     def statistics(frozen):
         torch.manual_seed(0)
-        module = ExpressionModule(replace(recipe, freeze_norms=frozen), 8, len(data.train))
+        module = ExpressionModule(replace(recipe, freeze_norms=frozen), 8, training_facts(data.train))
         loaders = train_loader(data.train, recipe), valid_loader(data.valid, recipe)
         make_trainer(max_epochs=2).fit(module, *loaders)
         return module.state_dict()
@@ -229,13 +237,13 @@ def test_frozen_norms_keep_their_statistics_in_training(recipe, data, make_train
 
 @pytest.mark.parametrize("views", ["flip", "ten-crop"])
 def test_validation_and_prediction_average_the_views_of_the_recipe(recipe, data, module, make_trainer, views):
-    several = ExpressionModule(replace(recipe, views=views), 8, 1)
+    several = ExpressionModule(replace(recipe, views=views), 8, training_facts(data.train))
     several.load_state_dict(module.state_dict())
-    one, more = (predict(m, data.valid)[0] for m in (module, several))
+    one, more = (predict(m, data.valid)[0].logits for m in (module, several))
     assert np.abs(one - more).max() > 1e-3
-    images = torch.from_numpy(FaceBatches(data.valid, recipe.input_spec())[ALL]["image"].numpy())
+    images = torch.from_numpy(FaceBatches(data.valid, recipe)[ALL]["image"].numpy())
     with torch.inference_mode():
-        np.testing.assert_allclose(more, averaged(module.eval(), images, views), atol=1e-5)
+        np.testing.assert_allclose(more, averaged(module.eval(), images, views).logits, atol=1e-5)
     (figures,) = make_trainer().validate(several, valid_loader(data.valid, recipe), verbose=False)
     scored = data.valid.targets >= 0
     expected = metrics.negative_log_likelihood(more[scored], data.valid.targets[scored])
@@ -246,7 +254,7 @@ def test_an_image_that_cannot_be_decoded_is_left_out_of_its_batch_and_named_once
     (tmp_path / "bad.png").write_bytes(b"no picture")
     entries = [data.train.images[0], Stored(tmp_path / "bad.png"), data.train.images[2]]
     table = replace(data.train.keep(np.arange(64) < 3), images=Images(entries))
-    faces = FaceBatches(table, recipe.input_spec())
+    faces = FaceBatches(table, recipe)
     picks = np.array([[0, 0], [1, 0], [2, 1]])
     for _ in range(2):
         batch = faces[picks]
@@ -271,16 +279,17 @@ def test_a_last_validation_batch_of_one_damaged_image_costs_nothing_but_that_ima
     )
     batches = list(valid_loader(valid, recipe))
     assert [len(batch["image"]) for batch in batches] == [256, 0]
-    module = ExpressionModule(recipe, len(valid.labels), 0).eval()
+    module = ExpressionModule(recipe, len(valid.labels)).eval()
     with torch.inference_mode():
         for batch in batches:
             module.validation_step(batch)
-    assert sum(len(logits) for logits, _ in module._valid) == 256
+    assert sum(len(answer.logits) for answer, _ in module._valid) == 256
 
 
 def test_predictions_cover_the_table_in_its_order(recipe, faces, module):
     table = faces(300, seed=5)
-    logits, rows = predict(module, table)
+    answers, rows = predict(module, table)
     assert rows.tolist() == list(range(300))
+    assert answers.affect is None
     last, _ = predict(module, table.keep(np.arange(300) == 299))
-    np.testing.assert_allclose(logits[-1:], last, atol=1e-4)
+    np.testing.assert_allclose(answers.logits[-1:], last.logits, atol=1e-4)

@@ -53,7 +53,7 @@ def test_a_recipe_survives_json():
         ("rotate=True", "rotate", True),
         ("mean=0.25", "mean", (0.25,)),
         ("precision=32-true", "precision", "32-true"),
-        ("protocol=standard", "protocol", "standard"),
+        ("data_options.protocol=standard", "data_options", {"protocol": "standard"}),
         ("sampler=augment", "sampler", "augment"),
         ("target=drawn", "target", "drawn"),
         ("schedule=plateau", "schedule", "plateau"),

@@ -32,7 +32,7 @@ def finished(recipe, tmp_path):
     out = tmp_path / "run"
     open_run(small, LABELS, {}, out, resume=False)
     best_checkpoint(out).parent.mkdir()
-    module = ExpressionModule(small, len(LABELS), 0)
+    module = ExpressionModule(small, len(LABELS))
     torch.save({"state_dict": module.state_dict()}, best_checkpoint(out))
     (out / "curves.csv").write_text("epoch,valid_nll\n0,2.5\n1,1.5\n")
     (out / "curves.png").write_bytes(b"a picture")

@@ -41,7 +41,7 @@ def folder(small, tmp_path):
     open_run(small, LABELS, FACTS, out, resume=False)
     torch.manual_seed(3)
     (out / "checkpoints").mkdir()
-    torch.save({"state_dict": ExpressionModule(small, len(LABELS), 0).state_dict()}, runs.best_checkpoint(out))
+    torch.save({"state_dict": ExpressionModule(small, len(LABELS)).state_dict()}, runs.best_checkpoint(out))
     return out
 
 
@@ -243,7 +243,9 @@ def test_curves_are_numbers_by_epoch(tmp_path):
     ],
 )
 def test_the_protocol_of_a_recipe_is_for_its_own_data(recipe, tmp_path, spec, protocol, expected):
-    source = runs.with_protocol(replace(recipe, protocol=protocol), parse(spec.format(tmp_path)))
+    source = runs.with_data_options(
+        replace(recipe, data_options={"protocol": protocol} if protocol else {}), parse(spec.format(tmp_path))
+    )
     assert source.options.get("protocol") == expected
 
 

@@ -24,7 +24,7 @@ def bundled():
 def network_of(recipe, labels=FERPLUS, seed=1):
     """A fresh network, whose weights are those of `seed`."""
     torch.manual_seed(seed)
-    return ExpressionModule(recipe, len(labels), 0).network
+    return ExpressionModule(recipe, len(labels)).network
 
 
 def started(recipe, labels=FERPLUS, seed=1):
@@ -133,7 +133,7 @@ def run(recipe, tmp_path):
     network = exercised(recipe)
     open_run(recipe, FERPLUS, {}, tmp_path / "run", resume=False)
     best_checkpoint(tmp_path / "run").parent.mkdir()
-    module = ExpressionModule(recipe, len(FERPLUS), 0)
+    module = ExpressionModule(recipe, len(FERPLUS))
     module.network.load_state_dict(network.state_dict())
     torch.save({"state_dict": module.state_dict()}, best_checkpoint(tmp_path / "run"))
     return tmp_path / "run", network

@@ -1,11 +1,13 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.facts import TrainingFacts
 from affectlens.training.fit import fit
 from affectlens.training.module import ExpressionModule, teach
 from affectlens.training.recipe import from_dict
@@ -32,9 +34,9 @@ def test_a_teacher_answers_a_face_and_its_mirror_image_alike():
 
 def test_the_teacher_is_no_part_of_the_student(recipe):
     teacher = nn.Linear(2, 2)
-    module = ExpressionModule(recipe, 8, 0, teacher)
+    module = ExpressionModule(recipe, 8, teacher=teacher)
     assert not any(parameter is teacher.weight for parameter in module.parameters())
-    assert module.state_dict().keys() == ExpressionModule(recipe, 8, 0).state_dict().keys()
+    assert module.state_dict().keys() == ExpressionModule(recipe, 8).state_dict().keys()
 
 
 @pytest.mark.parametrize(("weight", "expected"), [(0.0, [1.0, 0.0]), (0.25, [0.875, 0.125]), (1.0, [0.5, 0.5])])
@@ -45,15 +47,17 @@ def test_the_target_mixes_votes_and_teacher(recipe, monkeypatch, weight, expecte
         def forward(self, images):
             return torch.zeros(len(images), 2)
 
-    module = ExpressionModule(replace(recipe, teacher="constant", teacher_weight=weight), 2, 1, Constant())
+    facts = TrainingFacts(("a", "b"), np.zeros(1, dtype=np.int64), np.full((1, 2), np.nan, dtype=np.float32))
+    module = ExpressionModule(replace(recipe, teacher="constant", teacher_weight=weight), 2, facts, Constant())
     monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
-    module.losses = [(1.0, lambda logits, target: seen.append(target) or logits.sum())]
+    module.losses.forward = lambda answer, target, **_: seen.append(target) or answer.logits.sum()
     module.trainer = None
     monkeypatch.setattr(ExpressionModule, "global_step", 0)
     monkeypatch.setattr(ExpressionModule, "current_epoch", 0)
     module.on_train_epoch_start()
     first = torch.tensor([0])
     batch = {"image": torch.zeros(1, 1, 48, 48), "votes": torch.tensor([[1.0, 0.0]]), "index": first, "copy": first}
+    batch |= {"target": first, "affect": torch.full((1, 2), torch.nan)}
     module.training_step(batch)
     torch.testing.assert_close(seen[0], torch.tensor([expected]))
 
@@ -96,7 +100,7 @@ def test_a_teacher_of_another_architecture_is_one_line(taught, data, tmp_path):
 
 def test_the_teacher_follows_the_student_to_its_device(recipe):
     teacher = nn.Linear(2, 2)
-    module = ExpressionModule(recipe, 8, 0, teacher).to("meta")
+    module = ExpressionModule(recipe, 8, teacher=teacher).to("meta")
     module.on_fit_start()
     assert teacher.weight.device.type == "meta"
 

@@ -18,14 +18,14 @@ def images():
 
 
 def test_one_view_is_the_network_itself(network, images):
-    assert torch.equal(averaged(network, images, "one"), network(images))
+    assert torch.equal(averaged(network, images, "one").logits, network(images))
 
 
 def test_flip_is_the_mean_of_an_image_and_its_mirror_image(network, images):
     expected = (network(images) + network(images.flip(3))) / 2
-    got = averaged(network, images, "flip")
+    got = averaged(network, images, "flip").logits
     torch.testing.assert_close(got, expected)
-    torch.testing.assert_close(averaged(network, images.flip(3), "flip"), got)
+    torch.testing.assert_close(averaged(network, images.flip(3), "flip").logits, got)
     assert (got - network(images)).abs().max() > 1e-3
 
 
@@ -35,7 +35,7 @@ def test_ten_crop_is_the_mean_of_centre_and_corners_and_their_mirror_images(netw
     for top, left in ((3, 3), (0, 0), (0, 6), (6, 0), (6, 6)):
         crop = interpolate(images[:, :, top : top + 42, left : left + 42], size=48, mode="bilinear")
         total += network(crop) + network(torch.flip(crop, [3]))
-    torch.testing.assert_close(averaged(network, images, "ten-crop"), total / 10)
+    torch.testing.assert_close(averaged(network, images, "ten-crop").logits, total / 10)
 
 
 @pytest.mark.parametrize("side", [48, 50, 224])
@@ -61,4 +61,4 @@ def test_the_network_is_not_asked_twice_for_one_view():
 
 @pytest.mark.parametrize("views", ["one", "flip", "ten-crop"])
 def test_as_a_network_it_is_the_same(network, images, views):
-    torch.testing.assert_close(Averaged(network, views)(images), averaged(network, images, views))
+    torch.testing.assert_close(Averaged(network, views)(images), averaged(network, images, views).logits)

@@ -21,7 +21,8 @@ class Face:
         disagreement: predicted disagreement of human raters: entropy of the probabilities divided by its maximum,
             0 (all would say the same) to 1 (evenly split).
         valence, arousal: in [-1, 1]; None where the model's labels have no coordinates.
-        va_source: "projected" (expectation of published coordinates under the probabilities, not a regression) or None.
+        va_source: "regressed" by the model, "projected" (expectation of published coordinates under the probabilities)
+            or None.
     """
 
     box_xyxy: NDArray[np.float32]

@@ -18,6 +18,9 @@ class InputSpec(BaseModel):
         rotate: turn the face so that the eyes are level before it is cut out.
         margin: side of the square crop divided by the larger side of the face box.
         shift_y: downward shift of the crop's centre from the box centre, as a fraction of the larger box side.
+        eye_distance: distance of the eye centres as a fraction of the crop's side. Above 0 the eyes alone say where the
+            crop is, level and in its middle, `eye_height` of its side below the upper edge; faces without eyes, and
+            all faces with 0, are cut by their box.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +32,8 @@ class InputSpec(BaseModel):
     rotate: bool
     margin: float = Field(gt=0, le=4)
     shift_y: float = Field(ge=-1, le=1)
+    eye_distance: float = Field(default=0, ge=0, le=1)
+    eye_height: float = Field(default=0.4, ge=0, le=1)
 
     @model_validator(mode="after")
     def _one_value_per_channel(self) -> "InputSpec":

@@ -4,13 +4,18 @@ import os
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from affectlens.core.answers import Answers
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.preprocessing import InputSpec
 
 METADATA_KEY = "affectlens"
+AFFECT = "affect"
+"""Name of the output with valence and arousal, of models that regress them."""
 
 Session: TypeAlias = ort.InferenceSession
 
@@ -86,7 +91,18 @@ def read_spec(session: Session, where: str) -> ModelSpec:
     shape = session.get_outputs()[0].shape
     if len(shape) != 2 or shape[1] != len(spec.labels):
         raise BadModelFile(f"'{where}' gives {shape}, but its metadata names {len(spec.labels)} labels")
+    for output in session.get_outputs()[1:]:
+        if output.name == AFFECT and (len(output.shape) != 2 or output.shape[1] != 2):
+            raise BadModelFile(f"'{where}' gives {output.shape} for '{AFFECT}', expected valence and arousal")
     return spec
+
+
+def read_answers(session: Session, faces: NDArray[np.float32]) -> Answers:
+    """What a model says about (N, C, H, W) float32 normalised faces; valence and arousal are held to [-1, 1]."""
+    names = [output.name for output in session.get_outputs()]
+    wanted = [names[0], *(name for name in names[1:] if name == AFFECT)]
+    logits, *affect = session.run(wanted, {session.get_inputs()[0].name: faces})
+    return Answers(logits, affect[0].clip(-1, 1) if affect else None)
 
 
 def model_file(model: str | Path) -> Path:

@@ -2,11 +2,11 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Protocol, overload
 
 import cv2
 import numpy as np
@@ -86,10 +86,18 @@ def to_gray(pixels: Pixels) -> Pixels:
     return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
+class Decodable(Protocol):
+    """An image that is made when it is asked for."""
+
+    def decode(self) -> Pixels:
+        """(H, W) gray or (H, W, 3) RGB uint8.  Raises BadData where it cannot be had."""
+        ...
+
+
 class Images:
     """N images of any size: `images[3]` is (H, W) gray or (H, W, 3) RGB uint8, `images[rows]` a part of them."""
 
-    def __init__(self, entries: "list[Pixels | Stored]", named: set[str] | None = None) -> None:
+    def __init__(self, entries: Sequence[Pixels | Decodable], named: set[str] | None = None) -> None:
         self.entries = entries
         self._named: set[str] = set() if named is None else named  # shared by all parts
 
@@ -104,8 +112,7 @@ class Images:
         if isinstance(which, np.ndarray):
             rows = np.flatnonzero(which) if which.dtype == bool else which
             return Images([self.entries[row] for row in rows], self._named)
-        entry = self.entries[which]
-        return entry.decode() if isinstance(entry, Stored) else entry
+        return pixels_of(self.entries[which])
 
     def __iter__(self) -> Iterator[Pixels]:
         for row in range(len(self)):
@@ -116,6 +123,11 @@ class Images:
         if str(error) not in self._named:
             self._named.add(str(error))
             logging.getLogger("affectlens").warning("left out: %s", error)
+
+
+def pixels_of(entry: Pixels | Decodable) -> Pixels:
+    """The pixels of an image that may have to be decoded.  Raises BadData where that fails."""
+    return entry if isinstance(entry, np.ndarray) else entry.decode()
 
 
 FaceImages = Images | Pixels
@@ -142,7 +154,7 @@ def decoded(images: FaceImages, rows: Iterable[int]) -> tuple[list[Pixels], NDAr
         return found, np.arange(len(found))
     entries = [images.entries[int(row)] for row in rows]
     answers: Iterable[Pixels | BadData] = map(_decode, entries)
-    if sum(isinstance(entry, Stored) for entry in entries) > 1:
+    if sum(not isinstance(entry, np.ndarray) for entry in entries) > 1:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             answers = list(pool.map(_decode, entries))
     found, places = [], []
@@ -155,9 +167,9 @@ def decoded(images: FaceImages, rows: Iterable[int]) -> tuple[list[Pixels], NDAr
     return found, np.array(places, dtype=np.int64)
 
 
-def _decode(entry: Pixels | Stored) -> Pixels | BadData:
+def _decode(entry: Pixels | Decodable) -> Pixels | BadData:
     """The pixels, or why there are none."""
     try:
-        return entry.decode() if isinstance(entry, Stored) else entry
+        return pixels_of(entry)
     except BadData as error:
         return error

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from affectlens.core.errors import BadData
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data import twins
-from affectlens.data.images import Stored
+from affectlens.data.images import Stored, pixels_of
 from affectlens.data.source import SPLITS, DataSource
 
 
@@ -112,7 +112,7 @@ def _remember(entry: Sample | Dropped, facts: SplitFacts, prints: _Prints) -> bo
     """Note size and fingerprints of the image; False where it cannot be decoded."""
     try:
         stored = Stored.of(entry)
-        pixels = stored.decode() if isinstance(stored, Stored) else stored
+        pixels = None if stored is None else pixels_of(stored)
     except BadData as error:
         facts.bad.append((entry.id, str(error)))
         return False

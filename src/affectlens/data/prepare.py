@@ -19,7 +19,7 @@ import numpy as np
 
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.core.sample import Dropped, Sample
-from affectlens.data.images import Stored
+from affectlens.data.images import Stored, pixels_of
 from affectlens.data.readers.table import LABELS_KEY, LICENCE_KEY, PARTIAL
 from affectlens.data.source import SPLITS, DataSource
 from affectlens.data.table import landmarks_in_box
@@ -133,7 +133,7 @@ def _image(sample: Sample) -> bytes:
     stored = Stored.of(sample)
     if stored is None:
         raise BadData(f"sample '{sample.id}' has no image")
-    pixels = stored.decode() if isinstance(stored, Stored) else stored
+    pixels = pixels_of(stored)
     if isinstance(stored, Stored) and stored.box_xyxy is None:
         return stored.content if stored.content is not None else stored.path.read_bytes()
     bgr = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)

@@ -59,6 +59,23 @@ def classes_of(table: FaceTable) -> Rows:
     return np.where(table.targets >= 0, table.targets, table.votes.argmax(axis=1)).astype(np.int64)
 
 
+def stratified(table: FaceTable, share: float, seed: int) -> NDArray[np.bool_]:
+    """(N,) true for the `share` in (0, 1] of each class's faces, at least one, drawn by `seed`."""
+    random = np.random.default_rng(seed)
+    classes = classes_of(table)
+    chosen = np.zeros(len(table), dtype=bool)
+    for label in np.unique(classes):
+        rows = random.permutation(np.flatnonzero(classes == label))
+        chosen[rows[: max(1, round(share * len(rows)))]] = True
+    return chosen
+
+
+def in_turns(table: FaceTable) -> NDArray[np.int64]:
+    """Rows of the first thousand faces in an order in which the classes take turns, for looking at some of each."""
+    classes = classes_of(table)[:1000]
+    return np.argsort([int((classes[:i] == c).sum()) for i, c in enumerate(classes)], kind="stable")
+
+
 def _shuffle(table: FaceTable, random: np.random.Generator) -> Rows:
     return random.permutation(len(table))
 

@@ -89,12 +89,12 @@ class DataSource:
 
     @property
     def options(self) -> dict[str, str]:
-        """Options of all parts; where parts share a key its values are joined by "+"."""
+        """Options of all parts that are not empty; where parts share a key its values are joined by "+"."""
         merged: dict[str, str] = {}
         for part in self.parts:
             for key, value in part.options.items():
                 merged[key] = value if key not in merged else f"{merged[key]}+{value}"
-        return merged
+        return {key: value for key, value in merged.items() if value.strip("+")}
 
     @property
     def name(self) -> str:

@@ -31,10 +31,10 @@ LONGEST_NAME = 32
 def confusion_matrix(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> "Figure":
     """(C, C) counts, rows are targets; a cell has its count above its per cent of the row, which shades it."""
     classes = len(labels)
-    figure = _figure(WIDTH_IN + 0.55 * max(0, classes - 8), 0.58 * classes + 0.9)
+    figure = figure_of(WIDTH_IN + 0.55 * max(0, classes - 8), 0.58 * classes + 0.9)
     from matplotlib.colors import LinearSegmentedColormap
 
-    axes = _axes(figure, "predicted", "labelled", grid=None)
+    axes = axes_in(figure, "predicted", "labelled", grid=None)
     share = [[count / max(sum(row), 1) for count in row] for row in matrix]
     shades = LinearSegmentedColormap.from_list("shades", [PAPER, "#9ecae1", COLOURS[0], "#08306b"])
     axes.imshow(share, cmap=shades, vmin=0, vmax=1, aspect="auto")
@@ -43,8 +43,8 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> 
             text = f"{matrix[row][column]}\n{100 * share[row][column]:.0f} %" if sum(matrix[row]) else "–"
             ink = PAPER if share[row][column] > 0.58 else INK if matrix[row][column] else MUTED
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=SMALL_PT, linespacing=1.25)
-    axes.set_xticks(range(classes), _shown(labels), rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(classes), _shown(labels))
+    axes.set_xticks(range(classes), shown(labels), rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(classes), shown(labels))
     edges = [i + 0.5 for i in range(classes - 1)]
     axes.vlines(edges, -0.5, classes - 0.5, color=GRID, linewidth=0.8)
     axes.hlines(edges, -0.5, classes - 0.5, color=GRID, linewidth=0.8)
@@ -69,10 +69,10 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
     parts = {label: names for label, names in parts.items() if names}
     if not parts or "epoch" not in columns:
         raise BadData(f"training curves need rows with 'epoch' and a loss or an accuracy, got {columns or 'no rows'}")
-    figure = _figure(WIDTH_IN, 0.6 + 2.1 * len(parts))
+    figure = figure_of(WIDTH_IN, 0.6 + 2.1 * len(parts))
     epochs = [int(row["epoch"]) for row in rows]
     for place, (label, names) in enumerate(parts.items()):
-        axes = _axes(figure, "epoch" if place == len(parts) - 1 else "", label, place=(len(parts), 1, place + 1))
+        axes = axes_in(figure, "epoch" if place == len(parts) - 1 else "", label, place=(len(parts), 1, place + 1))
         for i, name in enumerate(names):
             values = [_float(row.get(name)) for row in rows]
             mark = MARKS[i] if len(rows) <= 25 else ""
@@ -91,8 +91,8 @@ def reliability(bins: Mapping[str, Numbers]) -> "Figure":
     """
     edges, count = [float(edge or 0) for edge in bins["edges"]], [float(faces or 0) for faces in bins["count"]]
     width = edges[1] - edges[0]
-    figure = _figure(WIDTH_IN, 4.6)
-    upper = _axes(figure, "", "accuracy", place=(4, 1, (1, 3)))
+    figure = figure_of(WIDTH_IN, 4.6)
+    upper = axes_in(figure, "", "accuracy", place=(4, 1, (1, 3)))
     upper.bar(
         edges[:-1],
         [value or 0 for value in bins["accuracy"]],
@@ -111,7 +111,7 @@ def reliability(bins: Mapping[str, Numbers]) -> "Figure":
     upper.set(xlim=(0, 1), ylim=(0, 1.02))
     upper.tick_params(labelbottom=False)
     _legend(upper, loc="upper left")
-    lower = _axes(figure, "confidence", "faces", place=(4, 1, 4))
+    lower = axes_in(figure, "confidence", "faces", place=(4, 1, 4))
     lower.bar(edges[:-1], count, width, align="edge", color=MUTED, edgecolor=PAPER)
     lower.set(xlim=(0, 1))
     return figure
@@ -125,8 +125,8 @@ def selective(
     `chosen` circles the (coverage, accuracy) of a model's threshold of uncertainty. The scale leaves out the jumps at a
     coverage below 5 %, where single faces decide.
     """
-    figure = _figure(WIDTH_IN, 3.6)
-    axes = _axes(figure, "coverage: fraction of faces answered", "accuracy on those")
+    figure = figure_of(WIDTH_IN, 3.6)
+    axes = axes_in(figure, "coverage: fraction of faces answered", "accuracy on those")
     heights = []
     for i, curve in enumerate(models.values()):
         coverage, accuracy = ([_float(value) for value in curve[key]] for key in ("coverage", "accuracy"))
@@ -139,7 +139,7 @@ def selective(
         room = 0.06 * max(max(heights) - min(heights), 0.05)
         axes.set(ylim=(min(heights) - room, max(heights) + room))
     axes.set_xlim(0, 1.01)
-    _legend_above(figure, axes.lines, [*models, *(["threshold of uncertainty"] if places else [])])
+    legend_above(figure, axes.lines, [*models, *(["threshold of uncertainty"] if places else [])])
     return figure
 
 
@@ -152,7 +152,7 @@ def class_balance(labels: Sequence[str], without: Sequence[float], with_sampler:
 def per_class_bars(models: Mapping[str, Numbers], labels: Sequence[str], measure: str = "recall") -> "Figure":
     """A fraction in [0, 1] for each class, a bar per model; None where a class has no faces."""
     texts = [[_percent(value) for value in part] for part in models.values()]
-    figure = _bars(labels, models, _shown([measure])[0], texts)
+    figure = _bars(labels, models, shown([measure])[0], texts)
     _unit_scale(figure.axes[0])
     return figure
 
@@ -160,7 +160,7 @@ def per_class_bars(models: Mapping[str, Numbers], labels: Sequence[str], measure
 def group_bars(groups: Mapping[str, Mapping[str, Any]], column: str) -> "Figure":
     """Accuracy of each value of a group column with its 95 % interval, from the `groups` of `evaluation.figures`."""
     names = [f"{name} ({row['faces']})" for name, row in groups.items()]
-    measure = f"accuracy by {_shown([column])[0]} (faces), 95 % interval"
+    measure = f"accuracy by {shown([column])[0]} (faces), 95 % interval"
     figure = _bars(names, {"accuracy": [row["accuracy"] for row in groups.values()]}, measure, None)
     axes = figure.axes[0]
     for place, row in enumerate(groups.values()):
@@ -183,8 +183,8 @@ def parallel_coordinates(
     With `limits` all axes have that one scale. Without, each goes from its lowest to its highest value, which are
     written at its ends. A None leaves a gap. `measure` names the common scale.
     """
-    figure = _figure(max(WIDTH_IN, 0.62 * len(names) + 0.6), 3.6 + 0.2 * math.ceil(len(lines) / 4))
-    axes = _axes(figure, "", measure, grid=None if limits is None else "y")
+    figure = figure_of(max(WIDTH_IN, 0.62 * len(names) + 0.6), 3.6 + 0.2 * math.ceil(len(lines) / 4))
+    axes = axes_in(figure, "", measure, grid=None if limits is None else "y")
     spans = [limits or _span([line[i] for line in lines.values()]) for i in range(len(names))]
     places = range(len(names))
     axes.vlines(places, 0, 1, color=GRID if limits else MUTED, linewidth=0.8, zorder=1)
@@ -200,23 +200,23 @@ def parallel_coordinates(
         ticks = [0, 0.25, 0.5, 0.75, 1]
         axes.set_yticks(ticks, [f"{limits[0] + t * (limits[1] - limits[0]):g}" for t in ticks])
     axes.set_xlim(-0.35, len(names) - 0.65)
-    axes.set_xticks(places, _shown(names), rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_xticks(places, shown(names), rotation=30, ha="right", rotation_mode="anchor")
     axes.tick_params(axis="x", length=0)
-    _legend_above(figure, axes.lines, list(lines))
+    legend_above(figure, axes.lines, list(lines))
     return figure
 
 
 def picture_sheet(sheet: Sequence[Sequence[Any]], names: Sequence[str]) -> "Figure":
     """Rows of pictures, each (H, W) gray or (H, W, 3) RGB uint8 of any size; every row has its name on the left."""
     columns = max(len(row) for row in sheet)
-    figure = _figure(0.7 + 0.95 * columns, 0.2 + 0.95 * len(sheet))
+    figure = figure_of(0.7 + 0.95 * columns, 0.2 + 0.95 * len(sheet))
     for i, row in enumerate(sheet):
         for j, picture in enumerate(row):
-            axes = _axes(figure, "", "", grid=None, place=(len(sheet), columns, i * columns + j + 1))
+            axes = axes_in(figure, "", "", grid=None, place=(len(sheet), columns, i * columns + j + 1))
             axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             if j == 0:
-                axes.set_ylabel(_shown([names[i]])[0], fontsize=SIZE_PT, color=INK, rotation=0, ha="right", va="center")
+                axes.set_ylabel(shown([names[i]])[0], fontsize=SIZE_PT, color=INK, rotation=0, ha="right", va="center")
     return figure
 
 
@@ -237,7 +237,7 @@ def svg(figure: "Figure") -> bytes:
     return stream.getvalue()
 
 
-def _figure(width_in: float, height_in: float) -> "Figure":
+def figure_of(width_in: float, height_in: float) -> "Figure":
     """An empty figure that draws with Agg.  Raises MissingExtra."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -251,7 +251,7 @@ def _figure(width_in: float, height_in: float) -> "Figure":
     return figure
 
 
-def _axes(figure: "Figure", x: str, y: str, grid: str | None = "both", place: Any = (1, 1, 1)) -> "Axes":
+def axes_in(figure: "Figure", x: str, y: str, grid: str | None = "both", place: Any = (1, 1, 1)) -> "Axes":
     """Axes in the style of the house, labelled `x` and `y`."""
     axes = figure.add_subplot(*place)
     axes.set_facecolor(PAPER)
@@ -270,8 +270,8 @@ def _bars(
 ) -> "Figure":
     """Horizontal bars, first label on top, those of one label together; `texts` stand at their ends."""
     thick = 0.8 / len(series)
-    figure = _figure(WIDTH_IN, 0.9 + len(labels) * max(0.32, 0.19 * len(series)))
-    axes = _axes(figure, measure, "", grid="x")
+    figure = figure_of(WIDTH_IN, 0.9 + len(labels) * max(0.32, 0.19 * len(series)))
+    axes = axes_in(figure, measure, "", grid="x")
     for i, values in enumerate(series.values()):
         places = [place + (i - (len(series) - 1) / 2) * thick for place in range(len(labels))]
         axes.barh(places, [value or 0 for value in values], 0.92 * thick, color=COLOURS[i % 8])
@@ -285,12 +285,12 @@ def _bars(
                 fontsize=SMALL_PT,
                 color=INK,
             )
-    axes.set_yticks(range(len(labels)), _shown(labels))
+    axes.set_yticks(range(len(labels)), shown(labels))
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.12)
     if len(series) > 1:
-        _legend_above(figure, axes.containers, list(series))
+        legend_above(figure, axes.containers, list(series))
     return figure
 
 
@@ -303,16 +303,16 @@ def _legend(axes: "Axes", loc: Literal["best", "upper left"]) -> None:
     axes.legend(loc=loc, fontsize=SMALL_PT, labelcolor=INK, facecolor=PAPER, edgecolor="none", framealpha=0.85)
 
 
-def _legend_above(figure: "Figure", marks: Sequence[Any], names: Sequence[str]) -> None:
+def legend_above(figure: "Figure", marks: Sequence[Any], names: Sequence[str]) -> None:
     """A legend of `marks` in as many columns as the width has room for."""
-    shown = _shown(names)
-    column_in = 0.55 + 0.068 * max(len(name) for name in shown)
-    columns = max(1, min(len(shown), int(figure.get_figwidth() / column_in)))
+    texts = shown(names)
+    column_in = 0.55 + 0.068 * max(len(name) for name in texts)
+    columns = max(1, min(len(texts), int(figure.get_figwidth() / column_in)))
     style: dict[str, Any] = {"fontsize": SMALL_PT, "frameon": False, "labelcolor": INK}
-    figure.legend(marks, shown, loc="outside upper center", ncols=columns, **style)
+    figure.legend(marks, texts, loc="outside upper center", ncols=columns, **style)
 
 
-def _shown(names: Sequence[str]) -> list[str]:
+def shown(names: Sequence[str]) -> list[str]:
     """Names as they stand in a figure: long ones cut, dollar signs no beginning of a formula."""
     cut = (name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names)
     return [name.replace("$", r"\$") for name in cut]

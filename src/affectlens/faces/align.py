@@ -1,8 +1,8 @@
 """Cut a face out of a photo the way the model's training faces were cut (spec of the crop: `InputSpec`).
 
-Rotation follows the eye line, angle = atan2(dy, dx) of the eye centres (Antoniadis, section 3.1). The square's side is
-`margin` times the longer side of the detector's box; its centre lies `shift_y` times that longer side below the box
-centre, in the direction of the turned face.
+Rotation follows the eye line, angle = atan2(dy, dx) of the eye centres (Antoniadis, eq. 3.1.1). By the box, the
+square's side is `margin` times its longer side; its centre lies `shift_y` times that longer side below the box centre,
+in the direction of the turned face. By the eyes, the scale is that at which they are `eye_distance` apart (eq. 3.1.2).
 """
 
 import cv2
@@ -23,7 +23,48 @@ def cut_faces(image: NDArray[np.uint8], faces: Detections, spec: InputSpec) -> l
     """
     if faces.framed:
         return [_inside(image, box) for box in faces.boxes_xyxy]
-    return [_cut(image, box, eyes, spec) for box, eyes in zip(faces.boxes_xyxy, faces.landmarks_xy[:, :2], strict=True)]
+    return [
+        cut_by_eyes(image, eyes, spec) if spec.eye_distance and has_eyes(eyes) else _by_box(image, box, eyes, spec)
+        for box, eyes in zip(faces.boxes_xyxy, faces.landmarks_xy[:, :2], strict=True)
+    ]
+
+
+def by_eyes(points_xy: NDArray[np.float32], eyes_xy: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float32]:
+    """(K, 2) points of an image -> where they are in the crop that `cut_by_eyes` makes, in its pixels."""
+    centre, side, angle = _frame(eyes_xy, spec)
+    cos, sin = np.cos(angle), np.sin(angle)
+    turned = (points_xy - centre) @ np.array([[cos, -sin], [sin, cos]])
+    return np.asarray(turned * (spec.size_px / side) + spec.size_px / 2, dtype=np.float32)
+
+
+def cut_by_eyes(image: NDArray[np.uint8], eyes_xy: NDArray[np.float32], spec: InputSpec) -> NDArray[np.uint8]:
+    """(H, W) or (H, W, 3) uint8 and the (2, 2) centres of its left and right eye -> the crop that `eye_distance` and
+    `eye_height` of `spec` ask for, (S, S) or (S, S, 3).
+    """
+    return _cut(image, *_frame(eyes_xy, spec), spec.size_px)
+
+
+def _frame(eyes_xy: NDArray[np.float32], spec: InputSpec) -> tuple[NDArray[np.floating], float, float]:
+    """Centre, side and angle of the square that the eyes ask for."""
+    angle = eye_angle_rad(eyes_xy)
+    side = float(np.linalg.norm(eyes_xy[1] - eyes_xy[0])) / spec.eye_distance
+    below = (0.5 - spec.eye_height) * side
+    return eyes_xy.mean(axis=0) + below * np.array([-np.sin(angle), np.cos(angle)]), side, angle
+
+
+def has_eyes(eyes_xy: NDArray[np.float32]) -> bool:
+    """Whether both of the (2, 2) eye centres are known, a pixel or more apart."""
+    return bool(np.isfinite(eyes_xy).all() and np.linalg.norm(eyes_xy[1] - eyes_xy[0]) >= 1)
+
+
+def eyes_of(landmarks_xy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(5, 2) landmarks as of `core.detection`, or the (68, 2) of the iBUG scheme -> (2, 2) centres of the eyes.
+
+    Points 37 to 42 and 43 to 48 of the scheme, counted from 1, surround the eyes. NaN for other numbers of landmarks.
+    """
+    if len(landmarks_xy) == 68:
+        return np.stack([landmarks_xy[36:42].mean(axis=0), landmarks_xy[42:48].mean(axis=0)])
+    return landmarks_xy[:2] if len(landmarks_xy) == 5 else np.full((2, 2), np.nan, dtype=np.float32)
 
 
 def eye_angle_rad(eyes_xy: NDArray[np.float32]) -> float:
@@ -42,23 +83,28 @@ def _inside(image: NDArray[np.uint8], box_xyxy: NDArray[np.float32]) -> NDArray[
     return image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
 
 
-def _cut(
+def _by_box(
     image: NDArray[np.uint8], box_xyxy: NDArray[np.float32], eyes_xy: NDArray[np.float32], spec: InputSpec
 ) -> NDArray[np.uint8]:
-    """Turn, scale and cut in one resampling, at a whole multiple of the final size, then average down."""
-    centre = (box_xyxy[:2] + box_xyxy[2:]) / 2
+    """The crop that `margin`, `shift_y` and `rotate` ask for."""
     extent = float((box_xyxy[2:] - box_xyxy[:2]).max())
     angle = eye_angle_rad(eyes_xy) if spec.rotate else 0.0
+    down = spec.shift_y * extent * np.array([-np.sin(angle), np.cos(angle)])
+    centre = (box_xyxy[:2] + box_xyxy[2:]) / 2 + down
+    return _cut(image, centre, max(spec.margin * extent, 1.0), angle, spec.size_px)
+
+
+def _cut(
+    image: NDArray[np.uint8], centre: NDArray[np.floating], side: float, angle: float, size_px: int
+) -> NDArray[np.uint8]:
+    """Turn, scale and cut in one resampling, at a whole multiple of the final size, then average down."""
     cos, sin = np.cos(angle), np.sin(angle)
-    centre = centre + spec.shift_y * extent * np.array([-sin, cos])
-    side = max(spec.margin * extent, 1.0)
-    multiple = int(np.clip(np.ceil(side / spec.size_px), 1, _MOST_OVERSAMPLING))
-    pixels = spec.size_px * multiple
-    scale = pixels / side
-    turn = scale * np.array([[cos, sin], [-sin, cos]])
+    multiple = int(np.clip(np.ceil(side / size_px), 1, _MOST_OVERSAMPLING))
+    pixels = size_px * multiple
+    turn = pixels / side * np.array([[cos, sin], [-sin, cos]])
     middle = (pixels - 1) / 2
     matrix = np.hstack([turn, (middle - turn @ (centre - 0.5))[:, None]])
     crop = cv2.warpAffine(image, matrix, (pixels, pixels), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if multiple > 1:
-        crop = cv2.resize(crop, (spec.size_px, spec.size_px), interpolation=cv2.INTER_AREA)
+        crop = cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA)
     return np.asarray(crop, dtype=np.uint8)

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
+from affectlens.core.facts import TrainingFacts
 
-def build() -> Callable[[Tensor, Tensor], Tensor]:
+
+def build(facts: TrainingFacts) -> Callable[[Tensor, Tensor], Tensor]:
     """A loss without settings."""
+    del facts
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         """(B, C) logits and (B, C) rows that are positive for the labels that count -> () mean in nats.

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from affectlens.core import catalog
 from affectlens.core.affect import Face
+from affectlens.core.answers import Answers
 from affectlens.core.detection import Detections, Detector
 from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
 from affectlens.core.expressions import projected_affect
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import normalised_entropy, softmax
 from affectlens.core.reasons import Reason
-from affectlens.core.session import ModelSpec, model_file, open_session, read_spec
+from affectlens.core.session import ModelSpec, model_file, open_session, read_answers, read_spec
 from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.media import display_name, read_image
@@ -66,7 +67,6 @@ class Analyzer:
         file = model_file(model)
         self._session = open_session(file, threads)
         self._spec = read_spec(self._session, str(file))
-        self._input_name = self._session.get_inputs()[0].name
         self._detect = _make_detector(detector, min_face_px) if isinstance(detector, str) else detector
 
     @property
@@ -106,15 +106,13 @@ class Analyzer:
         """The analysis of a source that could not be read."""
         return Analysis(source, self._spec.name, self._spec.labels, reason=Reason(error.reason), detail=error.detail)
 
-    def logits(self, crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> (N, classes) raw outputs of the model."""
+    def answers(self, crops: list[NDArray[np.uint8]]) -> Answers:
+        """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> raw outputs of the model."""
         parts = [
-            self._session.run(
-                None, {self._input_name: to_input(crops[start : start + _FACES_PER_RUN], self._spec.input)}
-            )
+            read_answers(self._session, to_input(crops[start : start + _FACES_PER_RUN], self._spec.input))
             for start in range(0, len(crops), _FACES_PER_RUN)
         ]
-        return np.concatenate([part[0] for part in parts])
+        return Answers.joined(parts)
 
     def _analyze_image(self, image: NDArray[np.uint8], source: str) -> Analysis:
         detections = self._detect(image)
@@ -122,15 +120,16 @@ class Analyzer:
             return Analysis(
                 source, self._spec.name, self._spec.labels, reason=Reason.NO_FACE, detail="no face found", image=image
             )
-        logits = self.logits(cut_faces(image, detections, self._spec.input))
-        return Analysis(source, self._spec.name, self._spec.labels, self._read(detections, logits), image=image)
+        answers = self.answers(cut_faces(image, detections, self._spec.input))
+        return Analysis(source, self._spec.name, self._spec.labels, self._read(detections, answers), image=image)
 
-    def _read(self, detections: Detections, logits: NDArray[np.float32]) -> tuple[Face, ...]:
+    def _read(self, detections: Detections, answers: Answers) -> tuple[Face, ...]:
         """Calibrate the logits and say what they mean, face by face."""
         labels = self._spec.labels
-        probabilities = softmax(logits, self._spec.temperature)
+        probabilities = softmax(answers.logits, self._spec.temperature)
         disagreement = normalised_entropy(probabilities)
-        affect = projected_affect(probabilities, labels)
+        regressed = answers.affect is not None
+        affect = answers.affect.T if answers.affect is not None else projected_affect(probabilities, labels)
         return tuple(
             Face(
                 box_xyxy=detections.boxes_xyxy[i],
@@ -140,9 +139,9 @@ class Analyzer:
                 expression=labels[int(row.argmax())],
                 uncertain=bool(row.max() < self._spec.uncertain_below),
                 disagreement=float(disagreement[i]),
-                valence=float(affect[0][i]) if affect else None,
-                arousal=float(affect[1][i]) if affect else None,
-                va_source="projected" if affect else None,
+                valence=float(affect[0][i]) if affect is not None else None,
+                arousal=float(affect[1][i]) if affect is not None else None,
+                va_source="regressed" if regressed else "projected" if affect is not None else None,
             )
             for i, row in enumerate(probabilities)
         )

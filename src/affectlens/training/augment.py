@@ -34,7 +34,7 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     rectangle of 0.02 to 0.33 of the area with sides at 0.3 to 3.3 (Zhong et al. 2020, arXiv:1708.04896).
     """
     signed = uniform * 2 - 1
-    images = _move(images, uniform, signed, recipe)
+    images = move(images, uniform, recipe)
     if recipe.sharpness:
         amount = (signed[:, 5] * recipe.sharpness).view(-1, 1, 1, 1)
         smooth = avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
@@ -49,8 +49,9 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     return _erase(images, uniform, recipe) if recipe.erase else images
 
 
-def _move(images: Tensor, uniform: Tensor, signed: Tensor, recipe: Recipe) -> Tensor:
-    """Mirror, turn, shear, scale and shift in one bilinear resampling."""
+def move(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
+    """The steps of `augment` that move pixels: mirror, turn, shear, scale and shift in one bilinear resampling."""
+    signed = uniform * 2 - 1
     angle = signed[:, 1] * math.radians(recipe.rotation_deg)
     zoom = 1 + signed[:, 2] * recipe.scale
     mirror = torch.where(uniform[:, 0] < recipe.flip, -1.0, 1.0)

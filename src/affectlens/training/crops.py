@@ -1,6 +1,8 @@
-"""Faces out of larger pictures, cut as the runtime cuts them."""
+"""Faces out of larger pictures, and faces aligned by their landmarks, cut as the runtime cuts them."""
 
+import logging
 from collections import Counter
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +12,9 @@ from rich.progress import track
 from affectlens.core import catalog
 from affectlens.core.detection import Detector
 from affectlens.core.preprocessing import InputSpec
-from affectlens.data.images import KEEP_SIDE_PX, Images, Stored, decoded
+from affectlens.data.images import KEEP_SIDE_PX, Decodable, Images, decoded, pixels_of
 from affectlens.data.table import FaceTable
-from affectlens.faces.align import cut_faces
+from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, eyes_of, has_eyes
 
 DETECTOR = "mtcnn"
 
@@ -23,6 +25,46 @@ def detector() -> Detector:
     return found
 
 
+def cut(table: FaceTable, spec: InputSpec, search: bool, progress: bool = False) -> FaceTable:
+    """The table with its faces as `spec` wants them: found in larger pictures where `search` says so, or aligned."""
+    if search:
+        return find_faces(table, spec, progress)
+    return align(table, spec) if spec.eye_distance else table
+
+
+@dataclass(frozen=True, eq=False)
+class _Aligned:
+    """A face that is turned, scaled and cut by its eyes when it is asked for."""
+
+    picture: NDArray[np.uint8] | Decodable
+    eyes_xy: NDArray[np.float32]
+    spec: InputSpec
+
+    def decode(self) -> NDArray[np.uint8]:
+        """(S, S) gray or (S, S, 3) RGB uint8."""
+        return cut_by_eyes(pixels_of(self.picture), self.eyes_xy, self.spec)
+
+
+def align(table: FaceTable, spec: InputSpec) -> FaceTable:
+    """The table with its faces cut by the eyes of their 5 or 68 landmarks; faces without stay as they are, which is
+    logged.
+    """
+    eyes = [eyes_of(points) for points in table.landmarks_xy]
+    known = np.array([has_eyes(pair) for pair in eyes], dtype=bool)
+    if not known.all():
+        logging.getLogger("affectlens").warning("%d faces have no landmarks and are not aligned", (~known).sum())
+    pictures = table.images.entries if isinstance(table.images, Images) else list(table.images)
+    faces = [
+        _Aligned(picture, pair, spec) if has else picture
+        for picture, pair, has in zip(pictures, eyes, known, strict=True)
+    ]
+    landmarks = [
+        by_eyes(points, pair, spec) if has else points
+        for points, pair, has in zip(table.landmarks_xy, eyes, known, strict=True)
+    ]
+    return replace(table, images=Images(faces), landmarks_xy=np.stack(landmarks))
+
+
 def find_faces(table: FaceTable, spec: InputSpec, progress: bool = False) -> FaceTable:
     """The table with the largest face of each picture in its place; landmarks of the picture are left behind.
 
@@ -30,7 +72,7 @@ def find_faces(table: FaceTable, spec: InputSpec, progress: bool = False) -> Fac
     be decoded, are dropped and counted. `progress` shows a bar on standard error.
     """
     detect = detector()
-    crops: list[NDArray[np.uint8] | Stored] = []
+    crops: list[NDArray[np.uint8]] = []
     kept = np.zeros(len(table), dtype=bool)
     dropped = Counter(table.dropped)
     rows = range(len(table))

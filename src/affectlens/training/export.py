@@ -13,13 +13,13 @@ from affectlens.core.errors import BadModelFile
 from affectlens.core.files import write_whole
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import softmax
-from affectlens.core.session import METADATA_KEY, ModelSpec, open_session, read_spec
+from affectlens.core.session import METADATA_KEY, ModelSpec, open_session, read_answers, read_spec
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics, plots
 from affectlens.training.fit import TrainingData
 from affectlens.training.module import ExpressionModule, predict
 from affectlens.training.recipe import Recipe
-from affectlens.training.run import best_checkpoint, read_curves, versions
+from affectlens.training.run import final_checkpoint, read_curves, versions
 from affectlens.training.views import Averaged
 
 WANTED_ACCURACY = 0.9
@@ -46,7 +46,8 @@ def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
         BadData: none of their images can be decoded. BadModelFile: the network's answers are not finite.
     """
     scored = valid.keep(valid.targets >= 0)
-    logits, rows = predict(module, scored)
+    answers, rows = predict(module, scored)
+    logits = answers.logits
     if not np.isfinite(logits).all():
         raise BadModelFile(f"the answers of {module.recipe.name} are not finite; try a lower learning_rate")
     targets = scored.targets[rows]
@@ -78,7 +79,7 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
     plots.save(plots.curves(read_curves(out / "curves.csv")), out / "curves.png")
     write_whole(out / "metrics.json", json.dumps(asdict(calibration), indent=2))
     partial = out / "model.partial"
-    network = module.network if recipe.views == "one" else Averaged(module.network, recipe.views)
+    network = Averaged(module.network, recipe.views)
     try:
         write(network, spec, partial)
         try:
@@ -95,12 +96,15 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
 def write(network: torch.nn.Module, spec: ModelSpec, file: Path, half: bool = True) -> None:
     """Export `network` with a dynamic batch and `spec` in its metadata, weights stored in half or full precision."""
     example = torch.zeros(2, spec.input.channel_count, spec.input.size_px, spec.input.size_px)
+    network = network.eval().to(memory_format=torch.contiguous_format)
+    with torch.inference_mode():
+        regresses = not isinstance(network(example), torch.Tensor)
     torch.onnx.export(
-        network.eval().to(memory_format=torch.contiguous_format),
+        network,
         (example,),
         file,
         input_names=["face"],
-        output_names=["logits"],
+        output_names=["logits", "affect"] if regresses else ["logits"],
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         external_data=False,
         verbose=False,
@@ -133,7 +137,7 @@ def _store_weights_in_half(graph: onnx.GraphProto) -> None:
 
 
 def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: int = 64) -> float:
-    """Largest difference between the logits of torch and of the file on the first faces of `table`.
+    """Largest difference between the answers of torch and of the file on the first faces of `table`.
 
     Raises:
         BadModelFile: it exceeds `TOLERANCE`.
@@ -143,11 +147,15 @@ def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: 
     session = open_session(file)
     read_spec(session, str(file))
     expected, rows = predict(module, some)
-    (got,) = session.run(None, {"face": to_input(list(some.images[rows]), spec)})
-    difference = float(np.abs(expected - got).max())
+    got = read_answers(session, to_input(list(some.images[rows]), spec))
+    difference = float(np.abs(expected.logits - got.logits).max())
+    if (expected.affect is None) != (got.affect is None):
+        raise BadModelFile(f"'{file}' and torch do not both give valence and arousal")
+    if expected.affect is not None and got.affect is not None:
+        difference = max(difference, float(np.abs(expected.affect - got.affect).max()))
     if not difference <= TOLERANCE:  # NaN is neither
         raise BadModelFile(
-            f"'{file}' differs from torch by {difference:.2e} in a logit, at most {TOLERANCE:.0e} is allowed"
+            f"'{file}' differs from torch by {difference:.2e} in an answer, at most {TOLERANCE:.0e} is allowed"
         )
     return difference
 
@@ -168,6 +176,6 @@ def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) ->
         teacher = Path(recipe.teacher).expanduser()
         facts["teacher"] = {
             "settings": json.loads((teacher / "recipe.json").read_text(encoding="utf-8")),
-            "sha256": hashlib.sha256(best_checkpoint(teacher).read_bytes()).hexdigest(),
+            "sha256": hashlib.sha256(final_checkpoint(teacher).read_bytes()).hexdigest(),
         }
     return facts

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -18,15 +19,18 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
+from affectlens.data.samplers import stratified
 from affectlens.data.source import DataSource, load_if_usable, name_of
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
+from affectlens.models.emotion_gcn import EmotionGCN
 from affectlens.training.callbacks import Curves, Log, Patience, Progress, WholeCheckpoints
-from affectlens.training.crops import find_faces
-from affectlens.training.module import Batch, ExpressionModule, monitor, train_loader, valid_loader
+from affectlens.training.crops import cut
+from affectlens.training.graph import connect
+from affectlens.training.module import Batch, ExpressionModule, monitor, train_loader, training_facts, valid_loader
 from affectlens.training.recipe import Recipe
-from affectlens.training.run import best_checkpoint, last_checkpoint, load_run, open_run, with_protocol
-from affectlens.training.start import start_from
+from affectlens.training.run import best_checkpoint, last_checkpoint, load_run, open_run, with_data_options
+from affectlens.training.start import load_pretrained, start_from
 
 
 @dataclass(frozen=True)
@@ -102,15 +106,17 @@ def load_data(recipe: Recipe, source: DataSource, progress: bool = False) -> Tra
     """Training and validation faces; without the twins of validation and test faces if the recipe says so.
 
     Raises:
-        BadSetting: the data have no such protocol. BadData: nothing is left to train on or to select on.
+        BadSetting: the data have no such option. BadData: nothing is left to train on or to select on.
     """
-    source = with_protocol(recipe, source)
+    source = with_data_options(recipe, source)
     train = _load(recipe, source, "train", progress)
     try:
         valid = _load(recipe, source, "valid", progress)
     except BadData as error:
         raise BadData(f"there are no validation faces, which say which epoch is best: {error}") from error
     train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
+    if len(train) and recipe.train_share < 1:
+        train = train.keep(stratified(train, recipe.train_share, recipe.seed), "not in the share for training")
     if not len(train):
         raise BadData(f"nothing to train on; left out of the training split: {train.dropped}")
     if not valid.labelled.any():
@@ -133,8 +139,17 @@ def _load(recipe: Recipe, source: DataSource, split: str, progress: bool) -> Fac
 
 
 def _cut(recipe: Recipe, table: FaceTable, progress: bool) -> FaceTable:
-    """The table, faces cut out of larger pictures if the recipe says so."""
-    return find_faces(table, recipe.input_spec(), progress) if recipe.find_faces else table
+    """The table with its faces found and aligned if the recipe says so.
+
+    Raises:
+        BadData: there are none, or they are to be aligned and none has landmarks.
+    """
+    if recipe.eye_distance and not recipe.find_faces and not np.isfinite(table.landmarks_xy).any():
+        raise BadData(
+            "no face has landmarks to be aligned by; use --set eye_distance=0 for crops as they are, or "
+            "--set find_faces=true for pictures"
+        )
+    return cut(table, recipe.input_spec(), recipe.find_faces, progress)
 
 
 def fit(
@@ -157,17 +172,24 @@ def fit(
     torch.manual_seed(recipe.seed)
     labels = data.train.labels
     teacher = load_run(Path(recipe.teacher).expanduser()).network if recipe.teacher else None
-    module = ExpressionModule(recipe, len(labels), len(data.train), teacher)
+    facts = training_facts(data.train)
+    module = ExpressionModule(recipe, len(labels), facts, teacher)
     if recipe.start_from:
         start_from(module.network, recipe, labels)
+    if recipe.pretrained and not (resume and last.is_file()):
+        load_pretrained(module.network, recipe)
+    if isinstance(module.network, EmotionGCN):
+        connect(module.network, facts, data.train.votes, str(recipe.model_options.get("words", "")))
     machines = machines or Machines()
     if recipe.sam_radius and machines.strategy.partition("_")[0] not in ("auto", "ddp"):
         raise BadSetting(f"sam_radius needs all weights in each process: strategy ddp, got '{machines.strategy}'")
     if len(labels) < 2:
         raise BadData(f"training needs at least two classes, got {', '.join(labels)}")
+    if recipe.model_options.get("mask") and data.train.landmarks_xy.shape[1] != 68:
+        raise BadData("the mask task needs faces with 68 landmarks, and their pictures as they are (find_faces=false)")
     # a sampler that lacks what it needs, or a network that does not take this input, says so before anything is written
     train_loader(data.train, recipe, ranks=machines.devices * machines.nodes)
-    _try(module, recipe)
+    _try(module, recipe, data)
     trainer = _trainer(recipe, out, progress, machines)
     if rank_zero_only.rank == 0:
         open_run(recipe, labels, data.facts, out, resume)
@@ -182,12 +204,21 @@ def fit(
     return best_checkpoint(out) if trainer.is_global_zero else None
 
 
-def _try(module: ExpressionModule, recipe: Recipe) -> None:
-    """One face through the network.  Raises BadSetting where it does not take the recipe's input."""
+def _try(module: ExpressionModule, recipe: Recipe, data: TrainingData) -> None:
+    """One face through network and losses.  Raises BadSetting where they do not take the recipe's input."""
     spec = recipe.input_spec()
+    zeros = torch.zeros(1, spec.channel_count, spec.size_px, spec.size_px)
+    classes = len(data.train.labels)
     try:
+        module.eval()
         with torch.inference_mode():
-            module.eval()(torch.zeros(1, spec.channel_count, spec.size_px, spec.size_px))
+            nothing = {
+                "target": torch.full((1, classes), 1 / classes),
+                "label": torch.tensor([-1]),
+                "affect_target": torch.full((1, 2), torch.nan),
+                "mask_target": torch.full((1, 1, spec.size_px, spec.size_px), torch.nan),
+            }
+            module.losses(module(zeros), **nothing)
     except RuntimeError as error:
         size = f"{spec.size_px}x{spec.size_px} {spec.channels}"
         raise BadSetting(f"'{recipe.model}' does not take faces of {size}: {str(error).splitlines()[0]}") from error

@@ -1,6 +1,8 @@
 """The Lightning module and the data loaders that every recipe trains with."""
 
+import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -14,14 +16,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Dataset
 
 from affectlens.core import catalog
-from affectlens.core.errors import BadData
-from affectlens.core.preprocessing import InputSpec, to_input
+from affectlens.core.answers import Answers
+from affectlens.core.errors import BadData, BadSetting
+from affectlens.core.facts import TrainingFacts
+from affectlens.core.preprocessing import to_input
 from affectlens.data.images import decoded, in_chunks
 from affectlens.data.samplers import EpochBatches, InOrder, Rows
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics
-from affectlens.training import sam
-from affectlens.training.augment import augment, draws, rows_of_draws
+from affectlens.models.layers.outputs import Outputs, as_outputs
+from affectlens.training import masks, sam
+from affectlens.training.augment import augment, draws, move, rows_of_draws
 from affectlens.training.recipe import Recipe
 from affectlens.training.views import averaged
 
@@ -30,6 +35,7 @@ _MONITORS: dict[str, tuple[str, Literal["min", "max"]]] = {
     "nll": ("valid_nll", "min"),
     "accuracy": ("valid_accuracy", "max"),
     "macro_recall": ("valid_macro_recall", "max"),
+    "ccc": ("valid_ccc", "max"),
 }
 
 
@@ -39,8 +45,9 @@ def monitor(recipe: Recipe) -> tuple[str, Literal["min", "max"]]:
 
 
 class FaceBatches(Dataset[Batch]):
-    """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target, index, copy
-    (B,).
+    """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target (B,), affect
+    (B, 2) valence and arousal, NaN where unknown, index and copy (B,); for networks with a mask task mask (B, 1, H, W),
+    NaN where the face has no 68 landmarks.
 
     Images that cannot be decoded are left out; a batch of a single one may be empty.
 
@@ -48,9 +55,10 @@ class FaceBatches(Dataset[Batch]):
         BadData: none of several images can be decoded.
     """
 
-    def __init__(self, table: FaceTable, spec: InputSpec) -> None:
+    def __init__(self, table: FaceTable, recipe: Recipe) -> None:
         self.table = table
-        self.spec = spec
+        self.spec = recipe.input_spec()
+        self.masks = bool(recipe.model_options.get("mask"))
 
     def __getitem__(self, picks: Rows) -> Batch:
         images, readable = decoded(self.table.images, picks[:, 0])
@@ -58,49 +66,104 @@ class FaceBatches(Dataset[Batch]):
             first = self.table.ids[picks[0, 0]]
             raise BadData(f"none of the {len(picks)} images of a batch can be decoded, '{first}' first")
         index, copy = picks[readable, 0], picks[readable, 1]
-        return {
+        batch = {
             "image": torch.from_numpy(to_input(images, self.spec)),
             "votes": torch.from_numpy(self.table.votes[index]),
             "target": torch.from_numpy(self.table.targets[index]),
+            "affect": torch.from_numpy(np.stack([self.table.valence[index], self.table.arousal[index]], axis=1)),
             "index": torch.from_numpy(index),
             "copy": torch.from_numpy(copy),
         }
+        if self.masks:
+            faces = zip(self.table.landmarks_xy[index], images, strict=True)
+            drawn = [masks.draw(points, image.shape, self.spec.size_px) for points, image in faces]
+            batch["mask"] = torch.from_numpy(np.stack(drawn)).unsqueeze(1)
+        return batch
 
 
 def train_loader(table: FaceTable, recipe: Recipe, rank: int = 0, ranks: int = 1) -> DataLoader[Batch]:
     """Training batches in the sampler's order; with several processes, this one's share of each."""
     order = EpochBatches(table, recipe.sampler, recipe.batch_size, recipe.seed, rank, ranks)
-    return DataLoader(FaceBatches(table, recipe.input_spec()), batch_size=None, sampler=order)
+    return DataLoader(FaceBatches(table, recipe), batch_size=None, sampler=order)
 
 
 def valid_loader(table: FaceTable, recipe: Recipe) -> DataLoader[Batch]:
     """Validation batches in table order."""
-    return DataLoader(FaceBatches(table, recipe.input_spec()), batch_size=None, sampler=InOrder(len(table), 256))
+    return DataLoader(FaceBatches(table, recipe), batch_size=None, sampler=InOrder(len(table), 256))
+
+
+def training_facts(train: FaceTable) -> TrainingFacts:
+    """What losses and networks are told about the training faces."""
+    return TrainingFacts(train.labels, train.targets, np.stack([train.valence, train.arousal], axis=1))
+
+
+class WeightedLosses(nn.Module):
+    """The recipe's losses by weight; none without `facts`.
+
+    A loss names what it needs: the parameters of its call are fields of the network's answer (`models.layers.outputs`)
+    or of the truth: `target` (B, classes), the distribution to learn, `label` (B,), `affect_target` (B, 2) and
+    `mask_target` (B, 1, H, W), -1 and NaN where unknown.
+    """
+
+    def __init__(self, recipe: Recipe, facts: TrainingFacts | None) -> None:
+        super().__init__()
+        built = {
+            name: catalog.build("losses", name, facts, options=recipe.loss_options.get(name, {}))
+            for name in (recipe.losses if facts else ())
+        }
+        self.model = recipe.model
+        self.weights = dict(recipe.losses)
+        self.calls: dict[str, Callable[..., Tensor]] = built
+        self.needs = {
+            name: list(inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters)
+            for name, loss in built.items()
+        }
+        self.modules_of = nn.ModuleDict({name: loss for name, loss in built.items() if isinstance(loss, nn.Module)})
+
+    def forward(self, answer: Outputs, **truth: Tensor) -> Tensor:
+        """() weighted sum.
+
+        Raises:
+            BadSetting: a loss needs what the network does not answer.
+        """
+        given = {name: value.float() for name, value in answer._asdict().items() if value is not None}
+        given |= truth
+        total = []
+        for name, loss in self.calls.items():
+            if missing := [need for need in self.needs[name] if need not in given]:
+                raise BadSetting(
+                    f"the loss '{name}' needs {missing[0]}, which '{self.model}' with these options has not"
+                )
+            total.append(self.weights[name] * loss(*(given[need] for need in self.needs[name])))
+        return torch.stack(total).sum()
 
 
 class ExpressionModule(L.LightningModule):
-    """Trains the recipe's network on vote distributions; validates on the faces with a majority label."""
+    """Trains the recipe's network; validates on the faces with a majority label.
 
-    def __init__(self, recipe: Recipe, classes: int, train_faces: int, teacher: nn.Module | None = None) -> None:
+    Without `facts` of a training set it has no losses: for evaluation.
+    """
+
+    def __init__(
+        self, recipe: Recipe, classes: int, facts: TrainingFacts | None = None, teacher: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.recipe = recipe
-        self.train_faces = train_faces
+        self.train_faces = len(facts.targets) if facts else 0
         in_channels = 1 if recipe.channels == "gray" else 3
         network = catalog.build("models", recipe.model, classes, in_channels, options=recipe.model_options)
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
-        self.losses = [
-            (weight, catalog.build("losses", name, options=recipe.loss_options.get(name, {})))
-            for name, weight in recipe.losses.items()
-        ]
+        self.losses = WeightedLosses(
+            recipe, replace(facts, features=getattr(network, "features", 0)) if facts else None
+        )
         self._uniform = torch.empty(0)
         self._first_pass = True
         self._teacher = (teacher,)  # in a tuple, so that it is no part of this module's state
-        self._valid: list[tuple[Tensor, Tensor]] = []
+        self._valid: list[tuple[Outputs, Batch]] = []
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, classes) logits."""
-        logits: Tensor = self.network(images)
-        return logits
+    def forward(self, images: Tensor) -> Outputs:
+        """(B, C, H, W) -> answers."""
+        return as_outputs(self.network(images))
 
     def on_fit_start(self) -> None:
         for teacher in self._teacher:
@@ -129,30 +192,43 @@ class ExpressionModule(L.LightningModule):
         (teacher,) = self._teacher
         if teacher is not None:
             target = torch.lerp(target, teach(teacher, images), self.recipe.teacher_weight)
-        logits = self(images).float()
-        loss = torch.stack([weight * loss(logits, target) for weight, loss in self.losses]).sum()
+        truth = {"target": target, "label": batch["target"], "affect_target": batch["affect"]}
+        if "mask" in batch:
+            truth["mask_target"] = move(batch["mask"], uniform, self.recipe)
+        loss: Tensor = self.losses(self(images), **truth)
         if self._first_pass:
             self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
         return loss
 
     def _again(self, closure: Callable[[], Any]) -> None:
-        """The second pass of sharpness-aware minimisation, whose loss is not the network's."""
+        """The second pass of sharpness-aware minimisation, whose loss is not the network's; centres stay where they
+        are.
+        """
         self._first_pass = False
+        self.losses.eval()
         try:
             closure()
         finally:
             self._first_pass = True
+            self.losses.train()
 
     def validation_step(self, batch: Batch) -> None:
-        self._valid.append((averaged(self, batch["image"], self.recipe.views).float().cpu(), batch["target"].cpu()))
+        self._valid.append((averaged(self, batch["image"], self.recipe.views), batch))
 
     def on_validation_epoch_end(self) -> None:
-        logits = torch.cat([pair[0] for pair in self._valid]).numpy()
-        target = torch.cat([pair[1] for pair in self._valid]).numpy()
+        logits = torch.cat([answer.logits.float().cpu() for answer, _ in self._valid]).numpy()
+        target = torch.cat([batch["target"].cpu() for _, batch in self._valid]).numpy()
+        regressed = [answer.affect.float().cpu() for answer, _ in self._valid if answer.affect is not None]
+        affect = torch.cat([batch["affect"].cpu() for _, batch in self._valid]).numpy()
         self._valid.clear()
+        figures = {}
+        if regressed:
+            known = np.isfinite(affect).all(axis=1)
+            pairs = zip(torch.cat(regressed).numpy()[known].T, affect[known].T, strict=True)
+            figures["valid_ccc"] = float(np.mean([metrics.ccc(guess, truth) for guess, truth in pairs]))
         logits, target = logits[target >= 0], target[target >= 0]
         predicted = logits.argmax(axis=1)
-        figures = {
+        figures |= {
             "valid_accuracy": metrics.accuracy(predicted, target),
             "valid_macro_recall": metrics.macro_recall(predicted, target, logits.shape[1]),
             "valid_nll": metrics.negative_log_likelihood(logits, target),
@@ -173,7 +249,7 @@ class ExpressionModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
-        optimiser = optimisers(self.network, recipe)
+        optimiser = optimisers(nn.ModuleList([self.network, self.losses]), recipe)
         if recipe.schedule == "constant":
             return optimiser
         schedule: Any
@@ -237,29 +313,31 @@ def targets(batch: Batch, uniform: Tensor, kind: str) -> Tensor:
 @torch.no_grad()
 def teach(teacher: nn.Module, images: Tensor) -> Tensor:
     """(B, classes) distributions of `teacher` on (B, C, H, W) images, logits averaged with the mirror images'."""
-    logits: Tensor = teacher(images) + teacher(images.flip(3))
-    return (logits.float() / 2).softmax(dim=1)
+    return averaged(teacher, images, "flip").logits.float().softmax(dim=1)
 
 
-def logits_of(module: ExpressionModule, crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """N crops, each (H, W) gray or (H, W, 3) RGB uint8 -> (N, classes) logits, in evaluation mode and float32."""
+def answers_of(module: ExpressionModule, crops: list[NDArray[np.uint8]]) -> Answers:
+    """Logits, and valence and arousal if the network gives them, of N crops, each (H, W) gray or (H, W, 3) RGB uint8;
+    in evaluation mode and float32.
+    """
     module.eval()
     with torch.inference_mode():
         faces = torch.from_numpy(to_input(crops, module.recipe.input_spec()))
-        return np.asarray(averaged(module, faces, module.recipe.views).numpy())
+        answer = averaged(module, faces, module.recipe.views)
+    return Answers(answer.logits.numpy(), None if answer.affect is None else answer.affect.clamp(-1, 1).numpy())
 
 
-def predict(module: ExpressionModule, table: FaceTable) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """(N, classes) logits in evaluation mode and float32, and the (N,) rows of `table` whose images can be decoded.
+def predict(module: ExpressionModule, table: FaceTable) -> tuple[Answers, NDArray[np.int64]]:
+    """Answers in evaluation mode and float32, and the (N,) rows of `table` whose images can be decoded.
 
     Raises:
         BadData: none can.
     """
-    logits, rows = [], []
+    answers, rows = [], []
     for images, places in in_chunks(table.images, 256):
         if images:
-            logits.append(logits_of(module, images))
+            answers.append(answers_of(module, images))
             rows.append(places)
     if not rows:
         raise BadData(f"none of {len(table)} images can be decoded")
-    return np.concatenate(logits), np.concatenate(rows)
+    return Answers.joined(answers), np.concatenate(rows)

@@ -2,21 +2,24 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affectlens.core.detection import Detector
 from affectlens.core.errors import BadData
-from affectlens.core.preprocessing import to_input
+from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.data.images import decoded
-from affectlens.data.samplers import EpochBatches, classes_of
+from affectlens.data.samplers import EpochBatches, classes_of, in_turns
 from affectlens.data.table import FaceTable
+from affectlens.faces.align import by_eyes, cut_by_eyes, eyes_of, has_eyes
+from affectlens.training import masks
 from affectlens.training.augment import augment, draws
 from affectlens.training.crops import detector, largest_face
 from affectlens.training.recipe import Recipe
 
 EPOCHS = 3
-_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,19 +39,27 @@ class Preview:
 
 
 def look(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
-    """The first faces of as many classes as there are, raw, as network input, and augmented in three epochs."""
+    """The first faces of as many classes as there are: raw, with their landmarks if they have any, as network input,
+    with the mask of eyes and mouth if the network has that task, and augmented in three epochs.
+    """
     table = table.keep(table.votes.sum(axis=1) > 0)
-    classes = classes_of(table)
-    turns = np.argsort([int((classes[:i] == c).sum()) for i, c in enumerate(classes[:_LOOKED_AT])], kind="stable")
-    raw, crops = _pairs(table, turns, recipe, faces)
+    raw, crops, points = _pairs(table, in_turns(table), recipe, faces)
     plain = torch.from_numpy(to_input(crops, recipe.input_spec()))
-    seen = [plain, *(augment(plain, draws(len(plain), recipe.seed, epoch), recipe) for epoch in range(EPOCHS))]
-    sheet = [raw, *(_pictures(batch, recipe) for batch in seen)]
+    augmented = [augment(plain, draws(len(plain), recipe.seed, epoch), recipe) for epoch in range(EPOCHS)]
+    sheet = {"raw": raw}
+    if any(len(place) for place in points):
+        sheet["landmarks"] = [_dotted(picture, place) for picture, place in zip(crops, points, strict=True)]
+    sheet["input"] = _pictures(plain, recipe)
+    if recipe.model_options.get("mask"):
+        pairs = zip(points, crops, strict=True)
+        drawn = [masks.draw(place, crop.shape, recipe.size_px) for place, crop in pairs]
+        sheet["mask"] = [(np.nan_to_num(mask) * 255).astype(np.uint8) for mask in drawn]
+    sheet |= {f"epoch {epoch + 1}": _pictures(batch, recipe) for epoch, batch in enumerate(augmented)}
     picks = np.concatenate(list(EpochBatches(table, recipe.sampler, recipe.batch_size, recipe.seed)))
-    count = len(table.labels)
+    classes, count = classes_of(table), len(table.labels)
     return Preview(
-        sheet,
-        ["raw", "input", *(f"epoch {epoch + 1}" for epoch in range(EPOCHS))],
+        list(sheet.values()),
+        list(sheet),
         np.bincount(classes, minlength=count),
         np.bincount(classes[picks[:, 0]], minlength=count),
     )
@@ -56,26 +67,49 @@ def look(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
 
 def _pairs(
     table: FaceTable, rows: NDArray[np.int64], recipe: Recipe, faces: int
-) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
-    """Pictures of the first rows that have a face, and the faces.
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]], list[NDArray[np.float32]]]:
+    """Pictures of the first rows that have a face, the faces, and their landmarks in pixels of the face.
 
     Raises:
         BadData: none has.
     """
     raw: list[NDArray[np.uint8]] = []
     crops: list[NDArray[np.uint8]] = []
+    points: list[NDArray[np.float32]] = []
     spec, detect = recipe.input_spec(), detector() if recipe.find_faces else None
     for row in rows:
         for picture in decoded(table.images, [row])[0]:
-            crop = picture if detect is None else largest_face(picture, detect, spec)
+            crop, place = _face(picture, table.landmarks_xy[row], spec, detect)
             if crop is not None:
                 raw.append(picture)
                 crops.append(crop)
+                points.append(place)
         if len(crops) == faces:
             break
     if not crops:
         raise BadData(f"no face in any of {len(rows)} pictures")
-    return raw, crops
+    return raw, crops, points
+
+
+def _face(
+    picture: NDArray[np.uint8], landmarks_xy: NDArray[np.float32], spec: InputSpec, detect: Detector | None
+) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32]]:
+    """The face as training cuts it, None without one, and the landmarks in it."""
+    if detect is not None:
+        return largest_face(picture, detect, spec), landmarks_xy[:0]
+    if spec.eye_distance and has_eyes(eyes := eyes_of(landmarks_xy)):
+        return cut_by_eyes(picture, eyes, spec), by_eyes(landmarks_xy, eyes, spec)
+    return picture, landmarks_xy
+
+
+def _dotted(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The picture in colour, some 240 pixels large, with a dot at each known landmark."""
+    scale = max(1, round(240 / max(picture.shape[:2])))
+    rgb = picture if picture.ndim == 3 else np.stack([picture] * 3, axis=-1)
+    large = np.repeat(np.repeat(rgb, scale, axis=0), scale, axis=1)
+    for x, y in points[np.isfinite(points).all(axis=1)] * scale:
+        cv2.circle(large, (round(float(x)), round(float(y))), 3, (0, 255, 255), -1, cv2.LINE_AA)
+    return large
 
 
 def _pictures(batch: torch.Tensor, recipe: Recipe) -> list[NDArray[np.uint8]]:

@@ -24,10 +24,11 @@ CHOICES = {
     "sampler": tuple(SAMPLERS),
     "optimiser": ("sgd", "adam", "adamw"),
     "schedule": ("one-cycle", "plateau", "exponential", "constant"),
-    "select": ("nll", "accuracy", "macro_recall"),
+    "select": ("nll", "accuracy", "macro_recall", "ccc"),
     "erase_with": ("zero", "noise"),
     "erase_shape": ("square", "rectangle"),
     "views": ("one", "flip", "ten-crop"),
+    "classifier": ("network", "svm"),
 }
 """Recipe keys that take one of a few names."""
 _AT_LEAST_ZERO = (
@@ -42,16 +43,18 @@ class Recipe:
 
     Attributes:
         work, row: the recipe's name is `work/row`.
-        data: reader that the recipe is for. protocol: its option of that name where the data are that reader's and do
-            not say otherwise; "" for the reader's default.
+        data: reader that the recipe is for. data_options: its options where the data are that reader's and do not say
+            otherwise.
         without_twins: leave out training faces that have a twin in the validation or test split.
         model, model_options: catalogue name and the keyword arguments of its `build`.
         losses, loss_options: catalogue name -> weight; catalogue name -> keyword arguments of its `build`.
         target: what the losses see: "votes" (the distribution), "label" (its one label) or "drawn" (one label drawn
             from the distribution, anew each epoch).
+        train_share: fraction of each class's training faces that is used, drawn by the seed.
         find_faces: search larger pictures for the largest face and cut it out as the runtime does.
         size_px, channels, mean, std: input of the network, as in `core.preprocessing.InputSpec`.
-        margin, shift_y, rotate: crop at inference on photos, likewise.
+        margin, shift_y, rotate: crop at inference on photos, likewise. eye_distance, eye_height: likewise, and faces
+            whose data have landmarks are cut so in training too.
         epochs, batch_size: whole passes; faces per step.
         sampler: which faces make an epoch, a name in `data.samplers.SAMPLERS`.
         optimiser: "sgd", "adam" or "adamw". momentum, nesterov: of SGD. weight_decay: of all; norms and biases are
@@ -60,7 +63,8 @@ class Recipe:
         learning_rate, schedule: "one-cycle" (the rate is the peak, reached after the fraction `warmup` of all steps),
             "plateau" (times `schedule_factor` after more than `schedule_patience` epochs without a better `select`),
             "exponential" (times `schedule_factor` each epoch) or "constant".
-        select: what says which epoch is best, "nll", "accuracy" or "macro_recall", on validation.
+        select: what says which epoch is best, "nll", "accuracy", "macro_recall" or "ccc" (mean of valence and
+            arousal), on validation.
         early_stop: epochs without a better one after which training ends; 0: never.
         gradient_clip: largest norm of the gradient of all weights; 0: any.
         ema: decay per step of the averaged weights, which are then what is evaluated and exported; 0: no averaging.
@@ -77,6 +81,10 @@ class Recipe:
             image (Beyer et al. 2022, arXiv:2106.05237: a patient and consistent teacher).
         start_from: begin with the weights of a run folder, an exported file or "bundled", of the same architecture; ""
             for fresh ones. freeze_norms: batch norms keep their statistics, as they must after an exported file.
+        pretrained: begin with the model's published weights, for those that have some, from `pretrained_file` or, where
+            that is "", from the hub that the model's file names.
+        classifier: "network", or "svm": after training a linear support vector machine on the features takes the place
+            of the network's last layer (`training.svm`).
     """
 
     work: str
@@ -87,7 +95,7 @@ class Recipe:
     epochs: int
     batch_size: int
     learning_rate: float
-    protocol: str = ""
+    data_options: Mapping[str, str] = field(default_factory=dict)
     model_options: Mapping[str, Any] = field(default_factory=dict)
     loss_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     target: str = "votes"
@@ -101,6 +109,7 @@ class Recipe:
     sam_radius: float = 0.0
     decay_all: bool = False
     without_twins: bool = True
+    train_share: float = 1.0
     find_faces: bool = False
     size_px: int = 48
     channels: str = "gray"
@@ -109,6 +118,8 @@ class Recipe:
     margin: float = 1.0
     shift_y: float = 0.0
     rotate: bool = False
+    eye_distance: float = 0.0
+    eye_height: float = 0.4
     warmup: float = 0.2
     momentum: float = 0.9
     nesterov: bool = True
@@ -136,6 +147,9 @@ class Recipe:
     teacher_weight: float = 0.0
     start_from: str = ""
     freeze_norms: bool = False
+    pretrained: bool = False
+    pretrained_file: str = ""
+    classifier: str = "network"
 
     @property
     def name(self) -> str:
@@ -150,12 +164,18 @@ class Recipe:
             raise BadSetting(f"recipe {self.name}: seed must be at most 2^31, got {self.seed}")
         if self.schedule == "plateau" and self.schedule_factor >= 1:
             raise BadSetting(f"recipe {self.name}: schedule_factor must be below 1, got {self.schedule_factor}")
-        for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "schedule_factor"):
+        if self.train_share > 1:
+            raise BadSetting(f"recipe {self.name}: train_share must be at most 1, got {self.train_share}")
+        for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "schedule_factor", "train_share"):
             if not getattr(self, key) > 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be > 0, got {getattr(self, key)}")
         for key in _AT_LEAST_ZERO:
             if getattr(self, key) < 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be >= 0, got {getattr(self, key)}")
+        if self.pretrained and self.start_from:
+            raise BadSetting(f"recipe {self.name}: pretrained and start_from both name the first weights; use one")
+        if self.pretrained_file and not self.pretrained:
+            raise BadSetting(f"recipe {self.name}: pretrained_file needs pretrained=true")
         if not self.teacher and self.teacher_weight:
             raise BadSetting(f"recipe {self.name}: teacher_weight needs a teacher")
         for key in ("flip", "autocontrast", "erase", "warmup", "ema", "momentum", "weight_decay", "teacher_weight"):

@@ -12,6 +12,8 @@ from affectlens.evaluation import plots
 from affectlens.training.run import load_recipe, load_run, read_curves
 
 _KEPT = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png")
+_LISTED = 20
+"""A table of more rows shows those that were run."""
 _LOG = "log.txt"
 """Runs of earlier versions have none."""
 
@@ -47,10 +49,13 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
         paper = module.PAPER.get(row, {}).get("accuracy")
         file = out / row / "metrics.json"
         if not file.is_file():
-            lines.append(f"| {row} | {_percent(paper)} | not run | | | | | | |")
+            if len(module.ROWS) <= _LISTED:
+                lines.append(f"| {row} | {_percent(paper)} | not run | | | | | | |")
             continue
         finished[row] = json.loads(file.read_text(encoding="utf-8"))
         lines.append(_line(row, paper, finished[row], out / row))
+    if len(module.ROWS) > _LISTED:
+        lines += ["", f"The other {len(module.ROWS) - len(finished)} rows of `affectlens recipes list` are not run."]
     if finished:
         lines += ["", *_environment(out, list(finished))]
     notes = out / "notes.md"
@@ -68,11 +73,12 @@ def _line(row: str, paper: float | None, result: Mapping[str, Any], folder: Path
     recipe = load_recipe(folder)
     epochs = len(read_curves(folder / "curves.csv"))
     measured = f"**{_percent(test['accuracy'])}** ({_percent(low)} to {_percent(high)})"
-    about = (
-        f"{facts['data']}, {facts['protocol'] or 'standard'}, {len(test['labels'])} classes, {test['faces']:,} faces"
-    )
+    options = [f"{key} {value}" for key, value in facts["options"].items() if key not in ("protocol", "mode")]
+    data = ", ".join([facts["data"], facts["protocol"] or "standard", *options])
+    about = f"{data}, {len(test['labels'])} classes, {test['faces']:,} faces"
+    published = _percent(paper) + ("" if facts["data"] == recipe.data else f" ({recipe.data})")
     cells = (
-        *(row, _percent(paper), measured, _percent(test["mean_class_accuracy"])),
+        *(row, published, measured, _percent(test["mean_class_accuracy"])),
         _percent(result["validation"]["figures"]["accuracy"]),
         *(f"{epochs} of {recipe.epochs}", f"{result['parameters']:,}", about, str(recipe.seed)),
     )

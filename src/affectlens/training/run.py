@@ -1,6 +1,7 @@
 """The files of a run: recipe, labels, versions, curves.csv, log.txt, checkpoints/, metrics.json, model.onnx."""
 
 import csv
+import io
 import json
 import platform
 import subprocess
@@ -27,6 +28,17 @@ def best_checkpoint(folder: Path) -> Path:
     return folder / "checkpoints" / "best.ckpt"
 
 
+def refitted_checkpoint(folder: Path) -> Path:
+    """The best epoch's weights with another classifier in the place of the network's (recipe key `classifier`)."""
+    return folder / "checkpoints" / "refitted.ckpt"
+
+
+def final_checkpoint(folder: Path) -> Path:
+    """What the run ended with."""
+    refitted = refitted_checkpoint(folder)
+    return refitted if refitted.is_file() else best_checkpoint(folder)
+
+
 def last_checkpoint(folder: Path) -> Path:
     """The last complete epoch: weights, optimiser, schedule."""
     return folder / "checkpoints" / "last.ckpt"
@@ -48,8 +60,8 @@ def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: 
         if load_labels(out) != tuple(labels):
             raise BadSetting(f"the run in '{out}' has the labels {', '.join(load_labels(out))}; the data have others")
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("model.onnx", "metrics.json"):
-        (out / name).unlink(missing_ok=True)
+    for file in (out / "model.onnx", out / "metrics.json", refitted_checkpoint(out)):
+        file.unlink(missing_ok=True)
     _write(out / "labels.json", list(labels))
     log = out / "versions.json"
     earlier = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
@@ -136,9 +148,11 @@ def load_recipe(folder: Path) -> Recipe:
         raise BadModelFile(f"'{folder / 'recipe.json'}': {error}") from error
 
 
-def with_protocol(recipe: Recipe, source: DataSource) -> DataSource:
-    """`source` with the recipe's protocol in the parts that are the recipe's own data and do not name another."""
-    return source.with_default(recipe.data, "protocol", recipe.protocol) if recipe.protocol else source
+def with_data_options(recipe: Recipe, source: DataSource) -> DataSource:
+    """`source` with the recipe's options in the parts that are the recipe's own data and do not set them."""
+    for key, value in recipe.data_options.items():
+        source = source.with_default(recipe.data, key, value)
+    return source
 
 
 def load_labels(folder: Path) -> tuple[str, ...]:
@@ -162,7 +176,7 @@ def load_run(folder: Path) -> ExpressionModule:
     Raises:
         BadModelFile: the folder holds no run with a checkpoint.
     """
-    return load_checkpoint(load_recipe(folder), len(load_labels(folder)), best_checkpoint(folder))
+    return load_checkpoint(load_recipe(folder), len(load_labels(folder)), final_checkpoint(folder))
 
 
 def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> ExpressionModule:
@@ -173,14 +187,22 @@ def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> Expressio
     """
     if not checkpoint.is_file():
         raise BadModelFile(f"there is no trained run: '{checkpoint}' does not exist")
-    module = ExpressionModule(recipe, classes, train_faces=0)
+    module = ExpressionModule(recipe, classes)
     try:
-        module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        module.load_state_dict({key: value for key, value in state.items() if not key.startswith("losses.")})
     except Exception as error:  # torch raises many types for a file that is not its own
         said = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]  # without torch's advice
         raise BadModelFile(f"'{checkpoint}' is no checkpoint of {recipe.name}: {said}") from error
     module.eval()
     return module
+
+
+def save_refitted(module: ExpressionModule, folder: Path) -> None:
+    """Write the module's weights as those that the run ends with."""
+    stream = io.BytesIO()
+    torch.save({"state_dict": module.state_dict()}, stream)
+    write_whole(refitted_checkpoint(folder), stream.getvalue())
 
 
 def read_curves(file: Path) -> list[dict[str, float]]:

@@ -50,6 +50,18 @@ def start_from(network: nn.Module, recipe: Recipe, labels: tuple[str, ...]) -> N
     network.load_state_dict(weights)
 
 
+def load_pretrained(network: nn.Module, recipe: Recipe) -> None:
+    """The model's published weights into `network`.
+
+    Raises:
+        BadSetting: there are none for this model. BadModelFile: they cannot be had, or do not fit.
+    """
+    load = getattr(network, "load_pretrained", None)
+    if load is None:
+        raise BadSetting(f"the model '{recipe.model}' has no published weights; use --set pretrained=false")
+    load(recipe.pretrained_file)
+
+
 def _unfold(network: nn.Module, file: Path, recipe: Recipe) -> dict[str, Tensor]:
     """The state of `network` that computes what the exported file does.
 

@@ -1,5 +1,6 @@
 import csv
 import errno
+import io
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ import torch
 from affectlens import Analyzer
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
+from affectlens.runtime.media import PORTRAIT
 from affectlens.training import callbacks, fit, run
 from affectlens.training.module import ExpressionModule
 
@@ -54,6 +56,24 @@ def test_a_run_leaves_a_folder_with_a_model_that_analyzes(cli, ferplus, tmp_path
     assert len(analyzer.analyze(portrait).faces) == 1
 
 
+@pytest.mark.parametrize("row", ["t6.5-breg-next-gcn", "t6.5-breg-next-ccc"])
+def test_a_model_that_regresses_valence_and_arousal_says_so_wherever_it_answers(cli, ferplus, tmp_path, row):
+    data, run = f"{ferplus}?va=projected", tmp_path / "run"
+    small = ("--set=size_px=32", "--set=eye_distance=0", "--set=batch_size=4")
+    result = cli("train", f"antoniadis/{row}", "--data", data, "--out", run, *SHORT, *small)
+    assert (result.code, result.err) == (0, "")
+    result = cli("analyze", PORTRAIT, "--model", run, "--format", "csv")
+    (answer,) = csv.DictReader(io.StringIO(result.out))
+    assert answer["va_source"] == "regressed"
+    assert -1 <= float(answer["valence"]) <= 1
+    figures = json.loads(cli("evaluate", run, "--data", data, "--json").out)
+    assert figures["data_va"] == "projected"
+    scored = json.loads(cli("evaluate", run / "checkpoints" / "best.ckpt", "--data", data, "--json").out)
+    for name in ("valence", "arousal"):
+        assert figures["all"][name]["rmse"] == pytest.approx(scored["all"][name]["rmse"], abs=0.02)
+    assert Analyzer(run).spec.provenance["data_options"]["va"] == "projected"
+
+
 @pytest.mark.parametrize(
     ("setting", "named"),
     [
@@ -68,7 +88,7 @@ def test_a_run_leaves_a_folder_with_a_model_that_analyzes(cli, ferplus, tmp_path
         ("losses.multi_targt=1", "did you mean 'multi_target'?"),
         ("loss_options.soft_cross_entropy.temp=2", "did you mean 'temperature'?"),
         ("model_options={}", "--set model_options.NAME=VALUE"),
-        ("protocol=majority", "unknown value of 'ferplus' option 'protocol' 'majority'"),
+        ("data_options.protocol=majority", "unknown value of 'ferplus' option 'protocol' 'majority'"),
         ("sampler=age", "'age' needs ages"),
         ("teacher_weight=0.5", "needs a teacher"),
         ("optimiser=lion", "optimiser must be sgd or adam or adamw, got lion"),

@@ -134,3 +134,13 @@ def test_a_file_without_even_a_header_is_refused(expressions, refusal):
     table = folder / "EXPR_Set" / "Validation_Set" / "seen.txt"
     table.write_text("")
     assert str(table) in refusal("affwild2", folder, "test")
+
+
+def test_with_both_only_frames_with_two_annotations_are_kept(expressions, affects):
+    expressions("4", "-1", "2", "-1")
+    folder = affects("0.5,-0.25", "-1,1", "-5,-5", "-5,-5")
+    both = f"affwild2:{folder}?both=yes"
+    (sample,) = (entry for entry in parse(both).samples("test") if hasattr(entry, "expression"))
+    assert (sample.expression, sample.valence, sample.arousal) == ("happiness", 0.5, -0.25)
+    reasons = [entry.reason for entry in parse(both).samples("test") if hasattr(entry, "reason")]
+    assert sorted(reasons) == ["no valid annotation", "only one annotation", "only one annotation"]

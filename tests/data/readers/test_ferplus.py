@@ -379,3 +379,21 @@ def test_the_official_faces_give_the_known_numbers_of_labels(archives, read, pro
     entries = read("ferplus", archives, split, protocol=protocol)
     assert sum(isinstance(one, Sample) and one.expression is not None for one in entries) == faces
     assert len({one.id for one in entries}) == len(entries)
+
+
+def test_valence_and_arousal_are_given_only_by_name_as_the_expectation_under_the_votes(ferplus, read_one):
+    folder = ferplus([SINGLE_VOTES])
+    assert (read_one(folder).valence, read_one(folder).arousal) == (None, None)
+    # 0.75 neutral (0, 0) and 0.25 sadness (-0.63, -0.27), in every mode
+    for mode in ("votes", "majority"):
+        sample = read_one(folder, va="projected", mode=mode)
+        assert (sample.valence, sample.arousal) == pytest.approx((-0.1575, -0.0675))
+    # without the outlier rule also happiness (0.76, 0.48) and anger (-0.51, 0.59), of ten votes
+    sample = read_one(folder, va="projected", protocol="caciolai")
+    assert (sample.valence, sample.arousal) == pytest.approx((-0.101, 0.053))
+
+
+def test_projected_valence_and_arousal_are_marked_in_the_name_of_the_data(ferplus):
+    folder = ferplus([UNANIMOUS])
+    assert parse(f"ferplus:{folder}?va=projected").name == "ferplus&protocol=standard&mode=votes&va=projected"
+    assert parse(f"ferplus:{folder}").name == "ferplus&protocol=standard&mode=votes"

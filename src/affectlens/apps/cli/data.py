@@ -179,10 +179,10 @@ def preview(
     require_training("'affectlens data preview'")
     from affectlens.training.preview import look
     from affectlens.training.recipe import find, with_settings
-    from affectlens.training.run import with_protocol
+    from affectlens.training.run import with_data_options
 
     chosen = with_settings(find(recipe), settings or [])
-    table = with_protocol(chosen, source.parse(spec)).load("train")
+    table = with_data_options(chosen, source.parse(spec)).load("train")
     seen = look(table, chosen, faces)
     folder = folder or Path("preview")
     folder.mkdir(parents=True, exist_ok=True)

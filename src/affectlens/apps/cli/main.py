@@ -37,7 +37,19 @@ def _root(
     pass
 
 
-COMMANDS = ("analyze", "bench", "data", "demo", "evaluate", "finetune", "models", "recipes", "reproduce", "train")
+COMMANDS = (
+    "analyze",
+    "bench",
+    "data",
+    "demo",
+    "evaluate",
+    "finetune",
+    "models",
+    "plot",
+    "recipes",
+    "reproduce",
+    "train",
+)
 
 
 def _register() -> None:

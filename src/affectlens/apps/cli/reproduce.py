@@ -25,6 +25,9 @@ def reproduce(
     data: Annotated[str, typer.Option(metavar="SPEC", help="Its data, for example ferplus:~/data/ferplus.")],
     rows: Annotated[list[str] | None, typer.Option("--row", metavar="NAME", help="Only this row.")] = None,
     settings: Settings = None,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="Measure on data of another kind than the paper's; the table says so.")
+    ] = False,
     results: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the table goes.")] = Path("results"),
     runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where the runs are.")] = Path("runs"),
 ) -> None:
@@ -47,14 +50,14 @@ def reproduce(
         raise UnknownName(unknown(f"row of '{work}'", strange[0], list(module.ROWS)))
     recipes = {row: with_settings(module.ROWS[row], settings or []) for row in rows or module.ROWS}
     for recipe in recipes.values():
-        if source.reader != recipe.data:
-            raise BadSetting(f"'{recipe.name}' is about '{recipe.data}', got '{source.reader}'")
+        if source.reader != recipe.data and not other_data:
+            raise BadSetting(f"'{recipe.name}' is about '{recipe.data}', got '{source.reader}'; see --other-data")
     for row, recipe in recipes.items():
         tested = (results / work / row / "metrics.json").is_file()
         there = (results if tested else runs) / work / row
         if (there / "recipe.json").is_file():
             run.check_recipe(recipe, there, tested)
-            run.check_data(run.with_protocol(recipe, source), there)
+            run.check_data(run.with_data_options(recipe, source), there)
     for row, recipe in recipes.items():
         target = results / work / row
         if (target / "metrics.json").is_file():
@@ -65,7 +68,7 @@ def reproduce(
         if not (folder / "model.onnx").is_file() or run.load_recipe(folder).epochs < recipe.epochs:
             out.print(f"{work}/{row}: up to {recipe.epochs} epochs, in '{folder}'")
             run_recipe(recipe, source, folder, resume=(folder / "recipe.json").is_file())
-        data_set = run.with_protocol(recipe, source)
+        data_set = run.with_data_options(recipe, source)
         scored = score(open_model(str(folder / "model.onnx")), data_set.load("test"))
         protocol = data_set.options.get("protocol", "")
         facts = {"data": data_set.reader, "protocol": protocol, "split": "test", "options": data_set.options}

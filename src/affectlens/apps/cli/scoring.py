@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.apps.cli.console import err, track
+from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData
 from affectlens.core.expressions import projected_affect
 from affectlens.core.preprocessing import InputSpec
@@ -25,7 +26,7 @@ _FACES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Model:
-    """A model ready to score: what it says about itself, and (N,) crops -> (N, classes) logits."""
+    """A model ready to score: what it says about itself, and crops -> answers."""
 
     name: str
     labels: tuple[str, ...]
@@ -34,7 +35,7 @@ class Model:
     uncertain_below: float
     find_faces: bool
     protocol: str
-    logits_of: Callable[[list[NDArray[np.uint8]]], NDArray[np.float32]]
+    answers_of: Callable[[list[NDArray[np.uint8]]], Answers]
 
     def check(self, labels: tuple[str, ...]) -> None:
         """Raises BadData where the data's `labels` are not all among the model's."""
@@ -73,20 +74,20 @@ def open_model(model: str) -> Model:
         settings = spec.provenance.get("settings", {})
         find_faces, protocol = bool(settings.get("find_faces")), spec.provenance.get("data_options", {}).get("protocol")
         calibration = (spec.temperature, spec.uncertain_below)
-        return Model(spec.name, spec.labels, spec.input, *calibration, find_faces, protocol or "", analyzer.logits)
+        return Model(spec.name, spec.labels, spec.input, *calibration, find_faces, protocol or "", analyzer.answers)
     from affectlens.apps.cli.train import require_training
 
     require_training("scoring a checkpoint")
     from affectlens.training import run
-    from affectlens.training.module import logits_of
+    from affectlens.training.module import answers_of
 
     folder = path if path.is_dir() else path.parent.parent
-    checkpoint = run.best_checkpoint(folder) if path.is_dir() else path
+    checkpoint = run.final_checkpoint(folder) if path.is_dir() else path
     recipe, labels = run.load_recipe(folder), run.load_labels(folder)
     module = run.load_checkpoint(recipe, len(labels), checkpoint)
     calibration = run.load_calibration(folder)
     asked = (recipe.find_faces, run.load_data_options(folder).get("protocol", ""))
-    return Model(recipe.name, labels, recipe.input_spec(), *calibration, *asked, partial(logits_of, module))
+    return Model(recipe.name, labels, recipe.input_spec(), *calibration, *asked, partial(answers_of, module))
 
 
 def score(model: Model, table: FaceTable, find_faces: bool = False) -> Scored:
@@ -99,34 +100,41 @@ def score(model: Model, table: FaceTable, find_faces: bool = False) -> Scored:
         BadData: the data have classes that the model does not know, or nothing is left.
     """
     model.check(table.labels)
-    if model.find_faces or find_faces:
+    search = model.find_faces or find_faces
+    if search or model.input.eye_distance:
         from affectlens.training import crops
 
-        table = crops.find_faces(table, model.input, err.is_terminal)
+        table = crops.cut(table, model.input, search, err.is_terminal)
         if not len(table):
             raise BadData(f"no face was found in any picture; left out: {dict(table.dropped)}")
-    logits: list[NDArray[np.float32]] = []
+    answers: list[Answers] = []
     readable = np.zeros(len(table), dtype=bool)
     chunks = in_chunks(table.images, _FACES_AT_ONCE)
     for faces, rows in track(chunks, -(-len(table) // _FACES_AT_ONCE), f"scoring {model.name}"):
         readable[rows] = True
         if faces:
-            logits.append(model.logits_of(faces))
-    if not logits:
+            answers.append(model.answers_of(faces))
+    if not answers:
         raise BadData("no image of the data can be decoded")
     kept = table.keep(readable, "image cannot be decoded")
     columns = [model.labels.index(label) for label in table.labels]
-    probabilities = softmax(np.concatenate(logits)[:, columns], model.temperature)
-    return Scored(model.name, kept, _scores(kept, probabilities, model.uncertain_below))
+    joined = Answers.joined(answers)
+    probabilities = softmax(joined.logits[:, columns], model.temperature)
+    return Scored(model.name, kept, _scores(kept, probabilities, joined.affect, model.uncertain_below))
 
 
-def _scores(table: FaceTable, probabilities: NDArray[np.floating], uncertain_below: float) -> Scores:
-    """Answers beside the truth."""
+def _scores(
+    table: FaceTable,
+    probabilities: NDArray[np.floating],
+    regressed: NDArray[np.float32] | None,
+    uncertain_below: float,
+) -> Scores:
+    """Answers beside the truth; valence and arousal are projected where the model does not regress them."""
     affect: dict[str, Any] = {}
     if np.isfinite(table.valence).any() and np.isfinite(table.arousal).any():
-        projected = projected_affect(probabilities, table.labels)
-        if projected is not None:
-            affect = {"valence_predicted": projected[0], "arousal_predicted": projected[1]}
+        predicted = projected_affect(probabilities, table.labels) if regressed is None else tuple(regressed.T)
+        if predicted is not None:
+            affect = {"valence_predicted": predicted[0], "arousal_predicted": predicted[1]}
             affect |= {"valence_true": table.valence, "arousal_true": table.arousal}
     groups = dict(table.groups)
     if np.isfinite(table.age_years).any():

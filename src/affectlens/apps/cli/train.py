@@ -75,7 +75,7 @@ def run_recipe(
     """Train, calibrate and export into `folder`, and say on the terminal what came of it."""
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    from affectlens.training import export, fit, run
+    from affectlens.training import export, fit, run, svm
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     if rank_zero_only.rank == 0 and not run.check_free(recipe, folder, resume) and resume:
@@ -88,7 +88,11 @@ def run_recipe(
         best = fit.fit(recipe, data, folder, resume, err.is_terminal, machines)
         if best is None:  # another process of this run goes on
             return
-        spec = export.export(run.load_checkpoint(recipe, len(data.train.labels), best), data, folder)
+        module = run.load_checkpoint(recipe, len(data.train.labels), best)
+        if recipe.classifier == "svm":
+            svm.refit(module, data.train)
+            run.save_refitted(module, folder)
+        spec = export.export(module, data, folder)
     figures = spec.provenance["validation"]
     result = (
         f"validation: accuracy {figures['accuracy']:.4f}, macro recall {figures['macro_recall']:.4f}, "

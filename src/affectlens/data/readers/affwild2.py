@@ -5,8 +5,8 @@ per frame. EXPR: 0 Neutral, 1 Anger, 2 Disgust, 3 Fear, 4 Happiness, 5 Sadness, 
 releases, count as no annotation. VA: "valence,arousal"; outside [-1, 1] likewise. The first frame is VIDEO/00001.jpg in
 cropped_aligned/ or in the folder itself.
 
-The two sets overlap and are joined on video and frame: a frame with one valid annotation has the other None. Works that
-need both keep the frames that have both.
+The two sets overlap and are joined on video and frame: a frame with one valid annotation has the other None. With
+`?both=yes` only frames with both annotations are kept.
 
 The test set's annotations are not published: here the published validation set is the test split, and a tenth of the
 training videos, chosen by a hash of their name, the validation split. A video that is in a Validation_Set of one task
@@ -27,7 +27,7 @@ LICENCE = (
     "Weights: for non-commercial research only. Trained on Aff-Wild2, whose agreement allows non-commercial research. "
     "No face of it is contained."
 )
-OPTIONS: dict[str, tuple[str, ...]] = {}
+OPTIONS = {"both": ("", "yes")}
 NAMES = tuple(map(canonical, ("Neutral", "Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise")))
 
 
@@ -43,7 +43,7 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     Raises:
         BadData: the folder has neither EXPR_Set nor VA_Set, or a header or line of a table is not as it should be.
     """
-    del options
+    both = options["both"] == "yes"
     videos: dict[str, dict[str, Path]] = {}
     for task in ("EXPR_Set", "VA_Set"):
         for part in ("Train_Set", "Validation_Set"):
@@ -54,10 +54,12 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     for video, tables in sorted(videos.items()):
         published = any(table.parent.name == "Validation_Set" for table in tables.values())
         if split == ("test" if published else train_or_valid(video)):
-            yield from _frames(directory, video, tables, split)
+            yield from _frames(directory, video, tables, split, both)
 
 
-def _frames(directory: Path, video: str, tables: Mapping[str, Path], split: str) -> Iterator[Sample | Dropped]:
+def _frames(
+    directory: Path, video: str, tables: Mapping[str, Path], split: str, both: bool
+) -> Iterator[Sample | Dropped]:
     folder = directory / "cropped_aligned" / video
     folder = folder if folder.is_dir() else directory / video
     images = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -68,6 +70,8 @@ def _frames(directory: Path, video: str, tables: Mapping[str, Path], split: str)
         sample_id = f"{split}/{video}/{name}"
         if expression is None and affect is None:
             yield Dropped(sample_id, "no valid annotation")
+        elif both and (expression is None or affect is None):
+            yield Dropped(sample_id, "only one annotation")
         elif name not in images:
             yield Dropped(sample_id, "image file is missing")
         else:

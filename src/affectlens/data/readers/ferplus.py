@@ -18,6 +18,10 @@ than half of the votes that the outlier rule left (unknown and not-a-face counte
   one label is to be drawn from them each epoch: recipe key target=drawn.
 - `multi-target`: the labels with at least 30 % of the votes, as shares; to be used with the loss `multi_target`.
 
+`?va=projected` gives each face valence and arousal, which FER+ has not: the expectation of the coordinates of
+`core.expressions.CIRCUMPLEX` under its raters' votes for the labels, after the outlier rule where that applies. They
+are no annotations; the option stands in every result.
+
 `?protocol=caciolai` is that of Caciolai's public code: the label is the plurality over all ten columns without the
 outlier rule; faces whose top is contempt, unknown or not-a-face are left out, which leaves seven classes; validation is
 the private split (FER2013Test) and test the public one (FER2013Valid).
@@ -30,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData, BadSetting
-from affectlens.core.expressions import FERPLUS
+from affectlens.core.expressions import FERPLUS, projected_affect
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.readers import fer2013
 from affectlens.data.readers._tables import cells
@@ -44,6 +48,7 @@ LICENCE = (
 OPTIONS = {
     "protocol": ("standard", "caciolai"),
     "mode": ("votes", "majority", "cross-entropy", "probability", "multi-target"),
+    "va": ("", "projected"),
 }
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 USAGES = {"train": "Training", "valid": "PublicTest", "test": "PrivateTest"}
@@ -86,7 +91,20 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
             yield Dropped(sample_id, labelled, sample.path, sample.content)
             continue
         expression, votes = labelled
-        yield Sample(sample_id, sample.path, split, expression, votes, content=sample.content)
+        valence, arousal = (None, None) if options["va"] != "projected" else _projected(counts, outliers=caciolai)
+        yield Sample(
+            sample_id, sample.path, split, expression, votes, valence=valence, arousal=arousal, content=sample.content
+        )
+
+
+def _projected(counts: Votes, outliers: bool) -> tuple[float, float]:
+    """Valence and arousal as the expectation under the votes for eight labels; single votes count with `outliers`."""
+    shares = counts[: len(FERPLUS)]
+    shares = shares if outliers else np.where(shares <= 1, 0, shares)
+    projected = projected_affect(shares[None] / shares.sum(), FERPLUS)
+    assert projected is not None  # all of FERPLUS have coordinates
+    valence, arousal = projected
+    return float(valence[0]), float(arousal[0])
 
 
 def _plurality(counts: Votes) -> tuple[str, Votes] | str:

@@ -1,0 +1,47 @@
+"""What losses and networks are told about the training set before the first step."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.errors import BadData
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingFacts:
+    """A training set in the numbers that depend on all of it.
+
+    Attributes:
+        labels: names of the C classes in the order of the logits.
+        targets: (N,) int64 index into `labels`, -1 where a face has no single label.
+        affect: (N, 2) float32 valence and arousal in [-1, 1], NaN where unknown.
+        features: D, the width of the network's feature vector; 0 where it gives none.
+    """
+
+    labels: tuple[str, ...]
+    targets: NDArray[np.int64]
+    affect: NDArray[np.float32]
+    features: int = 0
+
+    def __post_init__(self) -> None:
+        if self.affect.shape != (len(self.targets), 2):
+            raise BadData(f"{len(self.targets)} targets need as many rows of affect, got {self.affect.shape}")
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """(C,) faces of each class."""
+        return np.bincount(self.targets[self.targets >= 0], minlength=len(self.labels))
+
+    @property
+    def described(self) -> NDArray[np.bool_]:
+        """(N,) true where a face has one label, valence and arousal."""
+        return (self.targets >= 0) & np.isfinite(self.affect).all(axis=1)
+
+    @property
+    def class_affect(self) -> NDArray[np.float32]:
+        """(C, 2) mean valence and arousal of each class, 0 where no face of it has any."""
+        targets, affect = self.targets[self.described], self.affect[self.described]
+        counts = np.bincount(targets, minlength=len(self.labels))
+        sums = np.stack([np.bincount(targets, column, len(self.labels)) for column in affect.T], axis=1)
+        return (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)

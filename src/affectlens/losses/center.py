@@ -1,0 +1,33 @@
+"""Center loss (Wen et al. 2016, A discriminative feature learning approach for deep face recognition, eq. 2 and 4):
+pulls features towards the learned centre of their class. Antoniadis, eq. 4.2.1 and 4.2.2.
+"""
+
+from torch import Tensor, nn
+
+from affectlens.core.facts import TrainingFacts
+from affectlens.losses._centres import Centres, Reduction, reduced, squares
+
+
+class CenterLoss(nn.Module):
+    """1/2 |x_i - c_{y_i}|^2."""
+
+    def __init__(self, centres: Centres, reduction: Reduction) -> None:
+        super().__init__()
+        self.centres = centres
+        self.reduction: Reduction = reduction
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        """(B, D) features and (B,) classes, -1 where there is none -> ()."""
+        features, label = features[label >= 0], label[label >= 0]
+        loss = reduced(squares(features, self.centres.points[label]) / 2, self.reduction)
+        self.centres.follow(features, label)
+        return loss
+
+
+def build(facts: TrainingFacts, rate: float = 0.5, learn: str = "rule", reduction: Reduction = "mean") -> CenterLoss:
+    """`rate` is alpha of the centres, `learn` "rule" or "gradient", `reduction` "mean" or "sum" over the batch.
+
+    Raises:
+        BadSetting: a setting is none of these, or the network gives no features.
+    """
+    return CenterLoss(Centres(len(facts.labels), facts.features, rate, learn), reduction)

@@ -1,0 +1,37 @@
+"""Focal loss (Lin et al. 2017, arXiv:1708.02002, eq. 5): -alpha_t (1 - p_t)^gamma log p_t."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+
+from affectlens.core.errors import BadSetting
+from affectlens.core.facts import TrainingFacts
+from affectlens.losses.weighted_cross_entropy import class_weights
+
+
+class FocalLoss(nn.Module):
+    """The mean over the batch; on votes each share counts as a label of its own."""
+
+    alpha: Tensor
+
+    def __init__(self, alpha: Tensor, gamma: float) -> None:
+        super().__init__()
+        self.register_buffer("alpha", alpha)
+        self.gamma = gamma
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(B, C) logits and (B, C) rows that sum to 1 -> () mean in nats."""
+        log_p = log_softmax(logits, dim=1)
+        doubt = (1 - log_p.exp()).clamp_min(1e-12) ** self.gamma
+        return -(self.alpha * target * doubt * log_p).sum(dim=1).mean()
+
+
+def build(facts: TrainingFacts, gamma: float = 2.0, weighted: bool = True) -> FocalLoss:
+    """`gamma` >= 0; `weighted`: alpha_t is n_min / n_t as in the weighted cross-entropy, else 1.
+
+    Raises:
+        BadSetting: `gamma` is negative, or no face has a label and `weighted` is on.
+    """
+    if not gamma >= 0:
+        raise BadSetting(f"gamma must be >= 0, got {gamma}")
+    return FocalLoss(class_weights(facts) if weighted else torch.ones(len(facts.labels)), gamma)

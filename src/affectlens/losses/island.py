@@ -1,0 +1,47 @@
+"""Island loss (Cai et al. 2018, arXiv:1710.03144): center loss, and the centres are pushed to point apart.
+Antoniadis, eq. 4.3.1 to 4.3.3.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from affectlens.core.facts import TrainingFacts
+from affectlens.losses._centres import Centres, Reduction, pairs, reduced, squares
+
+
+class IslandLoss(nn.Module):
+    """1/2 |x_i - c_{y_i}|^2, and weight times the sum over ordered pairs of centres of cos(c_j, c_k) + 1."""
+
+    def __init__(self, centres: Centres, weight: float, reduction: Reduction) -> None:
+        super().__init__()
+        self.centres = centres
+        self.weight = weight
+        self.reduction: Reduction = reduction
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        """(B, D) features and (B,) classes, -1 where there is none -> ()."""
+        features, label = features[label >= 0], label[label >= 0]
+        points = self.centres.points
+        pull = reduced(squares(features, points[label]) / 2, self.reduction)
+        loss = pull + 2 * self.weight * _likeness(points)
+        self.centres.follow(features, label, _likeness, self.weight / max(len(points) - 1, 1))
+        return loss
+
+
+def _likeness(points: Tensor) -> Tensor:
+    """(K, D) -> () sum over the pairs of centres of their cosine plus 1."""
+    directions = normalize(points, dim=1)
+    first, second = pairs(len(points), points.device)
+    return torch.sum((directions[first] * directions[second]).sum(dim=1) + 1)
+
+
+def build(
+    facts: TrainingFacts, weight: float = 1.0, rate: float = 0.5, learn: str = "rule", reduction: Reduction = "mean"
+) -> IslandLoss:
+    """`weight` is lambda_1; the rest is that of the center loss.
+
+    Raises:
+        BadSetting: a setting is none of these, or the network gives no features.
+    """
+    return IslandLoss(Centres(len(facts.labels), facts.features, rate, learn), weight, reduction)

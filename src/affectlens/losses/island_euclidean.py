@@ -1,0 +1,50 @@
+"""Euclidean island loss (Antoniadis, eq. 4.3.4): center loss, and centres closer than a margin push each other away.
+
+The rule of the centres adds the gradient of the pairs as that of the island loss does (eq. 4.3.2).
+"""
+
+from torch import Tensor, nn
+
+from affectlens.core.facts import TrainingFacts
+from affectlens.losses._centres import Centres, Reduction, distances, pairs, reduced, squares
+
+
+class EuclideanIslandLoss(nn.Module):
+    """1/2 |x_i - c_{y_i}|^2, and weight times the sum over ordered pairs of max(margin - |c_j - c_k|, 0)^2."""
+
+    def __init__(self, centres: Centres, weight: float, margin: float, reduction: Reduction) -> None:
+        super().__init__()
+        self.centres = centres
+        self.weight = weight
+        self.margin = margin
+        self.reduction: Reduction = reduction
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        """(B, D) features and (B,) classes, -1 where there is none -> ()."""
+        features, label = features[label >= 0], label[label >= 0]
+        points = self.centres.points
+        pull = reduced(squares(features, points[label]) / 2, self.reduction)
+        loss = pull + 2 * self.weight * self._closeness(points)
+        self.centres.follow(features, label, self._closeness, self.weight / max(len(points) - 1, 1))
+        return loss
+
+    def _closeness(self, points: Tensor) -> Tensor:
+        """(K, D) -> () sum over the pairs of centres."""
+        first, second = pairs(len(points), points.device)
+        return (self.margin - distances(points[first], points[second])).clamp_min(0).square().sum()
+
+
+def build(
+    facts: TrainingFacts,
+    margin: float = 5.0,
+    weight: float = 1.0,
+    rate: float = 0.5,
+    learn: str = "rule",
+    reduction: Reduction = "mean",
+) -> EuclideanIslandLoss:
+    """`margin` is m, `weight` lambda_1; the rest is that of the center loss.
+
+    Raises:
+        BadSetting: a setting is none of these, or the network gives no features.
+    """
+    return EuclideanIslandLoss(Centres(len(facts.labels), facts.features, rate, learn), weight, margin, reduction)

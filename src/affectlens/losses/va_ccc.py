@@ -1,0 +1,27 @@
+"""1 - (CCC of valence + CCC of arousal) / 2, the concordance correlation coefficient of a batch (Lin 1989; Antoniadis,
+eq. 5.1), with biased variances throughout.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from affectlens.core.facts import TrainingFacts
+
+
+def build(facts: TrainingFacts) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss without settings."""
+    del facts
+
+    def loss(affect: Tensor, affect_target: Tensor) -> Tensor:
+        """(B, 2) and (B, 2) valence and arousal, the true ones NaN where unknown -> () in [0, 2]; 0 without any."""
+        known = affect_target.isfinite().all(dim=1)
+        x, y = affect[known], affect_target[known]
+        if not len(x):
+            return affect.sum() * 0
+        mean_x, mean_y = x.mean(dim=0), y.mean(dim=0)
+        covariance = ((x - mean_x) * (y - mean_y)).mean(dim=0)
+        spread = (x - mean_x).square().mean(dim=0) + (y - mean_y).square().mean(dim=0) + (mean_x - mean_y).square()
+        return 1 - (2 * covariance / spread.clamp_min(1e-8)).mean()
+
+    return loss

@@ -1,0 +1,64 @@
+"""VA-based center loss (Antoniadis, eq. 4.5.1 to 4.5.3): features are pulled towards the centre of their class the
+more, the closer the face is to the class's mean valence and arousal.
+
+The tables' rows are "VA-based Center local": the centre is the class's mean in the batch. Learned centres are an
+option.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from affectlens.core.errors import BadSetting
+from affectlens.core.facts import TrainingFacts
+from affectlens.losses._centres import Centres, Reduction, batch_means, reduced, squares
+
+DIMENSIONS = {"both": (0, 1), "valence": (0,), "arousal": (1,)}
+
+
+class VACenterLoss(nn.Module):
+    """1/2 w_i |x_i - c_{y_i}|^2 with w_i = (d_max - d_i)^2 / 4 of the distance d_i to the class mean in the VA
+    plane.
+    """
+
+    means: Tensor
+
+    def __init__(self, means: Tensor, columns: tuple[int, ...], centres: Centres | None, reduction: Reduction) -> None:
+        super().__init__()
+        self.register_buffer("means", means[:, list(columns)])
+        self.columns = columns
+        self.centres = centres
+        self.reduction: Reduction = reduction
+
+    def forward(self, features: Tensor, label: Tensor, affect_target: Tensor) -> Tensor:
+        """(B, D) features, (B,) classes and (B, 2) true valence and arousal, -1 and NaN where there is none -> ()."""
+        position = affect_target[:, list(self.columns)]
+        known = (label >= 0) & position.isfinite().all(dim=1)
+        features, label, position = features[known], label[known], position[known]
+        away = (position - self.means[label]).square().sum(dim=1).sqrt()
+        farthest = 2 * len(self.columns) ** 0.5
+        weight = (farthest - away).square() / 4
+        points = batch_means(features, label, len(self.means)) if self.centres is None else self.centres.points
+        loss = reduced(weight * squares(features, points[label]) / 2, self.reduction)
+        if self.centres is not None:
+            self.centres.follow(features, label)
+        return loss
+
+
+def build(
+    facts: TrainingFacts,
+    dimensions: str = "both",
+    centres: str = "batch",
+    rate: float = 0.5,
+    reduction: Reduction = "mean",
+) -> VACenterLoss:
+    """`dimensions` is "both", "valence" or "arousal"; `centres` "batch", or "rule" or "gradient" for learned ones.
+
+    Raises:
+        BadSetting: a setting is none of these, or no training face has valence and arousal.
+    """
+    if dimensions not in DIMENSIONS:
+        raise BadSetting(f"dimensions must be {', '.join(DIMENSIONS)}, got '{dimensions}'")
+    if not facts.described.any():
+        raise BadSetting("no training face has a label, valence and arousal, which the VA-based center loss needs")
+    learned = None if centres == "batch" else Centres(len(facts.labels), facts.features, rate, centres)
+    return VACenterLoss(torch.from_numpy(facts.class_affect), DIMENSIONS[dimensions], learned, reduction)

@@ -1,0 +1,62 @@
+"""The sector of the VA plane (quarter, eight, twelve) as a class of its own (Antoniadis, section 5.1.3).
+
+Sector floor((atan2(arousal, valence) mod 2 pi) / (2 pi / n)); how many there are is the width of the network's head.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+
+from affectlens.core.errors import BadSetting
+from affectlens.core.facts import TrainingFacts
+from affectlens.losses._centres import reduced
+
+
+def sector(affect: Tensor, number: int) -> Tensor:
+    """(B, 2) valence and arousal -> (B,) sector from 0 to `number` - 1, counter-clockwise from positive valence."""
+    angle = torch.atan2(affect[:, 1], affect[:, 0]) % (2 * torch.pi)
+    return (angle / (2 * torch.pi / number)).long().clamp(0, number - 1)
+
+
+class VADivisionsLoss(nn.Module):
+    """-w_t (1 - p_t)^gamma log p_t of the true sector t, averaged over the weights (gamma 0) or the batch."""
+
+    def __init__(self, affect: Tensor, weighted: bool, gamma: float) -> None:
+        super().__init__()
+        self.register_buffer("seen", affect, persistent=False)
+        self.weighted = weighted
+        self.gamma = gamma
+
+    def forward(self, divisions: Tensor, affect_target: Tensor) -> Tensor:
+        """(B, n) logits and (B, 2) true valence and arousal, NaN where unknown -> () in nats over the known."""
+        known = affect_target.isfinite().all(dim=1)
+        number = divisions.shape[1]
+        truth = sector(affect_target[known], number)
+        log_p = log_softmax(divisions[known], dim=1).gather(1, truth.unsqueeze(1)).squeeze(1)
+        weight = self._weights(number)[truth].to(log_p.dtype)
+        if self.gamma:
+            return reduced(-weight * (1 - log_p.exp()).clamp_min(1e-12) ** self.gamma * log_p, "mean")
+        return -(weight * log_p).sum() / weight.sum().clamp_min(1e-12)
+
+    def _weights(self, number: int) -> Tensor:
+        """(n,) n_min / n_i of the training set's sectors; 1 where they do not count."""
+        seen: Tensor = self.get_buffer("seen")
+        if not self.weighted:
+            return torch.ones(number, device=seen.device)
+        counts = torch.bincount(sector(seen, number), minlength=number).float()
+        return torch.where(counts > 0, counts[counts > 0].min() / counts.clamp_min(1), 0)
+
+
+def build(facts: TrainingFacts, weighted: bool = True, gamma: float = 0.0) -> VADivisionsLoss:
+    """`weighted`: by the sectors' faces in training; `gamma` > 0 makes it the focal loss.
+
+    Raises:
+        BadSetting: `gamma` is negative, or no training face has valence and arousal.
+    """
+    if not gamma >= 0:
+        raise BadSetting(f"gamma must be >= 0, got {gamma}")
+    known = np.isfinite(facts.affect).all(axis=1)
+    if not known.any():
+        raise BadSetting("no training face has valence and arousal, which divisions of their plane need")
+    return VADivisionsLoss(torch.from_numpy(facts.affect[known]), weighted, gamma)

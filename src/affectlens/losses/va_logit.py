@@ -1,0 +1,31 @@
+"""Logit loss (Antoniadis, eq. 3.4.2): squared distance of the probabilities from the class distribution of the sample's
+square of the VA plane.
+"""
+
+from torch import Tensor, nn
+
+from affectlens.core.facts import TrainingFacts
+from affectlens.losses._centres import reduced
+from affectlens.losses._va_bins import VABins
+
+
+class VALogitLoss(nn.Module):
+    """1/2 sum_c (p_c - l_c)^2."""
+
+    def __init__(self, bins: VABins) -> None:
+        super().__init__()
+        self.bins = bins
+
+    def forward(self, logits: Tensor, affect_target: Tensor) -> Tensor:
+        """(B, C) logits and (B, 2) true valence and arousal, NaN where unknown -> () mean over the known."""
+        known, shares = self.bins(affect_target)
+        return reduced((logits[known].softmax(dim=1) - shares).square().sum(dim=1) / 2, "mean")
+
+
+def build(facts: TrainingFacts, bins: int = 10) -> VALogitLoss:
+    """`bins` per axis.
+
+    Raises:
+        BadSetting: `bins` is below 1, or no training face has a label, valence and arousal.
+    """
+    return VALogitLoss(VABins(facts, bins))

@@ -1,0 +1,20 @@
+"""Mean squared error of valence and arousal: 1/2 ((v - v')^2 + (a - a')^2) (Antoniadis, eq. 5.1)."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from affectlens.core.facts import TrainingFacts
+from affectlens.losses._centres import Reduction, reduced, squares
+
+
+def build(facts: TrainingFacts, reduction: Reduction = "mean") -> Callable[[Tensor, Tensor], Tensor]:
+    """`reduction` is "mean" or "sum" over the batch."""
+    del facts
+
+    def loss(affect: Tensor, affect_target: Tensor) -> Tensor:
+        """(B, 2) and (B, 2) valence and arousal, the true ones NaN where unknown -> () over the known."""
+        known = affect_target.isfinite().all(dim=1)
+        return reduced(squares(affect[known], affect_target[known]) / 2, reduction)
+
+    return loss

@@ -1,0 +1,33 @@
+"""The half of the VA plane in each dimension as two signs: valence above 0, arousal above 0 (Antoniadis, section
+5.1.2).
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from affectlens.core.errors import BadSetting
+from affectlens.core.facts import TrainingFacts
+from affectlens.losses._centres import reduced
+
+
+def build(facts: TrainingFacts, by: str = "bce") -> Callable[[Tensor, Tensor], Tensor]:
+    """`by` is "bce" (cross-entropy of each sign) or "mse" (1/2 squared distance of the sigmoids from 0 and 1).
+
+    Raises:
+        BadSetting: `by` is neither.
+    """
+    del facts
+    if by not in ("bce", "mse"):
+        raise BadSetting(f"the signs are compared by 'bce' or 'mse', got '{by}'")
+
+    def loss(divisions: Tensor, affect_target: Tensor) -> Tensor:
+        """(B, 2) logits of the signs and (B, 2) true valence and arousal, NaN where unknown -> () over the known."""
+        known = affect_target.isfinite().all(dim=1)
+        logits, signs = divisions[known], (affect_target[known] > 0).to(divisions.dtype)
+        if by == "mse":
+            return reduced((logits.sigmoid() - signs).square().sum(dim=1) / 2, "mean")
+        return reduced(binary_cross_entropy_with_logits(logits, signs, reduction="none").mean(dim=1), "mean")
+
+    return loss

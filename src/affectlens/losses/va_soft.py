@@ -1,0 +1,32 @@
+"""Soft loss (Antoniadis, eq. 3.4.1): cross-entropy with the class distribution of the sample's square of the VA
+plane.
+"""
+
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+
+from affectlens.core.facts import TrainingFacts
+from affectlens.losses._centres import reduced
+from affectlens.losses._va_bins import VABins
+
+
+class VASoftLoss(nn.Module):
+    """-sum_c l_c log p_c."""
+
+    def __init__(self, bins: VABins) -> None:
+        super().__init__()
+        self.bins = bins
+
+    def forward(self, logits: Tensor, affect_target: Tensor) -> Tensor:
+        """(B, C) logits and (B, 2) true valence and arousal, NaN where unknown -> () mean in nats over the known."""
+        known, shares = self.bins(affect_target)
+        return reduced(-(shares * log_softmax(logits[known], dim=1)).sum(dim=1), "mean")
+
+
+def build(facts: TrainingFacts, bins: int = 5) -> VASoftLoss:
+    """`bins` per axis.
+
+    Raises:
+        BadSetting: `bins` is below 1, or no training face has a label, valence and arousal.
+    """
+    return VASoftLoss(VABins(facts, bins))

@@ -1,0 +1,50 @@
+"""Cross-entropy in which a class weighs n_min / n_i by the faces n_i that training has of it.
+
+Antoniadis, section 3.3.4: the text has the ratio upside down, his code has it this way round. The mean is that of
+PyTorch's weighted cross-entropy: over the weights of the batch. On votes each share has its class's weight.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+
+from affectlens.core.errors import BadSetting
+from affectlens.core.facts import TrainingFacts
+
+
+def class_weights(facts: TrainingFacts) -> Tensor:
+    """(C,) float32 n_min / n_i; 0 for a class of which there is no face.
+
+    Raises:
+        BadSetting: no face has a label.
+    """
+    counts = facts.class_counts
+    if not counts.any():
+        raise BadSetting("no training face has a label, which weights by class need")
+    weights = np.where(counts > 0, counts[counts > 0].min() / np.maximum(counts, 1), 0)
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+class WeightedCrossEntropy(nn.Module):
+    """- sum_i sum_c w_c t_ic log p_ic / sum_i sum_c w_c t_ic."""
+
+    weights: Tensor
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weights", weights)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(B, C) logits and (B, C) rows that sum to 1 -> () weighted mean in nats."""
+        weighted = self.weights * target
+        return -(weighted * log_softmax(logits, dim=1)).sum() / weighted.sum().clamp_min(1e-12)
+
+
+def build(facts: TrainingFacts) -> WeightedCrossEntropy:
+    """Weights by the classes of `facts`.
+
+    Raises:
+        BadSetting: no face has a label.
+    """
+    return WeightedCrossEntropy(class_weights(facts))

@@ -1,0 +1,135 @@
+"""Emotion-GCN (Antoniadis et al. 2021, arXiv:2106.03487; his thesis, chapter 6): the classifiers of the expressions and
+the regressors of valence and arousal are the outputs of a graph convolutional network over their names.
+
+Nodes are the expressions, valence and arousal. Each starts as a word vector of 300 numbers; graph convolutions
+(x <- A x W, no bias, uniform start within 1 / sqrt(outputs), LeakyReLU 0.2 between) turn it into a vector as wide as
+the backbone's features (677,888 parameters with 300 -> 512 -> 1024). The answers are the products of these vectors
+with the feature vector: the global maximum of the backbone's map, for DenseNet before any ReLU.
+
+The graph comes from the training set (`training.graph`): |Spearman| between belonging to an expression and valence or
+arousal, 1 where that is at least `tau`, then re-weighted to `share` (p) for all neighbours together and 1 - p for the
+node itself. `category_edges` adds edges between expressions by their conditional probabilities
+(`training.graph.co_occurrence`; the thesis does not say from which labels).
+The code of the author multiplies with (A D)^T D; as the rows of A sum to 1, that is its transpose, which is what
+stands here. No gradient flows into it.
+
+Left open and chosen: p is 0.7, as in the text; three layers are 300 -> 512 -> 512 -> D. Word vectors are read from a
+GloVe file that the user names (`words`). Without one every node starts as an axis of its own, of length 5, about that
+of GloVe's vectors: the graph alone then relates the nodes, as in GCNs without features (Kipf and Welling 2017,
+arXiv:1609.02907).
+"""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d, leaky_relu
+
+from affectlens.core.errors import BadData, BadSetting
+from affectlens.models.layers.backbones import backbone as make_backbone
+from affectlens.models.layers.backbones import load_imagenet
+from affectlens.models.layers.outputs import Outputs
+
+WORD_SIZE = 300
+_AXIS_LENGTH = 5.0
+_HIDDEN = 512
+
+
+class GraphConvolution(nn.Module):
+    """(K, inputs) node vectors and (K, K) adjacency -> (K, outputs)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(outputs)
+        self.weight = nn.Parameter(torch.empty(inputs, outputs).uniform_(-bound, bound))
+
+    def forward(self, nodes: Tensor, adjacency: Tensor) -> Tensor:
+        return adjacency @ (nodes @ self.weight)
+
+
+class EmotionGCN(nn.Module):
+    """(B, C, H, W) normalised images -> `Outputs` with logits and affect."""
+
+    words: Tensor
+    adjacency: Tensor
+
+    def __init__(self, name: str, classes: int, in_channels: int, layers: int, tau: float, share: float, edges: bool):
+        super().__init__()
+        self.name = name
+        self.in_channels = in_channels
+        self.classes = classes
+        self.tau, self.share, self.category_edges = tau, share, edges
+        self.backbone, width = make_backbone(name, in_channels, rectified=False)
+        self.features = width
+        nodes = classes + 2
+        sizes = [WORD_SIZE, *[_HIDDEN] * (layers - 1), width]
+        self.convolutions = nn.ModuleList(GraphConvolution(a, b) for a, b in pairwise(sizes))
+        self.register_buffer("words", torch.eye(nodes, WORD_SIZE) * _AXIS_LENGTH)
+        self.register_buffer("adjacency", torch.eye(nodes))
+
+    def load_pretrained(self, file: str = "") -> None:
+        """ImageNet weights into the backbone; see `layers.backbones.load_imagenet`."""
+        load_imagenet(self.backbone, self.name, self.in_channels, file)
+
+    def heads(self) -> Tensor:
+        """(C + 2, D) classifiers and the two regressors."""
+        nodes, adjacency = self.words, self.adjacency.T
+        for depth, convolution in enumerate(self.convolutions):
+            nodes = convolution(leaky_relu(nodes, 0.2) if depth else nodes, adjacency)
+        return nodes
+
+    def forward(self, x: Tensor) -> Outputs:
+        features = adaptive_max_pool2d(self.backbone(x), 1).flatten(1)
+        answers = features @ self.heads().T
+        return Outputs(answers[:, : self.classes], features, affect=answers[:, self.classes :])
+
+
+def glove(file: Path, names: tuple[str, ...]) -> NDArray[np.float32]:
+    """(K, 300) float32 vectors of `names` from a GloVe text file: a word and its numbers per line, between spaces.
+
+    Raises:
+        BadData: the file is missing, lacks a word, or its vectors are not 300 numbers.
+    """
+    found: dict[str, NDArray[np.float32]] = {}
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                word, _, numbers = line.partition(" ")
+                if word in names:
+                    found[word] = np.array(numbers.split(), dtype=np.float32)
+                    if found[word].shape != (WORD_SIZE,):
+                        raise BadData(f"{file}, line {number}: {found[word].size} numbers, expected {WORD_SIZE}")
+                if len(found) == len(names):
+                    break
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise BadData(f"'{file}' cannot be read as word vectors: {error}") from error
+    if missing := [name for name in names if name not in found]:
+        raise BadData(f"'{file}' has no vector for '{missing[0]}'")
+    return np.stack([found[name] for name in names])
+
+
+def build(
+    classes: int,
+    in_channels: int = 3,
+    backbone: str = "densenet121",
+    layers: int = 2,
+    tau: float = 0.1,
+    share: float = 0.7,
+    category_edges: bool = False,
+    words: str = "",
+) -> EmotionGCN:
+    """A fresh network; `training.graph` fills in the graph, and the word vectors where `words` names a file.
+
+    Raises:
+        BadSetting: an option is out of range.
+    """
+    del words  # read where the names of the expressions are known
+    if not 1 <= layers <= 3:
+        raise BadSetting(f"layers must be 1, 2 or 3, got {layers}")
+    if not 0 <= tau <= 1 or not 0 <= share < 1:
+        raise BadSetting(f"tau must be in [0, 1] and share in [0, 1), got {tau} and {share}")
+    return EmotionGCN(backbone, classes, in_channels, layers, tau, share, category_edges)

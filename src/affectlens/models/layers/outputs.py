@@ -1,0 +1,28 @@
+"""What a network says about a batch of faces beyond the logits of the expressions."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Outputs(NamedTuple):
+    """Answers for B faces; what a network does not give is None.
+
+    Attributes:
+        logits: (B, C) of the expressions.
+        features: (B, D) feature vector that the answers are read from.
+        affect: (B, 2) valence and arousal, not bounded.
+        divisions: (B, n) logits of the sectors of the valence-arousal plane, or (B, 2) of the signs of the two.
+        mask: (B, 1, h, w) logits of eyes and mouth.
+    """
+
+    logits: Tensor
+    features: Tensor | None = None
+    affect: Tensor | None = None
+    divisions: Tensor | None = None
+    mask: Tensor | None = None
+
+
+def as_outputs(answer: Tensor | Outputs) -> Outputs:
+    """The answer of any network: one that gives a tensor gives logits alone."""
+    return answer if isinstance(answer, Outputs) else Outputs(answer)

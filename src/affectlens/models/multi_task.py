@@ -1,0 +1,107 @@
+"""One backbone, several answers (Antoniadis, chapters 3 and 5): expressions, and beside them valence and arousal, the
+sector of their plane, or a mask of eyes and mouth.
+
+The feature vector is the global maximum of the backbone's map, after its last ReLU. `affect` says what is answered
+beside the expressions: "none", "regression" (two numbers), "signs" (two logits), "quarter", "eight" or "twelve"
+(sectors).
+`fusion` says how: "classic" (both from the shared feature vector), "concatenate" (the classifier of expressions sees
+the other task's answer too) or "separate" (a hidden layer of its own for each task). With `mask` a decoder draws the
+mask from the backbone's map.
+
+Left open and chosen: the hidden layers of "separate" are as wide as the feature vector, with ReLU; the decoder is a 1x1
+convolution to 128 channels and three times (nearest enlargement, 3x3 convolution, batch norm, ReLU), halving the
+channels each time. The network for valence and arousal alone (table 6.3) is this one with a loss on `affect` only;
+`expressions` off makes its logits 0, so that it never pretends to tell expressions.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d
+
+from affectlens.core.errors import BadSetting
+from affectlens.models.layers.backbones import backbone, load_imagenet
+from affectlens.models.layers.outputs import Outputs
+
+AFFECT = {"none": 0, "regression": 2, "signs": 2, "quarter": 4, "eight": 8, "twelve": 12}
+"""What is answered beside the expressions -> numbers per face."""
+FUSIONS = ("classic", "concatenate", "separate")
+
+
+class MultiTask(nn.Module):
+    """(B, C, H, W) normalised images -> `Outputs`."""
+
+    def __init__(
+        self, name: str, classes: int, in_channels: int, affect: str, fusion: str, mask: bool, expressions: bool
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.in_channels = in_channels
+        self.affect = affect
+        self.fusion = fusion
+        self.expressions = expressions
+        self.backbone, width = backbone(name, in_channels)
+        self.features = width
+        others = AFFECT[affect]
+        seen = width + others if fusion == "concatenate" else width
+        self.hidden = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, width), nn.ReLU()) if fusion == "separate" else nn.Identity()
+            for _ in range(2)
+        )
+        self.classifier = nn.Linear(seen, classes)
+        self.regressor = nn.Linear(width, others) if others else None
+        self.decoder = _decoder(width) if mask else None
+
+    def load_pretrained(self, file: str = "") -> None:
+        """ImageNet weights into the backbone; see `layers.backbones.load_imagenet`."""
+        load_imagenet(self.backbone, self.name, self.in_channels, file)
+
+    def forward(self, x: Tensor) -> Outputs:
+        space = self.backbone(x)
+        features = adaptive_max_pool2d(space, 1).flatten(1)
+        answer = None if self.regressor is None else self.regressor(self.hidden[1](features))
+        shown = self.hidden[0](features)
+        if self.fusion == "concatenate" and answer is not None:
+            shown = torch.cat([shown, answer], dim=1)
+        logits = self.classifier(shown)
+        if not self.expressions:
+            logits = logits * 0
+        regressed = self.affect == "regression"
+        return Outputs(
+            logits,
+            features,
+            affect=answer if regressed else None,
+            divisions=None if regressed else answer,
+            mask=None if self.decoder is None else self.decoder(space),
+        )
+
+
+def _decoder(width: int) -> nn.Sequential:
+    """(B, width, h, w) -> (B, 1, 8 h, 8 w) logits."""
+    layers: list[nn.Module] = [nn.Conv2d(width, 128, 1)]
+    for channels in (64, 32, 16):
+        layers += [nn.Upsample(scale_factor=2), nn.Conv2d(2 * channels, channels, 3, padding=1)]
+        layers += [nn.BatchNorm2d(channels), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv2d(16, 1, 1))
+
+
+def build(
+    classes: int,
+    in_channels: int = 3,
+    backbone: str = "densenet121",
+    affect: str = "none",
+    fusion: str = "classic",
+    mask: bool = False,
+    expressions: bool = True,
+) -> MultiTask:
+    """A fresh network.
+
+    Raises:
+        BadSetting: an option has no such value.
+    """
+    if affect not in AFFECT:
+        raise BadSetting(f"affect must be {', '.join(AFFECT)}, got '{affect}'")
+    if fusion not in FUSIONS:
+        raise BadSetting(f"fusion must be {', '.join(FUSIONS)}, got '{fusion}'")
+    if affect == "none" and fusion != "classic":
+        raise BadSetting(f"fusion '{fusion}' needs a second task; set affect")
+    return MultiTask(backbone, classes, in_channels, affect, fusion, mask, expressions)

@@ -1,0 +1,22 @@
+"""Masks of eyes and mouth from 68 landmarks: the target of the second task in Antoniadis, section 5.1.4."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+PARTS = (slice(36, 42), slice(42, 48), slice(48, 60))
+"""Eyes and outer contour of the mouth in the iBUG scheme, counted from 0."""
+
+
+def draw(landmarks_xy: NDArray[np.float32], shape: tuple[int, ...], size_px: int) -> NDArray[np.float32]:
+    """(K, 2) landmarks in pixels of a face of `shape` (height, width, ...) -> (size_px, size_px) of 0 and 1.
+
+    NaN everywhere where these are not 68 known points.
+    """
+    if len(landmarks_xy) != 68 or not np.isfinite(landmarks_xy).all():
+        return np.full((size_px, size_px), np.nan, dtype=np.float32)
+    points = landmarks_xy * np.array([size_px / shape[1], size_px / shape[0]], dtype=np.float32) - 0.5
+    mask = np.zeros((size_px, size_px), dtype=np.uint8)
+    for part in PARTS:
+        cv2.fillPoly(mask, [np.rint(points[part]).astype(np.int32)], 1)
+    return mask.astype(np.float32)

@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from affectlens.core.expressions import FERPLUS
+from affectlens.evaluation import affect_plots
+from affectlens.training import run
+from affectlens.training.module import ExpressionModule
+from affectlens.training.recipe import find
+
+LABELS = ("anger", "happiness")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of small faces with valence and arousal, all of the test split."""
+    folder = tmp_path_factory.mktemp("table")
+    rng = np.random.default_rng(0)
+    lines = ["path,expression,valence,arousal,split"]
+    for number in range(24):
+        cv2.imwrite(str(folder / f"{number}.png"), rng.integers(0, 256, (48, 48), dtype=np.uint8))
+        lines.append(f"{number}.png,{LABELS[number % 2]},{rng.uniform(-1, 1):.2f},{rng.uniform(-1, 1):.2f},test")
+    (folder / "faces.csv").write_text("\n".join(lines))
+    return f"table:{folder / 'faces.csv'}"
+
+
+def emotion_gcn(out, labels):
+    """A run folder of Emotion-GCN that was not trained."""
+    recipe = replace(find("antoniadis/t6.5-breg-next-gcn"), size_px=32, eye_distance=0.0)
+    run.open_run(recipe, labels, {}, out, resume=False)
+    (out / "checkpoints").mkdir()
+    torch.manual_seed(0)
+    torch.save({"state_dict": ExpressionModule(recipe, len(labels)).state_dict()}, run.best_checkpoint(out))
+    return out
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return emotion_gcn(tmp_path_factory.mktemp("run"), LABELS)
+
+
+@pytest.mark.parametrize("name", ["va-plane", "features", "adjacency", "similarity", "samples"])
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore:Tensorflow not installed")  # of UMAP
+def test_every_figure_is_drawn(cli, name, table, trained, tmp_path):
+    file = tmp_path / "figure.png"
+    result = cli("plot", name, "--data", table, "--model", trained, "--faces", 6, "--out", file)
+    assert (result.code, result.out) == (0, f"figure: {file}\n")
+    picture = cv2.imread(str(file))
+    assert min(picture.shape[:2]) > 200
+    assert len(np.unique(picture)) > 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("va-plane",), "the figure 'va-plane' needs --data"),
+        (("adjacency",), "the figure 'adjacency' needs --model"),
+        (("similarity", "--model", "nowhere"), "'nowhere' holds no run"),
+    ],
+)
+def test_what_is_missing_is_one_line(cli, arguments, message):
+    result = cli("plot", *arguments)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert message in result.err
+
+
+def test_samples_say_where_valence_and_arousal_of_ferplus_are_from(cli, make_ferplus, tmp_path, monkeypatch):
+    trained, captions = emotion_gcn(tmp_path / "run", FERPLUS), []
+    monkeypatch.setattr(affect_plots, "captioned_faces", lambda faces, texts, right: captions.extend(texts) or Figure())
+    data = f"ferplus:{make_ferplus(tmp_path / 'ferplus')}"
+    for option, last in (("?va=projected", "projected: "), ("", "true: ")):
+        captions.clear()
+        cli("plot", "samples", "--data", data + option, "--model", trained, "--out", tmp_path / "s.png")
+        assert captions
+        assert all(text.splitlines()[-1].startswith(last) for text in captions)
+
+
+def test_the_bundled_model_gives_samples_without_torch(cli, table, tmp_path):
+    result = cli("plot", "samples", "--data", table, "--model", "bundled", "--out", tmp_path / "s.png")
+    assert result.code == 0

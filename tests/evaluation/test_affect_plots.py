@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from affectlens.core.errors import BadData, BadSetting
+from affectlens.evaluation import affect_plots, plots
+
+LABELS = ("calm", "keen", "$odd")
+RNG = np.random.default_rng(0)
+AFFECT = RNG.uniform(-1, 1, (60, 2))
+TARGETS = np.arange(60) % 4 - 1
+EVERY = {
+    "va_plane": lambda: affect_plots.va_plane(AFFECT, TARGETS, LABELS, 12),
+    "feature_map": lambda: affect_plots.feature_map(AFFECT, TARGETS.clip(0), LABELS, AFFECT[:3]),
+    "relations": lambda: affect_plots.relations(np.array([[1, -0.5, 0], [-0.5, 1, 0.7], [0, 0.7, 1]]), LABELS, -1),
+    "captioned_faces": lambda: affect_plots.captioned_faces(
+        [np.zeros((8, 8), dtype=np.uint8), np.zeros((9, 7, 3), dtype=np.uint8)], ["calm 0.90\ntrue: $odd", "a"], [0, 1]
+    ),
+}
+
+
+def texts(figure):
+    figure.canvas.draw()
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_plot_becomes_a_png_whose_words_lie_within_it(name, tmp_path):
+    figure = EVERY[name]()
+    plots.save(figure, tmp_path / "it.png")
+    drawn, page = figure.get_tightbbox(), figure.get_size_inches()
+    assert min(drawn.x0, drawn.y0) >= 0
+    assert drawn.x1 <= page[0]
+    assert drawn.y1 <= page[1]
+
+
+def test_the_plane_has_a_panel_per_class_with_its_mean_and_divisions():
+    figure = affect_plots.va_plane(AFFECT, TARGETS, LABELS, 8)
+    assert len(figure.axes) == 3
+    assert {"calm (15)", "keen (15)", "\\$odd (15)"} <= set(texts(figure))
+    *sectors, mean = figure.axes[1].lines
+    assert len(sectors) == 8
+    np.testing.assert_allclose(np.ravel(mean.get_xydata()), AFFECT[TARGETS == 1].mean(axis=0))
+    assert len(affect_plots.va_plane(AFFECT, TARGETS, LABELS, 0).axes[0].lines) == 1
+
+
+def test_classes_without_faces_have_no_panel_and_no_faces_are_an_error():
+    assert len(affect_plots.va_plane(AFFECT, np.where(TARGETS == 1, 1, -1), LABELS).axes) == 1
+    with pytest.raises(BadData, match="no face has a label, valence and arousal"):
+        affect_plots.va_plane(np.full((60, 2), np.nan), TARGETS, LABELS)
+    with pytest.raises(BadSetting, match="divisions must be 0, 4, 8, 12, got 5"):
+        affect_plots.va_plane(AFFECT, TARGETS, LABELS, 5)
+
+
+def test_relations_are_written_into_their_cells():
+    found = texts(EVERY["relations"]())
+    assert [found.count(text) for text in ("1.00", "-0.50", "0.70", "0.00")] == [3, 2, 2, 2]
+
+
+def test_captions_are_blue_where_right_and_red_where_wrong():
+    figure = EVERY["captioned_faces"]()
+    wrong, right = (axes.xaxis.label for axes in figure.axes)
+    assert (wrong.get_color(), right.get_color()) == (plots.COLOURS[1], plots.COLOURS[0])
+    assert wrong.get_text() == "calm 0.90\ntrue: \\$odd"

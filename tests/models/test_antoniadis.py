@@ -1,0 +1,143 @@
+"""Numbers that the thesis and its code give for breg_next, multi_task and emotion_gcn, with images in RGB."""
+
+import pytest
+import torch
+
+from affectlens.core import catalog
+from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.models import breg_next, emotion_gcn, multi_task
+from affectlens.models.layers import backbones
+
+
+def parameters(module):
+    return sum(weight.numel() for weight in module.parameters())
+
+
+def test_parameters_are_those_of_the_thesis():
+    assert parameters(breg_next.build(8)) == 3_072_696
+    trunk, width = backbones.backbone("densenet121", 3)
+    assert (parameters(trunk), width) == (6_953_856, 1024)
+    assert parameters(emotion_gcn.build(7).convolutions) == 677_888
+    assert parameters(emotion_gcn.build(7)) == 6_953_856 + 677_888
+
+
+@pytest.mark.parametrize(("name", "side"), [("densenet121", 7), ("resnet50", 8), ("breg_next", 57)])
+def test_maps_of_the_backbones(name, side):
+    network, width = backbones.backbone(name, 3)
+    size = 228 if name == "breg_next" else 227
+    with torch.inference_mode():
+        assert network.eval()(torch.zeros(1, 3, size, size)).shape == (1, width, side, side)
+
+
+@pytest.mark.parametrize("name", ["densenet121", "breg_next"])
+def test_without_its_last_activation_a_map_has_values_of_both_signs(name):
+    torch.manual_seed(0)
+    faces = torch.randn(2, 3, 64, 64)
+    for rectified in (True, False):
+        network, _ = backbones.backbone(name, 3, rectified)
+        found = network.train()(faces)
+        lowest = 0 if name == "densenet121" else -1  # of ReLU and ELU
+        assert (found.min() >= lowest) == rectified
+
+
+def test_pooling_takes_the_maximum():
+    network = multi_task.build(7, 3, backbone="breg_next").eval()
+    with torch.inference_mode():
+        space = network.backbone(faces := torch.randn(2, 3, 32, 32))
+        torch.testing.assert_close(network(faces).features, space.amax(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(("affect", "numbers"), multi_task.AFFECT.items())
+def test_second_answers(affect, numbers):
+    found = multi_task.build(7, 3, backbone="breg_next", affect=affect)(torch.randn(2, 3, 32, 32))
+    assert (found.affect is not None) == (affect == "regression")
+    if affect == "none":
+        assert found.divisions is None
+    else:
+        assert (found.affect if affect == "regression" else found.divisions).shape == (2, numbers)
+
+
+def test_what_concatenate_and_separate_change():
+    sizes = {
+        fusion: multi_task.build(7, 3, backbone="breg_next", affect="eight", fusion=fusion)
+        for fusion in multi_task.FUSIONS
+    }
+    assert sizes["classic"].classifier.in_features == 128
+    assert sizes["concatenate"].classifier.in_features == 128 + 8
+    extra = parameters(sizes["separate"]) - parameters(sizes["classic"])
+    assert extra == 2 * (128 * 128 + 128)
+
+
+def test_the_expressions_of_the_network_for_affect_alone_say_nothing():
+    network = multi_task.build(7, 3, backbone="breg_next", affect="regression", expressions=False)
+    found = network(torch.randn(2, 3, 32, 32))
+    assert not found.logits.any()
+    assert found.affect.any()
+
+
+def test_the_mask_is_eight_times_the_map():
+    network = multi_task.build(7, 3, backbone="densenet121", mask=True)
+    assert network(torch.randn(2, 3, 64, 64)).mask.shape == (2, 1, 16, 16)
+
+
+def test_a_graph_convolution_by_hand():
+    layer = emotion_gcn.GraphConvolution(2, 3)
+    nodes, graph = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0.5, 0.5], [0.0, 1.0]])
+    torch.testing.assert_close(layer(nodes, graph), graph @ nodes @ layer.weight)
+    assert layer.weight.abs().max() <= 3**-0.5
+
+
+def test_the_graph_is_used_transposed_as_in_the_authors_code():
+    network = emotion_gcn.build(2, 3, backbone="breg_next", layers=1)
+    network.adjacency.copy_(torch.tensor([[0.3, 0.7, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0.7, 0.3]]))
+    (layer,) = network.convolutions
+    torch.testing.assert_close(network.heads(), network.adjacency.T @ network.words @ layer.weight)
+
+
+def test_without_word_vectors_every_node_is_an_axis_of_its_own():
+    words = emotion_gcn.build(7).words
+    assert words.shape == (9, 300)
+    torch.testing.assert_close(words @ words.T, 25 * torch.eye(9))
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("multi_task", {"affect": "halves"}, "affect must be none, regression"),
+        ("multi_task", {"affect": "eight", "fusion": "late"}, "fusion must be classic, concatenate, separate"),
+        ("multi_task", {"fusion": "concatenate"}, "fusion 'concatenate' needs a second task"),
+        ("multi_task", {"backbone": "densenet12"}, "did you mean 'densenet121'?"),
+        ("emotion_gcn", {"layers": 4}, "layers must be 1, 2 or 3, got 4"),
+        ("emotion_gcn", {"share": 1.0}, r"share in \[0, 1\)"),
+    ],
+)
+def test_settings_that_there_are_not(model, options, message):
+    with pytest.raises(BadSetting, match=message):
+        catalog.load("models", model).build(7, **options)
+
+
+def test_imagenet_weights_come_from_a_file_and_fit_one_channel_or_not(tmp_path):
+    torch.manual_seed(1)
+    source, _ = backbones.backbone("densenet121", 3)
+    torch.save(source.state_dict(), tmp_path / "weights.pt")
+    network = multi_task.build(7, 3)
+    network.load_pretrained(str(tmp_path / "weights.pt"))
+    for key, value in source.state_dict().items():
+        torch.testing.assert_close(network.backbone.state_dict()[key], value)
+    with pytest.raises(BadModelFile, match="the weights of 'densenet121' do not fit"):
+        multi_task.build(7, 1).load_pretrained(str(tmp_path / "weights.pt"))
+    (tmp_path / "junk.pt").write_bytes(b"junk")
+    with pytest.raises(BadModelFile, match=r"junk.pt' cannot be read as weights"):
+        network.load_pretrained(str(tmp_path / "junk.pt"))
+
+
+def test_offline_the_hub_is_one_line_that_says_what_to_do(monkeypatch):
+    def refuse(*_, pretrained, **__):
+        raise OSError("no network") if pretrained else AssertionError
+
+    network = multi_task.build(7, 3)
+    monkeypatch.setattr(backbones.timm, "create_model", refuse)
+    with pytest.raises(BadModelFile, match=r"cannot be fetched .* pretrained_file=FILE.* pretrained=false"):
+        network.load_pretrained()
+    with pytest.raises(BadSetting, match="there are no ImageNet weights for the backbone 'breg_next'"):
+        multi_task.build(7, 3, backbone="breg_next").load_pretrained()

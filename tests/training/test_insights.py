@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from affectlens.core.errors import BadSetting
+from affectlens.core.preprocessing import to_input
+from affectlens.training import insights
+from affectlens.training.module import ExpressionModule
+
+LABELS = tuple("abcdefgh")
+
+
+def module_of(recipe, model, **options):
+    torch.manual_seed(0)
+    changed = replace(recipe, model=model, model_options={"backbone": "breg_next", **options}, size_px=16)
+    return ExpressionModule(changed, 8).eval()
+
+
+def test_features_are_what_the_answers_are_read_from(recipe, data):
+    module = module_of(recipe, "multi_task")
+    vectors, rows = insights.features(module, data.valid)
+    assert rows.tolist() == list(range(40))
+    faces = torch.from_numpy(to_input(list(data.valid.images), module.recipe.input_spec()))
+    with torch.inference_mode():
+        logits = module.network.classifier(torch.from_numpy(vectors))
+        torch.testing.assert_close(logits, module(faces).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_a_network_without_named_features_gives_what_its_last_layer_sees(recipe, data):
+    torch.manual_seed(0)
+    module = ExpressionModule(recipe, 8).eval()
+    vectors, _ = insights.features(module, data.valid)
+    faces = torch.from_numpy(to_input(list(data.valid.images), recipe.input_spec()))
+    with torch.inference_mode():
+        logits = module.network.head(torch.from_numpy(vectors))
+        torch.testing.assert_close(logits, module(faces).logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "names"),
+    [
+        ("multi_task", {}, LABELS),
+        ("multi_task", {"affect": "eight"}, LABELS),
+        ("multi_task", {"affect": "regression", "fusion": "concatenate"}, (*LABELS, "valence", "arousal")),
+        ("emotion_gcn", {}, (*LABELS, "valence", "arousal")),
+    ],
+)
+def test_heads_are_the_vectors_that_features_are_multiplied_with(recipe, data, model, options, names):
+    module = module_of(recipe, model, **options)
+    vectors, found = insights.heads(module, LABELS)
+    assert found == names
+    seen, _ = insights.features(module, data.valid)
+    faces = torch.from_numpy(to_input(list(data.valid.images), module.recipe.input_spec()))
+    with torch.inference_mode():
+        answer = module(faces)
+    if model == "emotion_gcn":
+        np.testing.assert_allclose(seen @ vectors[:8].T, answer.logits, atol=1e-3, rtol=1e-3)
+        np.testing.assert_allclose(seen @ vectors[8:].T, answer.affect, atol=1e-3, rtol=1e-3)
+    elif answer.affect is None:
+        expected = seen @ vectors.T + module.network.classifier.bias.detach().numpy()
+        np.testing.assert_allclose(expected, answer.logits, atol=1e-3, rtol=1e-3)
+    else:
+        expected = seen @ vectors[8:].T + module.network.regressor.bias.detach().numpy()
+        np.testing.assert_allclose(expected, answer.affect, atol=1e-3, rtol=1e-3)
+
+
+def test_the_graph_and_who_has_one(recipe):
+    graph, names = insights.adjacency(module_of(recipe, "emotion_gcn"), LABELS)
+    assert (graph.shape, names[-2:]) == ((10, 10), ("valence", "arousal"))
+    with pytest.raises(BadSetting, match="'multi_task' has no graph"):
+        insights.adjacency(module_of(recipe, "multi_task"), LABELS)
+    with pytest.raises(BadSetting, match="'compact_resnet' has no classifiers on a common feature vector"):
+        insights.heads(ExpressionModule(recipe, 8), LABELS)
+
+
+def test_cosines():
+    vectors = np.array([[3, 0], [0, 2], [1, 1], [0, 0]], dtype=np.float32)
+    half = np.sqrt(0.5)
+    expected = [[1, 0, half, 0], [0, 1, half, 0], [half, half, 1, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(insights.cosine_similarity(vectors), expected, atol=1e-6)

@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from affectlens.core.errors import BadData, BadSetting
+from affectlens.training import svm
+from affectlens.training.insights import features
+from affectlens.training.module import ExpressionModule, predict
+
+
+@pytest.fixture
+def module(recipe):
+    torch.manual_seed(0)
+    options = {"backbone": "breg_next"}
+    return ExpressionModule(replace(recipe, model="multi_task", model_options=options, size_px=16), 8).eval()
+
+
+def test_the_network_answers_what_the_machine_decides(module, data):
+    vectors, rows = features(module, data.train)
+    labelled = data.train.targets[rows] >= 0
+    scaler = StandardScaler().fit(vectors[labelled])
+    machine = LinearSVC(C=1e-3, class_weight="balanced", dual=False, random_state=0, max_iter=2000)
+    machine.fit(scaler.transform(vectors[labelled]), data.train.targets[labelled])
+    svm.refit(module, data.train)
+    answers, _ = predict(module, data.valid)
+    expected = machine.decision_function(scaler.transform(features(module, data.valid)[0]))
+    np.testing.assert_allclose(answers.logits, expected, atol=0.02)  # fresh features differ by little
+
+
+def test_two_classes_get_two_answers(recipe, data):
+    pair = data.train.keep(np.isin(data.train.targets, [0, 1]))
+    pair = replace(pair, labels=pair.labels[:2], votes=pair.votes[:, :2])
+    torch.manual_seed(0)
+    options = {"backbone": "breg_next"}
+    module = ExpressionModule(replace(recipe, model="multi_task", model_options=options, size_px=16), 2)
+    svm.refit(module, pair)
+    answers, rows = predict(module, pair)
+    np.testing.assert_allclose(answers.logits[:, 0], -answers.logits[:, 1], atol=1e-4)
+    assert (answers.logits.argmax(axis=1) == pair.targets[rows]).mean() > 0.9
+
+
+def test_what_it_cannot_do_is_one_line(module, recipe, data):
+    with pytest.raises(BadData, match="no training face is labelled 'neutral'"):
+        svm.refit(module, data.train.keep(data.train.targets != 0))
+    with pytest.raises(BadSetting, match="'compact_resnet' has no linear classifier"):
+        svm.refit(ExpressionModule(recipe, 8), data.train)
