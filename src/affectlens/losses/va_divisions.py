@@ -11,6 +11,7 @@ from torch.nn.functional import log_softmax
 from affectlens.core.errors import BadSetting
 from affectlens.core.facts import TrainingFacts
 from affectlens.losses._centres import reduced
+from affectlens.losses.weighted_cross_entropy import rarity
 
 
 def sector(affect: Tensor, number: int) -> Tensor:
@@ -44,8 +45,7 @@ class VADivisionsLoss(nn.Module):
         seen: Tensor = self.get_buffer("seen")
         if not self.weighted:
             return torch.ones(number, device=seen.device)
-        counts = torch.bincount(sector(seen, number), minlength=number).float()
-        return torch.where(counts > 0, counts[counts > 0].min() / counts.clamp_min(1), 0)
+        return rarity(torch.bincount(sector(seen, number), minlength=number))
 
 
 def build(facts: TrainingFacts, weighted: bool = True, gamma: float = 0.0) -> VADivisionsLoss:

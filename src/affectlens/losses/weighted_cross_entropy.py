@@ -4,7 +4,6 @@ Antoniadis, section 3.3.4: the text has the ratio upside down, his code has it t
 PyTorch's weighted cross-entropy: over the weights of the batch. On votes each share has its class's weight.
 """
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
@@ -22,8 +21,13 @@ def class_weights(facts: TrainingFacts) -> Tensor:
     counts = facts.class_counts
     if not counts.any():
         raise BadSetting("no training face has a label, which weights by class need")
-    weights = np.where(counts > 0, counts[counts > 0].min() / np.maximum(counts, 1), 0)
-    return torch.from_numpy(weights.astype(np.float32))
+    return rarity(torch.from_numpy(counts))
+
+
+def rarity(counts: Tensor) -> Tensor:
+    """(K,) faces of each kind, not all 0 -> (K,) float32 n_min / n_i; 0 for a kind of which there is no face."""
+    counts = counts.float()
+    return torch.where(counts > 0, counts[counts > 0].min() / counts.clamp_min(1), 0)
 
 
 class WeightedCrossEntropy(nn.Module):
