@@ -92,7 +92,7 @@ def test_affect_is_judged_where_it_is_known(scores):
     assert found["arousal"] == {"faces": 0, "ccc": None, "rmse": None, "pearson": None}
 
 
-def test_groups_have_accuracy_interval_and_number(scores):
+def test_groups_have_accuracy_interval_number_and_labels(scores):
     given = scores()
     found = figures(given)["groups"]["age"]
     assert list(found) == ["3-9", "10-19", "more than 70"]
@@ -103,6 +103,7 @@ def test_groups_have_accuracy_interval_and_number(scores):
         "faces": len(right),
         "accuracy": pytest.approx(right.mean()),
         "accuracy_interval": pytest.approx([interval.low, interval.high]),
+        "labels": [int((given.targets[mask] == label).sum()) for label in range(len(given.labels))],
     }
 
 

@@ -18,6 +18,7 @@ EVERY = {
     "parallel_coordinates": lambda found: plots.parallel_coordinates({"a": [0.1, None, 0.3]}, LABELS),
     "per_class_bars": lambda found: plots.per_class_bars({"a": [0.1, None, 0.3], "b": [1, 1, 1]}, LABELS),
     "group_bars": lambda found: plots.group_bars(found["groups"]["age"], "age"),
+    "group_labels": lambda found: plots.group_labels(found["groups"]["age"], found["labels"], "age"),
 }
 
 
@@ -159,6 +160,17 @@ def test_group_bars_have_intervals_and_numbers():
     assert [list(line.get_xdata()) for line in axes.lines] == [[0.25, 0.75], [0.44, 1.0]]
     assert {"3-9 (12)", "10-19 (3)", "50.0 %", "100.0 %"} <= set(texts(figure))
     assert axes.get_xlabel() == "accuracy by age (faces), 95 % interval"
+
+
+def test_group_labels_stack_the_shares_of_the_labels():
+    groups = {"3-9": {"faces": 10, "labels": [5, 3, 2]}, "10-19": {"faces": 4, "labels": [0, 4, 0]}}
+    figure = plots.group_labels(groups, LABELS, "age")
+    anger, fear, sadness = figure.axes[0].containers
+    assert [bar.get_width() for bar in anger] == [0.5, 0]
+    np.testing.assert_allclose([(bar.get_x(), bar.get_width()) for bar in fear], [(0.5, 0.3), (0, 1)])
+    np.testing.assert_allclose([bar.get_x() for bar in sadness], [0.8, 1])
+    assert names(figure) == list(LABELS)
+    assert {"3-9 (10)", "10-19 (4)"} <= set(texts(figure))
 
 
 def test_parallel_coordinates_scale_each_axis_from_its_lowest_to_its_highest():

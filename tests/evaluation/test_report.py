@@ -94,6 +94,7 @@ def cells(found):
         *found["reliability"]["count"],
         *(value for row in found["confusion_matrix"] for value in row),
         *(row["faces"] for group in found["groups"].values() for row in group.values()),
+        *(count for group in found["groups"].values() for row in group.values() for count in row["labels"]),
     ]
     written = [f"{100 * value:.2f}" for value in fractions if value is not None]
     return {*written, *(f"{value:.4f}" for value in plain if value is not None), *map(str, counts)}
@@ -107,7 +108,7 @@ def test_an_evaluation_report_holds_every_number_and_loads_nothing(scores):
     found = json.loads(json.dumps(figures(scores())))
     page = check(report.evaluation_report(found, FACTS))
     assert cells(found) - numbers(page) == set()
-    assert len(page.images) == 6
+    assert len(page.images) == 7
     for words in ("Evaluation", "ferplus & <others>", "contempt", "By age"):
         assert f"{words}|" in page.text
 

@@ -102,7 +102,7 @@ def figures(scores: Scores) -> dict[str, Any]:
       `area_under_risk_coverage`
     - `disagreement`: Spearman correlation of predicted and voted entropy
     - `valence`, `arousal`: CCC, RMSE and Pearson correlation
-    - `groups`: column -> value -> accuracy with its interval and number of faces
+    - `groups`: column -> value -> accuracy with its interval, number of faces, and of faces with each label
     """
     labelled = scores.keep(scores.targets >= 0)
     found = {
@@ -227,6 +227,7 @@ def _group(scores: Scores, column: NDArray[np.str_]) -> dict[str, Any]:
             "faces": faces,
             "accuracy": accuracy,
             "accuracy_interval": metrics.wilson_interval(round(accuracy * faces), faces),
+            "labels": np.bincount(scores.targets[column == value], minlength=len(scores.labels)),
         }
         for value, (accuracy, faces) in metrics.by_group(column, scores.predicted, scores.targets).items()
     }

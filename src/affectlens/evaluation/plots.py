@@ -172,6 +172,25 @@ def group_bars(groups: Mapping[str, Mapping[str, Any]], column: str) -> "Figure"
     return figure
 
 
+def group_labels(groups: Mapping[str, Mapping[str, Any]], labels: Sequence[str], column: str) -> "Figure":
+    """Share of each label among the faces of each value of a group column (`groups` of `evaluation.figures`)."""
+    figure = figure_of(WIDTH_IN, 1.3 + 0.32 * len(groups))
+    axes = axes_in(figure, f"share of each label by {shown([column])[0]} (faces)", "", grid="x")
+    places = range(len(groups))
+    starts = [0.0] * len(groups)
+    for i, label in enumerate(labels):
+        shares = [row["labels"][i] / row["faces"] for row in groups.values()]
+        hatch = "//" if i >= len(COLOURS) else None
+        axes.barh(places, shares, 0.74, starts, color=COLOURS[i % 8], edgecolor=PAPER, hatch=hatch, label=label)
+        starts = [start + share for start, share in zip(starts, shares, strict=True)]
+    axes.set_yticks(places, shown([f"{name} ({row['faces']})" for name, row in groups.items()]))
+    axes.set_ylim(len(groups) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(0, 1), xticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
+    legend_above(figure, axes.containers, labels)
+    return figure
+
+
 def parallel_coordinates(
     lines: Mapping[str, Numbers],
     names: Sequence[str],

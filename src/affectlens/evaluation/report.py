@@ -96,7 +96,7 @@ def evaluation_report(
     sections = [_summary(views)]
     if figures["faces"]:
         sections += [_classes(figures), _confusion(figures), _calibration(figures), _selective({"model": figures})]
-    sections += [_groups(column, {"accuracy": figures}) for column in figures["groups"] if figures["groups"][column]]
+    sections += [_groups(column, figures) for column, group in figures["groups"].items() if group]
     return render(Report(title, facts, sections))
 
 
@@ -124,7 +124,7 @@ def comparison_report(
     if scored:
         sections += [_classes_compared(scored), _selective(scored)]
     columns = dict.fromkeys(name for figures in scored.values() for name, part in figures["groups"].items() if part)
-    sections += [_groups(column, scored) for column in columns]
+    sections += [_groups_compared(column, scored) for column in columns]
     return render(Report(title, facts, sections))
 
 
@@ -309,8 +309,29 @@ def _selective(models: Mapping[str, Figures]) -> Section:
     )
 
 
-def _groups(column: str, models: Mapping[str, Figures]) -> Section:
-    """Accuracy of each value of a group column, with bars where there is one model."""
+def _groups(column: str, figures: Figures) -> Section:
+    """Accuracy and labels of the faces of each value of a group column."""
+    group, labels = figures["groups"][column], figures["labels"]
+    rows = [
+        [value, str(row["faces"]), percent(row["accuracy"]), _interval(row["accuracy_interval"])]
+        for value, row in group.items()
+    ]
+    counts = [[value, *map(str, row["labels"])] for value, row in group.items()]
+    alt = "Accuracy: " + ", ".join(f"{row[0]} {row[2]}" for row in rows) + "."
+    most = (f"{value} {labels[row['labels'].index(max(row['labels']))]}" for value, row in group.items())
+    pictures = [
+        Picture(plots.group_bars(group, column), alt),
+        Picture(plots.group_labels(group, labels, column), "Most frequent labels: " + ", ".join(most) + "."),
+    ]
+    tables = [
+        Table(f"Accuracy by {column}", [column, "faces", "accuracy", "95 % interval"], rows),
+        Table(f"Labels by {column}", [column, *labels], counts, folded=True),
+    ]
+    return Section(f"By {column}", pictures=pictures, tables=tables)
+
+
+def _groups_compared(column: str, models: Mapping[str, Figures]) -> Section:
+    """Accuracy of each model for each value of a group column."""
     parts = {name: figures["groups"].get(column, {}) for name, figures in models.items()}
     values = list(dict.fromkeys(value for part in parts.values() for value in part))
     rows = []
@@ -318,18 +339,11 @@ def _groups(column: str, models: Mapping[str, Figures]) -> Section:
         cells = [part.get(value, {}) for part in parts.values()]
         faces = next(str(cell["faces"]) for cell in cells if cell)
         rows.append([value, faces, *(percent(cell.get("accuracy")) for cell in cells)])
-        if len(models) == 1:
-            rows[-1].append(_interval(cells[0]["accuracy_interval"]))
-    header = [column, "faces", *models, *(["95 % interval"] if len(models) == 1 else [])]
-    if len(models) == 1:
-        (part,) = parts.values()
-        alt = "Accuracy: " + ", ".join(f"{row[0]} {row[2]}" for row in rows) + "."
-        picture = Picture(plots.group_bars(part, column), alt)
-    else:
-        bars = {name: [part.get(value, {}).get("accuracy") for value in values] for name, part in parts.items()}
-        alt = f"Accuracy of each model by {column}; the table has the numbers."
-        picture = Picture(plots.per_class_bars(bars, values, f"accuracy by {column}"), alt)
-    return Section(f"By {column}", pictures=[picture], tables=[Table(f"Accuracy by {column}", header, rows)])
+    bars = {name: [part.get(value, {}).get("accuracy") for value in values] for name, part in parts.items()}
+    alt = f"Accuracy of each model by {column}; the table has the numbers."
+    picture = Picture(plots.per_class_bars(bars, values, f"accuracy by {column}"), alt)
+    table = Table(f"Accuracy by {column}", [column, "faces", *models], rows)
+    return Section(f"By {column}", pictures=[picture], tables=[table])
 
 
 def _classes_compared(models: Mapping[str, Figures]) -> Section:
