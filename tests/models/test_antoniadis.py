@@ -1,12 +1,13 @@
 """Numbers that the thesis and its code give for breg_next, multi_task and emotion_gcn, with images in RGB."""
 
 import pytest
+import timm
 import torch
 
 from affectlens.core import catalog
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.models import breg_next, emotion_gcn, multi_task
-from affectlens.models.layers import backbones
+from affectlens.models.layers import backbones, published
 
 
 def parameters(module):
@@ -118,26 +119,68 @@ def test_settings_that_there_are_not(model, options, message):
 
 def test_imagenet_weights_come_from_a_file_and_fit_one_channel_or_not(tmp_path):
     torch.manual_seed(1)
-    source, _ = backbones.backbone("densenet121", 3)
+    source = timm.create_model("densenet121")
     torch.save(source.state_dict(), tmp_path / "weights.pt")
     network = multi_task.build(7, 3)
     network.load_pretrained(str(tmp_path / "weights.pt"))
-    for key, value in source.state_dict().items():
-        torch.testing.assert_close(network.backbone.state_dict()[key], value)
-    with pytest.raises(BadModelFile, match="the weights of 'densenet121' do not fit"):
-        multi_task.build(7, 1).load_pretrained(str(tmp_path / "weights.pt"))
-    (tmp_path / "junk.pt").write_bytes(b"junk")
-    with pytest.raises(BadModelFile, match=r"junk.pt' cannot be read as weights"):
-        network.load_pretrained(str(tmp_path / "junk.pt"))
+    for key, value in network.backbone.state_dict().items():
+        torch.testing.assert_close(value, source.state_dict()[key])
+    gray = multi_task.build(7, 1)
+    gray.load_pretrained(str(tmp_path / "weights.pt"))
+    first = "features.conv0.weight"
+    torch.testing.assert_close(
+        gray.backbone.state_dict()[first], source.state_dict()[first].sum(dim=1, keepdim=True), rtol=1e-5, atol=1e-6
+    )
 
 
-def test_offline_the_hub_is_one_line_that_says_what_to_do(monkeypatch):
-    def refuse(*_, pretrained, **__):
-        raise OSError("no network") if pretrained else AssertionError
-
+def test_files_that_hold_other_weights(tmp_path):
     network = multi_task.build(7, 3)
-    monkeypatch.setattr(backbones.timm, "create_model", refuse)
+    (tmp_path / "junk.pt").write_bytes(b"junk")
+    with pytest.raises(BadModelFile, match=r"junk.pt' does not hold the weights of 'densenet121'"):
+        network.load_pretrained(str(tmp_path / "junk.pt"))
+    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "other.pt")
+    with pytest.raises(BadModelFile, match=r"other.pt' does not hold the weights of 'densenet121'"):
+        network.load_pretrained(str(tmp_path / "other.pt"))
+
+
+def test_weights_of_another_network_are_not_copied_in_part():
+    state = backbones.backbone("densenet121", 3)[0].state_dict()
+    network, _ = backbones.backbone("densenet121", 1)
+    with pytest.raises(BadModelFile, match="the weights of 'a' do not fit: size mismatch"):
+        published.copy_into(network, state, "a")
+    with pytest.raises(BadModelFile, match=r"the weights of 'a' lack 'features.conv0.weight'"):
+        published.copy_into(network, {}, "a")
+
+
+def test_offline_the_hub_is_one_line_that_says_what_to_do(monkeypatch, caplog):
+    """As it is without a network; the cache is empty."""
+
+    class Offline:
+        def head(self, url, timeout):
+            asked.append(url)
+            raise OSError("no network")
+
+    def absent(repository, file, local_files_only=False):
+        assert local_files_only, "asked for at length while offline"
+        raise OSError("not in the cache")
+
+    asked = []
+    monkeypatch.setattr(published, "get_session", Offline)
+    monkeypatch.setattr(published, "hf_hub_download", absent)
     with pytest.raises(BadModelFile, match=r"cannot be fetched .* pretrained_file=FILE.* pretrained=false"):
-        network.load_pretrained()
+        multi_task.build(7, 3).load_pretrained()
+    assert len(asked) == 1
+    assert not caplog.records
     with pytest.raises(BadSetting, match="there are no ImageNet weights for the backbone 'breg_next'"):
         multi_task.build(7, 3, backbone="breg_next").load_pretrained()
+
+
+def test_weights_in_the_cache_need_no_network(monkeypatch, tmp_path):
+    source = timm.create_model("densenet121")
+    torch.save(source.state_dict(), tmp_path / "weights.pt")
+    monkeypatch.setattr(published, "get_session", lambda: pytest.fail("the network was asked"))
+    monkeypatch.setattr(published, "hf_hub_download", lambda *_, local_files_only: tmp_path / "weights.pt")
+    network = multi_task.build(7, 3)
+    network.load_pretrained()
+    key = "features.norm5.running_mean"
+    torch.testing.assert_close(network.backbone.state_dict()[key], source.state_dict()[key])

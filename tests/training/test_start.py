@@ -11,7 +11,7 @@ from affectlens.training import export
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
 from affectlens.training.run import best_checkpoint, open_run
-from affectlens.training.start import start_from
+from affectlens.training.start import load_pretrained, start_from
 
 
 @pytest.fixture(scope="module")
@@ -127,16 +127,21 @@ def test_an_exported_file_that_hides_its_weights_is_refused_rather_than_read_wro
         started(replace(recipe, start_from=str(file)))
 
 
+def run_of(network, recipe, folder, labels=FERPLUS):
+    """A run folder whose best weights are those of `network`."""
+    open_run(recipe, labels, {}, folder, resume=False)
+    best_checkpoint(folder).parent.mkdir()
+    module = ExpressionModule(recipe, len(labels))
+    module.network.load_state_dict(network.state_dict())
+    torch.save({"state_dict": module.state_dict()}, best_checkpoint(folder))
+    return folder
+
+
 @pytest.fixture
 def run(recipe, tmp_path):
     """A run folder and its network."""
     network = exercised(recipe)
-    open_run(recipe, FERPLUS, {}, tmp_path / "run", resume=False)
-    best_checkpoint(tmp_path / "run").parent.mkdir()
-    module = ExpressionModule(recipe, len(FERPLUS))
-    module.network.load_state_dict(network.state_dict())
-    torch.save({"state_dict": module.state_dict()}, best_checkpoint(tmp_path / "run"))
-    return tmp_path / "run", network
+    return run_of(network, recipe, tmp_path / "run"), network
 
 
 def test_a_run_folder_gives_its_weights(recipe, run):
@@ -145,6 +150,31 @@ def test_a_run_folder_gives_its_weights(recipe, run):
     torch.testing.assert_close(again.state_dict(), network.state_dict(), rtol=0, atol=0)
     fewer = started(replace(recipe, start_from=str(folder)), ("sadness", "bored"))
     torch.testing.assert_close(fewer.state_dict()["head.weight"][0], network.state_dict()["head.weight"][3])
+
+
+def test_a_run_folder_gives_its_backbone_to_a_network_with_other_outputs(tmp_path):
+    first = replace(find("antoniadis/t6.1-single"), model_options={"backbone": "breg_next"}, pretrained=False)
+    trained = network_of(first, ("happy", "sad"), seed=0)
+    folder = run_of(trained, first, tmp_path / "run", ("happy", "sad"))
+    options = {"backbone": "breg_next", "affect": "regression"}
+    recipe = replace(first, model_options=options, pretrained=True, pretrained_file=str(folder))
+    network = network_of(recipe)
+    load_pretrained(network, recipe)
+    torch.testing.assert_close(network.backbone.state_dict(), trained.backbone.state_dict(), rtol=0, atol=0)
+    assert network.classifier.weight.shape[0] == len(FERPLUS)
+    gray = replace(recipe, channels="gray", mean=(0.5,), std=(0.5,))
+    with pytest.raises(BadModelFile, match="do not fit: size mismatch for"):
+        load_pretrained(network_of(gray), gray)
+
+
+def test_a_network_without_a_backbone_gives_none(recipe, run):
+    folder, _ = run
+    wanting = replace(find("antoniadis/t6.1-single"), pretrained_file=str(folder))
+    with pytest.raises(BadSetting, match=r"the network in '.*run' has no backbone"):
+        load_pretrained(network_of(wanting), wanting)
+    plain = replace(recipe, pretrained=True, pretrained_file=str(folder), start_from="")
+    with pytest.raises(BadSetting, match="the model 'compact_resnet' has no backbone"):
+        load_pretrained(network_of(plain), plain)
 
 
 def test_a_tilde_stands_for_the_home_folder(recipe, run, monkeypatch):

@@ -82,7 +82,8 @@ class Recipe:
         start_from: begin with the weights of a run folder, an exported file or "bundled", of the same architecture; ""
             for fresh ones. freeze_norms: batch norms keep their statistics, as they must after an exported file.
         pretrained: begin with the model's published weights, for those that have some, from `pretrained_file` or, where
-            that is "", from the hub that the model's file names.
+            that is "", from the hub that the model's file names. A run folder as `pretrained_file` gives the backbone
+            that was trained there, whatever its outputs were.
         classifier: "network", or "svm": after training a linear support vector machine on the features takes the place
             of the network's last layer (`training.svm`).
     """

@@ -125,13 +125,14 @@ def check_data(source: DataSource, folder: Path) -> None:
 
 
 def check_sources(recipe: Recipe) -> None:
-    """Raises BadModelFile where the recipe learns from a run, or starts from a run or file, that is not there."""
+    """Raises BadModelFile where the recipe learns or starts from weights that are not there."""
     start_from = "" if recipe.start_from == "bundled" else recipe.start_from
-    for key, name in (("teacher", recipe.teacher), ("start_from", start_from)):
+    files = {"teacher": recipe.teacher, "start_from": start_from, "pretrained_file": recipe.pretrained_file}
+    for key, name in files.items():
         path = Path(name).expanduser()
-        if name and not (best_checkpoint(path).is_file() or (key == "start_from" and path.is_file())):
+        if name and not (best_checkpoint(path).is_file() or (key != "teacher" and path.is_file())):
             raise BadModelFile(
-                f"{recipe.name} needs a trained run that is not there: {key} is '{name}'; train that first, or name "
+                f"{recipe.name} needs weights that are not there: {key} is '{name}'; train that first, or name "
                 f"another with --set {key}=DIR"
             )
 

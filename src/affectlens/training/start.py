@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.session import model_file, open_session, read_spec
+from affectlens.models.layers.published import copy_into
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import load_labels, load_run
 
@@ -51,15 +52,28 @@ def start_from(network: nn.Module, recipe: Recipe, labels: tuple[str, ...]) -> N
 
 
 def load_pretrained(network: nn.Module, recipe: Recipe) -> None:
-    """The model's published weights into `network`.
+    """The model's published weights into `network`; from a run folder those of the backbone that was trained there.
 
     Raises:
         BadSetting: there are none for this model. BadModelFile: they cannot be had, or do not fit.
     """
+    where = Path(recipe.pretrained_file).expanduser()
+    if recipe.pretrained_file and where.is_dir():
+        _copy_backbone(network, where, recipe)
+        return
     load = getattr(network, "load_pretrained", None)
     if load is None:
         raise BadSetting(f"the model '{recipe.model}' has no published weights; use --set pretrained=false")
     load(recipe.pretrained_file)
+
+
+def _copy_backbone(network: nn.Module, folder: Path, recipe: Recipe) -> None:
+    """The `backbone` of the network in a run folder, whatever its outputs are, into that of `network`."""
+    ours, theirs = (getattr(one, "backbone", None) for one in (network, load_run(folder).network))
+    if not isinstance(ours, nn.Module) or not isinstance(theirs, nn.Module):
+        which = f"the model '{recipe.model}'" if ours is None else f"the network in '{folder}'"
+        raise BadSetting(f"{which} has no backbone that another network could begin with; use start_from")
+    copy_into(ours, theirs.state_dict(), str(folder))
 
 
 def _unfold(network: nn.Module, file: Path, recipe: Recipe) -> dict[str, Tensor]:

@@ -159,6 +159,7 @@ def test_a_valence_that_is_not_known_is_no_mistake(cli, place, command, monkeypa
         (("train", "default", "--set", "teacher=nowhere"), "nowhere"),
         (("train", "default", "--set", "start_from=nowhere"), "nowhere"),
         (("train", "default", "--set", "start_from=nowhere.onnx"), "nowhere.onnx"),
+        (("train", "antoniadis/t6.1-single", "--set", "pretrained_file=nowhere"), "pretrained_file is 'nowhere'"),
         (("train", "default", "--set", "size_px=4"), "size_px"),
         (("data", "preview", "table:good.csv", "--recipe", "defalt"), "did you mean 'default'?"),
         (("data", "preview", "table:good.csv", "--set", "epoch=1"), "did you mean 'epochs'?"),

@@ -5,15 +5,13 @@ arXiv:1512.03385; D = 2048) are timm's; its ImageNet weights come from the hub, 
 breg_next is our own file.
 """
 
-from pathlib import Path
-
 import timm
-import torch
 from torch import nn
 
 from affectlens.core.catalog import unknown
-from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.errors import BadSetting
 from affectlens.models import breg_next
+from affectlens.models.layers.published import copy_into, timm_state
 
 _TIMM = {"densenet121": 1024, "resnet50": 2048}
 NAMES = (*_TIMM, "breg_next")
@@ -36,33 +34,11 @@ def backbone(name: str, in_channels: int, rectified: bool = True) -> tuple[nn.Mo
 
 
 def load_imagenet(network: nn.Module, name: str, in_channels: int, file: str = "") -> None:
-    """ImageNet weights into a backbone, from `file` (a state dict of timm's) or, without one, from timm's hub.
+    """ImageNet weights into a backbone, from `file` or, without one, as `published.timm_state` finds them.
 
     Raises:
         BadSetting: there are none for this backbone. BadModelFile: the hub cannot be reached, or the file does not fit.
     """
     if name not in _TIMM:
         raise BadSetting(f"there are no ImageNet weights for the backbone '{name}'; use --set pretrained=false")
-    if file:
-        path = Path(file).expanduser()
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many types for a file that is not its own
-            raise BadModelFile(f"'{path}' cannot be read as weights: {str(error).splitlines()[0]}") from error
-    else:
-        try:
-            full = timm.create_model(name, pretrained=True, in_chans=in_channels, num_classes=0, global_pool="")
-        except Exception as error:  # the hub raises many types when it is out of reach
-            raise BadModelFile(
-                f"the ImageNet weights of '{name}' cannot be fetched from the Hugging Face hub "
-                f"({type(error).__name__}); name a local file with --set pretrained_file=FILE, or train from scratch "
-                "with --set pretrained=false"
-            ) from error
-        state = full.state_dict()
-    missing = [key for key in network.state_dict() if key not in state]
-    if missing:
-        raise BadModelFile(f"the weights of '{name}' lack '{missing[0]}'")
-    try:
-        network.load_state_dict({key: state[key] for key in network.state_dict()})
-    except RuntimeError as error:
-        raise BadModelFile(f"the weights of '{name}' do not fit: {str(error).splitlines()[-1].strip()}") from error
+    copy_into(network, timm_state(name, file, in_chans=in_channels), name)
