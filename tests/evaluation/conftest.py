@@ -26,6 +26,7 @@ def scores():
             valence_true=np.where(rng.random(faces) < 0.2, np.nan, valence),
             arousal_predicted=np.zeros(faces),
             arousal_true=np.full(faces, np.nan),
+            va_source="projected",
             groups={"age": rng.choice(["", "3-9", "10-19", "more than 70"], faces)},
             uncertain_below=0.4,
         )

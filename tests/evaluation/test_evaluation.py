@@ -90,6 +90,7 @@ def test_affect_is_judged_where_it_is_known(scores):
         "pearson": metrics.pearson(*pair),
     }
     assert found["arousal"] == {"faces": 0, "ccc": None, "rmse": None, "pearson": None}
+    assert found["va_source"] == "projected"
 
 
 def test_groups_have_accuracy_interval_number_and_labels(scores):
@@ -110,6 +111,7 @@ def test_groups_have_accuracy_interval_number_and_labels(scores):
 def test_what_was_not_given_is_none():
     found = figures(Scores(("anger", "fear"), np.array([[0.9, 0.1]]), np.array([0])))
     assert (found["disagreement"], found["valence"], found["arousal"], found["groups"]) == (None, None, None, {})
+    assert found["va_source"] is None
 
 
 def test_a_single_face_that_is_right():

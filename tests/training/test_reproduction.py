@@ -100,6 +100,20 @@ def test_the_table_says_with_what_it_was_made_and_keeps_the_notes(finished, tmp_
     assert text.endswith("\n\nTwo rows of three.\n")
 
 
+def test_valence_and_arousal_have_a_table_of_their_own_where_there_are_any(finished, tmp_path):
+    out = tmp_path / "results"
+    known = np.linspace(-1, 1, 40)
+    targets = np.arange(40) % 3
+    affect = {"valence_predicted": known, "valence_true": known, "arousal_predicted": -known, "arousal_true": known}
+    scores = Scores(LABELS, np.eye(3)[targets], targets, **affect, va_source="regressed")
+    write_row(finished, evaluation.figures(scores), FACTS, out / "first")
+    write_row(finished, figures(), FACTS, out / "second")
+    paper = {"first": {"accuracy": 0.6061, "valence_ccc": 0.76}}
+    text = write_table("tiny", SimpleNamespace(ROWS=MODULE.ROWS, PAPER=paper), out).read_text()
+    assert "| first | regressed | 0.760 | **1.000** | - | **-1.000** |" in text
+    assert "| second | " not in text.partition("valence and arousal are")[2]
+
+
 def test_a_table_without_any_row_says_that_none_was_run(tmp_path):
     text = write_table("tiny", MODULE, tmp_path).read_text()
     assert text.count("not run") == 3

@@ -25,7 +25,8 @@ class Scores:
         probabilities: (N, C) calibrated; rows sum to 1.
         targets: (N,) index into `labels`, -1 where a face has no single label.
         votes: (N, C) rows that sum to 1, all 0 where a face has none, or None.
-        valence_predicted, arousal_predicted: (N,) in [-1, 1], or None; given together with the true ones.
+        valence_predicted, arousal_predicted: (N,) in [-1, 1], or None; given together with the true ones. va_source:
+            "regressed" by the model or "projected" from its probabilities, "" where there are none.
         valence_true, arousal_true: (N,) in [-1, 1], NaN where unknown, or None.
         groups: column -> (N,) values, "" where unknown; age groups are the column "age".
         uncertain_below: answers with a lower top probability count as uncertain, in [0, 1].
@@ -42,6 +43,7 @@ class Scores:
     valence_true: Floats | None = None
     arousal_predicted: Floats | None = None
     arousal_true: Floats | None = None
+    va_source: str = ""
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     uncertain_below: float = 0.0
 
@@ -101,7 +103,7 @@ def figures(scores: Scores) -> dict[str, Any]:
     - `uncertain_below`, `coverage`, `accuracy_when_certain`; `selective`: accuracy at each coverage;
       `area_under_risk_coverage`
     - `disagreement`: Spearman correlation of predicted and voted entropy
-    - `valence`, `arousal`: CCC, RMSE and Pearson correlation
+    - `valence`, `arousal`: CCC, RMSE and Pearson correlation; `va_source`: whether the model regresses them
     - `groups`: column -> value -> accuracy with its interval, number of faces, and of faces with each label
     """
     labelled = scores.keep(scores.targets >= 0)
@@ -115,6 +117,7 @@ def figures(scores: Scores) -> dict[str, Any]:
         "disagreement": _disagreement(scores),
         "valence": _affect(scores.valence_predicted, scores.valence_true),
         "arousal": _affect(scores.arousal_predicted, scores.arousal_true),
+        "va_source": scores.va_source or None,
         "groups": {name: _group(labelled, column) for name, column in labelled.groups.items()},
     }
     ready: dict[str, Any] = _plain(found)

@@ -166,6 +166,8 @@ def _rows(figures: Figures) -> dict[str, str]:
     if figures["disagreement"]:
         rows["faces with votes"] = str(figures["disagreement"]["faces"])
         rows["disagreement (Spearman)"] = number(figures["disagreement"]["spearman"])
+    if figures["va_source"]:
+        rows["valence and arousal are"] = figures["va_source"]
     for name in ("valence", "arousal"):
         if figures[name]:
             rows[f"faces with {name}"] = str(figures[name]["faces"])

@@ -44,6 +44,7 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
         "| row | paper | measured (95 %) | mean class accuracy | validation | epochs | parameters | data | seed |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
     ]
+    affect: list[str] = []
     finished: dict[str, dict[str, Any]] = {}
     for row in module.ROWS:
         paper = module.PAPER.get(row, {}).get("accuracy")
@@ -54,8 +55,17 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
             continue
         finished[row] = json.loads(file.read_text(encoding="utf-8"))
         lines.append(_line(row, paper, finished[row], out / row))
+        if finished[row]["test"].get("va_source"):  # results of earlier versions do not say
+            affect.append(_affect_line(row, module.PAPER.get(row, {}), finished[row]["test"]))
     if len(module.ROWS) > _LISTED:
         lines += ["", f"The other {len(module.ROWS) - len(finished)} rows of `affectlens recipes list` are not run."]
+    if affect:
+        lines += [
+            "",
+            "| row | valence and arousal are | CCC of valence: paper | measured | CCC of arousal: paper | measured |",
+            "| --- | --- | ---: | ---: | ---: | ---: |",
+            *affect,
+        ]
     if finished:
         lines += ["", *_environment(out, list(finished))]
     notes = out / "notes.md"
@@ -82,6 +92,15 @@ def _line(row: str, paper: float | None, result: Mapping[str, Any], folder: Path
         _percent(result["validation"]["figures"]["accuracy"]),
         *(f"{epochs} of {recipe.epochs}", f"{result['parameters']:,}", about, str(recipe.seed)),
     )
+    return f"| {' | '.join(cells)} |"
+
+
+def _affect_line(row: str, paper: Mapping[str, float], test: Mapping[str, Any]) -> str:
+    """Concordance of one row that was tested on faces with valence and arousal."""
+    cells = [row, test["va_source"]]
+    for name in ("valence", "arousal"):
+        published = paper.get(f"{name}_ccc")
+        cells += ["-" if published is None else f"{published:.3f}", f"**{test[name]['ccc']:.3f}**"]
     return f"| {' | '.join(cells)} |"
 
 

@@ -218,6 +218,8 @@ def _columns(views: dict[str, Any]) -> Table:
         table.add_row(key.replace("_", " "), *(_cell(part[key]) for part in figures))
     for average in ("macro", "weighted"):
         table.add_row(f"{average} F1", *(_cell(part[average]["f1"]) for part in figures))
+    if any(part["va_source"] for part in figures):
+        table.add_row("valence and arousal are", *(part["va_source"] or "–" for part in figures))
     for name in ("valence", "arousal"):
         if figures[0][name]:
             table.add_row(f"CCC of {name}", *(_cell((part[name] or {}).get("ccc")) for part in figures))

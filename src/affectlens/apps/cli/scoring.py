@@ -136,6 +136,7 @@ def _scores(
         if predicted is not None:
             affect = {"valence_predicted": predicted[0], "arousal_predicted": predicted[1]}
             affect |= {"valence_true": table.valence, "arousal_true": table.arousal}
+            affect["va_source"] = "projected" if regressed is None else "regressed"
     groups = dict(table.groups)
     if np.isfinite(table.age_years).any():
         groups["age"] = np.array([age_group_name(int(group)) for group in age_group(table.age_years)])
