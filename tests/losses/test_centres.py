@@ -7,6 +7,7 @@ import torch
 from affectlens.core import catalog
 from affectlens.core.errors import BadSetting
 from affectlens.core.facts import TrainingFacts
+from affectlens.training.recipe import find
 
 FACTS = TrainingFacts(("a", "b", "c"), np.arange(30) % 3, np.zeros((30, 2), dtype=np.float32), 2)
 FEATURES = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0], [9.0, 9.0]], dtype=torch.float64)
@@ -58,6 +59,41 @@ def test_only_the_nearest_subcentre_of_a_class_steps():
     assert found == pytest.approx((1 + 1 + 1) / 2 / 3)
     expected = [[0.5, 0], [3.5, 0], [0, 4.5], [0, 9], [1, 1], [2, 2]]
     np.testing.assert_allclose(loss.centres.points, expected)
+
+
+def test_euclidean_island_centres_also_step_apart_within_the_margin():
+    points = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+    loss = made("island_euclidean", points, rate=0.5, weight=2.0, margin=2.0)
+    loss(FEATURES, LABEL)
+    # only the first and the third are within the margin: d (2 - |a - b|)^2 / d a = -2 (2 - 1) (a - b) / |a - b|
+    push = np.array([[0, 2.0], [0, 0], [0, -2.0]])
+    pull = np.array([[-4 / 3, 0], [3 / 2, -1 / 2], [0, 0]])
+    np.testing.assert_allclose(loss.centres.points, points - 0.5 * (pull + 2.0 / (3 - 1) * push))
+
+
+def test_subcentres_beyond_the_margin_step_towards_each_other():
+    points = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 5.0], [0.0, 5.2], [7.0, 7.0], [7.0, 7.0]])
+    loss = made("local_subclass", points, subclasses=2, rate=0.5, weight=0.4, margin=1.0)
+    loss(FEATURES, LABEL)
+    # class 0: |a - b| = 5, d (5 - 1)^2 / d a = 8 (a - b) / 5; both faces belong to the first
+    push = 8 / 5 * (points[0] - points[1])
+    pull = np.array([-4.0, 0]) / 3
+    np.testing.assert_allclose(loss.centres.points[0], points[0] - 0.5 * (pull + 0.4 * push))
+    np.testing.assert_allclose(loss.centres.points[1], points[1] + 0.5 * 0.4 * push)
+    np.testing.assert_allclose(loss.centres.points[2:], points[2:])  # closer than the margin, and where they belong
+
+
+@pytest.mark.parametrize("subclasses", [2, 3, 10])
+def test_subcentres_settle_with_the_margin_of_the_recipes(subclasses):
+    options = find(f"antoniadis/t4.1-subclass-margin-{subclasses}").loss_options
+    torch.manual_seed(0)
+    facts = TrainingFacts(("a", "b", "c"), np.arange(30) % 3, np.zeros((30, 2), dtype=np.float32), 256)
+    loss = catalog.load("losses", "local_subclass").build(facts, **options["local_subclass"])
+    features, label = torch.randn(36, 256) * 2, torch.arange(36) % 3
+    values = [loss(features, label).item() for _ in range(400)]
+    assert max(values[200:]) < 1.05 * min(values[200:])
+    with pytest.raises(BadSetting, match="never settle"):
+        catalog.load("losses", "local_subclass").build(facts, subclasses=2, weight=1.0)
 
 
 @pytest.mark.parametrize("name", ["center", "island", "island_euclidean", "local_subclass", "va_center"])

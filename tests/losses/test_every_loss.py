@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from affectlens.core import catalog
+from affectlens.core.errors import BadSetting
 from affectlens.core.facts import TrainingFacts
 
 LABELS = ("neutral", "happiness", "surprise", "sadness")
@@ -120,12 +121,13 @@ def weighted_cross_entropy(given, loss):
     return total / weight
 
 
-def focal(given, loss):
-    rows = zip(given["logits"].tolist(), given["target"].tolist(), strict=True)
-    return mean(
-        -sum(w * t * (1 - p) ** 2 * math.log(p) for w, t, p in zip(weights(), target, softmax(z), strict=True))
-        for z, target in rows
-    )
+def focal(given, loss, gamma=2, alpha=None):
+    total = weight = 0.0
+    for z, target in zip(given["logits"].tolist(), given["target"].tolist(), strict=True):
+        for w, t, p in zip(alpha or weights(), target, softmax(z), strict=True):
+            total -= w * t * (1 - p) ** gamma * math.log(p)
+            weight += w * t
+    return total / weight
 
 
 def bins(va, number):
@@ -177,26 +179,31 @@ def island(given, loss):
     return center(given, loss) + sum(cosine(a, b) + 1 for a, b in ordered_pairs(loss.centres.points.tolist()))
 
 
-def island_euclidean(given, loss):
+def island_euclidean(given, loss, margin=5):
     pairs = ordered_pairs(loss.centres.points.tolist())
-    return center(given, loss) + sum(max(5 - math.sqrt(square(a, b)), 0) ** 2 for a, b in pairs)
+    return center(given, loss) + sum(max(margin - math.sqrt(square(a, b)), 0) ** 2 for a, b in pairs)
 
 
-def local_subclass(given, loss):
+def local_subclass(given, loss, k=5, weight=0.0, margin=0.5):
     points = loss.centres.points.tolist()
-    return mean(min(square(x, c) for c in points[y * 5 : y * 5 + 5]) / 2 for x, y in labelled(given))
+    spread = sum(
+        max(math.sqrt(square(a, b)) - margin, 0) ** 2
+        for y in range(len(LABELS))
+        for a, b in ordered_pairs(points[y * k : y * k + k])
+    )
+    return mean(min(square(x, c) for c in points[y * k : y * k + k]) / 2 for x, y in labelled(given)) + weight * spread
 
 
-def contrastive(given, loss):
+def contrastive(given, loss, positive=1, negative=1, margin=32):
     rows = labelled(given)
     pairs = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :]]
     pull = mean(square(a[0], b[0]) / 2 for a, b in pairs if a[1] == b[1])
-    push = mean(max(32 - math.sqrt(square(a[0], b[0])), 0) ** 2 / 2 for a, b in pairs if a[1] != b[1])
-    return pull + push
+    push = mean(max(margin - math.sqrt(square(a[0], b[0])), 0) ** 2 / 2 for a, b in pairs if a[1] != b[1])
+    return positive * pull + negative * push
 
 
-def va_center(given, loss):
-    facts = training()
+def va_center(given, loss, columns=(0, 1)):
+    facts, widest = training(), 2 * math.sqrt(len(columns))
     rows = [
         (x, y, va)
         for x, y, va in zip(*(given[name].tolist() for name in ("features", "label", "affect_target")), strict=True)
@@ -205,8 +212,9 @@ def va_center(given, loss):
     total = []
     for x, y, va in rows:
         centre = [mean(column) for column in zip(*(other for other, z, _ in rows if z == y), strict=True)]
-        away = math.sqrt(square(va, facts.class_affect[y].astype(float).tolist()))
-        total.append((2 * math.sqrt(2) - away) ** 2 / 4 * square(x, centre) / 2)
+        usual = facts.class_affect[y].astype(float).tolist()
+        away = math.sqrt(square([va[c] for c in columns], [usual[c] for c in columns]))
+        total.append((widest - away) ** 2 / 4 * square(x, centre) / 2)
     return mean(total)
 
 
@@ -233,17 +241,24 @@ def va_signs(given, loss):
     return mean(total)
 
 
+def va_signs_by_squares(given, loss):
+    signs = [
+        ([1 / (1 + math.exp(-x)) for x in z], [float(v > 0) for v in va]) for z, va in described(given, "divisions")
+    ]
+    return mean(square(p, truth) / 2 for p, truth in signs)
+
+
 def sector(va, number):
     return int((math.atan2(va[1], va[0]) % (2 * math.pi)) / (2 * math.pi / number))
 
 
-def va_divisions(given, loss):
-    seen = [sector(va, 8) for va in training().affect.astype(float).tolist() if not math.isnan(va[0])]
+def va_divisions(given, loss, n=8, weighted=True, gamma=0):
+    seen = [sector(va, n) for va in training().affect.astype(float).tolist() if not math.isnan(va[0])]
     least = min(seen.count(number) for number in set(seen))
     total = weight = 0.0
     for z, va in described(given, "divisions"):
-        w = least / seen.count(sector(va, 8))
-        total -= w * math.log(softmax(z)[sector(va, 8)])
+        w, p = least / seen.count(sector(va, n)) if weighted else 1, softmax(z)[sector(va, n)]
+        total -= w * (1 - p) ** gamma * math.log(p)
         weight += w
     return total / weight
 
@@ -285,6 +300,53 @@ def test_loss_matches_a_naive_calculation(name, seed):
     found = call(loss, given)
     assert found.shape == ()
     assert found.item() == pytest.approx(NAIVE[name](given, loss), rel=1e-6)
+
+
+VARIANTS = [
+    ("focal", {"gamma": 0.0}, weighted_cross_entropy, 8),
+    ("focal", {"weighted": False}, lambda *both: focal(*both, alpha=[1] * len(LABELS)), 8),
+    ("center", {"reduction": "sum"}, lambda given, loss: center(given, loss) * len(labelled(given)), 8),
+    ("island_euclidean", {"margin": 2.0}, lambda *both: island_euclidean(*both, margin=2), 8),
+    *(
+        (
+            "local_subclass",
+            {"subclasses": k, "weight": 0.4, "margin": 0.5},
+            lambda *both, k=k: local_subclass(*both, k=k, weight=0.4),
+            8,
+        )
+        for k in (2, 3)
+    ),
+    ("contrastive", {"negative": 0.0}, lambda *both: contrastive(*both, negative=0), 8),
+    ("contrastive", {"positive": 0.0, "margin": 6.0}, lambda *both: contrastive(*both, positive=0, margin=6), 8),
+    ("va_center", {"dimensions": "valence"}, lambda *both: va_center(*both, columns=(0,)), 8),
+    ("va_center", {"dimensions": "arousal"}, lambda *both: va_center(*both, columns=(1,)), 8),
+    ("va_signs", {"by": "mse"}, va_signs_by_squares, 2),
+    ("va_divisions", {}, lambda *both: va_divisions(*both, n=4), 4),
+    ("va_divisions", {}, lambda *both: va_divisions(*both, n=12), 12),
+    ("va_divisions", {"weighted": False}, lambda *both: va_divisions(*both, weighted=False), 8),
+    ("va_divisions", {"gamma": 2.0}, lambda *both: va_divisions(*both, gamma=2), 8),
+]
+"""Options of losses that recipes or people set -> naive calculation, and the width of `divisions`."""
+
+
+@pytest.mark.parametrize(("name", "options", "naive", "divisions"), VARIANTS)
+def test_options_match_a_naive_calculation_and_finite_differences(name, options, naive, divisions):
+    loss, given = made(name, **options), batch(divisions=divisions)
+    assert call(loss, given).item() == pytest.approx(naive(given, loss), rel=1e-6)
+    names = [answer for answer in needs(loss) if answer in ANSWERS]
+
+    def of(*tensors):
+        return call(loss, given | dict(zip(names, tensors, strict=True)))
+
+    assert torch.autograd.gradcheck(of, [given[answer].requires_grad_() for answer in names])
+
+
+@pytest.mark.parametrize("name", [name for name in NAIVE if name.startswith("va_")])
+def test_a_training_set_without_valence_and_arousal_is_refused(name):
+    facts = training()
+    without = TrainingFacts(LABELS, facts.targets, np.full_like(facts.affect, np.nan), FEATURES)
+    with pytest.raises(BadSetting, match="no training face has"):
+        catalog.load("losses", name).build(without)
 
 
 @LOSSES

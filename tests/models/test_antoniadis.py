@@ -30,22 +30,23 @@ def test_maps_of_the_backbones(name, side):
         assert network.eval()(torch.zeros(1, 3, size, size)).shape == (1, width, side, side)
 
 
-@pytest.mark.parametrize("name", ["densenet121", "breg_next"])
-def test_without_its_last_activation_a_map_has_values_of_both_signs(name):
+@pytest.mark.parametrize(("name", "drops"), [("densenet121", True), ("breg_next", False)])
+def test_without_its_last_relu_a_map_of_densenet_has_values_of_both_signs(name, drops):
     torch.manual_seed(0)
     faces = torch.randn(2, 3, 64, 64)
     for rectified in (True, False):
         network, _ = backbones.backbone(name, 3, rectified)
-        found = network.train()(faces)
         lowest = 0 if name == "densenet121" else -1  # of ReLU and ELU
-        assert (found.min() >= lowest) == rectified
+        assert (network.train()(faces).min() >= lowest) == (rectified or not drops)
 
 
-def test_pooling_takes_the_maximum():
-    network = multi_task.build(7, 3, backbone="breg_next").eval()
+@pytest.mark.parametrize("model", [multi_task, emotion_gcn])
+@pytest.mark.parametrize(("name", "pool"), [("densenet121", "amax"), ("breg_next", "mean")])
+def test_densenet_is_pooled_by_its_maximum_and_breg_next_by_its_mean(model, name, pool):
+    network = model.build(7, 3, backbone=name).eval()
     with torch.inference_mode():
-        space = network.backbone(faces := torch.randn(2, 3, 32, 32))
-        torch.testing.assert_close(network(faces).features, space.amax(dim=(2, 3)))
+        space = network.backbone(faces := torch.randn(2, 3, 64, 64))
+        torch.testing.assert_close(network(faces).features, getattr(space, pool)(dim=(2, 3)))
 
 
 @pytest.mark.parametrize(("affect", "numbers"), multi_task.AFFECT.items())
@@ -136,10 +137,10 @@ def test_imagenet_weights_come_from_a_file_and_fit_one_channel_or_not(tmp_path):
 def test_files_that_hold_other_weights(tmp_path):
     network = multi_task.build(7, 3)
     (tmp_path / "junk.pt").write_bytes(b"junk")
-    with pytest.raises(BadModelFile, match=r"junk.pt' does not hold the weights of 'densenet121'"):
+    with pytest.raises(BadModelFile, match=r"junk.pt' does not hold the weights of 'densenet121.tv_in1k'"):
         network.load_pretrained(str(tmp_path / "junk.pt"))
     torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "other.pt")
-    with pytest.raises(BadModelFile, match=r"other.pt' does not hold the weights of 'densenet121'"):
+    with pytest.raises(BadModelFile, match=r"other.pt' does not hold the weights of 'densenet121.tv_in1k'"):
         network.load_pretrained(str(tmp_path / "other.pt"))
 
 

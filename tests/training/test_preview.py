@@ -126,7 +126,12 @@ def test_a_larger_picture_is_shown_whole_above_its_face(recipe, portrait):
     table = replace(unequal((1, 1, 0)), images=Images(faces))
     seen = look(table, replace(recipe, find_faces=True), 2)
     assert [image.shape for image in seen.sheet[0]] == [portrait.shape, (48, 48)]
-    assert [len(row) for row in seen.sheet] == [2] * 5
+    assert [len(row) for row in seen.sheet] == [2] * 6
+    found = dict(zip(seen.rows, seen.sheet, strict=True))["landmarks"][0]
+    dots = np.argwhere((found == (0, 255, 255)).all(axis=2)) / len(found)
+    assert len(dots) > 5 * 9
+    eyes = dots[dots[:, 0] < 0.5]
+    assert 0.2 < eyes[:, 1].min() < 0.45 < 0.55 < eyes[:, 1].max() < 0.8
 
 
 def test_a_picture_without_a_face_does_not_move_the_others(recipe, portrait):

@@ -76,9 +76,10 @@ def test_the_table_sets_the_paper_beside_what_was_measured(finished, tmp_path):
     rows = {line.split(" | ")[0]: line for line in lines if line.startswith("| ")}
     low, high = (f"{100 * value:.2f}" for value in figures(30, 40)["accuracy_interval"])
     recall = f"{100 * figures(30, 40)['mean_class_accuracy']:.2f}"
+    f1 = f"{100 * figures(30, 40)['macro']['f1']:.2f}"
     parameters = json.loads((out / "first" / "metrics.json").read_text())["parameters"]
     assert rows["| first"] == (
-        f"| first | 60.61 | **75.00** ({low} to {high}) | {recall} | 81.25 | 2 of 9 | {parameters:,} | "
+        f"| first | 60.61 | **75.00** ({low} to {high}) | {recall} | {f1} | 81.25 | 2 of 9 | {parameters:,} | "
         "ferplus, caciolai, 3 classes, 40 faces | 4 |"
     )
     assert rows["| second"].startswith("| second | - | **50.00** (")
@@ -108,10 +109,22 @@ def test_valence_and_arousal_have_a_table_of_their_own_where_there_are_any(finis
     scores = Scores(LABELS, np.eye(3)[targets], targets, **affect, va_source="regressed")
     write_row(finished, evaluation.figures(scores), FACTS, out / "first")
     write_row(finished, figures(), FACTS, out / "second")
-    paper = {"first": {"accuracy": 0.6061, "valence_ccc": 0.76}}
+    paper = {"first": {"accuracy": 0.6061, "valence_ccc": 0.76}, "second": {"challenge": 0.45}}
     text = write_table("tiny", SimpleNamespace(ROWS=MODULE.ROWS, PAPER=paper), out).read_text()
     assert "| first | regressed | 0.760 | **1.000** | - | **-1.000** |" in text
     assert "| second | " not in text.partition("valence and arousal are")[2]
+    summary = 67 * figures()["macro"]["f1"] + 33 * figures()["accuracy"]
+    assert f"| second | 45.00 | **{summary:.2f}** |" in text
+
+
+def test_a_network_for_valence_and_arousal_alone_has_no_accuracy(finished, tmp_path):
+    settings = json.loads((finished / "recipe.json").read_text())
+    out = tmp_path / "results"
+    write_row(finished, figures(), FACTS, out / "first")
+    settings["model_options"] = {"expressions": False}
+    (out / "first" / "recipe.json").write_text(json.dumps(settings))
+    (line,) = [row for row in write_table("tiny", MODULE, out).read_text().splitlines() if row.startswith("| first")]
+    assert line.startswith("| first | 60.61 | - | - | - | - | 2 of 9 |")
 
 
 def test_a_table_without_any_row_says_that_none_was_run(tmp_path):

@@ -167,6 +167,32 @@ def test_a_run_folder_gives_its_backbone_to_a_network_with_other_outputs(tmp_pat
         load_pretrained(network_of(gray), gray)
 
 
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("multi_task", {"affect": "regression"}),
+        ("multi_task", {"affect": "twelve", "fusion": "concatenate"}),
+        ("emotion_gcn", {}),
+    ],
+)
+def test_networks_of_several_tasks_go_on_whole(model, options, tmp_path):
+    settings = {"model": model, "model_options": {"backbone": "breg_next", **options}, "pretrained": False}
+    recipe = replace(find("antoniadis/t6.1-single"), **settings)
+    trained = network_of(recipe, seed=0)
+    folder = run_of(trained, recipe, tmp_path / "run")
+    again = started(replace(recipe, start_from=str(folder)))
+    torch.testing.assert_close(again.state_dict(), trained.state_dict(), rtol=0, atol=0)
+    backwards = FERPLUS[::-1]
+    if model == "emotion_gcn":
+        with pytest.raises(BadSetting, match="goes on with the labels neutral"):
+            started(replace(recipe, start_from=str(folder)), backwards)
+        return
+    turned = started(replace(recipe, start_from=str(folder)), backwards)
+    expected = {**trained.state_dict()}
+    expected |= {key: value.flip(0) for key, value in expected.items() if key.startswith("classifier.")}
+    torch.testing.assert_close(turned.state_dict(), expected, rtol=0, atol=0)
+
+
 def test_a_network_without_a_backbone_gives_none(recipe, run):
     folder, _ = run
     wanting = replace(find("antoniadis/t6.1-single"), pretrained_file=str(folder))

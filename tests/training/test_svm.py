@@ -7,7 +7,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from affectlens.core.errors import BadData, BadSetting
-from affectlens.training import svm
+from affectlens.core.preprocessing import to_input
+from affectlens.core.session import open_session, read_answers
+from affectlens.training import export, run, svm
+from affectlens.training.fit import fit
 from affectlens.training.insights import features
 from affectlens.training.module import ExpressionModule, predict
 
@@ -41,6 +44,33 @@ def test_two_classes_get_two_answers(recipe, data):
     answers, rows = predict(module, pair)
     np.testing.assert_allclose(answers.logits[:, 0], -answers.logits[:, 1], atol=1e-4)
     assert (answers.logits.argmax(axis=1) == pair.targets[rows]).mean() > 0.9
+
+
+def test_the_exported_file_answers_what_the_machine_decides(recipe, data, tmp_path):
+    settings = {"model": "multi_task", "model_options": {"backbone": "breg_next"}, "classifier": "svm", "epochs": 1}
+    recipe = replace(recipe, **settings, size_px=16)
+    out = tmp_path / "run"
+    best = fit(recipe, data, out, resume=False, progress=False)
+    module = run.load_checkpoint(recipe, 8, best)
+    before = module.network.classifier.weight.detach().clone()
+    svm.refit(module, data.train)
+    run.save_refitted(module, out)
+    export.export(module, data, out)
+    machine, _ = predict(run.load_run(out), data.valid)
+    assert (run.load_run(out).network.classifier.weight - before).abs().max() > 1e-3
+    images = [data.valid.images[row] for row in range(len(data.valid))]
+    found = read_answers(open_session(out / "model.onnx"), to_input(images, recipe.input_spec()))
+    np.testing.assert_allclose(found.logits, machine.logits, atol=0.01)
+    assert not [file for file in out.rglob("*") if file.suffix in (".pkl", ".pickle", ".joblib")]
+
+
+def test_what_it_cannot_do_is_said_before_training(recipe, data, tmp_path):
+    with pytest.raises(BadSetting, match="'compact_resnet' has no linear classifier"):
+        fit(replace(recipe, classifier="svm"), data, tmp_path / "run", resume=False, progress=False)
+    network = {"model": "multi_task", "model_options": {"backbone": "breg_next"}, "size_px": 16}
+    with pytest.raises(BadSetting, match="classifier=svm needs views=one"):
+        fit(replace(recipe, **network, classifier="svm", views="flip"), data, tmp_path / "run", False, False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_it_cannot_do_is_one_line(module, recipe, data):

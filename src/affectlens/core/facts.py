@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, BadSetting
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,17 @@ class TrainingFacts:
     def class_counts(self) -> NDArray[np.int64]:
         """(C,) faces of each class."""
         return np.bincount(self.targets[self.targets >= 0], minlength=len(self.labels))
+
+    def known_affect(self, what: str) -> NDArray[np.float32]:
+        """(M, 2) valence and arousal of the faces that have both.
+
+        Raises:
+            BadSetting: none has, which `what` needs.
+        """
+        known = self.affect[np.isfinite(self.affect).all(axis=1)]
+        if not len(known):
+            raise BadSetting(f"no training face has valence and arousal, which {what} needs")
+        return known
 
     @property
     def described(self) -> NDArray[np.bool_]:

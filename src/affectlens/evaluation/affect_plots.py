@@ -32,9 +32,11 @@ DIVISIONS = (0, 4, 8, 12)
 _MOST_POINTS = 3000
 
 
-def va_plane(affect: Floats, targets: NDArray[np.int64], labels: Sequence[str], divisions: int = 8) -> "Figure":
+def va_plane(
+    affect: Floats, targets: NDArray[np.int64], labels: Sequence[str], divisions: int = 8, note: str = ""
+) -> "Figure":
     """(N, 2) valence and arousal in [-1, 1] of faces by their class (-1: none): a panel for each class, all others in
-    gray.
+    gray. `note` stands above.
 
     Lines show the `divisions` of the plane. At most 3,000 faces of a class are drawn.
 
@@ -50,7 +52,9 @@ def va_plane(affect: Floats, targets: NDArray[np.int64], labels: Sequence[str], 
     present = [label for label in range(len(labels)) if (targets == label).any()]
     columns = min(4, len(present))
     rows = math.ceil(len(present) / columns)
-    figure = figure_of(0.4 + 1.75 * columns, 0.4 + 1.95 * rows)
+    figure = figure_of(0.4 + 1.75 * columns, 0.4 + 0.25 * bool(note) + 1.95 * rows)
+    if note:
+        figure.suptitle(note, fontsize=SMALL_PT, color=MUTED)
     some = affect[_spread(len(affect))]
     for place, label in enumerate(present):
         x = "valence" if place >= len(present) - columns else ""

@@ -31,10 +31,23 @@ def cut_faces(image: NDArray[np.uint8], faces: Detections, spec: InputSpec) -> l
 
 def by_eyes(points_xy: NDArray[np.float32], eyes_xy: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float32]:
     """(K, 2) points of an image -> where they are in the crop that `cut_by_eyes` makes, in its pixels."""
-    centre, side, angle = _frame(eyes_xy, spec)
+    return _placed(points_xy, *_frame(eyes_xy, spec), spec.size_px)
+
+
+def landmarks_in_crop(face: Detections, spec: InputSpec) -> NDArray[np.float32]:
+    """(5, 2) landmarks of the one face in `face`, in pixels of the crop that `cut_faces` makes of it."""
+    points, eyes = face.landmarks_xy[0], face.landmarks_xy[0, :2]
+    if spec.eye_distance and has_eyes(eyes):
+        return by_eyes(points, eyes, spec)
+    return _placed(points, *_box_frame(face.boxes_xyxy[0], eyes, spec), spec.size_px)
+
+
+def _placed(
+    points_xy: NDArray[np.float32], centre: NDArray[np.floating], side: float, angle: float, size_px: int
+) -> NDArray[np.float32]:
     cos, sin = np.cos(angle), np.sin(angle)
     turned = (points_xy - centre) @ np.array([[cos, -sin], [sin, cos]])
-    return np.asarray(turned * (spec.size_px / side) + spec.size_px / 2, dtype=np.float32)
+    return np.asarray(turned * (size_px / side) + size_px / 2, dtype=np.float32)
 
 
 def cut_by_eyes(image: NDArray[np.uint8], eyes_xy: NDArray[np.float32], spec: InputSpec) -> NDArray[np.uint8]:
@@ -87,11 +100,17 @@ def _by_box(
     image: NDArray[np.uint8], box_xyxy: NDArray[np.float32], eyes_xy: NDArray[np.float32], spec: InputSpec
 ) -> NDArray[np.uint8]:
     """The crop that `margin`, `shift_y` and `rotate` ask for."""
+    return _cut(image, *_box_frame(box_xyxy, eyes_xy, spec), spec.size_px)
+
+
+def _box_frame(
+    box_xyxy: NDArray[np.float32], eyes_xy: NDArray[np.float32], spec: InputSpec
+) -> tuple[NDArray[np.floating], float, float]:
+    """Centre, side and angle of the square that the box asks for."""
     extent = float((box_xyxy[2:] - box_xyxy[:2]).max())
     angle = eye_angle_rad(eyes_xy) if spec.rotate else 0.0
     down = spec.shift_y * extent * np.array([-np.sin(angle), np.cos(angle)])
-    centre = (box_xyxy[:2] + box_xyxy[2:]) / 2 + down
-    return _cut(image, centre, max(spec.margin * extent, 1.0), angle, spec.size_px)
+    return (box_xyxy[:2] + box_xyxy[2:]) / 2 + down, max(spec.margin * extent, 1.0), angle
 
 
 def _cut(

@@ -1,14 +1,12 @@
 """Centres of classes in feature space, learned by their own rule beside the network."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
 
-Reduction = Literal["mean", "sum"]
 Energy = Callable[[Tensor], Tensor]
 
 
@@ -63,37 +61,3 @@ class Centres(nn.Module):
         sums = torch.zeros_like(points).index_add_(0, belongs, features.to(points.dtype))
         counts = counts.to(points.dtype).unsqueeze(1)
         points.sub_(self.rate * ((counts * points - sums) / (1 + counts) + push))
-
-
-def reduced(values: Tensor, reduction: Reduction) -> Tensor:
-    """(B,) -> () mean (0 of none) or sum.
-
-    Raises:
-        BadSetting: there is no such reduction.
-    """
-    if reduction not in ("mean", "sum"):
-        raise BadSetting(f"reduction must be mean or sum, got '{reduction}'")
-    return values.sum() / (max(len(values), 1) if reduction == "mean" else 1)
-
-
-def squares(x: Tensor, y: Tensor) -> Tensor:
-    """(B, D), (B, D) -> (B,) squared Euclidean distances."""
-    return (x - y).square().sum(dim=1)
-
-
-def distances(x: Tensor, y: Tensor) -> Tensor:
-    """(B, D), (B, D) -> (B,) Euclidean distances, with a finite gradient where they are 0."""
-    return squares(x, y).clamp_min(1e-12).sqrt()
-
-
-def pairs(number: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """First and second members of all pairs i < j of `number` things."""
-    first, second = torch.triu_indices(number, number, offset=1, device=device)
-    return first, second
-
-
-def batch_means(features: Tensor, label: Tensor, classes: int) -> Tensor:
-    """(B, D) features, (B,) classes -> (classes, D) mean feature of each class; 0 where the batch has none of it."""
-    belongs = torch.zeros(classes, len(features), dtype=features.dtype, device=features.device)
-    belongs[label, torch.arange(len(label), device=label.device)] = 1
-    return belongs @ features / belongs.sum(dim=1, keepdim=True).clamp_min(1)

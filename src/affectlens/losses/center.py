@@ -5,7 +5,8 @@ pulls features towards the learned centre of their class. Antoniadis, eq. 4.2.1 
 from torch import Tensor, nn
 
 from affectlens.core.facts import TrainingFacts
-from affectlens.losses._centres import Centres, Reduction, reduced, squares
+from affectlens.losses._centres import Centres
+from affectlens.losses._vectors import Reduction, reduced, squares
 
 
 class CenterLoss(nn.Module):

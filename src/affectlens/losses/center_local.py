@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from affectlens.core.facts import TrainingFacts
-from affectlens.losses._centres import Reduction, batch_means, reduced, squares
+from affectlens.losses._vectors import Reduction, batch_means, reduced, squares
 
 
 def build(facts: TrainingFacts, reduction: Reduction = "mean") -> Callable[[Tensor, Tensor], Tensor]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from affectlens.core.facts import TrainingFacts
-from affectlens.losses._centres import distances, pairs, reduced, squares
+from affectlens.losses._vectors import distances, pairs, reduced, squares
 
 
 def build(

@@ -10,7 +10,9 @@ from affectlens.losses.weighted_cross_entropy import class_weights
 
 
 class FocalLoss(nn.Module):
-    """The mean over the batch; on votes each share counts as a label of its own."""
+    """Divided by the sum of alpha_t over the batch, so that gamma 0 is the weighted cross-entropy, as the text has it;
+    on votes each share counts as a label of its own.
+    """
 
     alpha: Tensor
 
@@ -23,7 +25,8 @@ class FocalLoss(nn.Module):
         """(B, C) logits and (B, C) rows that sum to 1 -> () mean in nats."""
         log_p = log_softmax(logits, dim=1)
         doubt = (1 - log_p.exp()).clamp_min(1e-12) ** self.gamma
-        return -(self.alpha * target * doubt * log_p).sum(dim=1).mean()
+        weight = self.alpha * target
+        return -(weight * doubt * log_p).sum() / weight.sum().clamp_min(1e-12)
 
 
 def build(facts: TrainingFacts, gamma: float = 2.0, weighted: bool = True) -> FocalLoss:

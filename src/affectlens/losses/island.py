@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from affectlens.core.facts import TrainingFacts
-from affectlens.losses._centres import Centres, Reduction, pairs, reduced, squares
+from affectlens.losses._centres import Centres
+from affectlens.losses._vectors import Reduction, pairs, reduced, squares
 
 
 class IslandLoss(nn.Module):

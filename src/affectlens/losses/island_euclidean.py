@@ -6,7 +6,8 @@ The rule of the centres adds the gradient of the pairs as that of the island los
 from torch import Tensor, nn
 
 from affectlens.core.facts import TrainingFacts
-from affectlens.losses._centres import Centres, Reduction, distances, pairs, reduced, squares
+from affectlens.losses._centres import Centres
+from affectlens.losses._vectors import Reduction, distances, pairs, reduced, squares
 
 
 class EuclideanIslandLoss(nn.Module):

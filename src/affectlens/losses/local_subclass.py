@@ -2,7 +2,8 @@
 learned centres of their class; with a margin, centres of a class that are farther apart pull each other close.
 
 The rule of the centres is eq. 4.3.7; with a margin it adds the gradient of the pairs of a class as that of the island
-loss does (eq. 4.3.2), since the text gives none.
+loss does (eq. 4.3.2), since the text gives none. With k centres a class they settle where rate * lambda_1 * k / (k - 1)
+is below 1; at 1 two centres only swap places.
 """
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
 from affectlens.core.facts import TrainingFacts
-from affectlens.losses._centres import Centres, Reduction, distances, pairs, reduced, squares
+from affectlens.losses._centres import Centres
+from affectlens.losses._vectors import Reduction, distances, pairs, reduced, squares
 
 
 class LocalSubclassLoss(nn.Module):
@@ -66,5 +68,7 @@ def build(
     """
     if subclasses < 1:
         raise BadSetting(f"subclasses must be at least 1, got {subclasses}")
+    if learn == "rule" and subclasses > 1 and rate * weight * subclasses >= subclasses - 1:
+        raise BadSetting(f"centres with rate {rate} and weight {weight} never settle; choose a lower weight")
     centres = Centres(len(facts.labels) * subclasses, facts.features, rate, learn)
     return LocalSubclassLoss(centres, subclasses, weight, margin, reduction)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits
 
 from affectlens.core.facts import TrainingFacts
-from affectlens.losses._centres import reduced
+from affectlens.losses._vectors import reduced
 
 
 def build(facts: TrainingFacts) -> Callable[[Tensor, Tensor], Tensor]:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
 from affectlens.core.facts import TrainingFacts
-from affectlens.losses._centres import Centres, Reduction, batch_means, reduced, squares
+from affectlens.losses._centres import Centres
+from affectlens.losses._vectors import Reduction, batch_means, reduced, squares
 
 DIMENSIONS = {"both": (0, 1), "valence": (0,), "arousal": (1,)}
 

@@ -3,14 +3,12 @@
 Sector floor((atan2(arousal, valence) mod 2 pi) / (2 pi / n)); how many there are is the width of the network's head.
 """
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from affectlens.core.errors import BadSetting
 from affectlens.core.facts import TrainingFacts
-from affectlens.losses._centres import reduced
 from affectlens.losses.weighted_cross_entropy import rarity
 
 
@@ -21,7 +19,7 @@ def sector(affect: Tensor, number: int) -> Tensor:
 
 
 class VADivisionsLoss(nn.Module):
-    """-w_t (1 - p_t)^gamma log p_t of the true sector t, averaged over the weights (gamma 0) or the batch."""
+    """-w_t (1 - p_t)^gamma log p_t of the true sector t, divided by the sum of the weights."""
 
     def __init__(self, affect: Tensor, weighted: bool, gamma: float) -> None:
         super().__init__()
@@ -36,9 +34,8 @@ class VADivisionsLoss(nn.Module):
         truth = sector(affect_target[known], number)
         log_p = log_softmax(divisions[known], dim=1).gather(1, truth.unsqueeze(1)).squeeze(1)
         weight = self._weights(number)[truth].to(log_p.dtype)
-        if self.gamma:
-            return reduced(-weight * (1 - log_p.exp()).clamp_min(1e-12) ** self.gamma * log_p, "mean")
-        return -(weight * log_p).sum() / weight.sum().clamp_min(1e-12)
+        doubt = (1 - log_p.exp()).clamp_min(1e-12) ** self.gamma
+        return -(weight * doubt * log_p).sum() / weight.sum().clamp_min(1e-12)
 
     def _weights(self, number: int) -> Tensor:
         """(n,) n_min / n_i of the training set's sectors; 1 where they do not count."""
@@ -56,7 +53,4 @@ def build(facts: TrainingFacts, weighted: bool = True, gamma: float = 0.0) -> VA
     """
     if not gamma >= 0:
         raise BadSetting(f"gamma must be >= 0, got {gamma}")
-    known = np.isfinite(facts.affect).all(axis=1)
-    if not known.any():
-        raise BadSetting("no training face has valence and arousal, which divisions of their plane need")
-    return VADivisionsLoss(torch.from_numpy(facts.affect[known]), weighted, gamma)
+    return VADivisionsLoss(torch.from_numpy(facts.known_affect("the loss of their sectors")), weighted, gamma)

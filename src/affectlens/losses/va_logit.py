@@ -5,8 +5,8 @@ square of the VA plane.
 from torch import Tensor, nn
 
 from affectlens.core.facts import TrainingFacts
-from affectlens.losses._centres import reduced
 from affectlens.losses._va_bins import VABins
+from affectlens.losses._vectors import reduced
 
 
 class VALogitLoss(nn.Module):

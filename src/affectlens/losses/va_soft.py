@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from affectlens.core.facts import TrainingFacts
-from affectlens.losses._centres import reduced
 from affectlens.losses._va_bins import VABins
+from affectlens.losses._vectors import reduced
 
 
 class VASoftLoss(nn.Module):

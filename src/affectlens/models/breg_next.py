@@ -56,8 +56,8 @@ class Block(nn.Module):
         return out
 
 
-def trunk(in_channels: int, rectified: bool = True) -> nn.Sequential:
-    """(B, C, H, W), sides a multiple of 4 -> (B, 128, H / 4, W / 4); the last ELU is left out without `rectified`."""
+def trunk(in_channels: int) -> nn.Sequential:
+    """(B, C, H, W), sides a multiple of 4 -> (B, 128, H / 4, W / 4)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, 32, 3, padding=1),
         *(Block(32, 32) for _ in range(7)),
@@ -66,7 +66,7 @@ def trunk(in_channels: int, rectified: bool = True) -> nn.Sequential:
         Block(64, 128, stride=2),
         *(Block(128, 128) for _ in range(7)),
         nn.BatchNorm2d(128),
-        *([nn.ELU()] if rectified else []),
+        nn.ELU(),
     )
 
 

@@ -4,7 +4,7 @@ the regressors of valence and arousal are the outputs of a graph convolutional n
 Nodes are the expressions, valence and arousal. Each starts as a word vector of 300 numbers; graph convolutions
 (x <- A x W, no bias, uniform start within 1 / sqrt(outputs), LeakyReLU 0.2 between) turn it into a vector as wide as
 the backbone's features (677,888 parameters with 300 -> 512 -> 1024). The answers are the products of these vectors
-with the feature vector: the global maximum of the backbone's map, for DenseNet before any ReLU.
+with the feature vector: the backbone's map, pooled (`layers.backbones`), for DenseNet before any ReLU.
 
 The graph comes from the training set (`training.graph`): |Spearman| between belonging to an expression and valence or
 arousal, 1 where that is at least `tau`, then re-weighted to `share` (p) for all neighbours together and 1 - p for the
@@ -27,11 +27,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_max_pool2d, leaky_relu
+from torch.nn.functional import leaky_relu
 
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.models.layers.backbones import backbone as make_backbone
-from affectlens.models.layers.backbones import load_imagenet
+from affectlens.models.layers.backbones import load_imagenet, pooled
 from affectlens.models.layers.outputs import Outputs
 
 WORD_SIZE = 300
@@ -83,7 +83,7 @@ class EmotionGCN(nn.Module):
         return nodes
 
     def forward(self, x: Tensor) -> Outputs:
-        features = adaptive_max_pool2d(self.backbone(x), 1).flatten(1)
+        features = pooled(self.backbone(x), self.name)
         answers = features @ self.heads().T
         return Outputs(answers[:, : self.classes], features, affect=answers[:, self.classes :])
 

@@ -1,25 +1,23 @@
 """One backbone, several answers (Antoniadis, chapters 3 and 5): expressions, and beside them valence and arousal, the
 sector of their plane, or a mask of eyes and mouth.
 
-The feature vector is the global maximum of the backbone's map, after its last ReLU. `affect` says what is answered
-beside the expressions: "none", "regression" (two numbers), "signs" (two logits), "quarter", "eight" or "twelve"
-(sectors).
-`fusion` says how: "classic" (both from the shared feature vector), "concatenate" (the classifier of expressions sees
-the other task's answer too) or "separate" (a hidden layer of its own for each task). With `mask` a decoder draws the
-mask from the backbone's map.
+The feature vector is the backbone's map, after its last activation, pooled (`layers.backbones`). `affect` says what is
+answered beside the expressions: "none", "regression" (two numbers), "signs" (two logits), "quarter", "eight" or
+"twelve" (sectors). `fusion` says how: "classic" (both from the shared feature vector), "concatenate" (the classifier
+of expressions sees the other task's answer too) or "separate" (a hidden layer of its own for each task). With `mask` a
+decoder draws the mask from the backbone's map.
 
-Left open and chosen: the hidden layers of "separate" are as wide as the feature vector, with ReLU; the decoder is a 1x1
-convolution to 128 channels and three times (nearest enlargement, 3x3 convolution, batch norm, ReLU), halving the
+Left open and chosen: the hidden layers of "separate" are as wide as the feature vector, with ReLU; the decoder is a
+1x1 convolution to 128 channels and three times (nearest enlargement, 3x3 convolution, batch norm, ReLU), halving the
 channels each time. The network for valence and arousal alone (table 6.3) is this one with a loss on `affect` only;
 `expressions` off makes its logits 0, so that it never pretends to tell expressions.
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_max_pool2d
 
 from affectlens.core.errors import BadSetting
-from affectlens.models.layers.backbones import backbone, load_imagenet
+from affectlens.models.layers.backbones import backbone, load_imagenet, pooled
 from affectlens.models.layers.outputs import Outputs
 
 AFFECT = {"none": 0, "regression": 2, "signs": 2, "quarter": 4, "eight": 8, "twelve": 12}
@@ -57,7 +55,7 @@ class MultiTask(nn.Module):
 
     def forward(self, x: Tensor) -> Outputs:
         space = self.backbone(x)
-        features = adaptive_max_pool2d(space, 1).flatten(1)
+        features = pooled(space, self.name)
         answer = None if self.regressor is None else self.regressor(self.hidden[1](features))
         shown = self.hidden[0](features)
         if self.fusion == "concatenate" and answer is not None:

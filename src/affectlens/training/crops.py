@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from affectlens.core import catalog
-from affectlens.core.detection import Detector
+from affectlens.core.detection import Detections, Detector
 from affectlens.core.preprocessing import InputSpec
 from affectlens.data.images import KEEP_SIDE_PX, Decodable, Images, decoded, pixels_of
 from affectlens.data.table import FaceTable
@@ -91,10 +91,15 @@ def largest_face(image: NDArray[np.uint8], detect: Detector, spec: InputSpec) ->
     """The crop of the largest face, the picture itself where it is no larger than a face, or None without one."""
     if max(image.shape[:2]) <= KEEP_SIDE_PX:
         return image
+    rgb, face = largest(image, detect)
+    return cut_faces(rgb, face, spec)[0] if len(face) else None
+
+
+def largest(image: NDArray[np.uint8], detect: Detector) -> tuple[NDArray[np.uint8], Detections]:
+    """The picture in RGB, and its largest face, if it has any."""
     rgb = image if image.ndim == 3 else np.stack([image] * 3, axis=-1)
     faces = detect(rgb)
     if not len(faces):
-        return None
+        return rgb, faces
     sides = faces.boxes_xyxy[:, 2:] - faces.boxes_xyxy[:, :2]
-    largest = int(sides.prod(axis=1).argmax())
-    return cut_faces(rgb, faces.only(largest), spec)[0]
+    return rgb, faces.only(int(sides.prod(axis=1).argmax()))

@@ -123,13 +123,18 @@ def write(network: torch.nn.Module, spec: ModelSpec, file: Path, half: bool = Tr
 
 
 def _store_weights_in_half(graph: onnx.GraphProto) -> None:
-    """Replace float32 weights of two or more dimensions by float16 and a cast, which the runtime does once at load."""
+    """Replace float32 weights of two or more dimensions by float16 and a cast, which the runtime does once at load.
+
+    Weights that are too large for it stay as they are.
+    """
     casts = []
     for weight in graph.initializer:
         if weight.data_type != onnx.TensorProto.FLOAT or len(weight.dims) < 2:
             continue
-        name = weight.name
-        half = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight).astype(np.float16), f"{name}.half")
+        name, values = weight.name, onnx.numpy_helper.to_array(weight)
+        if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+            continue
+        half = onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half")
         weight.CopyFrom(half)
         casts.append(onnx.helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT))
     for cast in reversed(casts):

@@ -24,6 +24,7 @@ from affectlens.data.source import DataSource, load_if_usable, name_of
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
 from affectlens.models.emotion_gcn import EmotionGCN
+from affectlens.training import svm
 from affectlens.training.callbacks import Curves, Log, Patience, Progress, WholeCheckpoints
 from affectlens.training.crops import cut
 from affectlens.training.graph import connect
@@ -187,6 +188,8 @@ def fit(
         raise BadData(f"training needs at least two classes, got {', '.join(labels)}")
     if recipe.model_options.get("mask") and data.train.landmarks_xy.shape[1] != 68:
         raise BadData("the mask task needs faces with 68 landmarks, and their pictures as they are (find_faces=false)")
+    if recipe.classifier == "svm":
+        svm.check(module)
     # a sampler that lacks what it needs, or a network that does not take this input, says so before anything is written
     train_loader(data.train, recipe, ranks=machines.devices * machines.nodes)
     _try(module, recipe, data)
@@ -218,10 +221,18 @@ def _try(module: ExpressionModule, recipe: Recipe, data: TrainingData) -> None:
                 "affect_target": torch.full((1, 2), torch.nan),
                 "mask_target": torch.full((1, 1, spec.size_px, spec.size_px), torch.nan),
             }
-            module.losses(module(zeros), **nothing)
+            answer = module(zeros)
+            module.losses(answer, **nothing)
     except RuntimeError as error:
         size = f"{spec.size_px}x{spec.size_px} {spec.channels}"
         raise BadSetting(f"'{recipe.model}' does not take faces of {size}: {str(error).splitlines()[0]}") from error
+    if recipe.select == "ccc" and answer.affect is None:
+        raise BadSetting(
+            f"select=ccc needs valence and arousal, which '{recipe.model}' with these options does not give"
+        )
+    known = np.isfinite(data.valid.valence) & np.isfinite(data.valid.arousal)
+    if recipe.select == "ccc" and not known.any():
+        raise BadData("select=ccc needs validation faces with valence and arousal; there are none")
     module.train()
 
 

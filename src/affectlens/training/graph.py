@@ -12,6 +12,8 @@ from affectlens.evaluation import metrics
 from affectlens.models.emotion_gcn import EmotionGCN, glove
 
 _SQUARES = 5
+_WORDS = {"happiness": "happy", "sadness": "sad"}
+"""Expression -> the thesis's word for its node, where that is another."""
 
 
 def correlations(facts: TrainingFacts) -> NDArray[np.float64]:
@@ -86,5 +88,5 @@ def connect(network: EmotionGCN, facts: TrainingFacts, votes: NDArray[np.float32
     related = strengths(facts, co_occurrence(facts, votes) if network.category_edges else None)
     network.adjacency.copy_(torch.from_numpy(adjacency(related, network.tau, network.share)))
     if words:
-        names = (*facts.labels, "valence", "arousal")
+        names = (*(_WORDS.get(label, label) for label in facts.labels), "valence", "arousal")
         network.words.copy_(torch.from_numpy(glove(Path(words).expanduser(), names)))

@@ -60,6 +60,8 @@ def heads(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArray[np
         classifier, regressor = getattr(network, "classifier", None), getattr(network, "regressor", None)
         if not isinstance(classifier, nn.Linear):
             raise BadSetting(f"'{module.recipe.model}' has no classifiers on a common feature vector")
+        if getattr(network, "fusion", "") == "separate":
+            raise BadSetting("with fusion 'separate' classifiers and regressors see different features")
         if not isinstance(regressor, nn.Linear) or getattr(network, "affect", "") != "regression":
             return classifier.weight.numpy(), labels
         width = regressor.in_features  # of "concatenate" the classifier sees the regressed numbers after the features

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from affectlens.core.detection import Detector
 from affectlens.core.errors import BadData
 from affectlens.core.preprocessing import InputSpec, to_input
-from affectlens.data.images import decoded
+from affectlens.data.images import KEEP_SIDE_PX, decoded
 from affectlens.data.samplers import EpochBatches, classes_of, in_turns
 from affectlens.data.table import FaceTable
-from affectlens.faces.align import by_eyes, cut_by_eyes, eyes_of, has_eyes
+from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, eyes_of, has_eyes, landmarks_in_crop
 from affectlens.training import masks
 from affectlens.training.augment import augment, draws
-from affectlens.training.crops import detector, largest_face
+from affectlens.training.crops import detector, largest
 from affectlens.training.recipe import Recipe
 
 EPOCHS = 3
@@ -95,8 +95,9 @@ def _face(
     picture: NDArray[np.uint8], landmarks_xy: NDArray[np.float32], spec: InputSpec, detect: Detector | None
 ) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32]]:
     """The face as training cuts it, None without one, and the landmarks in it."""
-    if detect is not None:
-        return largest_face(picture, detect, spec), landmarks_xy[:0]
+    if detect is not None and max(picture.shape[:2]) > KEEP_SIDE_PX:
+        rgb, face = largest(picture, detect)
+        return (cut_faces(rgb, face, spec)[0], landmarks_in_crop(face, spec)) if len(face) else (None, landmarks_xy)
     if spec.eye_distance and has_eyes(eyes := eyes_of(landmarks_xy)):
         return cut_by_eyes(picture, eyes, spec), by_eyes(landmarks_xy, eyes, spec)
     return picture, landmarks_xy

@@ -14,6 +14,10 @@ from affectlens.training.run import load_recipe, load_run, read_curves
 _KEPT = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png")
 _LISTED = 20
 """A table of more rows shows those that were run."""
+_COLUMNS = (
+    *("row", "paper", "measured (95 %)", "mean class accuracy", "macro F1"),
+    *("validation", "epochs", "parameters", "data", "seed"),
+)
 _LOG = "log.txt"
 """Runs of earlier versions have none."""
 
@@ -41,24 +45,29 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
         f"Written by `affectlens reproduce {work} --data SPEC`. Test figures through the exported ONNX file; the epoch",
         "is chosen on validation, test is scored once. Splits are as published.",
         "",
-        "| row | paper | measured (95 %) | mean class accuracy | validation | epochs | parameters | data | seed |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+        f"| {' | '.join(_COLUMNS)} |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
     ]
     affect: list[str] = []
+    summaries: list[str] = []
     finished: dict[str, dict[str, Any]] = {}
     for row in module.ROWS:
         paper = module.PAPER.get(row, {}).get("accuracy")
         file = out / row / "metrics.json"
         if not file.is_file():
             if len(module.ROWS) <= _LISTED:
-                lines.append(f"| {row} | {_percent(paper)} | not run | | | | | | |")
+                lines.append(f"| {row} | {_percent(paper)} | not run | | | | | | | |")
             continue
         finished[row] = json.loads(file.read_text(encoding="utf-8"))
         lines.append(_line(row, paper, finished[row], out / row))
+        if "challenge" in module.PAPER.get(row, {}):
+            summaries.append(_challenge_line(row, module.PAPER[row]["challenge"], finished[row]["test"]))
         if finished[row]["test"].get("va_source"):  # results of earlier versions do not say
             affect.append(_affect_line(row, module.PAPER.get(row, {}), finished[row]["test"]))
     if len(module.ROWS) > _LISTED:
         lines += ["", f"The other {len(module.ROWS) - len(finished)} rows of `affectlens recipes list` are not run."]
+    if summaries:
+        lines += ["", "| row | 0.67 macro F1 + 0.33 accuracy: paper | measured |", "| --- | ---: | ---: |", *summaries]
     if affect:
         lines += [
             "",
@@ -83,16 +92,24 @@ def _line(row: str, paper: float | None, result: Mapping[str, Any], folder: Path
     recipe = load_recipe(folder)
     epochs = len(read_curves(folder / "curves.csv"))
     measured = f"**{_percent(test['accuracy'])}** ({_percent(low)} to {_percent(high)})"
+    expressions = (measured, _percent(test["mean_class_accuracy"]), _percent(test["macro"]["f1"]))
+    chosen = _percent(result["validation"]["figures"]["accuracy"])
+    if not recipe.model_options.get("expressions", True):  # a network for valence and arousal alone
+        expressions, chosen = ("-", "-", "-"), "-"
     options = [f"{key} {value}" for key, value in facts["options"].items() if key not in ("protocol", "mode")]
     data = ", ".join([facts["data"], facts["protocol"] or "standard", *options])
     about = f"{data}, {len(test['labels'])} classes, {test['faces']:,} faces"
     published = _percent(paper) + ("" if facts["data"] == recipe.data else f" ({recipe.data})")
     cells = (
-        *(row, published, measured, _percent(test["mean_class_accuracy"])),
-        _percent(result["validation"]["figures"]["accuracy"]),
+        *(row, published, *expressions, chosen),
         *(f"{epochs} of {recipe.epochs}", f"{result['parameters']:,}", about, str(recipe.seed)),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _challenge_line(row: str, paper: float, test: Mapping[str, Any]) -> str:
+    """The summary of the Aff-Wild2 challenge (ABAW) of one row."""
+    return f"| {row} | {_percent(paper)} | **{_percent(0.67 * test['macro']['f1'] + 0.33 * test['accuracy'])}** |"
 
 
 def _affect_line(row: str, paper: Mapping[str, float], test: Mapping[str, Any]) -> str:

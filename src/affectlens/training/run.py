@@ -128,6 +128,7 @@ def check_sources(recipe: Recipe) -> None:
     """Raises BadModelFile where the recipe learns or starts from weights that are not there."""
     start_from = "" if recipe.start_from == "bundled" else recipe.start_from
     files = {"teacher": recipe.teacher, "start_from": start_from, "pretrained_file": recipe.pretrained_file}
+    files["model_options.words"] = str(recipe.model_options.get("words", ""))
     for key, name in files.items():
         path = Path(name).expanduser()
         if name and not (best_checkpoint(path).is_file() or (key != "teacher" and path.is_file())):
@@ -165,10 +166,10 @@ def load_labels(folder: Path) -> tuple[str, ...]:
     return tuple(_read(folder, "labels.json"))
 
 
-def load_data_options(folder: Path) -> dict[str, str]:
-    """Options of the data that a run was last trained on."""
-    _, *options = _read(folder, "versions.json")[-1].get("data", "").split("&")
-    return dict(option.split("=", 1) for option in options)
+def load_data(folder: Path) -> tuple[str, dict[str, str]]:
+    """Reader and options of the data that a run was last trained on."""
+    reader, *options = _read(folder, "versions.json")[-1].get("data", "").split("&")
+    return reader, dict(option.split("=", 1) for option in options)
 
 
 def load_run(folder: Path) -> ExpressionModule:

@@ -30,17 +30,20 @@ def start_from(network: nn.Module, recipe: Recipe, labels: tuple[str, ...]) -> N
         known = read_spec(open_session(file), str(file)).labels
         weights = _unfold(network, file, recipe)
     ours = network.state_dict()
-    head = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
-    outer = (f"{head}.weight", f"{head}.bias")
+    outer = _outer(network)
     unfit = [
         key
         for key in {**ours, **weights}
         if key not in ours or key not in weights or (key not in outer and ours[key].shape != weights[key].shape)
     ]
-    if unfit or ours[outer[0]].shape[1] != weights[outer[0]].shape[1]:
+    if unfit or (outer and ours[outer[0]].shape[1] != weights[outer[0]].shape[1]):
         raise BadSetting(
             f"'{recipe.start_from}' has another architecture than '{recipe.model}' with these options: "
             f"{(unfit or outer)[0]} does not fit"
+        )
+    if not outer and known != labels:
+        raise BadSetting(
+            f"'{recipe.model}' has no layer of classifiers, so it goes on with the labels {', '.join(known)}"
         )
     for key in outer:
         rows = ours[key].clone()
@@ -49,6 +52,15 @@ def start_from(network: nn.Module, recipe: Recipe, labels: tuple[str, ...]) -> N
                 rows[row] = weights[key][known.index(label)]
         weights[key] = rows
     network.load_state_dict(weights)
+
+
+def _outer(network: nn.Module) -> tuple[str, ...]:
+    """Names of the weights that have a row for each label: those of `classifier` or, without one, of the last linear
+    layer.
+    """
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    last = "classifier" if "classifier" in linear else linear[-1] if linear else ""
+    return (f"{last}.weight", f"{last}.bias") if last else ()
 
 
 def load_pretrained(network: nn.Module, recipe: Recipe) -> None:

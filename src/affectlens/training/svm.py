@@ -1,11 +1,12 @@
 """A linear support vector machine in the place of a trained network's last layer (Antoniadis, section 5.4).
 
 The thesis fits ThunderSVM to the features of the softmax network without giving its settings. Here: scikit-learn's
-`LinearSVC` (one class against the rest, squared hinge), classes balanced, features standardised for the fit; the
-standard deviations are folded into the weights, so that the machine is a linear layer and goes into the exported file
-as one. Its decision values are the logits, whose temperature calibration finds.
+`LinearSVC` (one class against the rest, squared hinge, C = 0.001), classes balanced, features standardised for the
+fit; the standard deviations are folded into the weights, so that the machine is a linear layer and goes into the
+exported file as one. Its decision values are the logits, whose temperature calibration finds.
 """
 
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,26 @@ from affectlens.data.table import FaceTable
 from affectlens.training.module import ExpressionModule, predict
 
 
+def check(module: ExpressionModule) -> None:
+    """Raises BadSetting where a machine cannot take the place of the last layer, MissingExtra without scikit-learn."""
+    if importlib.util.find_spec("sklearn") is None:
+        raise MissingExtra("a support vector machine", "train")
+    if not isinstance(getattr(module.network, "classifier", None), nn.Linear):
+        raise BadSetting(
+            f"'{module.recipe.model}' has no linear classifier that a support vector machine could replace"
+        )
+    if module.recipe.views != "one":
+        raise BadSetting("classifier=svm needs views=one")
+
+
 def refit(module: ExpressionModule, train: FaceTable) -> None:
     """Put the machine, fitted on the labelled training faces as they are, into the network's `classifier`.
 
     Raises:
-        BadSetting: the network has no linear layer of that name. BadData: a class has no face, or no face can be
-            decoded. MissingExtra: scikit-learn is not installed.
+        BadSetting, MissingExtra: as `check`. BadData: a class has no face, or no face can be decoded.
     """
-    last = getattr(module.network, "classifier", None)
-    if not isinstance(last, nn.Linear):
-        raise BadSetting(
-            f"'{module.recipe.model}' has no linear classifier that a support vector machine could replace"
-        )
+    check(module)
+    last = module.network.get_submodule("classifier")
     labelled = train.keep(train.labelled)
     seen: list[Tensor] = []
     hook = last.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].float().cpu()))
@@ -37,24 +46,19 @@ def refit(module: ExpressionModule, train: FaceTable) -> None:
         _, rows = predict(module, labelled)
     finally:
         hook.remove()
-    views = len(torch.cat(seen)) // len(rows)
-    if views != 1:
-        raise BadSetting("classifier=svm needs views=one")
     targets = labelled.targets[rows]
     if missing := [label for i, label in enumerate(train.labels) if not (targets == i).any()]:
         raise BadData(f"no training face is labelled '{missing[0]}', which the support vector machine needs")
     weight, bias = _fit(torch.cat(seen).numpy(), targets, module.recipe.seed)
     with torch.no_grad():
-        last.weight.copy_(torch.from_numpy(weight))
-        last.bias.copy_(torch.from_numpy(bias))
+        last.get_parameter("weight").copy_(torch.from_numpy(weight))
+        last.get_parameter("bias").copy_(torch.from_numpy(bias))
 
 
 def _fit(features: NDArray[np.float32], targets: NDArray[np.int64], seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """(N, D) features and (N,) classes -> (C, D) weights and (C,) biases of the decision values."""
-    try:
-        from sklearn.svm import LinearSVC
-    except ImportError as error:
-        raise MissingExtra("a support vector machine", "train") from error
+    from sklearn.svm import LinearSVC
+
     mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     scale = np.where(spread > 0, spread, 1)
     machine = LinearSVC(C=1e-3, class_weight="balanced", dual=False, random_state=seed, max_iter=2000)

@@ -18,7 +18,16 @@ from affectlens.training.recipe import find, with_settings
 FIGURES = {
     *("labels", "faces", "faces_without_label", "accuracy", "accuracy_interval", "mean_class_accuracy", "macro"),
     *("weighted", "classes", "confusion_matrix", "expected_calibration_error", "reliability", "coverage"),
-    *("accuracy_when_certain", "selective", "disagreement", "valence", "arousal", "groups", "uncertain_below"),
+    *(
+        "accuracy_when_certain",
+        "selective",
+        "disagreement",
+        "valence",
+        "arousal",
+        "va_source",
+        "groups",
+        "uncertain_below",
+    ),
 }
 
 
@@ -90,7 +99,8 @@ def test_as_json_it_gives_the_figures_of_both_views(process, ferplus):
 def test_for_people_it_prints_a_table(cli, ferplus):
     result = cli("evaluate", "bundled", "--data", f"ferplus:{ferplus}", "--split", "valid")
     assert (result.code, result.err) == (0, "")
-    assert result.out.startswith(f"{Analyzer().spec.name} on ferplus, split valid, 8 classes\n")
+    about = "protocol=standard, mode=votes, split valid, 8 classes"
+    assert result.out.startswith(f"{Analyzer().spec.name} on ferplus, {about}\n")
     assert shown(result.out, "faces") == ["4", "4"]
     for row in ("accuracy", "mean class accuracy", "macro F1", "weighted F1"):
         assert len(shown(result.out, row)) == 2
@@ -254,9 +264,20 @@ def test_a_model_with_other_labels_is_one_line(cli, ferplus, write_model, tmp_pa
 
 def test_data_with_a_class_that_the_run_lacks_are_one_line_that_names_it(cli, run):
     folder, data = run
-    result = cli("evaluate", folder, "--data", data.replace("?protocol=caciolai", ""))
+    result = cli("evaluate", folder, "--data", data.replace("=caciolai", "=standard"))
     assert (result.code, result.out, len(result.errors)) == (1, "", 1)
-    assert result.err.endswith("the data also have contempt; it was trained with ?protocol=caciolai\n")
+    assert result.err.endswith(
+        "the data also have contempt; it was trained with ferplus:...?protocol=caciolai&mode=votes\n"
+    )
+
+
+def test_the_options_that_a_run_was_trained_with_need_not_be_repeated(cli, run):
+    folder, data = run
+    result = cli("evaluate", folder, "--data", data.partition("?")[0], "--json")
+    assert strict_json(result.out) == strict_json(cli("evaluate", folder, "--data", data, "--json").out)
+    assert strict_json(result.out)["data_protocol"] == "caciolai"
+    shown = cli("evaluate", folder, "--data", data.partition("?")[0]).out
+    assert shown.startswith("caciolai-baseline on ferplus, protocol=caciolai, mode=votes, split test, 7 classes\n")
 
 
 class Evil:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from affectlens.core.expressions import FERPLUS
 from affectlens.evaluation import affect_plots
-from affectlens.training import run
+from affectlens.training import crops, run
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
 
@@ -82,3 +82,21 @@ def test_samples_say_where_valence_and_arousal_of_ferplus_are_from(cli, make_fer
 def test_the_bundled_model_gives_samples_without_torch(cli, table, tmp_path):
     result = cli("plot", "samples", "--data", table, "--model", "bundled", "--out", tmp_path / "s.png")
     assert result.code == 0
+
+
+def test_features_are_those_of_faces_as_training_cuts_them(cli, table, trained, tmp_path, monkeypatch):
+    """Aligned, with the options of the recipe's data."""
+    seen = []
+    monkeypatch.setattr(crops, "cut", lambda faces, spec, search, progress: seen.append((spec, search)) or faces)
+    monkeypatch.setattr("affectlens.apps.cli.plot._umap", lambda vectors, seed: vectors[:, :2])
+    assert cli("plot", "features", "--data", table, "--model", trained, "--out", tmp_path / "map.png").code == 0
+    recipe = run.load_recipe(trained)
+    assert seen == [(recipe.input_spec(), recipe.find_faces)]
+
+
+def test_the_plane_says_that_valence_and_arousal_are_projected(cli, make_ferplus, tmp_path, monkeypatch):
+    notes = []
+    monkeypatch.setattr(affect_plots, "va_plane", lambda *given: notes.append(given[-1]) or Figure())
+    data = f"ferplus:{make_ferplus(tmp_path / 'ferplus')}?va=projected"
+    assert cli("plot", "va-plane", "--data", data, "--out", tmp_path / "plane.png").code == 0
+    assert notes == ["valence and arousal projected from the raters' votes"]

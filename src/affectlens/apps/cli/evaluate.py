@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from affectlens.apps.cli.console import out, print_table
-from affectlens.apps.cli.scoring import Model, Scored, open_model, score
+from affectlens.apps.cli.scoring import Model, Scored, open_model, score, with_options_of
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.files import write_whole
 from affectlens.data import source as sources
@@ -113,7 +113,7 @@ def _open(models: list[str], data: str, split: Split, folder: Path | None) -> tu
         report.require()
         folder.mkdir(parents=True, exist_ok=True)  # what cannot be written to is said before the work
     opened = [open_model(model) for model in models]
-    source = sources.parse(data)
+    source = with_options_of(opened, sources.parse(data))
     labels = source.labels()
     for model in opened:
         model.check(labels)
@@ -182,14 +182,20 @@ _SHOWN = ("faces", "accuracy", "mean_class_accuracy", "expected_calibration_erro
 
 def _print(result: dict[str, Any]) -> None:
     """The figures as a table, one column per view."""
-    out.print(f"{result['model']} on {result['data']}, split {result['split']}, {result['class_count']} classes")
+    out.print(f"{result['model']} on {_about(result)}")
     _print_left_out(result, result["all"])
     views = {name.replace("_", " "): result[name] for name in ("all", "without_twins_of_train") if result.get(name)}
     print_table(_columns(views))
 
 
+def _about(result: dict[str, Any]) -> str:
+    """Data with their options, split and number of classes."""
+    options = [f"{key.removeprefix('data_')}={value}" for key, value in result.items() if key.startswith("data_")]
+    return f"{', '.join([result['data'], *options])}, split {result['split']}, {result['class_count']} classes"
+
+
 def _print_comparison(result: dict[str, Any]) -> None:
-    out.print(f"{result['data']}, split {result['split']}, {result['class_count']} classes")
+    out.print(_about(result))
     _print_left_out(result, next(iter(result["models"].values())))
     print_table(_columns(result["models"]))
     first = next(iter(result["models"]))

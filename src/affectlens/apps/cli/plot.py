@@ -8,7 +8,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from affectlens.apps.cli.console import out
+from affectlens.apps.cli.console import err, out
 from affectlens.apps.cli.evaluate import Split, SplitOption
 from affectlens.apps.cli.scoring import open_model, score
 from affectlens.apps.cli.train import require_training
@@ -16,7 +16,6 @@ from affectlens.core.errors import BadSetting, MissingExtra
 from affectlens.data import source
 from affectlens.data.images import decoded
 from affectlens.data.samplers import in_turns
-from affectlens.data.table import FaceTable
 from affectlens.evaluation import affect_plots, plots
 
 if TYPE_CHECKING:
@@ -60,8 +59,8 @@ def plot(
 ) -> None:
     """Draw one figure into a PNG file."""
     figure = {
-        Kind.VA_PLANE: lambda: _va_plane(_table(name, data, split), divisions),
-        Kind.FEATURES: lambda: _features(_module(name, model), _table(name, data, split)),
+        Kind.VA_PLANE: lambda: _va_plane(source.parse(_given(name, "data", data)), split, divisions),
+        Kind.FEATURES: lambda: _features(_module(name, model), source.parse(_given(name, "data", data)), split),
         Kind.ADJACENCY: lambda: _adjacency(*_labelled_module(name, model)),
         Kind.SIMILARITY: lambda: _similarity(*_labelled_module(name, model)),
         Kind.SAMPLES: lambda: _samples(
@@ -79,10 +78,6 @@ def _given(name: Kind, option: str, value: str | None) -> str:
     return value
 
 
-def _table(name: Kind, data: str | None, split: Split) -> FaceTable:
-    return source.parse(_given(name, "data", data)).load(split)
-
-
 def _labelled_module(name: Kind, model: str | None) -> "tuple[ExpressionModule, tuple[str, ...]]":
     require_training(f"the figure '{name}'")
     from affectlens.training import run
@@ -95,9 +90,11 @@ def _module(name: Kind, model: str | None) -> "ExpressionModule":
     return _labelled_module(name, model)[0]
 
 
-def _va_plane(table: FaceTable, divisions: int) -> "Figure":
+def _va_plane(data: source.DataSource, split: Split, divisions: int) -> "Figure":
+    table = data.load(split)
     affect = np.stack([table.valence, table.arousal], axis=1)
-    return affect_plots.va_plane(affect, table.targets, table.labels, divisions)
+    note = "valence and arousal projected from the raters' votes" if data.options.get("va") == "projected" else ""
+    return affect_plots.va_plane(affect, table.targets, table.labels, divisions, note)
 
 
 def _adjacency(module: "ExpressionModule", labels: tuple[str, ...]) -> "Figure":
@@ -113,11 +110,14 @@ def _similarity(module: "ExpressionModule", labels: tuple[str, ...]) -> "Figure"
     return affect_plots.relations(insights.cosine_similarity(vectors), names, lowest=-1)
 
 
-def _features(module: "ExpressionModule", table: FaceTable) -> "Figure":
-    from affectlens.training import insights
+def _features(module: "ExpressionModule", data: source.DataSource, split: Split) -> "Figure":
+    from affectlens.training import crops, insights, run
 
+    recipe = module.recipe
+    table = run.with_data_options(recipe, data).load(split)
     some = table.keep(table.labelled)
     some = some.keep(np.arange(len(some)) < _MOST_FACES_IN_A_MAP)
+    some = crops.cut(some, recipe.input_spec(), recipe.find_faces, err.is_terminal)
     vectors, rows = insights.features(module, some)
     targets = some.targets[rows]
     present = [label for label in range(len(table.labels)) if (targets == label).any()]

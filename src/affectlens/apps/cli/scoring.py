@@ -1,6 +1,6 @@
 """What a model says about a table of labelled faces, whether it is a file for the runtime or a run of training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from affectlens.core.preprocessing import InputSpec
 from affectlens.core.probabilities import softmax
 from affectlens.data.images import in_chunks
 from affectlens.data.samplers import age_group, age_group_name
+from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.evaluation.evaluation import Scores
 from affectlens.runtime.analyzer import Analyzer
@@ -26,7 +27,7 @@ _FACES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Model:
-    """A model ready to score: what it says about itself, and crops -> answers."""
+    """A model ready to score: what it says about itself and its training data, and crops -> answers."""
 
     name: str
     labels: tuple[str, ...]
@@ -34,13 +35,15 @@ class Model:
     temperature: float
     uncertain_below: float
     find_faces: bool
-    protocol: str
+    reader: str
+    data_options: Mapping[str, str]
     answers_of: Callable[[list[NDArray[np.uint8]]], Answers]
 
     def check(self, labels: tuple[str, ...]) -> None:
         """Raises BadData where the data's `labels` are not all among the model's."""
         if foreign := [label for label in labels if label not in self.labels]:
-            hint = f"; it was trained with ?protocol={self.protocol}" if self.protocol else ""
+            options = "&".join(f"{key}={value}" for key, value in self.data_options.items())
+            hint = f"; it was trained with {self.reader}:...?{options}" if options else ""
             raise BadData(
                 f"the labels of {self.name} are {', '.join(self.labels)}; the data also have {', '.join(foreign)}{hint}"
             )
@@ -72,9 +75,9 @@ def open_model(model: str) -> Model:
         analyzer = Analyzer(model, detector="whole", threads=0)  # faces come by the hundred
         spec = analyzer.spec
         settings = spec.provenance.get("settings", {})
-        find_faces, protocol = bool(settings.get("find_faces")), spec.provenance.get("data_options", {}).get("protocol")
-        calibration = (spec.temperature, spec.uncertain_below)
-        return Model(spec.name, spec.labels, spec.input, *calibration, find_faces, protocol or "", analyzer.answers)
+        trained_on = (spec.provenance.get("data", ""), spec.provenance.get("data_options", {}))
+        asked = (spec.temperature, spec.uncertain_below, bool(settings.get("find_faces")), *trained_on)
+        return Model(spec.name, spec.labels, spec.input, *asked, analyzer.answers)
     from affectlens.apps.cli.train import require_training
 
     require_training("scoring a checkpoint")
@@ -85,9 +88,16 @@ def open_model(model: str) -> Model:
     checkpoint = run.final_checkpoint(folder) if path.is_dir() else path
     recipe, labels = run.load_recipe(folder), run.load_labels(folder)
     module = run.load_checkpoint(recipe, len(labels), checkpoint)
-    calibration = run.load_calibration(folder)
-    asked = (recipe.find_faces, run.load_data_options(folder).get("protocol", ""))
-    return Model(recipe.name, labels, recipe.input_spec(), *calibration, *asked, partial(answers_of, module))
+    asked = (*run.load_calibration(folder), recipe.find_faces, *run.load_data(folder))
+    return Model(recipe.name, labels, recipe.input_spec(), *asked, partial(answers_of, module))
+
+
+def with_options_of(models: Sequence[Model], source: DataSource) -> DataSource:
+    """`source` with the options that all `models` of its reader were trained with, where it does not set them."""
+    trained = [set(model.data_options.items()) for model in models if model.reader == source.reader]
+    for key, value in sorted(set.intersection(*trained)) if trained else ():
+        source = source.with_default(source.reader, key, value)
+    return source
 
 
 def score(model: Model, table: FaceTable, find_faces: bool = False) -> Scored:

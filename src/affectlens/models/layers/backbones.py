@@ -1,12 +1,14 @@
-"""Networks without a head, by name: (B, C, H, W) -> a map (B, D, h, w), to be pooled by whoever uses it.
+"""Networks without a head, by name: (B, C, H, W) -> a map (B, D, h, w), and how that is pooled.
 
 densenet121 (Huang et al. 2017, arXiv:1608.06993; D = 1024, 6,953,856 parameters in RGB) and resnet50 (He et al. 2016,
-arXiv:1512.03385; D = 2048) are timm's; its ImageNet weights come from the hub, under timm's licence (Apache-2.0).
-breg_next is our own file.
+arXiv:1512.03385; D = 2048) are timm's, with torchvision's ImageNet weights, which the thesis has, from timm's hub
+(BSD-3-Clause). breg_next is our own file. Maps of the first two are pooled by their maximum, as in the thesis; that of
+breg_next by its mean, as its authors and the thesis's code have it.
 """
 
 import timm
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d
 
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadSetting
@@ -18,13 +20,13 @@ NAMES = (*_TIMM, "breg_next")
 
 
 def backbone(name: str, in_channels: int, rectified: bool = True) -> tuple[nn.Module, int]:
-    """A fresh network and D; without `rectified` the last norm's ReLU is left out where there is one.
+    """A fresh network and D; without `rectified` the ReLU behind DenseNet's last norm is left out.
 
     Raises:
         BadSetting: there is no such backbone.
     """
     if name == "breg_next":
-        return breg_next.trunk(in_channels, rectified), breg_next.FEATURES
+        return breg_next.trunk(in_channels), breg_next.FEATURES
     if name not in _TIMM:
         raise BadSetting(unknown("backbone", name, list(NAMES)))
     network = timm.create_model(name, pretrained=False, in_chans=in_channels, num_classes=0, global_pool="")
@@ -41,4 +43,9 @@ def load_imagenet(network: nn.Module, name: str, in_channels: int, file: str = "
     """
     if name not in _TIMM:
         raise BadSetting(f"there are no ImageNet weights for the backbone '{name}'; use --set pretrained=false")
-    copy_into(network, timm_state(name, file, in_chans=in_channels), name)
+    copy_into(network, timm_state(f"{name}.tv_in1k", file, in_chans=in_channels), name)
+
+
+def pooled(space: Tensor, name: str) -> Tensor:
+    """(B, D, h, w) map of the backbone `name` -> (B, D)."""
+    return space.mean(dim=(2, 3)) if name == "breg_next" else adaptive_max_pool2d(space, 1).flatten(1)
