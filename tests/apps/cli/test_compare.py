@@ -33,7 +33,7 @@ def test_two_models_stand_side_by_side_with_mcnemars_test(cli, data, always):
     result = cli("compare", always("neutral", "calm"), always("happiness", "glad_too"), "--data", data)
     assert (result.code, result.err) == (0, "")
     head, names, *rows = result.out.splitlines()
-    assert head == "ferplus, split test, 8 classes"
+    assert head == "ferplus, protocol=standard, mode=votes, split test, 8 classes"
     assert names.split() == ["calm", "glad_too"]
     cells = {re.split(r"\s{2,}", row.strip())[0]: row.split()[-2:] for row in rows[:-1]}
     assert cells["faces"] == ["4", "4"]
