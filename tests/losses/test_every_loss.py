@@ -17,7 +17,7 @@ from affectlens.core.facts import TrainingFacts
 
 LABELS = ("neutral", "happiness", "surprise", "sadness")
 FEATURES = 5
-ANSWERS = ("logits", "features", "affect", "divisions", "mask")
+ANSWERS = ("logits", "features", "affect", "divisions", "mask", "attributes")
 
 
 def training(seed=0, faces=60):
@@ -49,6 +49,10 @@ def batch(seed=0, rows=9, divisions=8):
         "affect_target": torch.tensor(affect),
         "mask": torch.tensor(rng.normal(size=(rows, 1, 2, 3))),
         "mask_target": torch.tensor(masks),
+        "attributes": torch.tensor(rng.normal(size=(rows, 3)) * 2),
+        "attribute_target": torch.tensor(
+            np.where(rng.uniform(size=(rows, 3)) < 0.2, np.nan, rng.integers(0, 2, (rows, 3)))
+        ),
     }
 
 
@@ -277,12 +281,22 @@ def mask_bce(given, loss):
     return mean(of(logits[0], truth[0]) for logits, truth in pairs if not math.isnan(truth[0][0][0]))
 
 
+def attribute_bce(given, loss):
+    found = []
+    for z, truth in zip(given["attributes"].tolist(), given["attribute_target"].tolist(), strict=True):
+        for logit, sign in zip(z, truth, strict=True):
+            if not math.isnan(sign):
+                p = 1 / (1 + math.exp(-logit))
+                found.append(-math.log(p if sign else 1 - p))
+    return mean(found)
+
+
 NAIVE = {
     function.__name__: function
     for function in (
         *(soft_cross_entropy, multi_target, weighted_cross_entropy, focal, va_soft, va_logit, center, center_local),
         *(island, island_euclidean, local_subclass, contrastive, va_center, va_mse, va_ccc, va_signs, va_divisions),
-        mask_bce,
+        *(mask_bce, attribute_bce),
     )
 }
 DIVISIONS = {"va_signs": 2}
@@ -367,7 +381,7 @@ def test_a_batch_about_which_nothing_is_known_gives_no_gradient(name):
     if "target" in needs(loss):
         pytest.skip("a distribution over the classes is always known in training")
     given |= {"label": torch.full_like(given["label"], -1), "affect_target": given["affect_target"] * math.nan}
-    given["mask_target"] = given["mask_target"] * math.nan
+    given |= {name: given[name] * math.nan for name in ("mask_target", "attribute_target")}
     for answer in ANSWERS:
         given[answer].requires_grad_()
     found = call(loss, given)
@@ -383,7 +397,7 @@ def test_a_batch_about_which_nothing_is_known_gives_no_gradient(name):
 def test_logits_of_any_size_give_a_finite_loss_and_gradient(name):
     loss, given = made(name), given_for(name)
     given |= {answer: (given[answer] * 200).detach().requires_grad_() for answer in ("logits", "divisions")}
-    for answer in ("features", "affect", "mask"):
+    for answer in ("features", "affect", "mask", "attributes"):
         given[answer].requires_grad_()
     found = call(loss, given)
     found.backward()

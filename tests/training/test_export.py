@@ -148,8 +148,8 @@ def test_the_file_averages_the_views_of_the_recipe(recipe, data, tmp_path, views
     export.export(module, data, tmp_path)
     session = open_session(tmp_path / "model.onnx")
     faces = np.random.default_rng(0).normal(size=(3, 1, 48, 48)).astype(np.float32)
-    (logits,) = session.run(None, {"face": faces})
-    (mirrored,) = session.run(None, {"face": faces[..., ::-1].copy()})
+    (logits,) = session.run(["logits"], {"face": faces})
+    (mirrored,) = session.run(["logits"], {"face": faces[..., ::-1].copy()})
     np.testing.assert_allclose(mirrored, logits, atol=1e-4)
     with torch.inference_mode():
         one = module.network(torch.from_numpy(faces)).numpy()

@@ -7,6 +7,22 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
+class Explanation:
+    """Where a model looked when it named the expression of a face.
+
+    Attributes:
+        crop: (H, W, 3) RGB uint8, the face as it was cut for the model.
+        heat: (H, W) float32 in [0, 1] over `crop`; 1 where most of it lies, 0 everywhere where nothing does.
+        method: "evidence" (what speaks for the expression at each place; together it is the logit), "attention" (how
+            much the model looks at each place, whatever it says) or "occlusion" (what is lost when a place is covered).
+    """
+
+    crop: NDArray[np.uint8]
+    heat: NDArray[np.float32]
+    method: str
+
+
+@dataclass(frozen=True, eq=False)
 class Face:
     """One face of one image.
 
@@ -23,6 +39,7 @@ class Face:
         valence, arousal: in [-1, 1]; None where the model's labels have no coordinates.
         va_source: "regressed" by the model, "projected" (expectation of published coordinates under the probabilities)
             or None.
+        explanation: where the model looked; None unless it was asked for.
     """
 
     box_xyxy: NDArray[np.float32]
@@ -35,6 +52,7 @@ class Face:
     valence: float | None
     arousal: float | None
     va_source: str | None
+    explanation: Explanation | None = None
 
     @property
     def percent(self) -> int:

@@ -15,6 +15,7 @@ from affectlens.core.preprocessing import InputSpec
 
 METADATA_KEY = "affectlens"
 AFFECT = "affect"
+EXPLANATION = "explanation"
 """Name of the output with valence and arousal, of models that regress them."""
 
 Session: TypeAlias = ort.InferenceSession
@@ -94,15 +95,25 @@ def read_spec(session: Session, where: str) -> ModelSpec:
     for output in session.get_outputs()[1:]:
         if output.name == AFFECT and (len(output.shape) != 2 or output.shape[1] != 2):
             raise BadModelFile(f"'{where}' gives {output.shape} for '{AFFECT}', expected valence and arousal")
+        if output.name == EXPLANATION and (len(output.shape) != 4 or output.shape[1] not in (1, len(spec.labels))):
+            raise BadModelFile(
+                f"'{where}' gives {output.shape} for '{EXPLANATION}', expected a map, or one of each label"
+            )
     return spec
 
 
-def read_answers(session: Session, faces: NDArray[np.float32]) -> Answers:
-    """What a model says about (N, C, H, W) float32 normalised faces; valence and arousal are held to [-1, 1]."""
+def read_answers(session: Session, faces: NDArray[np.float32], explain: bool = False) -> Answers:
+    """What a model says about (N, C, H, W) float32 normalised faces; valence and arousal are held to [-1, 1].
+
+    With `explain` also where it looked, if the file says so; without, that is not computed.
+    """
     names = [output.name for output in session.get_outputs()]
-    wanted = [names[0], *(name for name in names[1:] if name == AFFECT)]
-    logits, *affect = session.run(wanted, {session.get_inputs()[0].name: faces})
-    return Answers(logits, affect[0].clip(-1, 1) if affect else None)
+    wanted = [names[0], *(name for name in (AFFECT, EXPLANATION) if name in names and (explain or name == AFFECT))]
+    options = ort.RunOptions()
+    options.only_execute_path_to_fetches = True
+    found = dict(zip(wanted, session.run(wanted, {session.get_inputs()[0].name: faces}, options), strict=True))
+    affect = found.get(AFFECT)
+    return Answers(found[names[0]], None if affect is None else affect.clip(-1, 1), found.get(EXPLANATION))
 
 
 def model_file(model: str | Path) -> Path:

@@ -70,6 +70,16 @@ def stratified(table: FaceTable, share: float, seed: int) -> NDArray[np.bool_]:
     return chosen
 
 
+def balanced(table: FaceTable, seed: int) -> NDArray[np.bool_]:
+    """(N,) true for equally many labelled faces of each class that has any, as many as the smallest has; by `seed`."""
+    random = np.random.default_rng(seed)
+    chosen = np.zeros(len(table), dtype=bool)
+    rows = [np.flatnonzero(table.targets == label) for label in np.unique(table.targets[table.labelled])]
+    for own in rows:
+        chosen[random.permutation(own)[: min(map(len, rows))]] = True
+    return chosen
+
+
 def in_turns(table: FaceTable) -> NDArray[np.int64]:
     """Rows of the first thousand faces in an order in which the classes take turns, for looking at some of each."""
     classes = classes_of(table)[:1000]

@@ -149,6 +149,16 @@ def _mean(values: Floats | Bools) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
 
+def attribute_accuracy(predicted: Bools, target: Floats) -> float:
+    """Mean over attributes of the fraction of right faces, from (N, A) bool and (N, A) of 0 and 1 (NaN: unknown).
+
+    NaN where nothing is known.
+    """
+    known = np.isfinite(target)
+    right = ((predicted == (target > 0.5)) & known).sum(axis=0)[known.any(axis=0)]
+    return float((right / known.sum(axis=0)[known.any(axis=0)]).mean()) if known.any() else math.nan
+
+
 def by_group(values: Sequence[str] | NDArray[np.str_], predicted: Ints, target: Ints) -> dict[str, tuple[float, int]]:
     """Accuracy and number of faces for each of the (N,) group values, numbers in them in their order.
 

@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
+from affectlens.models.layers.evidence import Explaining, of_mean
+from affectlens.models.layers.outputs import Outputs
+
 FEATURES = 128
 
 
@@ -70,7 +73,7 @@ def trunk(in_channels: int) -> nn.Sequential:
     )
 
 
-class BReGNeXt(nn.Module):
+class BReGNeXt(Explaining):
     """(B, C, H, W) normalised images, sides a multiple of 4 -> (B, classes) logits."""
 
     def __init__(self, classes: int, in_channels: int) -> None:
@@ -78,9 +81,10 @@ class BReGNeXt(nn.Module):
         self.trunk = trunk(in_channels)
         self.classifier = nn.Linear(FEATURES, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.trunk(x).mean(dim=(2, 3)))
-        return logits
+    def forward(self, x: Tensor) -> Tensor | Outputs:
+        space = self.trunk(x)
+        logits: Tensor = self.classifier(space.mean(dim=(2, 3)))
+        return Outputs(logits, explanation=of_mean(space, self.classifier.weight)) if self.explaining else logits
 
 
 def build(classes: int, in_channels: int = 3) -> BReGNeXt:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
+from affectlens.models.layers.evidence import Explaining, of_mean
+from affectlens.models.layers.outputs import Outputs
 
 
 class BasicBlock(nn.Module):
@@ -37,7 +39,7 @@ class BasicBlock(nn.Module):
         return torch.relu(self.norm2(self.conv2(residual)) + self.shortcut(x))
 
 
-class CompactResNet(nn.Module):
+class CompactResNet(Explaining):
     """(B, C, H, W) float -> (B, classes) logits; H and W at least 16."""
 
     def __init__(
@@ -60,10 +62,10 @@ class CompactResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Tensor) -> Tensor:
-        features = self.blocks(self.stem(x)).mean(dim=(2, 3))
-        logits: Tensor = self.head(self.dropout(features))
-        return logits
+    def forward(self, x: Tensor) -> Tensor | Outputs:
+        space = self.blocks(self.stem(x))
+        logits: Tensor = self.head(self.dropout(space.mean(dim=(2, 3))))
+        return Outputs(logits, explanation=of_mean(space, self.head.weight)) if self.explaining else logits
 
 
 def build(

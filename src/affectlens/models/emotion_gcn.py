@@ -31,7 +31,8 @@ from torch.nn.functional import leaky_relu
 
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.models.layers.backbones import backbone as make_backbone
-from affectlens.models.layers.backbones import load_imagenet, pooled
+from affectlens.models.layers.backbones import evidence, load_imagenet, pooled
+from affectlens.models.layers.evidence import Explaining
 from affectlens.models.layers.outputs import Outputs
 
 WORD_SIZE = 300
@@ -51,7 +52,7 @@ class GraphConvolution(nn.Module):
         return adjacency @ (nodes @ self.weight)
 
 
-class EmotionGCN(nn.Module):
+class EmotionGCN(Explaining):
     """(B, C, H, W) normalised images -> `Outputs` with logits and affect."""
 
     words: Tensor
@@ -83,9 +84,11 @@ class EmotionGCN(nn.Module):
         return nodes
 
     def forward(self, x: Tensor) -> Outputs:
-        features = pooled(self.backbone(x), self.name)
-        answers = features @ self.heads().T
-        return Outputs(answers[:, : self.classes], features, affect=answers[:, self.classes :])
+        space, heads = self.backbone(x), self.heads()
+        features = pooled(space, self.name)
+        answers = features @ heads.T
+        seen = evidence(space, heads[: self.classes], self.name) if self.explaining else None
+        return Outputs(answers[:, : self.classes], features, affect=answers[:, self.classes :], explanation=seen)
 
 
 def glove(file: Path, names: tuple[str, ...]) -> NDArray[np.float32]:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
-from affectlens.models.layers.backbones import backbone, load_imagenet, pooled
+from affectlens.models.layers.backbones import backbone, evidence, load_imagenet, pooled
+from affectlens.models.layers.evidence import Explaining, through_relus
 from affectlens.models.layers.outputs import Outputs
 
 AFFECT = {"none": 0, "regression": 2, "signs": 2, "quarter": 4, "eight": 8, "twelve": 12}
@@ -25,7 +26,7 @@ AFFECT = {"none": 0, "regression": 2, "signs": 2, "quarter": 4, "eight": 8, "twe
 FUSIONS = ("classic", "concatenate", "separate")
 
 
-class MultiTask(nn.Module):
+class MultiTask(Explaining):
     """(B, C, H, W) normalised images -> `Outputs`."""
 
     def __init__(
@@ -70,7 +71,17 @@ class MultiTask(nn.Module):
             affect=answer if regressed else None,
             divisions=None if regressed else answer,
             mask=None if self.decoder is None else self.decoder(space),
+            explanation=evidence(space, self._weights(shown), self.name) if self.explaining else None,
         )
+
+    def _weights(self, shown: Tensor) -> Tensor:
+        """(C, D) or (B, C, D) weights on the pooled map; (B, E) `shown` is what the classifier sees of it."""
+        weights = self.classifier.weight
+        if self.fusion == "separate":
+            return through_relus([(self.hidden[0].get_parameter("0.weight"), shown)], weights)
+        if self.fusion == "concatenate" and self.regressor is not None:
+            return weights[:, : self.features] + weights[:, self.features :] @ self.regressor.weight
+        return weights
 
 
 def _decoder(width: int) -> nn.Sequential:

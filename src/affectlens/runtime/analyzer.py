@@ -3,6 +3,7 @@
 import inspect
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,6 +22,7 @@ from affectlens.core.reasons import Reason
 from affectlens.core.session import ModelSpec, model_file, open_session, read_answers, read_spec
 from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
+from affectlens.runtime.explain import explanations
 from affectlens.runtime.media import display_name, read_image
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Analyzer:
             `core.detection.Detector`.
         min_face_px: longer box side of the smallest face to look for, in pixels; None is the detector's default: 40 for
             mtcnn and yunet, none for whole.
+        explain: say for each face where the model looked (`Face.explanation`). Models that do not tell are asked 64
+            times more for it.
         threads: of the expression network; 0 is one per core. Several photos at once use several cores better than
             several threads on one photo.
 
@@ -59,6 +63,7 @@ class Analyzer:
         detector: str | Detector = "mtcnn",
         min_face_px: int | None = None,
         threads: int = 1,
+        explain: bool = False,
     ) -> None:
         if not isinstance(detector, str) and not callable(detector):
             raise BadSetting(f"detector must be a name or a callable, got {type(detector).__name__}")
@@ -67,6 +72,7 @@ class Analyzer:
         file = model_file(model)
         self._session = open_session(file, threads)
         self._spec = read_spec(self._session, str(file))
+        self._explain = explain
         self._detect = _make_detector(detector, min_face_px) if isinstance(detector, str) else detector
 
     @property
@@ -109,7 +115,9 @@ class Analyzer:
     def answers(self, crops: list[NDArray[np.uint8]]) -> Answers:
         """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> raw outputs of the model."""
         parts = [
-            read_answers(self._session, to_input(crops[start : start + _FACES_PER_RUN], self._spec.input))
+            read_answers(
+                self._session, to_input(crops[start : start + _FACES_PER_RUN], self._spec.input), self._explain
+            )
             for start in range(0, len(crops), _FACES_PER_RUN)
         ]
         return Answers.joined(parts)
@@ -120,8 +128,13 @@ class Analyzer:
             return Analysis(
                 source, self._spec.name, self._spec.labels, reason=Reason.NO_FACE, detail="no face found", image=image
             )
-        answers = self.answers(cut_faces(image, detections, self._spec.input))
-        return Analysis(source, self._spec.name, self._spec.labels, self._read(detections, answers), image=image)
+        crops = cut_faces(image, detections, self._spec.input)
+        answers = self.answers(crops)
+        faces = self._read(detections, answers)
+        if self._explain:
+            seen = explanations(crops, answers, self.answers)
+            faces = tuple(replace(face, explanation=one) for face, one in zip(faces, seen, strict=True))
+        return Analysis(source, self._spec.name, self._spec.labels, faces, image=image)
 
     def _read(self, detections: Detections, answers: Answers) -> tuple[Face, ...]:
         """Calibrate the logits and say what they mean, face by face."""

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.affect import Face
+from affectlens.core.affect import Explanation, Face
 
 Colour = tuple[int, int, int]
 Chip = tuple[int, int, int, int]
@@ -27,6 +27,7 @@ _OTHER: Colour = (90, 90, 90)
 _FAR_PX = 30_000
 _READABLE_PX = 200
 _LARGE_PX = 1000
+_ROW_PX, _TEXT_PX, _GAP_PX = 240, 260, 8
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
@@ -87,3 +88,27 @@ def _pixels(face: Face) -> list[int]:
 
 def _overlap(a: Chip, b: Chip) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def draw_explanations(faces: Sequence[Face]) -> NDArray[np.uint8]:
+    """Faces with an explanation, a row each: the crop, the crop under its heat map, the answer; (H, W, 3) RGB uint8.
+
+    Heat goes from blue (none) over green to red (most); rows are 240 pixels high.
+    """
+    rows = [_explained(face.explanation, face) for face in faces if face.explanation is not None]
+    gap = np.full((_GAP_PX, rows[0].shape[1], 3), 255, dtype=np.uint8)
+    return np.concatenate([part for row in rows for part in (gap, row)][1:], axis=0)
+
+
+def _explained(seen: Explanation, face: Face) -> NDArray[np.uint8]:
+    """One row of `draw_explanations`."""
+    crop = cv2.resize(seen.crop, (_ROW_PX, _ROW_PX), interpolation=cv2.INTER_CUBIC)
+    heat = cv2.resize(seen.heat, (_ROW_PX, _ROW_PX), interpolation=cv2.INTER_LINEAR)
+    shades = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    over = (0.5 * crop + 0.5 * shades).astype(np.uint8)
+    text = np.full((_ROW_PX, _TEXT_PX, 3), 255, dtype=np.uint8)
+    lines = [f"{face.answer} {face.percent} %", seen.method]
+    for place, line in enumerate(lines):
+        cv2.putText(text, line, (10, 40 + 34 * place), _FONT, 0.7, (20, 20, 20), 1, cv2.LINE_AA)
+    gap = np.full((_ROW_PX, _GAP_PX, 3), 255, dtype=np.uint8)
+    return np.concatenate([crop, gap, over, text], axis=1)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from affectlens.core.probabilities import softmax
 from affectlens.core.session import METADATA_KEY, ModelSpec, open_session, read_answers, read_spec
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics, plots
+from affectlens.models.layers.evidence import Explaining
 from affectlens.training.fit import TrainingData
 from affectlens.training.module import ExpressionModule, predict
 from affectlens.training.recipe import Recipe
@@ -94,22 +97,17 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
 
 
 def write(network: torch.nn.Module, spec: ModelSpec, file: Path, half: bool = True) -> None:
-    """Export `network` with a dynamic batch and `spec` in its metadata, weights stored in half or full precision."""
+    """Export `network` with a dynamic batch and `spec` in its metadata, weights stored in half or full precision.
+
+    Networks that can say where they look do so in the file.
+    """
     example = torch.zeros(2, spec.input.channel_count, spec.input.size_px, spec.input.size_px)
+    network = network if isinstance(network, Averaged) else Averaged(network, "one")
     network = network.eval().to(memory_format=torch.contiguous_format)
-    with torch.inference_mode():
-        regresses = not isinstance(network(example), torch.Tensor)
-    torch.onnx.export(
-        network,
-        (example,),
-        file,
-        input_names=["face"],
-        output_names=["logits", "affect"] if regresses else ["logits"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        external_data=False,
-        verbose=False,
-        dynamo=True,
-    )
+    with _explaining(network.network), torch.inference_mode():
+        outputs = list(network.answer(example))
+    with _explaining(network.network):
+        _to_onnx(network, example, outputs, file)
     model = onnx.load(file)
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, spec.model_dump_json()
@@ -120,6 +118,33 @@ def write(network: torch.nn.Module, spec: ModelSpec, file: Path, half: bool = Tr
         _store_weights_in_half(model.graph)
     onnx.checker.check_model(model)
     onnx.save(model, file)
+
+
+@contextmanager
+def _explaining(network: torch.nn.Module) -> Iterator[None]:
+    """`network` says where it looks, if it can."""
+    if not isinstance(network, Explaining):
+        yield
+        return
+    network.explaining = True
+    try:
+        yield
+    finally:
+        network.explaining = False
+
+
+def _to_onnx(network: Averaged, example: torch.Tensor, outputs: list[str], file: Path) -> None:
+    torch.onnx.export(
+        network,
+        (example,),
+        file,
+        input_names=["face"],
+        output_names=outputs,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        external_data=False,
+        verbose=False,
+        dynamo=True,
+    )
 
 
 def _store_weights_in_half(graph: onnx.GraphProto) -> None:

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
-from affectlens.data.samplers import stratified
+from affectlens.data.samplers import balanced, stratified
 from affectlens.data.source import DataSource, load_if_usable, name_of
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
@@ -31,7 +31,7 @@ from affectlens.training.graph import connect
 from affectlens.training.module import Batch, ExpressionModule, monitor, train_loader, training_facts, valid_loader
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import best_checkpoint, last_checkpoint, load_run, open_run, with_data_options
-from affectlens.training.start import load_pretrained, start_from
+from affectlens.training.start import begin
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,8 @@ def load_data(recipe: Recipe, source: DataSource, progress: bool = False) -> Tra
         valid = _load(recipe, source, "valid", progress)
     except BadData as error:
         raise BadData(f"there are no validation faces, which say which epoch is best: {error}") from error
+    if recipe.balanced:
+        valid = valid.keep(balanced(valid, recipe.seed), "more than its class may have")
     train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
     if len(train) and recipe.train_share < 1:
         train = train.keep(stratified(train, recipe.train_share, recipe.seed), "not in the share for training")
@@ -175,10 +177,7 @@ def fit(
     teacher = load_run(Path(recipe.teacher).expanduser()).network if recipe.teacher else None
     facts = training_facts(data.train)
     module = ExpressionModule(recipe, len(labels), facts, teacher)
-    if recipe.start_from:
-        start_from(module.network, recipe, labels)
-    if recipe.pretrained and not (resume and last.is_file()):
-        load_pretrained(module.network, recipe)
+    remark = begin(module.network, recipe, labels, fresh=not (resume and last.is_file()))
     if isinstance(module.network, EmotionGCN):
         connect(module.network, facts, data.train.votes, str(recipe.model_options.get("words", "")))
     machines = machines or Machines()
@@ -195,13 +194,14 @@ def fit(
     _try(module, recipe, data)
     trainer = _trainer(recipe, out, progress, machines)
     if rank_zero_only.rank == 0:
-        open_run(recipe, labels, data.facts, out, resume)
+        open_run(recipe, labels, data.facts | ({"remark": remark} if remark else {}), out, resume)
     checkpoint = str(last) if resume and last.is_file() else None
     if checkpoint and not zipfile.is_zipfile(checkpoint):
         raise BadModelFile(f"'{last}' is damaged; delete it to begin the run anew")
     keep_freed_memory()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
+        warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # frozen parts
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
         trainer.fit(module, datamodule=FaceData(data, recipe), ckpt_path=checkpoint, weights_only=True)
     return best_checkpoint(out) if trainer.is_global_zero else None
@@ -219,6 +219,7 @@ def _try(module: ExpressionModule, recipe: Recipe, data: TrainingData) -> None:
                 "target": torch.full((1, classes), 1 / classes),
                 "label": torch.tensor([-1]),
                 "affect_target": torch.full((1, 2), torch.nan),
+                "attribute_target": torch.full((1, data.train.attributes.shape[1]), torch.nan),
                 "mask_target": torch.full((1, 1, spec.size_px, spec.size_px), torch.nan),
             }
             answer = module(zeros)

@@ -36,6 +36,7 @@ _MONITORS: dict[str, tuple[str, Literal["min", "max"]]] = {
     "accuracy": ("valid_accuracy", "max"),
     "macro_recall": ("valid_macro_recall", "max"),
     "ccc": ("valid_ccc", "max"),
+    "attribute_accuracy": ("valid_attribute_accuracy", "max"),
 }
 
 
@@ -46,8 +47,8 @@ def monitor(recipe: Recipe) -> tuple[str, Literal["min", "max"]]:
 
 class FaceBatches(Dataset[Batch]):
     """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target (B,), affect
-    (B, 2) valence and arousal, NaN where unknown, index and copy (B,); for networks with a mask task mask (B, 1, H, W),
-    NaN where the face has no 68 landmarks.
+    (B, 2) valence and arousal and attributes (B, A), NaN where unknown, index and copy (B,); for networks with a mask
+    task mask (B, 1, H, W), NaN where the face has no 68 landmarks.
 
     Images that cannot be decoded are left out; a batch of a single one may be empty.
 
@@ -71,6 +72,7 @@ class FaceBatches(Dataset[Batch]):
             "votes": torch.from_numpy(self.table.votes[index]),
             "target": torch.from_numpy(self.table.targets[index]),
             "affect": torch.from_numpy(np.stack([self.table.valence[index], self.table.arousal[index]], axis=1)),
+            "attributes": torch.from_numpy(self.table.attributes[index]),
             "index": torch.from_numpy(index),
             "copy": torch.from_numpy(copy),
         }
@@ -101,8 +103,8 @@ class WeightedLosses(nn.Module):
     """The recipe's losses by weight; none without `facts`.
 
     A loss names what it needs: the parameters of its call are fields of the network's answer (`models.layers.outputs`)
-    or of the truth: `target` (B, classes), the distribution to learn, `label` (B,), `affect_target` (B, 2) and
-    `mask_target` (B, 1, H, W), -1 and NaN where unknown.
+    or of the truth: `target` (B, classes), the distribution to learn, `label` (B,), `affect_target` (B, 2),
+    `attribute_target` (B, A) and `mask_target` (B, 1, H, W), -1 and NaN where unknown.
     """
 
     def __init__(self, recipe: Recipe, facts: TrainingFacts | None) -> None:
@@ -151,7 +153,7 @@ class ExpressionModule(L.LightningModule):
         self.recipe = recipe
         self.train_faces = len(facts.targets) if facts else 0
         in_channels = 1 if recipe.channels == "gray" else 3
-        network = catalog.build("models", recipe.model, classes, in_channels, options=recipe.model_options)
+        network = catalog.build("models", recipe.model, classes, in_channels, options=_model_options(recipe))
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
         self.losses = WeightedLosses(
             recipe, replace(facts, features=getattr(network, "features", 0)) if facts else None
@@ -193,6 +195,7 @@ class ExpressionModule(L.LightningModule):
         if teacher is not None:
             target = torch.lerp(target, teach(teacher, images), self.recipe.teacher_weight)
         truth = {"target": target, "label": batch["target"], "affect_target": batch["affect"]}
+        truth["attribute_target"] = batch["attributes"]
         if "mask" in batch:
             truth["mask_target"] = move(batch["mask"], uniform, self.recipe)
         loss: Tensor = self.losses(self(images), **truth)
@@ -220,8 +223,12 @@ class ExpressionModule(L.LightningModule):
         target = torch.cat([batch["target"].cpu() for _, batch in self._valid]).numpy()
         regressed = [answer.affect.float().cpu() for answer, _ in self._valid if answer.affect is not None]
         affect = torch.cat([batch["affect"].cpu() for _, batch in self._valid]).numpy()
+        signs = [answer.attributes.cpu() > 0 for answer, _ in self._valid if answer.attributes is not None]
+        attributes = torch.cat([batch["attributes"].cpu() for _, batch in self._valid]).numpy()
         self._valid.clear()
         figures = {}
+        if signs:
+            figures["valid_attribute_accuracy"] = metrics.attribute_accuracy(torch.cat(signs).numpy(), attributes)
         if regressed:
             known = np.isfinite(affect).all(axis=1)
             pairs = zip(torch.cat(regressed).numpy()[known].T, affect[known].T, strict=True)
@@ -239,7 +246,7 @@ class ExpressionModule(L.LightningModule):
         """Schedules by epoch step here, before the checkpoint is written, so that a resumed run has the same rate."""
         if self.recipe.schedule == "plateau":
             self.lr_schedulers().step(self.trainer.callback_metrics[monitor(self.recipe)[0]])
-        elif self.recipe.schedule == "exponential":
+        elif self.recipe.schedule in ("exponential", "steps"):
             self.lr_schedulers().step()
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
@@ -259,8 +266,9 @@ class ExpressionModule(L.LightningModule):
                 optimiser, mode, recipe.schedule_factor, recipe.schedule_patience
             )
             return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "monitor": name}}
-        if recipe.schedule == "exponential":
-            schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, recipe.schedule_factor)
+        if recipe.schedule in ("exponential", "steps"):
+            every = recipe.schedule_patience if recipe.schedule == "steps" else 1
+            schedule = torch.optim.lr_scheduler.StepLR(optimiser, every, recipe.schedule_factor)
             return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
         steps = int(self.trainer.estimated_stepping_batches)
         warmup = min(max(recipe.warmup, 2 / steps), 0.9)  # torch divides by 0 where the rise takes a single step
@@ -277,6 +285,12 @@ class ExpressionModule(L.LightningModule):
             passes = (optimizer_closure, partial(self._again, optimizer_closure))
             optimizer_closure = partial(sam.two_passes, self.network, self.recipe.sam_radius, *passes)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
+
+def _model_options(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's, with the size of the faces where the model asks for it."""
+    asks = "image_px" in inspect.signature(catalog.load("models", recipe.model).build).parameters
+    return ({"image_px": recipe.size_px} if asks else {}) | dict(recipe.model_options)
 
 
 def optimisers(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -23,8 +23,8 @@ CHOICES = {
     "target": ("votes", "label", "drawn"),
     "sampler": tuple(SAMPLERS),
     "optimiser": ("sgd", "adam", "adamw"),
-    "schedule": ("one-cycle", "plateau", "exponential", "constant"),
-    "select": ("nll", "accuracy", "macro_recall", "ccc"),
+    "schedule": ("one-cycle", "plateau", "exponential", "steps", "constant"),
+    "select": ("nll", "accuracy", "macro_recall", "ccc", "attribute_accuracy"),
     "erase_with": ("zero", "noise"),
     "erase_shape": ("square", "rectangle"),
     "views": ("one", "flip", "ten-crop"),
@@ -50,7 +50,8 @@ class Recipe:
         losses, loss_options: catalogue name -> weight; catalogue name -> keyword arguments of its `build`.
         target: what the losses see: "votes" (the distribution), "label" (its one label) or "drawn" (one label drawn
             from the distribution, anew each epoch).
-        train_share: fraction of each class's training faces that is used, drawn by the seed.
+        train_share: fraction of each class's training faces that is used, drawn by the seed. balanced: validation and
+            test have equally many faces of each class, as many as the smallest has, drawn by the seed.
         find_faces: search larger pictures for the largest face and cut it out as the runtime does.
         size_px, channels, mean, std: input of the network, as in `core.preprocessing.InputSpec`.
         margin, shift_y, rotate: crop at inference on photos, likewise. eye_distance, eye_height: likewise, and faces
@@ -62,9 +63,10 @@ class Recipe:
         sam_radius: rho of sharpness-aware minimisation (`training.sam`) over the optimiser; 0: off.
         learning_rate, schedule: "one-cycle" (the rate is the peak, reached after the fraction `warmup` of all steps),
             "plateau" (times `schedule_factor` after more than `schedule_patience` epochs without a better `select`),
-            "exponential" (times `schedule_factor` each epoch) or "constant".
-        select: what says which epoch is best, "nll", "accuracy", "macro_recall" or "ccc" (mean of valence and
-            arousal), on validation.
+            "exponential" (times `schedule_factor` each epoch), "steps" (times it every `schedule_patience` epochs) or
+            "constant".
+        select: what says which epoch is best, "nll", "accuracy", "macro_recall", "ccc" (mean of valence and arousal) or
+            "attribute_accuracy" (mean over attributes), on validation.
         early_stop: epochs without a better one after which training ends; 0: never.
         gradient_clip: largest norm of the gradient of all weights; 0: any.
         ema: decay per step of the averaged weights, which are then what is evaluated and exported; 0: no averaging.
@@ -111,6 +113,7 @@ class Recipe:
     decay_all: bool = False
     without_twins: bool = True
     train_share: float = 1.0
+    balanced: bool = False
     find_faces: bool = False
     size_px: int = 48
     channels: str = "gray"

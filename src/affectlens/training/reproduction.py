@@ -132,6 +132,8 @@ def _environment(out: Path, rows: list[str]) -> list[str]:
         made_with = ", ".join(f"{name} {last[name]}" for name in names if name in last)
         twins = "left out" if recipe.without_twins else "left in"
         text = f"{made_with}, {recipe.precision}, training faces that have a twin in validation or test {twins}"
+        if "remark" in last:
+            text += f"; {last['remark']}"
         seen.setdefault(text, []).append(row)
     return [f"{', '.join(made)}: {text}." for text, made in seen.items()]
 

@@ -91,6 +91,12 @@ def note(folder: Path, text: str) -> None:
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} {text}\n")
 
 
+def remark(folder: Path) -> str:
+    """What the latest start of the run says that people should know, "" for nothing."""
+    said: str = _read(folder, "versions.json")[-1].get("remark", "")
+    return said
+
+
 def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
     """Nothing, where the run in `folder` has this recipe.
 

@@ -8,9 +8,30 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.session import model_file, open_session, read_spec
+from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.published import copy_into
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import load_labels, load_run
+
+
+def begin(network: nn.Module, recipe: Recipe, labels: tuple[str, ...], fresh: bool) -> str:
+    """The first weights of `network`, unless a run goes on (`fresh` is off), and what of it is frozen.
+
+    Returns:
+        What learns although the recipe would freeze it, for lack of trained weights; "" where nothing does.
+
+    Raises:
+        BadSetting, BadModelFile: as `start_from` and `load_pretrained`.
+    """
+    if fresh and recipe.start_from:
+        start_from(network, recipe, labels)
+    if fresh and recipe.pretrained:
+        load_pretrained(network, recipe)
+    if not isinstance(network, PartlyFrozen):
+        return ""
+    if fresh:
+        network.load_frozen()
+    return network.settle(recipe.pretrained or bool(recipe.start_from))
 
 
 def start_from(network: nn.Module, recipe: Recipe, labels: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from affectlens.core.session import AFFECT, EXPLANATION
 from affectlens.models.layers.outputs import Outputs, as_outputs
 
 CROP = 7 / 8
@@ -13,8 +14,8 @@ CROP = 7 / 8
 
 
 def averaged(network: Callable[[Tensor], Tensor | Outputs], images: Tensor, views: str) -> Outputs:
-    """(B, C, H, W) -> logits, and valence and arousal if the network gives them: their means over the views "one",
-    "flip" or "ten-crop".
+    """(B, C, H, W) -> logits and, if the network gives them, valence and arousal, and attributes: their means over the
+    views "one", "flip" or "ten-crop". The explanation is that of the face itself; crops have none.
     """
     if views == "one":
         seen = [images]
@@ -22,8 +23,13 @@ def averaged(network: Callable[[Tensor], Tensor | Outputs], images: Tensor, view
         seen = [view for image in ([images] if views == "flip" else _crops(images)) for view in (image, image.flip(3))]
     answers = [as_outputs(network(view)) for view in seen]
     affect = [answer.affect for answer in answers if answer.affect is not None]
-    logits = torch.stack([answer.logits for answer in answers]).mean(dim=0)
-    return Outputs(logits, affect=torch.stack(affect).mean(dim=0) if affect else None)
+    attributes = [answer.attributes for answer in answers if answer.attributes is not None]
+    return Outputs(
+        torch.stack([answer.logits for answer in answers]).mean(dim=0),
+        affect=torch.stack(affect).mean(dim=0) if affect else None,
+        attributes=torch.stack(attributes).mean(dim=0) if attributes else None,
+        explanation=answers[0].explanation if views != "ten-crop" else None,
+    )
 
 
 class Averaged(nn.Module):
@@ -34,10 +40,17 @@ class Averaged(nn.Module):
         self.network = network
         self.views = views
 
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """(B, C, H, W) -> (B, classes) logits, and (B, 2) valence and arousal if the network gives them."""
-        answer = averaged(self.network, images, self.views)
-        return answer.logits if answer.affect is None else (answer.logits, answer.affect)
+    def answer(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, C, H, W) -> those of logits, affect and explanation that the network gives, with the names of the file's
+        outputs.
+        """
+        given = averaged(self.network, images, self.views)._asdict()
+        return {name: given[name] for name in ("logits", AFFECT, EXPLANATION) if given[name] is not None}
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """`answer` without the names; the logits alone where there is nothing else."""
+        found = tuple(self.answer(images).values())
+        return found if len(found) > 1 else found[0]
 
 
 def _crops(images: Tensor) -> list[Tensor]:

@@ -43,6 +43,7 @@ COMMANDS = (
     "data",
     "demo",
     "evaluate",
+    "explain",
     "finetune",
     "models",
     "plot",

@@ -12,6 +12,7 @@ from affectlens.core import catalog
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadSetting, UnknownName
 from affectlens.data import source as sources
+from affectlens.data.samplers import balanced
 from affectlens.evaluation import evaluation
 
 
@@ -69,7 +70,10 @@ def reproduce(
             out.print(f"{work}/{row}: up to {recipe.epochs} epochs, in '{folder}'")
             run_recipe(recipe, source, folder, resume=(folder / "recipe.json").is_file())
         data_set = run.with_data_options(recipe, source)
-        scored = score(open_model(str(folder / "model.onnx")), data_set.load("test"))
+        test = data_set.load("test")
+        if recipe.balanced:
+            test = test.keep(balanced(test, recipe.seed), "more than its class may have")
+        scored = score(open_model(str(folder / "model.onnx")), test)
         protocol = data_set.options.get("protocol", "")
         facts = {"data": data_set.reader, "protocol": protocol, "split": "test", "options": data_set.options}
         reproduction.write_row(folder, evaluation.figures(scored.scores), facts, target)

@@ -100,6 +100,8 @@ def run_recipe(
     )
     run.note(folder, result)
     out.print(result)
+    if remark := run.remark(folder):
+        out.print(f"note: {remark}")
     out.print(f"model: {folder / 'model.onnx'}")
 
 

@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadSetting
 from affectlens.models import breg_next
+from affectlens.models.layers.evidence import of_max, of_mean
 from affectlens.models.layers.published import copy_into, timm_state
 
 _TIMM = {"densenet121": 1024, "resnet50": 2048}
@@ -49,3 +50,10 @@ def load_imagenet(network: nn.Module, name: str, in_channels: int, file: str = "
 def pooled(space: Tensor, name: str) -> Tensor:
     """(B, D, h, w) map of the backbone `name` -> (B, D)."""
     return space.mean(dim=(2, 3)) if name == "breg_next" else adaptive_max_pool2d(space, 1).flatten(1)
+
+
+def evidence(space: Tensor, weights: Tensor, name: str) -> Tensor:
+    """Where in the map of the backbone `name`, pooled and weighed by `weights`, each answer comes from; see
+    `layers.evidence`.
+    """
+    return of_mean(space, weights) if name == "breg_next" else of_max(space, weights)

@@ -14,6 +14,9 @@ class Outputs(NamedTuple):
         affect: (B, 2) valence and arousal, not bounded.
         divisions: (B, n) logits of the sectors of the valence-arousal plane, or (B, 2) of the signs of the two.
         mask: (B, 1, h, w) logits of eyes and mouth.
+        attributes: (B, A) logits of facial attributes, each by itself.
+        explanation: (B, C, h, w) evidence for each class at each place, or (B, 1, h, w) how much is looked at it; only
+            while the network is `explaining` (`models.layers.evidence`).
     """
 
     logits: Tensor
@@ -21,6 +24,8 @@ class Outputs(NamedTuple):
     affect: Tensor | None = None
     divisions: Tensor | None = None
     mask: Tensor | None = None
+    attributes: Tensor | None = None
+    explanation: Tensor | None = None
 
 
 def as_outputs(answer: Tensor | Outputs) -> Outputs:

@@ -1,4 +1,6 @@
-"""Published weights of timm's networks: from a file that the user names, from the cache on this machine, or the hub."""
+"""Published weights of timm's and torchvision's networks: from a file that the user names, or from where the libraries
+keep them.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -7,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from huggingface_hub import get_session, hf_hub_download, hf_hub_url
 from torch import Tensor, nn
+from torchvision.models import WeightsEnum
 
 from affectlens.core.errors import BadModelFile
 
@@ -32,6 +36,38 @@ def timm_state(name: str, file: str = "", **options: Any) -> dict[str, Tensor]:
     except Exception as error:  # readers of weights raise many types for a file that is not theirs
         raise BadModelFile(f"'{path}' does not hold the weights of '{name}': {_last_line(error)}") from error
     return dict(network.state_dict())
+
+
+def torchvision_state(weights: WeightsEnum, file: str = "") -> dict[str, Tensor]:
+    """The published `weights` of a network of torchvision's, from `file` or, without one, from its cache or server.
+
+    Raises:
+        BadModelFile: the server cannot be reached, or the file holds no weights.
+    """
+    if file:
+        return state_in(Path(file).expanduser())
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
+    except Exception as error:  # OSError, or RuntimeError where the file is not what it should be
+        raise BadModelFile(
+            f"the weights '{weights}' cannot be fetched from torchvision's server ({type(error).__name__}); name a "
+            f"local file with --set pretrained_file=FILE ('{Path(str(weights.url)).name}'), or train from scratch with "
+            "--set pretrained=false"
+        ) from error
+
+
+def state_in(file: Path) -> dict[str, Tensor]:
+    """The weights in a file of torch's, which may stand under "state_dict" and, from several processes, in "module.".
+
+    Raises:
+        BadModelFile: it holds none.
+    """
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+        found = found.get("state_dict", found)
+        return {key.removeprefix("module."): value for key, value in found.items() if isinstance(value, Tensor)}
+    except Exception as error:  # torch raises many types for a file that is not its own
+        raise BadModelFile(f"'{file}' cannot be read as weights: {_last_line(error)}") from error
 
 
 def copy_into(network: nn.Module, state: dict[str, Tensor], name: str) -> None:

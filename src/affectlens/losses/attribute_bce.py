@@ -1,0 +1,22 @@
+"""Binary cross-entropy of facial attributes, each by itself (Da Re, section 4.8.1, on CelebA's 40)."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from affectlens.core.facts import TrainingFacts
+from affectlens.losses._vectors import reduced
+
+
+def build(facts: TrainingFacts) -> Callable[[Tensor, Tensor], Tensor]:
+    """It has no settings."""
+    del facts
+
+    def loss(attributes: Tensor, attribute_target: Tensor) -> Tensor:
+        """(B, A) logits and (B, A) of 0 and 1, NaN where unknown -> () mean over all that are known, in nats."""
+        known = attribute_target.isfinite()
+        values = binary_cross_entropy_with_logits(attributes[known], attribute_target[known], reduction="none")
+        return reduced(values, "mean")
+
+    return loss

@@ -1,0 +1,8 @@
+"""Gray faces for networks whose weights are those of RGB."""
+
+from torch import Tensor
+
+
+def as_rgb(faces: Tensor) -> Tensor:
+    """(B, 1 or 3, H, W) -> (B, 3, H, W): a gray face is shown to all three channels."""
+    return faces.expand(-1, 3, -1, -1)

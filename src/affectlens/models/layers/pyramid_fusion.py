@@ -1,0 +1,143 @@
+"""What POSTER++ (Mao et al. 2023, arXiv:2301.12149) and Da Re's Two-Stream network share: at each level of a pyramid
+an attention in which landmark features ask and image features answer, and a small transformer over the tokens of all
+levels.
+
+As in the authors' code, each window is its whole map, the residual is the normalised image (equation 4.10 of Da Re has
+the image itself), and both branches have a learned scale that begins at 1e-5. Da Re's equation 4.7 projects the
+landmark features to queries; the code takes them as they are.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, scaled_dot_product_attention
+from torchvision.ops import MLP, StochasticDepth
+
+from affectlens.models.layers.squeeze_excitation import Excitation
+
+_SCALE = 1e-5
+
+
+class CrossAttention(nn.Module):
+    """(B, N, D) tokens that ask and (B, N, D) that answer -> (B, N, D), with a bias for each relative place in a window
+    of N = window x window.
+    """
+
+    def __init__(self, width: int, heads: int, window: int, project_query: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width) if project_query else nn.Identity()
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.bias_table, std=0.02)
+        place = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
+        apart = place[:, :, None] - place[:, None, :] + window - 1
+        self.register_buffer("place", apart[0] * (2 * window - 1) + apart[1], persistent=False)
+
+    def forward(self, asking: Tensor, image: Tensor) -> Tensor:
+        query, key, value = self._heads_of(asking, image)
+        if self.training:  # torch exports the fused kernel with strides that its decomposition does not have
+            mixed = scaled_dot_product_attention(query, key, value, attn_mask=self._bias().to(query.dtype))
+        else:
+            mixed = self._weights(query, key) @ value
+        answer: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return answer
+
+    def weights(self, asking: Tensor, image: Tensor) -> Tensor:
+        """(B, heads, N, N) weights: rows ask, columns answer; rows sum to 1."""
+        query, key, _ = self._heads_of(asking, image)
+        return self._weights(query, key)
+
+    def _weights(self, query: Tensor, key: Tensor) -> Tensor:
+        scores: Tensor = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5 + self._bias()
+        return scores.softmax(dim=-1)
+
+    def _heads_of(self, asking: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Three of (B, heads, N, D / heads)."""
+        parts = (self.query(asking), *self.key_value(image).chunk(2, dim=2))
+        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
+        return query, key, value
+
+    def _bias(self) -> Tensor:
+        """(1, heads, N, N)."""
+        biases: Tensor = self.bias_table[self.get_buffer("place")]
+        return biases.permute(2, 0, 1).unsqueeze(0)
+
+
+class FusionLevel(nn.Module):
+    """(B, D, w, w) image features, asked by (B, D, w, w) landmark features or, without any, by themselves -> the same
+    shape.
+    """
+
+    def __init__(self, width: int, heads: int, window: int, drop_path: float, project_query: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = CrossAttention(width, heads, window, project_query)
+        self.scale1, self.scale2 = (nn.Parameter(torch.full((width,), _SCALE)) for _ in range(2))
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width, [4 * width, width], activation_layer=nn.GELU, inplace=None)
+        self.drop_path = StochasticDepth(drop_path, "row")
+
+    def forward(self, image: Tensor, landmarks: Tensor | None) -> Tensor:
+        asking, tokens = self._tokens(image, landmarks)
+        x: Tensor = tokens + self.drop_path(self.scale1 * self.attention(asking, tokens))
+        x = x + self.drop_path(self.scale2 * self.mlp(self.norm2(x)))
+        return torch.unflatten(x.transpose(1, 2), 2, image.shape[2:])
+
+    def regarded(self, image: Tensor, landmarks: Tensor | None) -> Tensor:
+        """(B, 1, w, w) how much is looked at each place, the mean over heads and over all that ask."""
+        weights = self.attention.weights(*self._tokens(image, landmarks))
+        return torch.unflatten(weights.mean(dim=(1, 2)), 1, (1, *image.shape[2:]))
+
+    def _tokens(self, image: Tensor, landmarks: Tensor | None) -> tuple[Tensor, Tensor]:
+        tokens = self.norm(image.flatten(2).transpose(1, 2))
+        return tokens if landmarks is None else landmarks.flatten(2).transpose(1, 2), tokens
+
+
+def regarded(levels: nn.ModuleList, image: Sequence[Tensor], landmarks: Sequence[Tensor | None]) -> Tensor:
+    """(B, 1, h, w) cross-attention of all levels at the places of the first, each level counting the same."""
+    pairs = zip(image, landmarks, strict=True)
+    seen = [level.regarded(*pair) for level, pair in zip(levels, pairs, strict=True) if isinstance(level, FusionLevel)]
+    size = seen[0].shape[2:]
+    shares = [interpolate(one, size=size, mode="bilinear", align_corners=False) for one in seen]
+    return torch.stack([share / share.sum(dim=(2, 3), keepdim=True) for share in shares]).mean(dim=0)
+
+
+class TokenTransformer(nn.Module):
+    """(B, N, D) tokens -> (B, D): a CLS token and positions, `depth` layers, the CLS token with an excitation of its
+    channels.
+    """
+
+    def __init__(self, tokens: int, width: int, depth: int = 2, heads: int = 8, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.cls = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(torch.zeros(1, tokens + 1, width))
+        for weight in (self.cls, self.positions):
+            nn.init.trunc_normal_(weight, std=0.02)
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout, "gelu", 1e-6, batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, depth, nn.LayerNorm(width, eps=1e-6), enable_nested_tensor=False)
+        self.gate = Excitation(width, reduction=1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
+        vector: Tensor = self.gate(self.layers(x)[:, 0])
+        return vector
+
+
+class PyramidTokens(nn.Module):
+    """Maps of 28, 14 and 7 places a side (or half as many) -> (B, 3 x 7 x 7, D) tokens."""
+
+    def __init__(self, widths: Sequence[int], width: int = 768) -> None:
+        super().__init__()
+        first, second, third = widths
+        self.first = nn.Sequential(nn.Conv2d(first, width, 3, 2, 1), nn.Conv2d(width, width, 3, 2, 1))
+        self.second = nn.Conv2d(second, width, 3, 2, 1)
+        self.third = nn.Conv2d(third, width, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        levels = (self.first(maps[0]), self.second(maps[1]), self.third(maps[2]))
+        return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)

@@ -1,0 +1,105 @@
+"""POSTER++ (Mao et al. 2023, arXiv:2301.12149), the reference network of Da Re's thesis.
+
+Faces of any size are brought to 112x112 (nearest neighbour, as in the authors' code). MobileFaceNet's maps of landmark
+features ask, IR-50's maps of the image answer, at three levels (28, 14 and 7 places a side; 64, 128 and 256 channels;
+2, 4 and 8 heads), and a transformer of depth 2 reads the 147 tokens.
+
+Left open or contradictory, and chosen: queries are the landmark features as they are (`project_query` adds the w_q of
+Da Re's equation 4.7); the landmark stream sees what the network sees, normalised RGB (`landmark_input` "bgr" undoes
+ImageNet's normalisation and gives it the BGR in [0, 1] that it was trained on). `landmark_file` names the published
+checkpoint of MobileFaceNet (68 points): its stream is then frozen, in evaluation mode; without it, it learns.
+`pretrained_file` names "ir50.pth". Neither is on a hub of torch's. `side_px` and `units` make smaller networks.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.models.layers.colour import as_rgb
+from affectlens.models.layers.frozen import PartlyFrozen
+from affectlens.models.layers.ir50 import IR50, UNITS, WIDTHS
+from affectlens.models.layers.landmark_stream import INPUTS, LandmarkStream
+from affectlens.models.layers.outputs import Outputs
+from affectlens.models.layers.pyramid_fusion import FusionLevel, PyramidTokens, TokenTransformer, regarded
+
+HEADS = (2, 4, 8)
+DROP_PATHS = (0.0, 0.125, 0.25)
+
+
+class Poster(PartlyFrozen):
+    """(B, 1 or 3, H, W) float -> logits (B, classes) and features (B, 768)."""
+
+    def __init__(
+        self, classes: int, project_query: bool, landmarks: LandmarkStream, side_px: int, units: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.side_px = side_px
+        self.landmarks = landmarks
+        self.backbone = IR50(units)
+        self.shrink = nn.ModuleList(nn.Conv2d(width, width, 3, 2, 1) for width in WIDTHS)
+        self.levels = nn.ModuleList(
+            FusionLevel(width, heads, window, drop_path, project_query)
+            for width, heads, window, drop_path in zip(WIDTHS, HEADS, landmarks.sides, DROP_PATHS, strict=True)
+        )
+        self.tokens = PyramidTokens(WIDTHS)
+        self.transformer = TokenTransformer(3 * landmarks.sides[2] ** 2, 768)
+        self.features = 768
+        self.head = nn.Linear(768, classes)
+
+    def load_pretrained(self, file: str = "") -> None:
+        """IR-50's published weights.  Raises BadModelFile."""
+        if not file:
+            raise BadModelFile(
+                "the weights of IR-50 are on no hub; name the file ir50.pth of POSTER++ with --set "
+                "pretrained_file=FILE, or train from scratch with --set pretrained=false"
+            )
+        self.backbone.load_checkpoint(Path(file).expanduser())
+
+    def load_frozen(self) -> None:
+        """The landmark stream's checkpoint, if one is named.  Raises BadModelFile."""
+        self.landmarks.load()
+
+    def settle(self, pretrained: bool) -> str:
+        """Freeze the landmark stream if it has a checkpoint; else the reason why it learns."""
+        del pretrained  # the landmark stream has a file of its own
+        return self.landmarks.settle(self)
+
+    def maps(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Three maps of the image and three of its landmarks."""
+        x = interpolate(as_rgb(x), size=(self.side_px, self.side_px))
+        image = [shrink(level) for shrink, level in zip(self.shrink, self.backbone(x), strict=True)]
+        return image, self.landmarks(x)
+
+    def forward(self, x: Tensor) -> Outputs:
+        image, landmarks = self.maps(x)
+        fused = [level(*pair) for level, pair in zip(self.levels, zip(image, landmarks, strict=True), strict=True)]
+        features = self.transformer(self.tokens(fused))
+        seen = regarded(self.levels, image, landmarks) if self.explaining else None
+        return Outputs(self.head(features), features, explanation=seen)
+
+
+def build(
+    classes: int,
+    in_channels: int = 3,
+    project_query: bool = False,
+    landmark_file: str = "",
+    landmark_input: str = "normalised",
+    side_px: int = 112,
+    units: Sequence[int] = UNITS,
+) -> Poster:
+    """A fresh network; gray faces are shown to all three channels.
+
+    Raises:
+        BadSetting: an option has no such value.
+    """
+    del in_channels  # either goes
+    if landmark_input not in INPUTS:
+        raise BadSetting(f"landmark_input must be {' or '.join(INPUTS)}, got '{landmark_input}'")
+    if side_px % 16 or side_px < 32:
+        raise BadSetting(f"side_px must be a multiple of 16, at least 32, got {side_px}")
+    if len(units) != 3 or min(units) < 1:
+        raise BadSetting(f"units must be three numbers of at least 1, got {list(units)}")
+    return Poster(classes, project_query, LandmarkStream(landmark_file, landmark_input, side_px), side_px, units)

@@ -1,0 +1,30 @@
+import cv2
+import numpy as np
+
+from affectlens.runtime.media import PORTRAIT
+
+
+def test_it_writes_a_heat_map_and_names_the_units_of_the_expression(cli, tmp_path):
+    target = tmp_path / "seen.png"
+    result = cli("explain", PORTRAIT, "--out", target)
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert lines[0].startswith("face 1: happiness ")
+    assert lines[0].endswith(" %, shown by evidence")
+    assert lines[1] == "  typical of happiness: 6 cheek raiser + 12 lip corner puller"
+    assert str(target) in result.out.replace("\n", "")
+    assert cv2.imread(str(target)).shape == (240, 748, 3)
+
+
+def test_a_photo_without_a_face_is_one_line(cli, tmp_path):
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 200), 90, dtype=np.uint8))
+    result = cli("explain", tmp_path / "wall.png")
+    assert (result.code, result.out, len(result.errors)) == (1, "", 1)
+    assert "no face to explain" in result.err
+
+
+def test_by_default_the_picture_lies_beside_the_photo(cli, tmp_path):
+    photo = tmp_path / "me.jpg"
+    photo.write_bytes(PORTRAIT.read_bytes())
+    assert cli("explain", photo, "--detector", "mtcnn").code == 0
+    assert (tmp_path / "me-explained.png").is_file()
