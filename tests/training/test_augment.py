@@ -256,3 +256,13 @@ def test_draws_are_uniform_and_differ_between_samples():
     assert uniform.max() < 1
     assert uniform.mean().item() == pytest.approx(0.5, abs=0.01)
     assert len(uniform.unique(dim=0)) == 2000
+
+
+def test_gray_stays_gray_under_imagenets_normalisation():
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    gray = torch.rand(16, 1, 8, 8).expand(-1, 3, -1, -1)
+    m, s = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
+    strong = replace(RGB, mean=mean, std=std, saturation=0.9, hue=0.5, contrast=0.5, brightness=0.5)
+    changed = augment((gray - m) / s, draws(16, seed=0, epoch=0), strong) * s + m
+    torch.testing.assert_close(changed, changed[:, :1].expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
+    assert (changed - gray).abs().max() > 0.05

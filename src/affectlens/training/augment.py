@@ -40,13 +40,24 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
         smooth = avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
         images = images + amount * (images - smooth)
     if images.shape[1] == 3 and (recipe.saturation or recipe.hue):
-        images = _colour(images, 1 + signed[:, 13] * recipe.saturation, signed[:, 14] * recipe.hue)
+        mean, std = _normalisation(images, recipe)
+        pixels = images * std + mean  # gray has no colour there, whatever the normalisation of the channels
+        turned = _colour(pixels, 1 + signed[:, 13] * recipe.saturation, signed[:, 14] * recipe.hue)
+        images = (turned - mean) / std
     if recipe.autocontrast:
         images = torch.where((uniform[:, 18] < recipe.autocontrast).view(-1, 1, 1, 1), _stretch(images, recipe), images)
     contrast = (1 + signed[:, 6] * recipe.contrast).view(-1, 1, 1, 1)
     brightness = (signed[:, 7] * recipe.brightness).view(-1, 1, 1, 1)
-    images = images * contrast + brightness
+    mean, std = _normalisation(images, recipe)
+    pivot, scale = (mean.mean() - mean) / std, std.mean() / std  # the same gray and the same light in all channels
+    images = images * contrast + (1 - contrast) * pivot + brightness * scale
     return _erase(images, uniform, recipe) if recipe.erase else images
+
+
+def _normalisation(images: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """(1, C, 1, 1) mean and deviation of the recipe's channels."""
+    mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (recipe.mean, recipe.std))
+    return mean, std
 
 
 def move(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
@@ -84,7 +95,7 @@ def _colour(images: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
 
 def _stretch(images: Tensor, recipe: Recipe) -> Tensor:
     """Darkest and brightest pixel of each channel become black and white; a channel of one value stays as it is."""
-    mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (recipe.mean, recipe.std))
+    mean, std = _normalisation(images, recipe)
     low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
     stretched = ((images - low) / (high - low) - mean) / std
     return torch.where(high - low > 1e-3, stretched, images)  # less is rounding, far below one step of 255
