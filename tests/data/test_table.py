@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from affectlens.core.errors import BadData
+from affectlens.core.landmarks import eyes_of
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data import images, table
 from affectlens.data.images import Images, Stored
@@ -152,6 +153,14 @@ def test_columns_of_some_samples_are_unknown_for_the_others(sample):
     assert {name: column.tolist() for name, column in faces.groups.items()} == {"sex": ["f", ""], "country": ["", "NL"]}
     for column in (faces.valence, faces.arousal, faces.age_years, faces.landmarks_xy, faces.attributes):
         assert column.dtype == np.float32
+
+
+def test_five_landmarks_stand_beside_68(sample):
+    five = np.arange(10, dtype=np.float32).reshape(5, 2)
+    many = np.arange(136, dtype=np.float32).reshape(68, 2)
+    faces = table.load([sample("a.png", landmarks_xy=five), sample("b.png", landmarks_xy=many)], LABELS)
+    np.testing.assert_array_equal(eyes_of(faces.landmarks_xy[0]), five[:2])
+    np.testing.assert_array_equal(faces.landmarks_xy[1], many)
 
 
 def test_landmarks_move_with_the_box(sample):

@@ -92,6 +92,14 @@ def test_curves_show_losses_above_and_accuracies_below():
     np.testing.assert_array_equal(valid.get_ydata(), [1.25, np.nan])
 
 
+def test_curves_have_concordance_in_a_part_of_its_own_and_whole_epochs():
+    rows = [{"epoch": "0", "train_loss": "1.5", "valid_accuracy": "0.5", "valid_ccc": "0.25"}]
+    figure = plots.curves(rows)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy", "concordance"]
+    assert list(figure.axes[2].lines[0].get_ydata()) == [0.25]
+    assert list(figure.axes[2].get_xticks()) == [0]
+
+
 def test_curves_of_a_loss_alone_have_one_part():
     assert len(plots.curves([{"epoch": 0, "train_loss": 1.0}]).axes) == 1
 
@@ -135,6 +143,10 @@ def test_class_balance_has_two_bars_for_each_class():
     assert [bar.get_width() for bar in with_sampler] == [310.6, 310, 310]
     assert names(figure) == ["without sampler", "with sampler"]
     assert {"900", "311", *LABELS} <= set(texts(figure))
+
+
+def test_class_balance_has_one_bar_where_the_sampler_changes_nothing():
+    assert len(plots.class_balance(LABELS, [9, 3, 4], [9, 3, 4]).axes[0].containers) == 1
 
 
 def test_bars_of_classes_say_their_per_cent_and_absent_classes_a_dash():

@@ -4,7 +4,7 @@ import pytest
 
 from affectlens.core.detection import Detections
 from affectlens.core.preprocessing import InputSpec
-from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, eye_angle_rad, eyes_of, has_eyes
+from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, eye_angle_rad
 
 SIZE = 64
 
@@ -202,14 +202,3 @@ def test_a_face_without_eyes_is_cut_by_its_box(eyes):
     face = one_face([100, 50, 100 + SIZE, 50 + SIZE], eyes)
     (crop,) = cut_faces(picture, face, spec(eye_distance=0.4))
     np.testing.assert_array_equal(crop, picture[50 : 50 + SIZE, 100 : 100 + SIZE])
-
-
-def test_eyes_are_read_from_5_and_from_68_landmarks():
-    five = np.arange(10, dtype=np.float32).reshape(5, 2)
-    np.testing.assert_array_equal(eyes_of(five), five[:2])
-    many = np.zeros((68, 2), dtype=np.float32)
-    many[36:42] = [[1, 2], [3, 2], [1, 2], [3, 2], [1, 2], [3, 2]]
-    many[42:48] = [9, 4]
-    np.testing.assert_array_equal(eyes_of(many), [[2, 2], [9, 4]])
-    assert not has_eyes(eyes_of(five[:3]))
-    assert not has_eyes(eyes_of(np.full((68, 2), np.nan, dtype=np.float32)))

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from affectlens.data.table import FaceTable
 from affectlens.faces.align import cut_faces
 from affectlens.faces.detectors import mtcnn
 from affectlens.training import crops
-from affectlens.training.crops import find_faces
+from affectlens.training.crops import cut, find_faces
 
 LABELS = ("calm", "keen")
 SPEC = InputSpec(size_px=48, channels="gray", mean=(0.5,), std=(0.25,), margin=0.9, shift_y=0.0, rotate=True)
@@ -111,11 +109,6 @@ def test_a_picture_that_cannot_be_decoded_is_counted(detects, tmp_path):
     assert found.dropped == {"image cannot be decoded": 2}
 
 
-def test_a_recipe_searches_only_if_it_says_so(portrait, recipe, monkeypatch):
-    from affectlens.training import fit
-
-    class Source:
-        load = staticmethod(lambda split: table_of(portrait))
-
-    assert fit._load(replace(recipe, find_faces=True), Source, "train", False).images[0].shape == (48, 48, 3)
-    assert fit._load(replace(recipe, find_faces=False), Source, "train", False).images[0].shape == portrait.shape
+def test_faces_are_searched_only_if_asked_for(portrait):
+    assert cut(table_of(portrait), SPEC, search=True).images[0].shape == (48, 48, 3)
+    assert cut(table_of(portrait), SPEC, search=False).images[0].shape == portrait.shape

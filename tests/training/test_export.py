@@ -70,6 +70,18 @@ def test_calibration_is_that_of_validation(exported, recipe, data):
     assert spec.provenance["validation"]["accuracy"] == pytest.approx(figures["accuracy"])
 
 
+def test_concordance_is_that_of_the_faces_that_have_both(recipe, data):
+    options = {"backbone": "breg_next", "affect": "regression"}
+    module = ExpressionModule(replace(recipe, model="multi_task", model_options=options), 8)
+    valence = np.linspace(-1, 1, len(data.valid), dtype=np.float32)
+    valid = replace(data.valid, valence=valence, arousal=np.where(valence > 0, valence, np.nan).astype(np.float32))
+    guess = predict(module, valid)[0].affect[valence > 0]
+    figures = export.calibrate(module, valid).figures
+    assert figures["valence_ccc"] == pytest.approx(metrics.ccc(guess[:, 0], valence[valence > 0]))
+    assert figures["arousal_ccc"] == pytest.approx(metrics.ccc(guess[:, 1], valence[valence > 0]))
+    assert "valence_ccc" not in export.calibrate(module, data.valid).figures
+
+
 def test_calibration_lies_beside_the_model(exported):
     _, spec, file = exported
     metrics = json.loads((file.parent / "metrics.json").read_text())

@@ -5,16 +5,18 @@ import pytest
 import torch
 
 from affectlens.core.errors import BadData
+from affectlens.core.landmarks import EYES, MOUTH
 from affectlens.training import masks
 from affectlens.training.augment import draws, move
-from affectlens.training.fit import fit
+from affectlens.training.crops import check_landmarks
 from affectlens.training.module import FaceBatches
+from affectlens.training.preview import look
 
 
 def landmarks(scale=1.0):
     """68 points: two square eyes around (14, 20) and (34, 20), a mouth around (24, 36); 48 pixels wide at scale 1."""
     points = np.zeros((68, 2), dtype=np.float32)
-    for part, (x, y), half in zip(masks.PARTS, ((14, 20), (34, 20), (24, 36)), (3, 3, 6), strict=True):
+    for part, (x, y), half in zip((*EYES, MOUTH), ((14, 20), (34, 20), (24, 36)), (3, 3, 6), strict=True):
         angles = np.linspace(0, 2 * np.pi, part.stop - part.start, endpoint=False)
         points[part] = np.stack([x + half * np.cos(angles), y + half * np.sin(angles)], axis=1)
     return points * scale
@@ -57,7 +59,11 @@ def test_masks_move_with_the_faces(recipe, data):
     assert not torch.equal(move(batch["mask"], uniform, moving), batch["mask"])
 
 
-def test_the_mask_task_without_landmarks_is_one_line(recipe, data, tmp_path):
-    masked = replace(recipe, model="multi_task", model_options={"backbone": "breg_next", "mask": True})
-    with pytest.raises(BadData, match="the mask task needs faces with 68 landmarks"):
-        fit(masked, data, tmp_path / "run", resume=False, progress=False)
+@pytest.mark.parametrize(("points", "find_faces"), [(0, False), (5, False), (68, True)])
+def test_the_mask_task_without_68_landmarks_on_faces_as_they_are_is_one_line(recipe, data, points, find_faces):
+    masked = replace(recipe, model_options={"mask": True}, find_faces=find_faces)
+    table = replace(data.train, landmarks_xy=np.ones((len(data.train), points, 2), dtype=np.float32))
+    for asks in (lambda: check_landmarks(table, masked), lambda: look(table, masked, 2)):
+        with pytest.raises(BadData, match="the mask task needs faces with 68 landmarks"):
+            asks()
+    check_landmarks(table, replace(masked, model_options={}))

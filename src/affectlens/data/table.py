@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData
+from affectlens.core.landmarks import as_68
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.images import KEEP_BYTES, KEEP_SIDE_PX, Images, Stored
 
@@ -147,7 +148,6 @@ def _table(samples: list[Sample], images: Images, labels: tuple[str, ...], dropp
             if sample.votes.shape != (len(labels),):
                 raise BadData(f"sample '{sample.id}' has {len(sample.votes)} votes, expected {len(labels)}")
             votes[row] = sample.votes
-    points = max((len(s.landmarks_xy) for s in samples if s.landmarks_xy is not None), default=0)
     bits = max((len(s.attributes) for s in samples if s.attributes is not None), default=0)
     names = sorted({name for sample in samples for name in sample.groups})
     return FaceTable(
@@ -158,7 +158,7 @@ def _table(samples: list[Sample], images: Images, labels: tuple[str, ...], dropp
         labels,
         valence=_floats([sample.valence for sample in samples]),
         arousal=_floats([sample.arousal for sample in samples]),
-        landmarks_xy=_stack([landmarks_in_box(sample) for sample in samples], (points, 2)),
+        landmarks_xy=_landmarks(samples),
         age_years=_floats([sample.age_years for sample in samples]),
         groups={name: np.array([sample.groups.get(name, "") for sample in samples]) for name in names},
         attributes=_stack([sample.attributes for sample in samples], (bits,)),
@@ -175,6 +175,15 @@ def landmarks_in_box(sample: Sample) -> NDArray[np.float32] | None:
     if sample.landmarks_xy is None or sample.box_xyxy is None:
         return sample.landmarks_xy
     return sample.landmarks_xy - np.maximum(np.round(sample.box_xyxy[:2]), 0)
+
+
+def _landmarks(samples: list[Sample]) -> NDArray[np.float32]:
+    """(N, K, 2); faces with five landmarks stand in the places of these where others have 68."""
+    points = [landmarks_in_box(sample) for sample in samples]
+    most = max((len(place) for place in points if place is not None), default=0)
+    if most == 68:
+        points = [as_68(place) if place is not None and len(place) == 5 else place for place in points]
+    return _stack(points, (most, 2))
 
 
 def _stack(values: list[NDArray[np.float32] | None], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -52,9 +52,9 @@ def va_plane(
     present = [label for label in range(len(labels)) if (targets == label).any()]
     columns = min(4, len(present))
     rows = math.ceil(len(present) / columns)
-    figure = figure_of(0.4 + 1.75 * columns, 0.4 + 0.25 * bool(note) + 1.95 * rows)
-    if note:
-        figure.suptitle(note, fontsize=SMALL_PT, color=MUTED)
+    figure = figure_of(0.4 + 1.75 * columns, 0.6 + 0.2 * bool(note) + 1.95 * rows)
+    words = "blue: faces of the class, cross: their mean, gray: all faces"
+    figure.suptitle(f"{words}\n{note}" if note else words, fontsize=SMALL_PT, color=MUTED)
     some = affect[_spread(len(affect))]
     for place, label in enumerate(present):
         x = "valence" if place >= len(present) - columns else ""
@@ -88,17 +88,24 @@ def feature_map(points: Floats, targets: NDArray[np.int64], labels: Sequence[str
         if centres is not None:
             edge: dict[str, Any] = {"markersize": 11, "markeredgecolor": INK, "markeredgewidth": 1.4, "zorder": 5}
             axes.plot(*centres[label], linestyle="none", **style, **edge)
-    legend_above(figure, marks, labels)
+    if centres is None:
+        legend_above(figure, marks, labels)
+    else:
+        ring = axes.plot([], [], "o", markerfacecolor="none", **edge)
+        legend_above(figure, [*marks, *ring], [*labels, "mean of the class"])
     return figure
 
 
-def relations(values: Floats, names: Sequence[str], lowest: float) -> "Figure":
-    """(K, K) relations between `names`, in [lowest, 1]: numbers, shaded; with a `lowest` below 0 by two colours."""
+def relations(values: Floats, names: Sequence[str], lowest: float, x: str = "", y: str = "") -> "Figure":
+    """(K, K) relations between `names`, in [lowest, 1]: numbers, shaded; with a `lowest` below 0 by two colours.
+
+    `x` and `y` say what columns and rows are.
+    """
     from matplotlib.colors import LinearSegmentedColormap
 
     count = len(names)
-    figure = figure_of(max(WIDTH_IN, 1.6 + 0.5 * count), 0.9 + 0.45 * count)
-    axes = axes_in(figure, "", "", grid=None)
+    figure = figure_of(max(WIDTH_IN, 1.6 + 0.5 * count), 1.1 + 0.45 * count)
+    axes = axes_in(figure, x, y, grid=None)
     below = ["#8c3b00", "#f0b88a"] if lowest < 0 else []
     shades = LinearSegmentedColormap.from_list("shades", [*below, PAPER, "#9ecae1", "#08306b"])
     axes.imshow(values, cmap=shades, vmin=lowest, vmax=1, aspect="auto")

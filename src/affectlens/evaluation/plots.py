@@ -55,8 +55,8 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> 
 def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
     """Loss and accuracy of each epoch, from the rows of a run's curves.csv (numbers or their text).
 
-    A column "epoch", columns ending in `loss` or `nll` (above) and in `accuracy`, `recall` or `f1` (below); others are
-    left out, and so is a part without columns.
+    A column "epoch", columns ending in `loss` or `nll` (above), in `accuracy`, `recall` or `f1` (below) and in `ccc`
+    (at the bottom); others are left out, and so is a part without columns.
 
     Raises:
         BadData: there are no rows, or none of these columns.
@@ -65,6 +65,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
     parts = {
         "loss": [name for name in columns if name.endswith(("loss", "nll"))],
         "accuracy": [name for name in columns if name.endswith(("accuracy", "recall", "f1"))],
+        "concordance": [name for name in columns if name.endswith("ccc")],
     }
     parts = {label: names for label, names in parts.items() if names}
     if not parts or "epoch" not in columns:
@@ -77,7 +78,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
             values = [_float(row.get(name)) for row in rows]
             mark = MARKS[i] if len(rows) <= 25 else ""
             axes.plot(epochs, values, color=COLOURS[i], marker=mark, markersize=3.5, linewidth=1.5, label=_words(name))
-        axes.locator_params(axis="x", integer=True)
+        axes.set_xticks(epochs) if len(epochs) < 3 else axes.locator_params(axis="x", integer=True)
         if label == "accuracy":
             axes.set_ylim(max(axes.get_ylim()[0], 0), min(axes.get_ylim()[1], 1))
         _legend(axes, loc="best")
@@ -144,8 +145,10 @@ def selective(
 
 
 def class_balance(labels: Sequence[str], without: Sequence[float], with_sampler: Sequence[float]) -> "Figure":
-    """Faces of each class in an epoch, without and with the sampler."""
+    """Faces of each class in an epoch, without and with the sampler; one bar where it changes nothing."""
     series = {"without sampler": without, "with sampler": with_sampler}
+    if list(without) == list(with_sampler):
+        del series["with sampler"]
     return _bars(labels, series, "faces per epoch", [[f"{value:.0f}" for value in part] for part in series.values()])
 
 

@@ -70,16 +70,6 @@ def has_eyes(eyes_xy: NDArray[np.float32]) -> bool:
     return bool(np.isfinite(eyes_xy).all() and np.linalg.norm(eyes_xy[1] - eyes_xy[0]) >= 1)
 
 
-def eyes_of(landmarks_xy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(5, 2) landmarks as of `core.detection`, or the (68, 2) of the iBUG scheme -> (2, 2) centres of the eyes.
-
-    Points 37 to 42 and 43 to 48 of the scheme, counted from 1, surround the eyes. NaN for other numbers of landmarks.
-    """
-    if len(landmarks_xy) == 68:
-        return np.stack([landmarks_xy[36:42].mean(axis=0), landmarks_xy[42:48].mean(axis=0)])
-    return landmarks_xy[:2] if len(landmarks_xy) == 5 else np.full((2, 2), np.nan, dtype=np.float32)
-
-
 def eye_angle_rad(eyes_xy: NDArray[np.float32]) -> float:
     """Angle of the line from the left to the right eye (as seen in the image) to the horizontal; 0 without eyes."""
     if not np.isfinite(eyes_xy).all():

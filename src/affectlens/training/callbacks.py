@@ -78,7 +78,7 @@ class Log(Callback):
 
 
 class Progress(Callback):
-    """A bar per epoch on standard error, as wide as the terminal, and a line with the figures of each that is done."""
+    """A line with the figures of each epoch that is done; on a terminal, on standard error, a bar for the others."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -90,6 +90,7 @@ class Progress(Callback):
             console=self.console,
             transient=True,
             expand=True,
+            disable=not self.console.is_terminal,
         )
         self.task = self.bar.add_task("training")
 
@@ -112,7 +113,7 @@ class Progress(Callback):
         """The figures, above the bar."""
         del pl_module
         if trainer.is_global_zero:
-            self.bar.print(f"{self._epoch(trainer)}: {_figures(trainer)}")
+            print(f"{self._epoch(trainer)}: {_figures(trainer)}", flush=True)  # above the bar, if there is one
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the bar away."""

@@ -11,10 +11,13 @@ from rich.progress import track
 
 from affectlens.core import catalog
 from affectlens.core.detection import Detections, Detector
+from affectlens.core.errors import BadData
+from affectlens.core.landmarks import eyes_of
 from affectlens.core.preprocessing import InputSpec
 from affectlens.data.images import KEEP_SIDE_PX, Decodable, Images, decoded, pixels_of
 from affectlens.data.table import FaceTable
-from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, eyes_of, has_eyes
+from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, has_eyes
+from affectlens.training.recipe import Recipe
 
 DETECTOR = "mtcnn"
 
@@ -23,6 +26,19 @@ def detector() -> Detector:
     """What finds faces in larger pictures."""
     found: Detector = catalog.build("faces.detectors", DETECTOR, options={})
     return found
+
+
+def check_landmarks(table: FaceTable, recipe: Recipe) -> None:
+    """Raises BadData where the recipe needs landmarks that none of the faces has."""
+    known = np.isfinite(table.landmarks_xy).all(axis=(1, 2)) if table.landmarks_xy.size else np.zeros(len(table), bool)
+    points = table.landmarks_xy.shape[1]
+    if recipe.eye_distance and not recipe.find_faces and not np.isfinite(table.landmarks_xy).any():
+        raise BadData(
+            "no face has landmarks to be aligned by; use --set eye_distance=0 for crops as they are, or "
+            "--set find_faces=true for pictures"
+        )
+    if recipe.model_options.get("mask") and (recipe.find_faces or points != 68 or not known.any()):
+        raise BadData("the mask task needs faces with 68 landmarks, and their pictures as they are (find_faces=false)")
 
 
 def cut(table: FaceTable, spec: InputSpec, search: bool, progress: bool = False) -> FaceTable:
@@ -52,7 +68,10 @@ def align(table: FaceTable, spec: InputSpec) -> FaceTable:
     eyes = [eyes_of(points) for points in table.landmarks_xy]
     known = np.array([has_eyes(pair) for pair in eyes], dtype=bool)
     if not known.all():
-        logging.getLogger("affectlens").warning("%d faces have no landmarks and are not aligned", (~known).sum())
+        first = table.ids[int(np.flatnonzero(~known)[0])]
+        logging.getLogger("affectlens").warning(
+            "%d of %d faces have no landmarks and are not aligned, '%s' first", (~known).sum(), len(table), first
+        )
     pictures = table.images.entries if isinstance(table.images, Images) else list(table.images)
     faces = [
         _Aligned(picture, pair, spec) if has else picture

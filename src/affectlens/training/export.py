@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import torch
 
-from affectlens.core.errors import BadModelFile
+from affectlens.core.errors import BadData, BadModelFile
 from affectlens.core.files import write_whole
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import softmax
@@ -45,19 +45,27 @@ class Calibration:
 def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
     """Fit temperature and threshold on the validation faces that have a majority label.
 
+    The concordance of valence and arousal, where the network regresses them, is that of all faces that have both.
+
     Raises:
         BadData: none of their images can be decoded. BadModelFile: the network's answers are not finite.
     """
-    scored = valid.keep(valid.targets >= 0)
-    answers, rows = predict(module, scored)
-    logits = answers.logits
-    if not np.isfinite(logits).all():
+    answers, rows = predict(module, valid)
+    if not np.isfinite(answers.logits).all():
         raise BadModelFile(f"the answers of {module.recipe.name} are not finite; try a lower learning_rate")
-    targets = scored.targets[rows]
+    labelled = valid.labelled[rows]
+    if not labelled.any():
+        raise BadData("no validation face with a majority label can be decoded")
+    logits, targets = answers.logits[labelled], valid.targets[rows][labelled]
     temperature = round(metrics.fit_temperature(logits, targets), 4)
     probabilities = softmax(logits, temperature)
     threshold = metrics.threshold_for_accuracy(probabilities, targets, WANTED_ACCURACY)
-    figures = metrics.summary(probabilities, targets, scored.labels, threshold)
+    figures = metrics.summary(probabilities, targets, valid.labels, threshold)
+    known = np.isfinite(valid.valence[rows]) & np.isfinite(valid.arousal[rows])
+    if answers.affect is not None and known.any():
+        pairs = zip(answers.affect[known].T, (valid.valence[rows][known], valid.arousal[rows][known]), strict=True)
+        valence, arousal = (metrics.ccc(guess, truth) for guess, truth in pairs)
+        figures |= {"valence_ccc": valence, "arousal_ccc": arousal}
     return Calibration(temperature, threshold, figures)
 
 
@@ -80,7 +88,7 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
         licence=data.licence,
     )
     plots.save(plots.curves(read_curves(out / "curves.csv")), out / "curves.png")
-    write_whole(out / "metrics.json", json.dumps(asdict(calibration), indent=2))
+    write_whole(out / "metrics.json", json.dumps(asdict(calibration), indent=2) + "\n")
     partial = out / "model.partial"
     network = Averaged(module.network, recipe.views)
     try:

@@ -26,7 +26,7 @@ from affectlens.data.twins import has_twin
 from affectlens.models.emotion_gcn import EmotionGCN
 from affectlens.training import svm
 from affectlens.training.callbacks import Curves, Log, Patience, Progress, WholeCheckpoints
-from affectlens.training.crops import cut
+from affectlens.training.crops import check_landmarks, cut
 from affectlens.training.graph import connect
 from affectlens.training.module import Batch, ExpressionModule, monitor, train_loader, training_facts, valid_loader
 from affectlens.training.recipe import Recipe
@@ -107,12 +107,15 @@ def load_data(recipe: Recipe, source: DataSource, progress: bool = False) -> Tra
     """Training and validation faces; without the twins of validation and test faces if the recipe says so.
 
     Raises:
-        BadSetting: the data have no such option. BadData: nothing is left to train on or to select on.
+        BadSetting: the data have no such option. BadData: nothing is left to train on or to select on, or the recipe
+            needs landmarks that the faces lack.
     """
     source = with_data_options(recipe, source)
-    train = _load(recipe, source, "train", progress)
+    train = source.load("train")
+    check_landmarks(train, recipe)
+    train = cut(train, recipe.input_spec(), recipe.find_faces, progress)
     try:
-        valid = _load(recipe, source, "valid", progress)
+        valid = cut(source.load("valid"), recipe.input_spec(), recipe.find_faces, progress)
     except BadData as error:
         raise BadData(f"there are no validation faces, which say which epoch is best: {error}") from error
     if recipe.balanced:
@@ -128,31 +131,12 @@ def load_data(recipe: Recipe, source: DataSource, progress: bool = False) -> Tra
         return TrainingData(train, valid, 0, source.licence, source.reader, source.options)
     held_out = [valid.images]
     if (test := load_if_usable(source.without_meta(), "test")) is not None:
-        held_out.append(_cut(recipe, test, progress).images)
+        held_out.append(cut(test, recipe.input_spec(), recipe.find_faces, progress).images)
     twins = has_twin(train.images, *held_out)
     if twins.all():
         raise BadData("every training face has a twin in validation or test; see the recipe key 'without_twins'")
     kept = train.keep(~twins)
     return TrainingData(kept, valid, int(twins.sum()), source.licence, source.reader, source.options)
-
-
-def _load(recipe: Recipe, source: DataSource, split: str, progress: bool) -> FaceTable:
-    """One split with its faces cut out."""
-    return _cut(recipe, source.load(split), progress)
-
-
-def _cut(recipe: Recipe, table: FaceTable, progress: bool) -> FaceTable:
-    """The table with its faces found and aligned if the recipe says so.
-
-    Raises:
-        BadData: there are none, or they are to be aligned and none has landmarks.
-    """
-    if recipe.eye_distance and not recipe.find_faces and not np.isfinite(table.landmarks_xy).any():
-        raise BadData(
-            "no face has landmarks to be aligned by; use --set eye_distance=0 for crops as they are, or "
-            "--set find_faces=true for pictures"
-        )
-    return cut(table, recipe.input_spec(), recipe.find_faces, progress)
 
 
 def fit(
@@ -185,10 +169,8 @@ def fit(
         raise BadSetting(f"sam_radius needs all weights in each process: strategy ddp, got '{machines.strategy}'")
     if len(labels) < 2:
         raise BadData(f"training needs at least two classes, got {', '.join(labels)}")
-    if recipe.model_options.get("mask") and data.train.landmarks_xy.shape[1] != 68:
-        raise BadData("the mask task needs faces with 68 landmarks, and their pictures as they are (find_faces=false)")
     if recipe.classifier == "svm":
-        svm.check(module)
+        svm.check(module, data.train)
     # a sampler that lacks what it needs, or a network that does not take this input, says so before anything is written
     train_loader(data.train, recipe, ranks=machines.devices * machines.nodes)
     _try(module, recipe, data)

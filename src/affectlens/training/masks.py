@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-PARTS = (slice(36, 42), slice(42, 48), slice(48, 60))
-"""Eyes and outer contour of the mouth in the iBUG scheme, counted from 0."""
+from affectlens.core.landmarks import EYES, MOUTH
 
 
 def draw(landmarks_xy: NDArray[np.float32], shape: tuple[int, ...], size_px: int) -> NDArray[np.float32]:
@@ -17,6 +16,6 @@ def draw(landmarks_xy: NDArray[np.float32], shape: tuple[int, ...], size_px: int
         return np.full((size_px, size_px), np.nan, dtype=np.float32)
     points = landmarks_xy * np.array([size_px / shape[1], size_px / shape[0]], dtype=np.float32) - 0.5
     mask = np.zeros((size_px, size_px), dtype=np.uint8)
-    for part in PARTS:
+    for part in (*EYES, MOUTH):
         cv2.fillPoly(mask, [np.rint(points[part]).astype(np.int32)], 1)
     return mask.astype(np.float32)

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from affectlens.core.detection import Detector
 from affectlens.core.errors import BadData
+from affectlens.core.landmarks import eyes_of
 from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.data.images import KEEP_SIDE_PX, decoded
 from affectlens.data.samplers import EpochBatches, classes_of, in_turns
 from affectlens.data.table import FaceTable
-from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, eyes_of, has_eyes, landmarks_in_crop
+from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, has_eyes, landmarks_in_crop
 from affectlens.training import masks
 from affectlens.training.augment import augment, draws
-from affectlens.training.crops import detector, largest
+from affectlens.training.crops import check_landmarks, detector, largest
 from affectlens.training.recipe import Recipe
 
 EPOCHS = 3
@@ -41,7 +42,11 @@ class Preview:
 def look(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
     """The first faces of as many classes as there are: raw, with their landmarks if they have any, as network input,
     with the mask of eyes and mouth if the network has that task, and augmented in three epochs.
+
+    Raises:
+        BadData: no picture has a face, or as `crops.check_landmarks`.
     """
+    check_landmarks(table, recipe)
     table = table.keep(table.votes.sum(axis=1) > 0)
     raw, crops, points = _pairs(table, in_turns(table), recipe, faces)
     plain = torch.from_numpy(to_input(crops, recipe.input_spec()))

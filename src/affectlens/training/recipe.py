@@ -1,6 +1,7 @@
 """A recipe is one frozen, flat, complete value: everything that decides the outcome of a training run."""
 
 import contextlib
+import difflib
 import json
 import math
 import typing
@@ -276,12 +277,22 @@ def find(name: str) -> Recipe:
         if not Path(name).is_file():
             raise BadSetting(f"recipe file '{name}' does not exist")
         return from_yaml(Path(name))
-    work, _, row = name.partition("/")
+    work, slash, row = name.partition("/")
+    if not slash:
+        _refuse_row_alone(name)
     rows: Mapping[str, Recipe] = catalog.load("training.recipes", work).ROWS
     row = row or next(iter(rows))
     if row not in rows:
         raise UnknownName(unknown(f"row of '{work}'", row, list(rows)))
     return rows[row]
+
+
+def _refuse_row_alone(name: str) -> None:
+    """Raises UnknownName where `name` is no work but, or nearly, a row of one."""
+    works = catalog.available("training.recipes")
+    rows = {row: work for work in works for row in catalog.load("training.recipes", work).ROWS}
+    if name not in works and (near := difflib.get_close_matches(name, rows, n=1, cutoff=0.8)):
+        raise UnknownName(f"unknown recipe '{name}'; did you mean '{rows[near[0]]}/{near[0]}'?")
 
 
 def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:

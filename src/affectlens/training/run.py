@@ -21,6 +21,15 @@ from affectlens.training.recipe import Recipe, from_dict
 
 _NOT_TRAINED = ("margin", "shift_y", "rotate")
 """Settings of the crop on photos; a finished run can be exported again with others."""
+_WORDS = "model_options.words"
+_SOURCES = {
+    "teacher": "train that first, or name another run with --set teacher=DIR",
+    "start_from": "train that first, or name a run folder or an exported file with --set start_from=PATH",
+    "pretrained_file": "name a file of published weights or a run folder with --set pretrained_file=PATH, or train "
+    "from scratch with --set pretrained=false --set pretrained_file=",
+    _WORDS: f"name a text file of GloVe vectors with --set {_WORDS}=FILE, or none with --set {_WORDS}=",
+}
+"""Setting that names a file or a run -> what to do where it is not there."""
 
 
 def best_checkpoint(folder: Path) -> Path:
@@ -116,7 +125,8 @@ def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
         advice = f"{key} is {then[key]} there, {now[key]} here; see '{folder / 'recipe.json'}'"
         if changed == ["epochs"] and recipe.schedule == "one-cycle":
             advice += " (the schedule one-cycle depends on their number)"
-        raise BadSetting(f"the run in '{folder}' has another recipe: {', '.join(changed)} differ; {advice}")
+        verb = "differs" if len(changed) == 1 else "differ"
+        raise BadSetting(f"the run in '{folder}' has another recipe: {', '.join(changed)} {verb}; {advice}")
 
 
 def check_data(source: DataSource, folder: Path) -> None:
@@ -132,16 +142,13 @@ def check_data(source: DataSource, folder: Path) -> None:
 
 def check_sources(recipe: Recipe) -> None:
     """Raises BadModelFile where the recipe learns or starts from weights that are not there."""
-    start_from = "" if recipe.start_from == "bundled" else recipe.start_from
-    files = {"teacher": recipe.teacher, "start_from": start_from, "pretrained_file": recipe.pretrained_file}
-    files["model_options.words"] = str(recipe.model_options.get("words", ""))
-    for key, name in files.items():
+    names = {key: getattr(recipe, key, "") for key in _SOURCES} | {_WORDS: str(recipe.model_options.get("words", ""))}
+    for key, name in names.items():
+        if (key, name) == ("start_from", "bundled"):
+            continue
         path = Path(name).expanduser()
         if name and not (best_checkpoint(path).is_file() or (key != "teacher" and path.is_file())):
-            raise BadModelFile(
-                f"{recipe.name} needs weights that are not there: {key} is '{name}'; train that first, or name "
-                f"another with --set {key}=DIR"
-            )
+            raise BadModelFile(f"{recipe.name} needs what is not there: {key} is '{name}'; {_SOURCES[key]}")
 
 
 def load_recipe(folder: Path) -> Recipe:
@@ -261,4 +268,4 @@ def _read(folder: Path, name: str) -> Any:
 
 
 def _write(file: Path, value: object) -> None:
-    write_whole(file, json.dumps(value, indent=2))
+    write_whole(file, json.dumps(value, indent=2) + "\n")

@@ -19,8 +19,12 @@ from affectlens.data.table import FaceTable
 from affectlens.training.module import ExpressionModule, predict
 
 
-def check(module: ExpressionModule) -> None:
-    """Raises BadSetting where a machine cannot take the place of the last layer, MissingExtra without scikit-learn."""
+def check(module: ExpressionModule, train: FaceTable) -> None:
+    """Nothing, where a machine fitted to the labelled faces of `train` can take the place of the last layer.
+
+    Raises:
+        BadSetting: it cannot. BadData: a class has no face. MissingExtra: there is no scikit-learn.
+    """
     if importlib.util.find_spec("sklearn") is None:
         raise MissingExtra("a support vector machine", "train")
     if not isinstance(getattr(module.network, "classifier", None), nn.Linear):
@@ -29,15 +33,21 @@ def check(module: ExpressionModule) -> None:
         )
     if module.recipe.views != "one":
         raise BadSetting("classifier=svm needs views=one")
+    _check_classes(train.targets, train.labels)
+
+
+def _check_classes(targets: NDArray[np.int64], labels: tuple[str, ...]) -> None:
+    if missing := [label for i, label in enumerate(labels) if not (targets == i).any()]:
+        raise BadData(f"classifier=svm needs training faces of every class; there is none of '{missing[0]}'")
 
 
 def refit(module: ExpressionModule, train: FaceTable) -> None:
     """Put the machine, fitted on the labelled training faces as they are, into the network's `classifier`.
 
     Raises:
-        BadSetting, MissingExtra: as `check`. BadData: a class has no face, or no face can be decoded.
+        BadSetting, BadData, MissingExtra: as `check`, or no face of a class can be decoded.
     """
-    check(module)
+    check(module, train)
     last = module.network.get_submodule("classifier")
     labelled = train.keep(train.labelled)
     seen: list[Tensor] = []
@@ -47,8 +57,7 @@ def refit(module: ExpressionModule, train: FaceTable) -> None:
     finally:
         hook.remove()
     targets = labelled.targets[rows]
-    if missing := [label for i, label in enumerate(train.labels) if not (targets == i).any()]:
-        raise BadData(f"no training face is labelled '{missing[0]}', which the support vector machine needs")
+    _check_classes(targets, train.labels)
     weight, bias = _fit(torch.cat(seen).numpy(), targets, module.recipe.seed)
     with torch.no_grad():
         last.get_parameter("weight").copy_(torch.from_numpy(weight))

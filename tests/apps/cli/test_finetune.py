@@ -34,7 +34,7 @@ def test_a_folder_of_ones_own_labels_becomes_a_model_that_analyzes(cli, folder, 
     result = cli("finetune", folder, "--out", out, *SHORT)
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines()[:4] == [
-        "finetune/bundled: 10 training faces (0 left out as twins of held-out faces), 3 for validation",
+        "finetune/bundled: 10 faces for training (0 left out as twins of held-out faces), 3 for validation",
         f"  classes: {', '.join(CLASSES)}",
         "  train: 1 left out: no face found",
         "  valid: with 3 labelled faces the choice of the epoch and the calibration are rough",
@@ -103,7 +103,7 @@ def test_the_bundled_file_fits_only_its_own_architecture(cli, folder, tmp_path):
 
 
 def test_pictures_of_the_test_split_without_a_face_do_not_stop_it(cli, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("affectlens.training.fit.fit", lambda *_: None)
+    monkeypatch.setattr("affectlens.training.fit.fit", lambda *_, **__: None)
     (folder / "test" / "keen").mkdir(parents=True)
     cv2.imwrite(str(folder / "test" / "keen" / "wall.png"), np.full((200, 200), 90, dtype=np.uint8))
     result = cli("finetune", folder, "--out", tmp_path / "run", *SHORT)

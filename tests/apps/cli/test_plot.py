@@ -59,13 +59,20 @@ def test_every_figure_is_drawn(cli, name, table, trained, tmp_path):
     [
         (("va-plane",), "the figure 'va-plane' needs --data"),
         (("adjacency",), "the figure 'adjacency' needs --model"),
-        (("similarity", "--model", "nowhere"), "'nowhere' holds no run"),
+        (("similarity", "--model", "nowhere"), "needs the folder of a run (of 'affectlens train'), got 'nowhere'"),
+        (("adjacency", "--model", "bundled"), "needs the folder of a run (of 'affectlens train'), got 'bundled'"),
     ],
 )
 def test_what_is_missing_is_one_line(cli, arguments, message):
     result = cli("plot", *arguments)
     assert (result.code, len(result.errors)) == (1, 1)
     assert message in result.err
+
+
+def test_the_plane_of_data_without_valence_and_arousal_names_a_way_to_have_them(cli, make_ferplus, tmp_path):
+    result = cli("plot", "va-plane", "--data", f"ferplus:{make_ferplus(tmp_path / 'ferplus')}", "--split", "train")
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "has valence and arousal (ferplus has them with ?va=projected)" in result.err
 
 
 def test_samples_say_where_valence_and_arousal_of_ferplus_are_from(cli, make_ferplus, tmp_path, monkeypatch):

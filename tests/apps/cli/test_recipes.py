@@ -27,10 +27,28 @@ def mine(cli, tmp_path):
 def test_the_list_has_a_line_for_every_row_of_every_work(cli):
     result = cli("recipes", "list")
     assert (result.code, result.err) == (0, "")
-    lines = {line.split()[0]: line for line in result.out.splitlines()[1:] if not line.startswith(" ")}
+    lines = {line.split()[0]: line for line in result.out.splitlines() if "/" in line.partition(" ")[0]}
     assert list(lines) == EVERY
-    assert all(part in lines["caciolai/baseline"] for part in ("ferplus", "deep_emotion", "300"))
     assert "…" not in result.out
+    assert "caciolai: data ferplus, model deep_emotion, epochs 300, size_px 48 unless said otherwise" in result.out
+    assert lines["caciolai/vgg-stn"].split(maxsplit=2)[1:] == ["soft_cross_entropy", "model=custom_vgg"]
+    assert lines["antoniadis/t3.2-soft"].endswith(
+        "weighted_cross_entropy + 0.1 va_soft                        va_soft.bins=5"
+    )
+
+
+def test_the_list_of_one_work_has_its_rows_alone(cli):
+    result = cli("recipes", "list", "vats")
+    assert (result.code, result.err) == (0, "")
+    found = [line.split()[0] for line in result.out.splitlines() if "/" in line.partition(" ")[0]]
+    assert found == [name for name in EVERY if name.startswith("vats/")]
+    assert "did you mean 'vats'" in cli("recipes", "list", "vat").err
+
+
+@pytest.mark.parametrize("name", ["t6.1-gcn", "t6.1-gcnn"])
+def test_a_row_without_its_work_is_told_whose_it_is(cli, name):
+    result = cli("recipes", "show", name)
+    assert (result.code, result.err) == (1, f"error: unknown recipe '{name}'; did you mean 'antoniadis/t6.1-gcn'?\n")
 
 
 @pytest.mark.parametrize("name", EVERY)

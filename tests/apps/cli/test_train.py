@@ -184,11 +184,11 @@ def test_a_validation_picture_that_is_damaged_in_the_middle_does_not_cost_the_mo
 
 def test_damaged_pictures_are_counted_before_training(quick, large, monkeypatch):
     (large / "train" / "keen" / "train0.png").write_bytes(b"\x89PNG and no more")
-    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
     result = quick(f"folder:{large}")
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines() == [
-        "caciolai/baseline: 7 training faces (0 left out as twins of held-out faces), 4 for validation",
+        "caciolai/baseline: 7 faces for training (0 left out as twins of held-out faces), 4 for validation",
         "  classes: calm, keen",
         "  train: 1 left out: image cannot be decoded",
         "  valid: with 4 labelled faces the choice of the epoch and the calibration are rough",
@@ -206,7 +206,7 @@ def test_faces_without_one_label_are_named_and_a_hundred_with_one_are_enough(qui
         targets = np.where(np.arange(120) < labelled, 0, -1)
         return replace(data, valid=FaceTable(ids, images, votes, targets, data.valid.labels))
 
-    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
     monkeypatch.setattr(fit, "load_data", many)
     lines = quick(ferplus).out.splitlines()
     assert f"  valid: {120 - labelled} have no majority label and do not count in the figures" in lines
@@ -226,7 +226,7 @@ def test_faces_without_valence_and_arousal_are_counted_where_others_have_them(
         pair = "0.5,-0.25" if number < described else ","
         rows.append(f"{number}.png,{('calm', 'keen')[number % 2]},{split},{pair}")
     (tmp_path / "faces.csv").write_text("\n".join(rows))
-    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
     result = quick(f"table:{tmp_path / 'faces.csv'}")
     assert (result.code, result.err) == (0, "")
     assert [line for line in result.out.splitlines() if "valence" in line] == ([said] if said else [])
@@ -234,7 +234,7 @@ def test_faces_without_valence_and_arousal_are_counted_where_others_have_them(
 
 def test_a_class_without_a_validation_face_is_named(quick, large, monkeypatch):
     shutil.rmtree(large / "valid" / "keen")
-    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
     assert "  valid: no face of keen" in quick(f"folder:{large}").out.splitlines()
 
 
@@ -255,7 +255,7 @@ def test_a_file_in_the_place_of_the_run_folder_is_named_before_the_data_are_read
 
 
 def test_resuming_where_nothing_is_says_so(quick, ferplus, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
     said = f"nothing to go on with in '{tmp_path / 'run'}': a new run"
     assert quick(ferplus, "--resume").out.splitlines()[0] == said
     assert said not in quick(ferplus).out
@@ -302,10 +302,10 @@ def test_a_damaged_picture_that_was_not_opened_at_first_does_not_stop_the_search
         return loaded
 
     monkeypatch.setattr(DataSource, "load", damage)
-    monkeypatch.setattr(fit, "fit", lambda *_: None)
+    monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
     result = quick(f"folder:{large}", "--set=without_twins=true")
     assert result.code == 0
-    assert "training faces" in result.out
+    assert "8 faces for training" in result.out
 
 
 def test_a_disk_that_fills_is_one_line_and_the_run_goes_on_when_there_is_room(quick, ferplus, tmp_path, monkeypatch):

@@ -165,9 +165,11 @@ def _deliver(
 ) -> None:
     """report.json and report.html in `folder`, if there is one; then the result as JSON or as `show` prints it."""
     if folder:
-        facts = {key: str(value) for key, value in result.items() if not isinstance(value, dict | None)}
+        facts = {
+            key.replace("_", " "): str(value) for key, value in result.items() if not isinstance(value, dict | None)
+        }
         facts |= {f"left out: {reason}": str(count) for reason, count in result["left_out"].items()}
-        write_whole(folder / "report.json", json.dumps(result, indent=2, allow_nan=False))
+        write_whole(folder / "report.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
         write_whole(folder / "report.html", page(facts))
     if as_json:
         typer.echo(json.dumps(result, indent=2, allow_nan=False))

@@ -12,7 +12,7 @@ from affectlens.apps.cli.console import err, out
 from affectlens.apps.cli.evaluate import Split, SplitOption
 from affectlens.apps.cli.scoring import open_model, score
 from affectlens.apps.cli.train import require_training
-from affectlens.core.errors import BadSetting, MissingExtra
+from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.data import source
 from affectlens.data.images import decoded
 from affectlens.data.samplers import in_turns
@@ -83,6 +83,8 @@ def _labelled_module(name: Kind, model: str | None) -> "tuple[ExpressionModule, 
     from affectlens.training import run
 
     folder = Path(_given(name, "model", model)).expanduser()
+    if not folder.is_dir():
+        raise BadSetting(f"the figure '{name}' needs the folder of a run (of 'affectlens train'), got '{model}'")
     return run.load_run(folder), run.load_labels(folder)
 
 
@@ -92,6 +94,10 @@ def _module(name: Kind, model: str | None) -> "ExpressionModule":
 
 def _va_plane(data: source.DataSource, split: Split, divisions: int) -> "Figure":
     table = data.load(split)
+    if not (np.isfinite(table.valence) & np.isfinite(table.arousal) & table.labelled).any():
+        raise BadData(
+            f"no labelled face of the split '{split}' has valence and arousal (ferplus has them with ?va=projected)"
+        )
     affect = np.stack([table.valence, table.arousal], axis=1)
     note = "valence and arousal projected from the raters' votes" if data.options.get("va") == "projected" else ""
     return affect_plots.va_plane(affect, table.targets, table.labels, divisions, note)
@@ -100,14 +106,18 @@ def _va_plane(data: source.DataSource, split: Split, divisions: int) -> "Figure"
 def _adjacency(module: "ExpressionModule", labels: tuple[str, ...]) -> "Figure":
     from affectlens.training import insights
 
-    return affect_plots.relations(*insights.adjacency(module, labels), lowest=0)
+    return affect_plots.relations(
+        *insights.adjacency(module, labels), 0, "takes from (weights of a row sum to 1)", "node"
+    )
 
 
 def _similarity(module: "ExpressionModule", labels: tuple[str, ...]) -> "Figure":
     from affectlens.training import insights
 
     vectors, names = insights.heads(module, labels)
-    return affect_plots.relations(insights.cosine_similarity(vectors), names, lowest=-1)
+    return affect_plots.relations(
+        insights.cosine_similarity(vectors), names, -1, "cosine of the angle between weight vectors"
+    )
 
 
 def _features(module: "ExpressionModule", data: source.DataSource, split: Split) -> "Figure":
@@ -118,6 +128,7 @@ def _features(module: "ExpressionModule", data: source.DataSource, split: Split)
     some = table.keep(table.labelled)
     some = some.keep(np.arange(len(some)) < _MOST_FACES_IN_A_MAP)
     some = crops.cut(some, recipe.input_spec(), recipe.find_faces, err.is_terminal)
+    err.print(f"features of {len(some):,} faces, then their map: this can take minutes")
     vectors, rows = insights.features(module, some)
     targets = some.targets[rows]
     present = [label for label in range(len(table.labels)) if (targets == label).any()]

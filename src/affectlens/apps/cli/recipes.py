@@ -1,14 +1,22 @@
 """`affectlens recipes`: what can be trained, and with which settings."""
 
-from typing import Annotated
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from affectlens.apps.cli.console import print_table, wide
+from affectlens.apps.cli.console import out, print_table, wide
 from affectlens.core import catalog
 
+if TYPE_CHECKING:
+    from affectlens.training.recipe import Recipe
+
 recipes = typer.Typer(help="List the recipes, or show the settings of one.", no_args_is_help=True)
+
+_IN_COLUMNS = ("work", "row", "losses")
+_IN_HEADING = ("data", "model", "epochs", "size_px")
 
 
 def register(app: typer.Typer) -> None:
@@ -17,17 +25,55 @@ def register(app: typer.Typer) -> None:
 
 
 @recipes.command("list")
-def list_() -> None:
-    """All recipes: one line per row of each work."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("recipe", "data", "model", "options", "losses", "epochs"):
-        table.add_column(name, no_wrap=True)
-    for work in catalog.available("training.recipes"):
-        for recipe in catalog.load("training.recipes", work).ROWS.values():
-            options = ", ".join(f"{key}={value}" for key, value in recipe.model_options.items())
-            losses = " + ".join(name if w == 1 else f"{w:g} {name}" for name, w in recipe.losses.items())
-            table.add_row(recipe.name, recipe.data, recipe.model, options, losses, str(recipe.epochs))
-    print_table(table, wide)
+def list_(
+    work: Annotated[str | None, typer.Argument(help="Only the recipes of this work.  [default: of all]")] = None,
+) -> None:
+    """All recipes, work by work: the losses of each and the settings that set it apart from most of its work."""
+    for name in [work] if work else catalog.available("training.recipes"):
+        rows: Mapping[str, Recipe] = catalog.load("training.recipes", name).ROWS
+        settings = [_settings(recipe) for recipe in rows.values()]
+        usual = {key: _most_common([row.get(key) for row in settings]) for row in settings for key in row}
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("recipe", no_wrap=True)
+        table.add_column("losses")
+        table.add_column("settings of its own", overflow="fold")
+        for recipe, row in zip(rows.values(), settings, strict=True):
+            losses = " + ".join(loss if w == 1 else f"{w:g} {loss}" for loss, w in recipe.losses.items())
+            own = [f"{key}={_text(row.get(key))}" for key in usual if row.get(key) != usual[key]]
+            table.add_row(recipe.name, losses, ", ".join(own))
+        out.print(f"{name}: {', '.join(f'{key} {usual[key]}' for key in _IN_HEADING)} unless said otherwise")
+        print_table(table, out if out.is_terminal else wide, fold=True)
+        out.print()
+
+
+def _settings(recipe: "Recipe") -> dict[str, Any]:
+    """Name -> value; options of model and losses one by one under their own names."""
+    flat: dict[str, Any] = {}
+    for key, value in recipe.as_dict().items():
+        if key in ("model_options", "data_options"):
+            flat |= value
+        elif key == "loss_options":
+            flat |= {f"{loss}.{name}": entry for loss, options in value.items() for name, entry in options.items()}
+        elif key not in _IN_COLUMNS:
+            flat[key] = value
+    return flat
+
+
+def _most_common(values: list[Any]) -> Any:
+    """The value that most rows have; the first of several."""
+    texts = [str(value) for value in values]
+    return values[texts.index(Counter(texts).most_common(1)[0][0])]
+
+
+def _text(value: Any) -> str:
+    """A setting as `--set` takes it; "-" for an option that is left to its default."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 @recipes.command()

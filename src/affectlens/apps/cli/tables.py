@@ -16,17 +16,17 @@ from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.writers import Writer
 
 _WIDE = 160
-_NARROW_BELOW = 110
+_NARROW_BELOW = 122
 _ALWAYS = ("source", "face", "expression", "probability", "valence", "arousal")
-_WHERE_WIDE = ("disagreement", "box", "score")
-_LEFT = ("source", "expression", "box")
+_WHERE_WIDE = ("va_source", "disagreement", "box", "score")
+_LEFT = ("source", "expression", "va_source", "box")
 
 
 @contextmanager
 def table_writer(file: Path | None) -> Iterator[Writer]:
     """Collects analyses and prints one table at the end, to `file` or the terminal.
 
-    A terminal of fewer than 110 columns gets a table without disagreement, box and score; a long name folds.
+    A terminal of fewer than 122 columns gets a table without va_source, disagreement, box and score; a long name folds.
     """
     rows: list[dict[str, str | Text]] = []
 
@@ -64,6 +64,7 @@ def _cells(face: Face) -> dict[str, str | Text]:
         "probability": f"{face.percent / 100:.2f}",
         "valence": _signed(face.valence),
         "arousal": _signed(face.arousal),
+        "va_source": face.va_source or "",
         "disagreement": f"{face.disagreement:.2f}",
         "box": f"{x1},{y1} {x2 - x1}x{y2 - y1}",
         "score": f"{face.score:.2f}",

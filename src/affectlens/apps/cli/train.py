@@ -85,7 +85,7 @@ def run_recipe(
     if rank_zero_only.rank == 0:
         _say_what_is_there(recipe.name, data)
     with _telling_how_to_go_on(run.last_checkpoint(folder)):
-        best = fit.fit(recipe, data, folder, resume, err.is_terminal, machines)
+        best = fit.fit(recipe, data, folder, resume, progress=True, machines=machines)
         if best is None:  # another process of this run goes on
             return
         module = run.load_checkpoint(recipe, len(data.train.labels), best)
@@ -98,6 +98,8 @@ def run_recipe(
         f"validation: accuracy {figures['accuracy']:.4f}, macro recall {figures['macro_recall']:.4f}, "
         f"calibration error {figures['expected_calibration_error']:.4f} at temperature {spec.temperature}"
     )
+    if "valence_ccc" in figures:
+        result += f", CCC of valence {figures['valence_ccc']:.4f} and of arousal {figures['arousal_ccc']:.4f}"
     run.note(folder, result)
     out.print(result)
     if remark := run.remark(folder):
@@ -118,10 +120,14 @@ def _telling_how_to_go_on(last: Path) -> Iterator[None]:
         raise KeyboardInterrupt from end  # which Lightning makes a SystemExit
 
 
+def _faces(count: int) -> str:
+    return f"{count} face{'s' if count != 1 else ''}"
+
+
 def _say_what_is_there(name: str, data: "TrainingData") -> None:
     """How many faces there are, and how many were left out for what."""
     out.print(
-        f"{name}: {len(data.train)} training faces ({data.twins_left_out} left out as twins of held-out faces), "
+        f"{name}: {_faces(len(data.train))} for training ({data.twins_left_out} left out as twins of held-out faces), "
         f"{len(data.valid)} for validation"
     )
     out.print(f"  classes: {', '.join(data.train.labels)}")
