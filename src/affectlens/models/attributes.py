@@ -2,20 +2,18 @@
 
 40 attributes, each by itself (binary cross-entropy, `losses.attribute_bce`). CelebA has no expressions; of its two
 labels not_smiling and smiling the logits are 0 and the output for the attribute Smiling, so that their softmax is its
-sigmoid. Weights of DINOv2: Apache-2.0, through the Hugging Face hub.
+sigmoid.
 """
 
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
+from affectlens.models.layers import dinov2
 from affectlens.models.layers.colour import as_rgb
 from affectlens.models.layers.outputs import Outputs
-from affectlens.models.layers.published import copy_into, timm_state
-from affectlens.models.two_stream import BACKBONES
 
 ATTRIBUTES = 40
 _SMILING = 31
@@ -29,14 +27,14 @@ class Attributes(nn.Module):
 
     def __init__(self, backbone: str, image_px: int) -> None:
         super().__init__()
-        self.name, self.image_px = BACKBONES[backbone], image_px
-        self.backbone = timm.create_model(self.name, num_classes=0, img_size=image_px)
+        self.size, self.image_px = backbone, image_px
+        self.backbone = dinov2.create(backbone, image_px)
         self.features = int(self.backbone.num_features)
         self.head = nn.Linear(self.features, ATTRIBUTES)
 
     def load_pretrained(self, file: str = "") -> None:
         """DINOv2's weights.  Raises BadModelFile."""
-        copy_into(self.backbone, timm_state(self.name, file, img_size=self.image_px), self.name)
+        dinov2.load(self.backbone, self.size, self.image_px, file)
 
     def forward(self, x: Tensor) -> Outputs:
         features = self.backbone(as_rgb(x))
@@ -56,8 +54,4 @@ def build(classes: int, in_channels: int = 3, backbone: str = "base", image_px: 
         raise BadSetting(
             f"the network for attributes is for CelebA's labels not_smiling and smiling, got {classes} classes"
         )
-    if backbone not in BACKBONES:
-        raise BadSetting(f"backbone must be {' or '.join(BACKBONES)}, got '{backbone}'")
-    if image_px % 14:
-        raise BadSetting(f"faces must be a multiple of 14 pixels for DINOv2, got {image_px}")
     return Attributes(backbone, image_px)

@@ -19,25 +19,28 @@ from torch.nn.functional import interpolate
 
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.models.layers.colour import as_rgb
-from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.ir50 import IR50, UNITS, WIDTHS
 from affectlens.models.layers.landmark_stream import INPUTS, LandmarkStream
-from affectlens.models.layers.outputs import Outputs
-from affectlens.models.layers.pyramid_fusion import FusionLevel, PyramidTokens, TokenTransformer, regarded
+from affectlens.models.layers.pyramid_fusion import (
+    DROP_PATHS,
+    HEADS,
+    FusionLevel,
+    LandmarkGuided,
+    PyramidTokens,
+    TokenTransformer,
+)
 
-HEADS = (2, 4, 8)
-DROP_PATHS = (0.0, 0.125, 0.25)
 
-
-class Poster(PartlyFrozen):
+class Poster(LandmarkGuided):
     """(B, 1 or 3, H, W) float -> logits (B, classes) and features (B, 768)."""
+
+    landmarks: LandmarkStream
 
     def __init__(
         self, classes: int, project_query: bool, landmarks: LandmarkStream, side_px: int, units: Sequence[int]
     ) -> None:
-        super().__init__()
+        super().__init__(landmarks)
         self.side_px = side_px
-        self.landmarks = landmarks
         self.backbone = IR50(units)
         self.shrink = nn.ModuleList(nn.Conv2d(width, width, 3, 2, 1) for width in WIDTHS)
         self.levels = nn.ModuleList(
@@ -58,27 +61,10 @@ class Poster(PartlyFrozen):
             )
         self.backbone.load_checkpoint(Path(file).expanduser())
 
-    def load_frozen(self) -> None:
-        """The landmark stream's checkpoint, if one is named.  Raises BadModelFile."""
-        self.landmarks.load()
-
-    def settle(self, pretrained: bool) -> str:
-        """Freeze the landmark stream if it has a checkpoint; else the reason why it learns."""
-        del pretrained  # the landmark stream has a file of its own
-        return self.landmarks.settle(self)
-
     def maps(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Three maps of the image and three of its landmarks."""
         x = interpolate(as_rgb(x), size=(self.side_px, self.side_px))
         image = [shrink(level) for shrink, level in zip(self.shrink, self.backbone(x), strict=True)]
         return image, self.landmarks(x)
-
-    def forward(self, x: Tensor) -> Outputs:
-        image, landmarks = self.maps(x)
-        fused = [level(*pair) for level, pair in zip(self.levels, zip(image, landmarks, strict=True), strict=True)]
-        features = self.transformer(self.tokens(fused))
-        seen = regarded(self.levels, image, landmarks) if self.explaining else None
-        return Outputs(self.head(features), features, explanation=seen)
 
 
 def build(

@@ -12,32 +12,33 @@ gives a CLS token and 16x16 patch tokens. The thesis states tensors of 16x16x3, 
 
 Queries are projected (w_q of equation 4.7; `project_query` switches it off, as in POSTER++'s code). `landmarks` "none"
 is the network "without landmark stage": image features ask themselves. `landmark_file` and `landmark_input` are those
-of `models.poster`. Weights of DINOv2: Apache-2.0, through the Hugging Face hub.
+of `models.poster`.
 """
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from affectlens.core.errors import BadSetting
+from affectlens.models.layers import dinov2
 from affectlens.models.layers.colour import as_rgb
-from affectlens.models.layers.frozen import PartlyFrozen
-from affectlens.models.layers.landmark_stream import INPUTS, LandmarkStream
-from affectlens.models.layers.outputs import Outputs
-from affectlens.models.layers.published import copy_into, timm_state
-from affectlens.models.layers.pyramid_fusion import FusionLevel, PyramidTokens, TokenTransformer, regarded
-from affectlens.models.poster import DROP_PATHS, HEADS
+from affectlens.models.layers.landmark_stream import INPUTS, WIDTHS, LandmarkStream
+from affectlens.models.layers.pyramid_fusion import (
+    DROP_PATHS,
+    HEADS,
+    FusionLevel,
+    LandmarkGuided,
+    PyramidTokens,
+    TokenTransformer,
+)
 
-BACKBONES = {"base": "vit_base_patch14_dinov2", "small": "vit_small_patch14_dinov2"}
 BLOCKS = (3, 7, 11)
-WIDTHS = (64, 128, 256)
 LITERAL = ((16, 3, 1), (8, 12, 2), (4, 48, 4))
 """Places a side, channels and heads of each level."""
 MODES = ("principled", "literal")
 
 
-class TwoStream(PartlyFrozen):
+class TwoStream(LandmarkGuided):
     """(B, 1 or 3, S, S) float -> logits (B, classes) and features (B, 768), or (B, 256) in the mode "literal"."""
 
     def __init__(
@@ -49,10 +50,9 @@ class TwoStream(PartlyFrozen):
         project_query: bool,
         image_px: int,
     ) -> None:
-        super().__init__()
-        self.name, self.mode, self.image_px = BACKBONES[backbone], mode, image_px
-        self.backbone = timm.create_model(self.name, num_classes=0, img_size=image_px)
-        self.landmarks = landmarks
+        super().__init__(landmarks)
+        self.size, self.mode, self.image_px = backbone, mode, image_px
+        self.backbone = dinov2.create(backbone, image_px)
         width = int(self.backbone.num_features)
         sides = (28, 14, 7)
         if mode == "principled":
@@ -79,20 +79,9 @@ class TwoStream(PartlyFrozen):
 
     def load_pretrained(self, file: str = "") -> None:
         """DINOv2's weights.  Raises BadModelFile."""
-        copy_into(self.backbone, timm_state(self.name, file, img_size=self.image_px), self.name)
-
-    def load_frozen(self) -> None:
-        """The landmark stream's checkpoint, if one is named.  Raises BadModelFile."""
-        if self.landmarks:
-            self.landmarks.load()
-
-    def settle(self, pretrained: bool) -> str:
-        """Freeze the landmark stream if it has a checkpoint; else the reason why it learns."""
-        del pretrained  # the landmark stream has a file of its own
-        return self.landmarks.settle(self) if self.landmarks else ""
+        dinov2.load(self.backbone, self.size, self.image_px, file)
 
     def maps(self, x: Tensor) -> tuple[list[Tensor], list[Tensor] | list[None]]:
-        """Three maps of the image and three of its landmarks."""
         x = as_rgb(x)
         seen = self.backbone.forward_intermediates(
             x, indices=list(BLOCKS), return_prefix_tokens=True, norm=True, intermediates_only=True
@@ -117,13 +106,6 @@ class TwoStream(PartlyFrozen):
             for adapt, mark, side in zip(self.adapt, marks, self.sides, strict=True)
         ]
         return image, resized
-
-    def forward(self, x: Tensor) -> Outputs:
-        image, landmarks = self.maps(x)
-        fused = [level(*pair) for level, pair in zip(self.levels, zip(image, landmarks, strict=True), strict=True)]
-        features = self.transformer(self.tokens(fused))
-        seen = regarded(self.levels, image, landmarks) if self.explaining else None
-        return Outputs(self.head(features), features, explanation=seen)
 
 
 class _Cut(nn.Module):
@@ -151,15 +133,12 @@ def build(
     """
     del in_channels  # either goes
     for name, value, allowed in (
-        ("backbone", backbone, tuple(BACKBONES)),
         ("mode", mode, MODES),
         ("landmarks", landmarks, ("mobile_facenet", "none")),
         ("landmark_input", landmark_input, INPUTS),
     ):
         if value not in allowed:
             raise BadSetting(f"{name} must be {' or '.join(allowed)}, got '{value}'")
-    if image_px % 14:
-        raise BadSetting(f"faces must be a multiple of 14 pixels for DINOv2, got {image_px}")
     if mode == "literal" and backbone != "base":
         raise BadSetting("the mode 'literal' needs the 768 channels of backbone 'base'")
     if landmarks == "none" and landmark_file:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
 
+WIDTHS = (64, 128, 256)
+"""Channels of the three maps."""
 INPUTS = ("normalised", "bgr")
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

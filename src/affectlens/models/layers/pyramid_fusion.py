@@ -14,8 +14,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 from torchvision.ops import MLP, StochasticDepth
 
+from affectlens.models.layers.frozen import PartlyFrozen
+from affectlens.models.layers.landmark_stream import LandmarkStream
+from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.squeeze_excitation import Excitation
 
+HEADS = (2, 4, 8)
+DROP_PATHS = (0.0, 0.125, 0.25)
 _SCALE = 1e-5
 
 
@@ -103,6 +108,44 @@ def regarded(levels: nn.ModuleList, image: Sequence[Tensor], landmarks: Sequence
     size = seen[0].shape[2:]
     shares = [interpolate(one, size=size, mode="bilinear", align_corners=False) for one in seen]
     return torch.stack([share / share.sum(dim=(2, 3), keepdim=True) for share in shares]).mean(dim=0)
+
+
+class LandmarkGuided(PartlyFrozen):
+    """(B, 1 or 3, S, S) float -> logits (B, classes) and features (B, D), by `maps`, which the network defines.
+
+    Three maps of the image are asked by as many of its landmarks, or by themselves without a stream of `landmarks`,
+    which is frozen if it has a checkpoint.
+    """
+
+    levels: nn.ModuleList
+    tokens: nn.Module
+    transformer: nn.Module
+    head: nn.Module
+
+    def __init__(self, landmarks: LandmarkStream | None) -> None:
+        super().__init__()
+        self.landmarks = landmarks
+
+    def load_frozen(self) -> None:
+        """The landmark stream's checkpoint, if one is named.  Raises BadModelFile."""
+        if self.landmarks:
+            self.landmarks.load()
+
+    def settle(self, pretrained: bool) -> str:
+        """Freeze the landmark stream if it has a checkpoint; else the reason why it learns."""
+        del pretrained  # the landmark stream has a file of its own
+        return self.landmarks.settle(self) if self.landmarks else ""
+
+    def maps(self, x: Tensor) -> tuple[list[Tensor], list[Tensor] | list[None]]:
+        """Three maps of the image, and three of the same sizes of its landmarks."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Outputs:
+        image, landmarks = self.maps(x)
+        fused = [level(*pair) for level, pair in zip(self.levels, zip(image, landmarks, strict=True), strict=True)]
+        features = self.transformer(self.tokens(fused))
+        seen = regarded(self.levels, image, landmarks) if self.explaining else None
+        return Outputs(self.head(features), features, explanation=seen)
 
 
 class TokenTransformer(nn.Module):
