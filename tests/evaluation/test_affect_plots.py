@@ -11,8 +11,6 @@ AFFECT = RNG.uniform(-1, 1, (60, 2))
 TARGETS = np.arange(60) % 4 - 1
 EVERY = {
     "va_plane": lambda: affect_plots.va_plane(AFFECT, TARGETS, LABELS, 12),
-    "feature_map": lambda: affect_plots.feature_map(AFFECT, TARGETS.clip(0), LABELS, AFFECT[:3]),
-    "relations": lambda: affect_plots.relations(np.array([[1, -0.5, 0], [-0.5, 1, 0.7], [0, 0.7, 1]]), LABELS, -1),
     "captioned_faces": lambda: affect_plots.captioned_faces(
         [np.zeros((8, 8), dtype=np.uint8), np.zeros((9, 7, 3), dtype=np.uint8)], ["calm 0.90\ntrue: $odd", "a"], [0, 1]
     ),
@@ -52,9 +50,19 @@ def test_classes_without_faces_have_no_panel_and_no_faces_are_an_error():
         affect_plots.va_plane(AFFECT, TARGETS, LABELS, 5)
 
 
-def test_relations_are_written_into_their_cells():
-    found = texts(EVERY["relations"]())
-    assert [found.count(text) for text in ("1.00", "-0.50", "0.70", "0.00")] == [3, 2, 2, 2]
+def test_cells_are_as_wide_as_the_pictures():
+    faces = [np.zeros((10, 20), dtype=np.uint8)] * 3
+    width, height = affect_plots.captioned_faces(faces, ["a"] * 3, [True] * 3).get_size_inches()
+    assert width > 2 * height
+
+
+def test_a_dot_lies_at_each_known_point():
+    points = np.array([[2, 3], [np.nan, 1]], dtype=np.float32)
+    drawn = affect_plots.dotted(np.zeros((8, 8), dtype=np.uint8), points)
+    assert drawn.shape == (240, 240, 3)
+    assert drawn[90, 60].tolist() == [0, 255, 255]
+    rows, columns = np.nonzero(drawn[..., 1])
+    assert (abs(rows - 90).max(), abs(columns - 60).max()) <= (4, 4)
 
 
 def test_captions_are_blue_where_right_and_red_where_wrong():

@@ -330,6 +330,21 @@ def test_the_same_split_of_votes_over_other_labels_is_a_tie():
     )
 
 
+def test_class_distances_are_those_of_a_naive_loop():
+    rng = np.random.default_rng(0)
+    vectors, targets = rng.normal(size=(30, 5)).astype(np.float32), rng.integers(0, 3, 30)
+    found = metrics.class_distances(vectors, targets, 4)
+    centres = [np.mean([v for v, t in zip(vectors, targets, strict=True) if t == c], axis=0) for c in range(3)]
+    for c in range(3):
+        own = [math.dist(v, centres[c]) for v, t in zip(vectors, targets, strict=True) if t == c]
+        assert found.within[c] == pytest.approx(sum(own) / len(own), rel=1e-5)
+    assert np.isnan(found.within[3])
+    pairs = [math.dist(centres[a], centres[b]) for a in range(3) for b in range(a)]
+    assert found.between == pytest.approx(sum(pairs) / 3, rel=1e-5)
+    assert found.ratio == pytest.approx(np.mean(found.within[:3]) / found.between)
+    assert metrics.class_distances(7 * vectors, targets, 4).ratio == pytest.approx(found.ratio, rel=1e-5)
+
+
 def test_summary_agrees_with_its_parts():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.4, 0.5, 0.1], [0.6, 0.4, 0.0], [0.9, 0.1, 0.0]])
     target = np.array([0, 1, 1, 0])

@@ -6,6 +6,7 @@ import torch
 
 from affectlens.core.errors import BadSetting
 from affectlens.core.preprocessing import to_input
+from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.training import insights
 from affectlens.training.module import ExpressionModule
 
@@ -64,6 +65,52 @@ def test_heads_are_the_vectors_that_features_are_multiplied_with(recipe, data, m
     else:
         expected = seen @ vectors[8:].T + module.network.regressor.bias.detach().numpy()
         np.testing.assert_allclose(expected, answer.affect, atol=1e-3, rtol=1e-3)
+
+
+def test_the_gate_stands_between_what_comes_before_and_after_it(recipe, data):
+    torch.manual_seed(0)
+    module = ExpressionModule(replace(recipe, model="swin_se", model_options={}, size_px=32), 8).eval()
+    before, after, rows = insights.around_the_gate(module, data.valid)
+    assert rows.tolist() == list(range(40))
+    with torch.inference_mode():
+        np.testing.assert_allclose(module.network.gate(torch.from_numpy(before)), after)
+    np.testing.assert_allclose(insights.features(module, data.valid)[0], after, atol=1e-5)
+    with pytest.raises(BadSetting, match="'compact_resnet' with these options has no squeeze and excitation"):
+        insights.around_the_gate(ExpressionModule(recipe, 8), data.valid)
+
+
+def test_the_landscape_has_the_loss_in_its_middle_and_leaves_the_weights_as_they_were(recipe, data):
+    torch.manual_seed(0)
+    module = ExpressionModule(recipe, 8).eval()
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    surface = insights.landscape(module, data.valid, points=3, reach=0.5)
+    labelled = data.valid.keep(data.valid.labelled)
+    faces = torch.from_numpy(to_input(list(labelled.images), recipe.input_spec()))
+    with torch.inference_mode():
+        loss = torch.nn.functional.cross_entropy(module(faces).logits, torch.from_numpy(labelled.targets))
+    assert surface[1, 1] == pytest.approx(float(loss), rel=1e-4)
+    assert len(np.unique(surface)) == 9
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    again = insights.landscape(module, data.valid, points=3, reach=0.5)
+    np.testing.assert_array_equal(surface, again)
+
+
+def test_a_direction_is_as_long_as_the_weights_filter_by_filter():
+    weight = torch.arange(24, dtype=torch.float32).reshape(3, 2, 2, 2)
+    drawn = insights._direction(weight, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.flatten(1).norm(dim=1), weight.flatten(1).norm(dim=1))
+    assert not torch.equal(drawn, weight)
+
+
+def test_landmarks_are_in_pixels_of_each_face(tmp_path):
+    network = MobileFaceNet().eval()
+    torch.nn.init.zeros_(network.output_layer.bn.weight)  # the same landmarks for every face
+    torch.nn.init.constant_(network.output_layer.bn.bias, 0.25)
+    torch.save({"state_dict": {f"module.{key}": value for key, value in network.state_dict().items()}}, tmp_path / "m")
+    faces = [np.zeros((40, 80, 3), dtype=np.uint8), np.zeros((20, 20), dtype=np.uint8)]
+    first, second = insights.landmarks(tmp_path / "m", faces)
+    np.testing.assert_array_equal(first, np.tile([20, 10], (68, 1)))
+    np.testing.assert_array_equal(second, np.full((68, 2), 5))
 
 
 def test_the_graph_and_who_has_one(recipe):

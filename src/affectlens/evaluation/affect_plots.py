@@ -1,27 +1,15 @@
-"""Figures of valence and arousal, feature spaces and relations between labels, in the style of `plots`."""
+"""Figures of faces and of their valence and arousal, in the style of `plots`."""
 
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData, BadSetting
-from affectlens.evaluation.plots import (
-    COLOURS,
-    GRID,
-    INK,
-    MARKS,
-    MUTED,
-    PAPER,
-    SMALL_PT,
-    WIDTH_IN,
-    axes_in,
-    figure_of,
-    legend_above,
-    shown,
-)
+from affectlens.evaluation.plots import COLOURS, GRID, INK, MUTED, PAPER, SMALL_PT, axes_in, figure_of, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,60 +62,18 @@ def va_plane(
     return figure
 
 
-def feature_map(points: Floats, targets: NDArray[np.int64], labels: Sequence[str], centres: Floats | None) -> "Figure":
-    """(N, 2) places of faces in a map of their features, coloured by class, and (C, 2) places of the class centres."""
-    figure = figure_of(WIDTH_IN, 5.2)
-    axes = axes_in(figure, "", "", grid=None)
-    axes.set(xticks=[], yticks=[])
-    marks = []
-    for label in range(len(labels)):
-        own = points[targets == label]
-        style: dict[str, Any] = {"color": COLOURS[label % 8], "marker": MARKS[label % 8]}
-        axes.scatter(own[:, 0], own[:, 1], s=8, linewidths=0, alpha=0.45, rasterized=True, **style)
-        marks += axes.plot([], [], linestyle="none", markersize=6, **style)
-        if centres is not None:
-            edge: dict[str, Any] = {"markersize": 11, "markeredgecolor": INK, "markeredgewidth": 1.4, "zorder": 5}
-            axes.plot(*centres[label], linestyle="none", **style, **edge)
-    if centres is None:
-        legend_above(figure, marks, labels)
-    else:
-        ring = axes.plot([], [], "o", markerfacecolor="none", **edge)
-        legend_above(figure, [*marks, *ring], [*labels, "mean of the class"])
-    return figure
-
-
-def relations(values: Floats, names: Sequence[str], lowest: float, x: str = "", y: str = "") -> "Figure":
-    """(K, K) relations between `names`, in [lowest, 1]: numbers, shaded; with a `lowest` below 0 by two colours.
-
-    `x` and `y` say what columns and rows are.
-    """
-    from matplotlib.colors import LinearSegmentedColormap
-
-    count = len(names)
-    figure = figure_of(max(WIDTH_IN, 1.6 + 0.5 * count), 1.1 + 0.45 * count)
-    axes = axes_in(figure, x, y, grid=None)
-    below = ["#8c3b00", "#f0b88a"] if lowest < 0 else []
-    shades = LinearSegmentedColormap.from_list("shades", [*below, PAPER, "#9ecae1", "#08306b"])
-    axes.imshow(values, cmap=shades, vmin=lowest, vmax=1, aspect="auto")
-    for row in range(count):
-        for column in range(count):
-            value = float(values[row, column])
-            ink = PAPER if abs(value) > 0.6 else INK if value else MUTED
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=SMALL_PT)
-    axes.set_xticks(range(count), shown(names), rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(count), shown(names))
-    axes.tick_params(length=0)
-    return figure
-
-
 def captioned_faces(
     faces: Sequence[NDArray[np.uint8]], captions: Sequence[str], right: Sequence[bool], columns: int = 6
 ) -> "Figure":
-    """Faces, each (H, W) gray or (H, W, 3) RGB uint8, with lines of text below; blue where they are right, else red."""
+    """Faces, each (H, W) gray or (H, W, 3) RGB uint8, with lines of text below; blue where they are right, else red.
+
+    Cells are as wide as the first picture asks for.
+    """
     columns = min(columns, len(faces))
     rows = math.ceil(len(faces) / columns)
     lines = max(caption.count("\n") + 1 for caption in captions)
-    figure = figure_of(0.2 + 1.45 * columns, 0.2 + rows * (1.25 + 0.15 * lines))
+    aspect = faces[0].shape[1] / faces[0].shape[0]
+    figure = figure_of(0.2 + 1.45 * aspect * columns, 0.2 + rows * (1.25 + 0.15 * lines))
     for place, (face, caption, is_right) in enumerate(zip(faces, captions, right, strict=True)):
         axes = axes_in(figure, "", "", grid=None, place=(rows, columns, place + 1))
         axes.imshow(face, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -135,6 +81,18 @@ def captioned_faces(
         colour = COLOURS[0] if is_right else COLOURS[1]
         axes.set_xlabel(shown_lines(caption), fontsize=SMALL_PT, color=colour, linespacing=1.25)
     return figure
+
+
+def dotted(picture: NDArray[np.uint8], points_xy: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(H, W) gray or (H, W, 3) RGB and (K, 2) points in its pixels -> in colour, some 240 pixels large, with a dot at
+    each known point.
+    """
+    scale = max(1, round(240 / max(picture.shape[:2])))
+    rgb = picture if picture.ndim == 3 else np.stack([picture] * 3, axis=-1)
+    large = np.repeat(np.repeat(rgb, scale, axis=0), scale, axis=1)
+    for x, y in points_xy[np.isfinite(points_xy).all(axis=1)] * scale:
+        cv2.circle(large, (round(float(x)), round(float(y))), 3, (0, 255, 255), -1, cv2.LINE_AA)
+    return large
 
 
 def shown_lines(text: str) -> str:

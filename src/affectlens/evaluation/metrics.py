@@ -327,6 +327,34 @@ def mcnemar(correct_a: Bools, correct_b: Bools) -> McNemar:
     return McNemar(only_a, only_b, statistic, math.erfc(math.sqrt(statistic / 2)), exact=False)
 
 
+@dataclass(frozen=True, eq=False)
+class ClassDistances:
+    """Of feature vectors: (C,) mean distance of a class's faces to their mean, NaN for a class without faces, and the
+    mean distance between the means of two classes.
+    """
+
+    within: NDArray[np.float64]
+    between: float
+
+    @property
+    def ratio(self) -> float:
+        """The mean of `within` over the classes that have faces, as a fraction of `between`; it knows no scale."""
+        return float(np.nanmean(self.within) / self.between)
+
+
+def class_distances(vectors: Floats, target: Ints, classes: int) -> ClassDistances:
+    """(N, D) feature vectors and (N,) targets, of at least two classes."""
+    centres = np.full((classes, vectors.shape[1]), np.nan)
+    within = np.full(classes, np.nan)
+    for label in np.unique(target):
+        own = vectors[target == label].astype(np.float64)
+        centres[label] = own.mean(axis=0)
+        within[label] = np.linalg.norm(own - centres[label], axis=1).mean()
+    known = centres[np.isfinite(within)]
+    first, second = np.triu_indices(len(known), k=1)
+    return ClassDistances(within, float(np.linalg.norm(known[first] - known[second], axis=1).mean()))
+
+
 def summary(
     probabilities: Floats, target: Ints, labels: tuple[str, ...], uncertain_below: float
 ) -> dict[str, float | int | dict[str, float] | None]:

@@ -149,13 +149,13 @@ def class_balance(labels: Sequence[str], without: Sequence[float], with_sampler:
     series = {"without sampler": without, "with sampler": with_sampler}
     if list(without) == list(with_sampler):
         del series["with sampler"]
-    return _bars(labels, series, "faces per epoch", [[f"{value:.0f}" for value in part] for part in series.values()])
+    return bars(labels, series, "faces per epoch", [[f"{value:.0f}" for value in part] for part in series.values()])
 
 
 def per_class_bars(models: Mapping[str, Numbers], labels: Sequence[str], measure: str = "recall") -> "Figure":
     """A fraction in [0, 1] for each class, a bar per model; None where a class has no faces."""
     texts = [[_percent(value) for value in part] for part in models.values()]
-    figure = _bars(labels, models, shown([measure])[0], texts)
+    figure = bars(labels, models, shown([measure])[0], texts)
     _unit_scale(figure.axes[0])
     return figure
 
@@ -164,7 +164,7 @@ def group_bars(groups: Mapping[str, Mapping[str, Any]], column: str) -> "Figure"
     """Accuracy of each value of a group column with its 95 % interval, from the `groups` of `evaluation.figures`."""
     names = [f"{name} ({row['faces']})" for name, row in groups.items()]
     measure = f"accuracy by {shown([column])[0]} (faces), 95 % interval"
-    figure = _bars(names, {"accuracy": [row["accuracy"] for row in groups.values()]}, measure, None)
+    figure = bars(names, {"accuracy": [row["accuracy"] for row in groups.values()]}, measure, None)
     axes = figure.axes[0]
     for place, row in enumerate(groups.values()):
         axes.patches[place].set_color(COLOURS[5])
@@ -287,7 +287,7 @@ def axes_in(figure: "Figure", x: str, y: str, grid: str | None = "both", place: 
     return axes
 
 
-def _bars(
+def bars(
     labels: Sequence[str], series: Mapping[str, Numbers], measure: str, texts: Sequence[Sequence[str]] | None
 ) -> "Figure":
     """Horizontal bars, first label on top, those of one label together; `texts` stand at their ends."""

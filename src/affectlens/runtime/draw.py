@@ -100,15 +100,20 @@ def draw_explanations(faces: Sequence[Face]) -> NDArray[np.uint8]:
     return np.concatenate([part for row in rows for part in (gap, row)][1:], axis=0)
 
 
-def _explained(seen: Explanation, face: Face) -> NDArray[np.uint8]:
-    """One row of `draw_explanations`."""
+def draw_heat(seen: Explanation) -> NDArray[np.uint8]:
+    """The crop, and beside it the crop under its heat map; (240, 488, 3) RGB uint8."""
     crop = cv2.resize(seen.crop, (_ROW_PX, _ROW_PX), interpolation=cv2.INTER_CUBIC)
     heat = cv2.resize(seen.heat, (_ROW_PX, _ROW_PX), interpolation=cv2.INTER_LINEAR)
     shades = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
     over = (0.5 * crop + 0.5 * shades).astype(np.uint8)
+    gap = np.full((_ROW_PX, _GAP_PX, 3), 255, dtype=np.uint8)
+    return np.concatenate([crop, gap, over], axis=1)
+
+
+def _explained(seen: Explanation, face: Face) -> NDArray[np.uint8]:
+    """One row of `draw_explanations`."""
     text = np.full((_ROW_PX, _TEXT_PX, 3), 255, dtype=np.uint8)
     lines = [f"{face.answer} {face.percent} %", seen.method]
     for place, line in enumerate(lines):
         cv2.putText(text, line, (10, 40 + 34 * place), _FONT, 0.7, (20, 20, 20), 1, cv2.LINE_AA)
-    gap = np.full((_ROW_PX, _GAP_PX, 3), 255, dtype=np.uint8)
-    return np.concatenate([crop, gap, over, text], axis=1)
+    return np.concatenate([draw_heat(seen), text], axis=1)

@@ -1,18 +1,31 @@
-"""What can be read off a trained network besides its answers: features, classifiers, the graph of Emotion-GCN."""
+"""What can be read off a trained network besides its answers: features, classifiers, the graph of Emotion-GCN, the
+loss around its weights, the landmarks of MobileFaceNet.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from affectlens.core.errors import BadSetting
-from affectlens.core.preprocessing import to_input
-from affectlens.data.images import in_chunks
+from affectlens.core.errors import BadData, BadSetting
+from affectlens.core.preprocessing import InputSpec, to_input
+from affectlens.data.images import decoded, in_chunks
 from affectlens.data.table import FaceTable
 from affectlens.models.emotion_gcn import EmotionGCN
+from affectlens.models.layers.mobile_facenet import MobileFaceNet
+from affectlens.models.layers.outputs import Outputs
+from affectlens.models.layers.squeeze_excitation import Excitation
 from affectlens.training.module import ExpressionModule
 
 AFFECT_NAMES = ("valence", "arousal")
+_LANDMARK_PX = 112
 
 
 def features(module: ExpressionModule, table: FaceTable) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -23,27 +36,126 @@ def features(module: ExpressionModule, table: FaceTable) -> tuple[NDArray[np.flo
     Raises:
         BadSetting: it has neither.
     """
-    seen: list[Tensor] = []
     last = [layer for layer in module.network.modules() if isinstance(layer, nn.Linear)][-1:]
-    hooks = [layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0])) for layer in last]
     vectors: list[Tensor] = []
     rows: list[NDArray[np.int64]] = []
-    module.eval()
+    with _watching(last) as seen:
+        for answer, places in _answers(module, table):
+            if answer.features is None and not seen:
+                raise BadSetting(f"'{module.recipe.model}' has no feature vector")
+            vectors.append(answer.features if answer.features is not None else seen[-1].flatten(1))
+            seen.clear()
+            rows.append(places)
+    return torch.cat(vectors).numpy(), np.concatenate(rows)
+
+
+def around_the_gate(
+    module: ExpressionModule, table: FaceTable
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """(N, D) vectors before and after the excitation that they pass last, and the rows of `table` that were decoded.
+
+    Raises:
+        BadSetting: the network has no excitation of a vector.
+    """
+    gates = [one for one in module.network.modules() if isinstance(one, Excitation) and not one.squeeze][-1:]
+    if not gates:
+        raise BadSetting(
+            f"'{module.recipe.model}' with these options has no squeeze and excitation of a feature vector; swin_se "
+            "(se=pooled), poster and two_stream have"
+        )
+    with _watching(gates) as seen:
+        rows = [places for _, places in _answers(module, table)]
+        before = torch.cat(seen)
+    with torch.inference_mode():
+        after = gates[0](before)
+    return before.numpy(), after.numpy(), np.concatenate(rows)
+
+
+@contextmanager
+def _watching(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """What goes into the layers, call by call."""
+    seen: list[Tensor] = []
+    hooks = [layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0])) for layer in layers]
     try:
-        with torch.inference_mode():
-            for images, places in in_chunks(table.images, 256):
-                if not images:
-                    continue
-                answer = module(torch.from_numpy(to_input(images, module.recipe.input_spec())))
-                if answer.features is None and not seen:
-                    raise BadSetting(f"'{module.recipe.model}' has no feature vector")
-                vectors.append(answer.features if answer.features is not None else seen[-1].flatten(1))
-                seen.clear()
-                rows.append(places)
+        yield seen
     finally:
         for hook in hooks:
             hook.remove()
-    return torch.cat(vectors).numpy(), np.concatenate(rows)
+
+
+def _answers(module: ExpressionModule, table: FaceTable) -> Iterator[tuple[Outputs, NDArray[np.int64]]]:
+    """Answers in evaluation mode for a few hundred faces at a time, and their rows."""
+    module.eval()
+    with torch.inference_mode():
+        for images, places in in_chunks(table.images, 256):
+            if images:
+                yield module(torch.from_numpy(to_input(images, module.recipe.input_spec()))), places
+
+
+def landscape(
+    module: ExpressionModule, table: FaceTable, points: int, reach: float, progress: bool = False
+) -> NDArray[np.float32]:
+    """(points, points) mean cross-entropy on the labelled faces where the weights are moved along two random directions
+    from -`reach` to `reach` times their own length (Li et al. 2018, arXiv:1712.09913: directions normalised by filter;
+    biases and norms stay). Rows are steps of the second direction. `progress` shows a bar on standard error.
+
+    Raises:
+        BadData: no labelled face can be decoded.
+    """
+    module.eval()
+    labelled = table.keep(table.labelled)
+    images, rows = decoded(labelled.images, range(len(labelled)))
+    if not images:
+        raise BadData("no labelled face can be decoded")
+    faces = torch.from_numpy(to_input(images, module.recipe.input_spec()))
+    targets = torch.from_numpy(labelled.targets[rows])
+    weights = [weight for weight in module.network.parameters() if weight.ndim > 1]
+    random = torch.Generator().manual_seed(module.recipe.seed)
+    surface = np.zeros((points, points), dtype=np.float32)
+    steps = np.linspace(-reach, reach, points)
+    cells = [(row, column) for row in range(points) for column in range(points)]
+    with torch.no_grad():
+        start = [weight.clone() for weight in weights]
+        first, second = ([_direction(weight, random) for weight in weights] for _ in range(2))
+        try:
+            for row, column in track(
+                cells, "moving weights", console=Console(stderr=True), transient=True, disable=not progress
+            ):
+                for weight, origin, x, y in zip(weights, start, first, second, strict=True):
+                    weight.copy_(origin + steps[column] * x + steps[row] * y)
+                losses = [
+                    cross_entropy(module(batch).logits.float(), truth, reduction="sum")
+                    for batch, truth in zip(faces.split(256), targets.split(256), strict=True)
+                ]
+                surface[row, column] = float(torch.stack(losses).sum()) / len(faces)
+        finally:
+            for weight, origin in zip(weights, start, strict=True):
+                weight.copy_(origin)
+    return surface
+
+
+def _direction(weight: Tensor, random: torch.Generator) -> Tensor:
+    """Random numbers of which each filter is as long as that of `weight`."""
+    drawn = torch.randn(weight.shape, generator=random)
+    length = weight.flatten(1).norm(dim=1) / drawn.flatten(1).norm(dim=1).clamp_min(1e-12)
+    return torch.mul(drawn, length.view(-1, *[1] * (weight.ndim - 1)))
+
+
+def landmarks(file: Path, faces: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    """N faces, (H, W) gray or (H, W, 3) RGB uint8 -> (68, 2) landmarks of each, in its pixels, by the published
+    MobileFaceNet in `file`, which takes BGR in [0, 1].
+
+    Raises:
+        BadModelFile: the file holds no such network.
+    """
+    network = MobileFaceNet()
+    network.load_checkpoint(file)
+    network.eval()
+    plain = {"mean": (0, 0, 0), "std": (1, 1, 1), "margin": 1, "shift_y": 0, "rotate": False}
+    spec = InputSpec.model_validate({"size_px": _LANDMARK_PX, "channels": "rgb"} | plain)
+    with torch.inference_mode():
+        places = network(torch.from_numpy(to_input(faces, spec)).flip(1)).numpy()
+    return [points * np.array([face.shape[1], face.shape[0]]) for points, face in zip(places, faces, strict=True)]
 
 
 def heads(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArray[np.float32], tuple[str, ...]]:

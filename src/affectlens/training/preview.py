@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.data.images import KEEP_SIDE_PX, decoded
 from affectlens.data.samplers import EpochBatches, classes_of, in_turns
 from affectlens.data.table import FaceTable
+from affectlens.evaluation.affect_plots import dotted
 from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, has_eyes, landmarks_in_crop
 from affectlens.training import masks
 from affectlens.training.augment import augment, draws
@@ -53,7 +53,7 @@ def look(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
     augmented = [augment(plain, draws(len(plain), recipe.seed, epoch), recipe) for epoch in range(EPOCHS)]
     sheet = {"raw": raw}
     if any(len(place) for place in points):
-        sheet["landmarks"] = [_dotted(picture, place) for picture, place in zip(crops, points, strict=True)]
+        sheet["landmarks"] = [dotted(picture, place) for picture, place in zip(crops, points, strict=True)]
     sheet["input"] = _pictures(plain, recipe)
     if recipe.model_options.get("mask"):
         pairs = zip(points, crops, strict=True)
@@ -106,16 +106,6 @@ def _face(
     if spec.eye_distance and has_eyes(eyes := eyes_of(landmarks_xy)):
         return cut_by_eyes(picture, eyes, spec), by_eyes(landmarks_xy, eyes, spec)
     return picture, landmarks_xy
-
-
-def _dotted(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The picture in colour, some 240 pixels large, with a dot at each known landmark."""
-    scale = max(1, round(240 / max(picture.shape[:2])))
-    rgb = picture if picture.ndim == 3 else np.stack([picture] * 3, axis=-1)
-    large = np.repeat(np.repeat(rgb, scale, axis=0), scale, axis=1)
-    for x, y in points[np.isfinite(points).all(axis=1)] * scale:
-        cv2.circle(large, (round(float(x)), round(float(y))), 3, (0, 255, 255), -1, cv2.LINE_AA)
-    return large
 
 
 def _pictures(batch: torch.Tensor, recipe: Recipe) -> list[NDArray[np.uint8]]:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from affectlens.core.expressions import FERPLUS
 from affectlens.evaluation import affect_plots
+from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.training import crops, run
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
@@ -30,7 +31,11 @@ def table(tmp_path_factory):
 
 def emotion_gcn(out, labels):
     """A run folder of Emotion-GCN that was not trained."""
-    recipe = replace(find("antoniadis/t6.5-breg-next-gcn"), size_px=32, eye_distance=0.0)
+    return untrained(out, labels, "antoniadis/t6.5-breg-next-gcn", size_px=32, eye_distance=0.0)
+
+
+def untrained(out, labels, name, **settings):
+    recipe = replace(find(name), **settings)
     run.open_run(recipe, labels, {}, out, resume=False)
     (out / "checkpoints").mkdir()
     torch.manual_seed(0)
@@ -60,6 +65,8 @@ def test_every_figure_is_drawn(cli, name, table, trained, tmp_path):
         (("va-plane",), "the figure 'va-plane' needs --data"),
         (("adjacency",), "the figure 'adjacency' needs --model"),
         (("similarity", "--model", "nowhere"), "needs the folder of a run (of 'affectlens train'), got 'nowhere'"),
+        (("heatmaps", "--model", "a", "--model", "b"), "the figure 'heatmaps' needs --model once"),
+        (("landscape",), "the figure 'landscape' needs --model, once or several times"),
         (("adjacency", "--model", "bundled"), "needs the folder of a run (of 'affectlens train'), got 'bundled'"),
     ],
 )
@@ -86,9 +93,38 @@ def test_samples_say_where_valence_and_arousal_of_ferplus_are_from(cli, make_fer
         assert all(text.splitlines()[-1].startswith(last) for text in captions)
 
 
-def test_the_bundled_model_gives_samples_without_torch(cli, table, tmp_path):
-    result = cli("plot", "samples", "--data", table, "--model", "bundled", "--out", tmp_path / "s.png")
+@pytest.mark.parametrize("name", ["samples", "heatmaps"])
+def test_the_bundled_model_gives_samples_and_heat_maps(cli, table, tmp_path, name):
+    result = cli("plot", name, "--data", table, "--model", "bundled", "--faces", 4, "--out", tmp_path / "s.png")
     assert result.code == 0
+    assert cv2.imread(str(tmp_path / "s.png")).std() > 10
+
+
+def test_distances_before_and_after_the_gate_and_the_landscapes_of_two_runs(cli, table, tmp_path):
+    gated = untrained(tmp_path / "gated", LABELS, "vats/swin-se", size_px=32, pretrained=False)
+    result = cli("plot", "distances", "--data", table, "--model", gated, "--out", tmp_path / "d.png")
+    assert (result.code, (tmp_path / "d.png").is_file()) == (0, True)
+    before, after, _ = result.out.splitlines()
+    assert before.startswith("before the excitation: within classes ")
+    assert after.startswith("after it: within classes ")
+    plain = untrained(tmp_path / "plain", LABELS, "vats/swin", size_px=32, pretrained=False)
+    models = ("--model", gated, "--model", plain, "--points", 3, "--faces", 4)
+    assert cli("plot", "landscape", "--data", table, *models, "--out", tmp_path / "l.png").code == 0
+    assert cv2.imread(str(tmp_path / "l.png")).std() > 10
+    result = cli("plot", "distances", "--data", table, "--model", plain)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "'swin_se' with these options has no squeeze and excitation" in result.err
+
+
+def test_landmarks_are_those_of_the_file(cli, table, tmp_path):
+    torch.manual_seed(0)
+    torch.save(MobileFaceNet().state_dict(), tmp_path / "marks.pth")
+    more = ("--data", table, "--faces", 3, "--out", tmp_path / "marks.png")
+    assert cli("plot", "landmarks", "--model", tmp_path / "marks.pth", *more).code == 0
+    assert cv2.imread(str(tmp_path / "marks.png")).std() > 10
+    result = cli("plot", "landmarks", "--model", "bundled", *more)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "'bundled' cannot be read as weights" in result.err
 
 
 def test_features_are_those_of_faces_as_training_cuts_them(cli, table, trained, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """`affectlens plot`: one figure about a data set or a trained network."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,13 +12,18 @@ from numpy.typing import NDArray
 
 from affectlens.apps.cli.console import err, out
 from affectlens.apps.cli.evaluate import Split, SplitOption
-from affectlens.apps.cli.scoring import open_model, score
+from affectlens.apps.cli.scoring import Scored, open_model, score
 from affectlens.apps.cli.train import require_training
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.data import source
 from affectlens.data.images import decoded
 from affectlens.data.samplers import in_turns
-from affectlens.evaluation import affect_plots, plots
+from affectlens.data.source import DataSource
+from affectlens.data.table import FaceTable
+from affectlens.evaluation import affect_plots, metrics, network_plots, plots
+from affectlens.runtime.analyzer import Analyzer
+from affectlens.runtime.draw import draw_heat
+from affectlens.runtime.explain import explanations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,16 +31,58 @@ if TYPE_CHECKING:
     from affectlens.training.module import ExpressionModule
 
 _MOST_FACES_IN_A_MAP = 5000
+_REACH = 1.0
+"""How far weights are moved in a loss landscape, in units of their own length."""
 
 
 class Kind(StrEnum):
     """Figures."""
 
     VA_PLANE = "va-plane"
+    SAMPLES = "samples"
+    HEATMAPS = "heatmaps"
     FEATURES = "features"
+    DISTANCES = "distances"
     ADJACENCY = "adjacency"
     SIMILARITY = "similarity"
-    SAMPLES = "samples"
+    LANDSCAPE = "landscape"
+    LANDMARKS = "landmarks"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the user asked for; the methods refuse what a figure cannot do without."""
+
+    name: Kind
+    data: str | None
+    models: list[str]
+    split: Split
+    divisions: int
+    faces: int
+    points: int
+
+    def source(self) -> DataSource:
+        if self.data is None:
+            raise BadSetting(f"the figure '{self.name}' needs --data")
+        return source.parse(self.data)
+
+    def model(self) -> str:
+        if len(self.models) != 1:
+            raise BadSetting(f"the figure '{self.name}' needs --model{' once' if self.models else ''}")
+        return self.models[0]
+
+    def run(self, model: str | None = None) -> "tuple[ExpressionModule, tuple[str, ...]]":
+        """The network of a run folder, and its labels."""
+        require_training(f"the figure '{self.name}'")
+        from affectlens.training import run
+
+        model = model or self.model()
+        folder = Path(model).expanduser()
+        if not folder.is_dir():
+            raise BadSetting(
+                f"the figure '{self.name}' needs the folder of a run (of 'affectlens train'), got '{model}'"
+            )
+        return run.load_run(folder), run.load_labels(folder)
 
 
 def register(app: typer.Typer) -> None:
@@ -45,98 +94,127 @@ def plot(
     name: Annotated[
         Kind,
         typer.Argument(
-            help="va-plane: valence and arousal of each class. features: a UMAP of a network's features with the "
-            "centres of the classes. adjacency: the graph of Emotion-GCN. similarity: cosines between classifiers and "
-            "regressors. samples: faces with what is said about them and what is true."
+            help="va-plane: valence and arousal of each class. samples: faces with what is said about them and what is "
+            "true. heatmaps: the same, and where the model looked. features: a UMAP of a network's features with the "
+            "centres of the classes. distances: within and between classes, before and after a network's squeeze and "
+            "excitation. adjacency: the graph of Emotion-GCN. similarity: cosines between classifiers and regressors. "
+            "landscape: the loss around the weights of one or several runs. landmarks: the 68 of MobileFaceNet."
         ),
     ],
-    data: Annotated[str | None, typer.Option(metavar="SPEC", help="Data of va-plane, features and samples.")] = None,
-    model: Annotated[str | None, typer.Option(help="Run folder; for samples also 'bundled' or an ONNX file.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="SPEC", help="Data; not for adjacency and similarity.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run folder; for samples and heatmaps also 'bundled' or an ONNX file, for landmarks the file of "
+            "MobileFaceNet's weights. Several for landscape."
+        ),
+    ] = None,
     split: SplitOption = Split.TEST,
     divisions: Annotated[int, typer.Option(help="Sectors drawn in va-plane: 0, 4, 8 or 12.")] = 8,
-    faces: Annotated[int, typer.Option(min=1, max=60, help="Faces in samples.")] = 24,
+    faces: Annotated[
+        int | None, typer.Option(min=1, help="Faces in samples, heatmaps, landmarks (24) and landscape (256).")
+    ] = None,
+    points: Annotated[int, typer.Option(min=3, max=51, help="Steps along each direction of landscape.")] = 11,
     file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="PNG file.  [default: NAME.png]")] = None,
 ) -> None:
     """Draw one figure into a PNG file."""
-    figure = {
-        Kind.VA_PLANE: lambda: _va_plane(source.parse(_given(name, "data", data)), split, divisions),
-        Kind.FEATURES: lambda: _features(_module(name, model), source.parse(_given(name, "data", data)), split),
-        Kind.ADJACENCY: lambda: _adjacency(*_labelled_module(name, model)),
-        Kind.SIMILARITY: lambda: _similarity(*_labelled_module(name, model)),
-        Kind.SAMPLES: lambda: _samples(
-            _given(name, "model", model), source.parse(_given(name, "data", data)), split, faces
-        ),
-    }[name]()
+    count = faces or (256 if name is Kind.LANDSCAPE else 24)
+    figure = _FIGURES[name](_Asked(name, data, model or [], split, divisions, count, points))
     file = file or Path(f"{name}.png")
     plots.save(figure, file)
     out.print(f"figure: {file}")
 
 
-def _given(name: Kind, option: str, value: str | None) -> str:
-    if value is None:
-        raise BadSetting(f"the figure '{name}' needs --{option}")
-    return value
-
-
-def _labelled_module(name: Kind, model: str | None) -> "tuple[ExpressionModule, tuple[str, ...]]":
-    require_training(f"the figure '{name}'")
-    from affectlens.training import run
-
-    folder = Path(_given(name, "model", model)).expanduser()
-    if not folder.is_dir():
-        raise BadSetting(f"the figure '{name}' needs the folder of a run (of 'affectlens train'), got '{model}'")
-    return run.load_run(folder), run.load_labels(folder)
-
-
-def _module(name: Kind, model: str | None) -> "ExpressionModule":
-    return _labelled_module(name, model)[0]
-
-
-def _va_plane(data: source.DataSource, split: Split, divisions: int) -> "Figure":
-    table = data.load(split)
+def _va_plane(asked: _Asked) -> "Figure":
+    data = asked.source()
+    table = data.load(asked.split)
     if not (np.isfinite(table.valence) & np.isfinite(table.arousal) & table.labelled).any():
-        raise BadData(
-            f"no labelled face of the split '{split}' has valence and arousal (ferplus has them with ?va=projected)"
-        )
+        lacking = f"no labelled face of the split '{asked.split}' has valence and arousal"
+        raise BadData(f"{lacking} (ferplus has them with ?va=projected)")
     affect = np.stack([table.valence, table.arousal], axis=1)
     note = "valence and arousal projected from the raters' votes" if data.options.get("va") == "projected" else ""
-    return affect_plots.va_plane(affect, table.targets, table.labels, divisions, note)
+    return affect_plots.va_plane(affect, table.targets, table.labels, asked.divisions, note)
 
 
-def _adjacency(module: "ExpressionModule", labels: tuple[str, ...]) -> "Figure":
+def _adjacency(asked: _Asked) -> "Figure":
+    module, labels = asked.run()
     from affectlens.training import insights
 
-    return affect_plots.relations(
+    return network_plots.relations(
         *insights.adjacency(module, labels), 0, "takes from (weights of a row sum to 1)", "node"
     )
 
 
-def _similarity(module: "ExpressionModule", labels: tuple[str, ...]) -> "Figure":
+def _similarity(asked: _Asked) -> "Figure":
+    module, labels = asked.run()
     from affectlens.training import insights
 
     vectors, names = insights.heads(module, labels)
-    return affect_plots.relations(
+    return network_plots.relations(
         insights.cosine_similarity(vectors), names, -1, "cosine of the angle between weight vectors"
     )
 
 
-def _features(module: "ExpressionModule", data: source.DataSource, split: Split) -> "Figure":
-    from affectlens.training import crops, insights, run
+def _features(asked: _Asked) -> "Figure":
+    (module, _), data = asked.run(), asked.source()
+    from affectlens.training import insights
 
-    recipe = module.recipe
-    table = run.with_data_options(recipe, data).load(split)
-    some = table.keep(table.labelled)
-    some = some.keep(np.arange(len(some)) < _MOST_FACES_IN_A_MAP)
-    some = crops.cut(some, recipe.input_spec(), recipe.find_faces, err.is_terminal)
-    err.print(f"features of {len(some):,} faces, then their map: this can take minutes")
-    vectors, rows = insights.features(module, some)
-    targets = some.targets[rows]
+    table = _cut(module, data, asked.split, _MOST_FACES_IN_A_MAP)
+    err.print(f"features of {len(table):,} faces, then their map: this can take minutes")
+    vectors, rows = insights.features(module, table)
+    targets = table.targets[rows]
     present = [label for label in range(len(table.labels)) if (targets == label).any()]
     centres = np.stack([vectors[targets == label].mean(axis=0) for label in present])
     places = _umap(np.concatenate([vectors, centres]), module.recipe.seed)
     renumbered = np.searchsorted(present, targets)
     labels = [table.labels[label] for label in present]
-    return affect_plots.feature_map(places[: len(vectors)], renumbered, labels, places[len(vectors) :])
+    return network_plots.feature_map(places[: len(vectors)], renumbered, labels, places[len(vectors) :])
+
+
+def _distances(asked: _Asked) -> "Figure":
+    (module, _), data = asked.run(), asked.source()
+    from affectlens.training import insights
+
+    table = _cut(module, data, asked.split, _MOST_FACES_IN_A_MAP)
+    before, after, rows = insights.around_the_gate(module, table)
+    targets, classes = table.targets[rows], len(table.labels)
+    parts = {
+        name: metrics.class_distances(vectors, targets, classes)
+        for name, vectors in (("before the excitation", before), ("after it", after))
+    }
+    for name, part in parts.items():
+        within = float(np.nanmean(part.within))
+        out.print(f"{name}: within classes {within:.3f}, between {part.between:.3f}, ratio {part.ratio:.3f}")
+    return network_plots.class_distances(parts, table.labels)
+
+
+def _landscape(asked: _Asked) -> "Figure":
+    if not asked.models:
+        raise BadSetting("the figure 'landscape' needs --model, once or several times")
+    runs, data = [asked.run(model)[0] for model in asked.models], asked.source()
+    from affectlens.training import insights
+
+    surfaces: dict[str, NDArray[np.float32]] = {}
+    for model, module in zip(asked.models, runs, strict=True):
+        table = _cut(module, data, asked.split, None)
+        chosen = table.keep(np.isin(np.arange(len(table)), in_turns(table)[: asked.faces]))
+        name = module.recipe.row if module.recipe.row not in surfaces else model
+        surfaces[name] = insights.landscape(module, chosen, asked.points, _REACH, err.is_terminal)
+    return network_plots.landscapes(surfaces, _REACH)
+
+
+def _cut(module: "ExpressionModule", data: DataSource, split: Split, most: int | None) -> FaceTable:
+    """Labelled faces as the network's training cut them, the first `most`."""
+    from affectlens.training import crops, run
+
+    recipe = module.recipe
+    table = run.with_data_options(recipe, data).load(split)
+    table = table.keep(table.labelled)
+    if most is not None:
+        table = table.keep(np.arange(len(table)) < most)
+    if not len(table):
+        raise BadData(f"no face of the split '{split}' has a label")
+    return crops.cut(table, recipe.input_spec(), recipe.find_faces, err.is_terminal)
 
 
 def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
@@ -151,12 +229,46 @@ def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     )
 
 
-def _samples(model: str, data: source.DataSource, split: Split, faces: int) -> "Figure":
-    table = data.load(split)
-    truth = data.options.get("va", "true")
+def _samples(asked: _Asked) -> "Figure":
+    model, data = asked.model(), asked.source()
+    scored = score(open_model(model), _some(data, asked))
+    faces = decoded(scored.table.images, range(len(scored.table)))[0]
+    return affect_plots.captioned_faces(faces, *_captions(scored, data.options.get("va", "true")))
+
+
+def _heatmaps(asked: _Asked) -> "Figure":
+    model, data = asked.model(), asked.source()
+    scored = score(open_model(model), _some(data, asked))
+    analyzer = Analyzer(model, detector="whole", explain=True)
+    faces = decoded(scored.table.images, range(len(scored.table)))[0]
+    crops = [face if face.ndim == 3 else np.stack([face] * 3, axis=-1) for face in faces]
+    pairs = [draw_heat(seen) for seen in explanations(crops, analyzer.answers(crops), analyzer.answers)]
+    return affect_plots.captioned_faces(pairs, *_captions(scored, data.options.get("va", "true")), columns=3)
+
+
+def _landmarks(asked: _Asked) -> "Figure":
+    model, table = asked.model(), _some(asked.source(), asked)
+    require_training(f"the figure '{asked.name}'")
+    from affectlens.training import insights
+
+    faces, rows = decoded(table.images, range(len(table)))
+    points = insights.landmarks(Path(model).expanduser(), faces)
+    drawn = [affect_plots.dotted(*pair) for pair in zip(faces, points, strict=True)]
+    return affect_plots.captioned_faces(drawn, [table.labels[table.targets[row]] for row in rows], [True] * len(drawn))
+
+
+def _some(data: DataSource, asked: _Asked) -> FaceTable:
+    """A few labelled faces, of all classes in turns."""
+    table = data.load(asked.split)
     labelled = table.keep(table.labelled)
-    chosen = np.isin(np.arange(len(labelled)), in_turns(labelled)[:faces])
-    scored = score(open_model(model), labelled.keep(chosen))
+    chosen = labelled.keep(np.isin(np.arange(len(labelled)), in_turns(labelled)[: asked.faces]))
+    if not len(chosen):
+        raise BadData(f"no face of the split '{asked.split}' has a label")
+    return chosen
+
+
+def _captions(scored: Scored, truth: str) -> tuple[list[str], list[bool]]:
+    """What stands below each face, and whether its expression is right; `truth` is what the true values are called."""
     answers, shown = scored.scores, scored.table
     captions, right = [], []
     for i in range(len(shown)):
@@ -171,4 +283,17 @@ def _samples(model: str, data: source.DataSource, split: Split, faces: int) -> "
                 lines.append(f"{truth}: {shown.valence[i]:+.2f} {shown.arousal[i]:+.2f}")
         captions.append("\n".join(lines))
         right.append(predicted == true)
-    return affect_plots.captioned_faces(decoded(shown.images, range(len(shown)))[0], captions, right)
+    return captions, right
+
+
+_FIGURES: "dict[Kind, Callable[[_Asked], Figure]]" = {
+    Kind.VA_PLANE: _va_plane,
+    Kind.SAMPLES: _samples,
+    Kind.HEATMAPS: _heatmaps,
+    Kind.FEATURES: _features,
+    Kind.DISTANCES: _distances,
+    Kind.ADJACENCY: _adjacency,
+    Kind.SIMILARITY: _similarity,
+    Kind.LANDSCAPE: _landscape,
+    Kind.LANDMARKS: _landmarks,
+}
