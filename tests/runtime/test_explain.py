@@ -19,17 +19,29 @@ def test_evidence_is_that_of_the_top_label_and_only_what_speaks_for_it():
     (found,) = explanations([CROP], Answers(np.array([[0, 2, 1]], dtype=np.float32), explanation=maps), refuse)
     assert (found.method, found.heat.shape) == ("evidence", (40, 32))
     assert found.heat.max() == 1
-    assert found.heat[0, 0] > 0.9
-    assert found.heat[-1, -1] == 0
+    assert found.heat[10, 8] > 0.98
+    assert found.heat[30, 24] < 0.05
     assert found.crop is CROP
+
+
+@pytest.mark.parametrize(("start", "row", "column"), [(0.5, 10, 8), (0.0, 0, 0)])
+def test_places_lie_where_the_model_says_and_spread_around_it(start, row, column):
+    maps = np.zeros((1, 3, 2, 2), dtype=np.float32)
+    maps[0, 0, 0, 0] = 2
+    answers = Answers(np.array([[2, 0, 0]], dtype=np.float32), explanation=maps)
+    (found,) = explanations([CROP], answers, refuse, start)
+    at = np.unravel_index(found.heat.argmax(), found.heat.shape)
+    assert abs(at[0] - row) <= 1
+    assert abs(at[1] - column) <= 1
+    assert found.heat[row + 10, column] == pytest.approx(np.exp(-0.5), abs=0.06)  # half a place is one deviation
 
 
 def test_attention_begins_at_its_lowest():
     maps = np.array([[[[0.2, 0.2], [0.2, 0.4]]]], dtype=np.float32)
     (found,) = explanations([CROP], Answers(np.zeros((1, 3), dtype=np.float32), explanation=maps), refuse)
     assert found.method == "attention"
-    assert found.heat[0, 0] == 0
-    assert found.heat[-1, -1] > 0.9
+    assert found.heat[10, 8] < 0.05
+    assert found.heat[30, 24] > 0.98
 
 
 def test_without_a_map_places_are_covered_one_by_one():
@@ -60,7 +72,7 @@ def test_an_analyzer_explains_every_face_if_it_is_asked_to(portrait):
     assert face.explanation.method == "evidence"
     assert face.probabilities == plain.faces[0].probabilities
     heat = face.explanation.heat
-    assert heat[len(heat) // 2 :].mean() > 2 * heat[: len(heat) // 2].mean()  # a smile is in the lower half
+    assert heat[len(heat) // 2 :].mean() > 1.5 * heat[: len(heat) // 2].mean()  # a smile is in the lower half
 
 
 def test_other_models_are_explained_too(write_model, tmp_path, portrait):

@@ -33,6 +33,9 @@ class ModelSpec(BaseModel):
         recipe: name of the training recipe.
         provenance: data, protocol, commit, seed, versions, validation figures.
         licence: terms of the weights and of the data behind them.
+        first_place: where the middle of the first place of an explanation's map lies, in places from the left and the
+            top edge of the face: 0.5 where the map divides the face evenly, less where each halving is a convolution
+            around every second pixel.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +48,7 @@ class ModelSpec(BaseModel):
     recipe: str
     provenance: dict[str, Any]
     licence: str
+    first_place: float = Field(default=0.5, ge=0, le=1)
 
 
 def open_session(model: Path, threads: int = 1) -> Session:

@@ -19,6 +19,8 @@ from affectlens.models.layers.evidence import Explaining, of_mean
 from affectlens.models.layers.outputs import Outputs
 
 FEATURES = 128
+FIRST_PLACE = 0.5 / 4
+"""Of its map (`layers.evidence`), as far as it comes through the convolutions."""
 
 
 class BoundedShortcut(nn.Module):
@@ -75,6 +77,8 @@ def trunk(in_channels: int) -> nn.Sequential:
 
 class BReGNeXt(Explaining):
     """(B, C, H, W) normalised images, sides a multiple of 4 -> (B, classes) logits."""
+
+    first_place = FIRST_PLACE
 
     def __init__(self, classes: int, in_channels: int) -> None:
         super().__init__()

@@ -42,6 +42,8 @@ class BasicBlock(nn.Module):
 class CompactResNet(Explaining):
     """(B, C, H, W) float -> (B, classes) logits; H and W at least 16."""
 
+    first_place = 0.5 / 16  # around the first pixel
+
     def __init__(
         self, classes: int, in_channels: int, widths: Sequence[int], depths: Sequence[int], dropout: float
     ) -> None:

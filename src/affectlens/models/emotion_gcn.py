@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from affectlens.core.errors import BadData, BadSetting
+from affectlens.models.layers.backbones import FIRST_PLACE, evidence, load_imagenet, pooled
 from affectlens.models.layers.backbones import backbone as make_backbone
-from affectlens.models.layers.backbones import evidence, load_imagenet, pooled
 from affectlens.models.layers.evidence import Explaining
 from affectlens.models.layers.outputs import Outputs
 
@@ -60,7 +60,7 @@ class EmotionGCN(Explaining):
 
     def __init__(self, name: str, classes: int, in_channels: int, layers: int, tau: float, share: float, edges: bool):
         super().__init__()
-        self.name = name
+        self.name, self.first_place = name, FIRST_PLACE[name]
         self.in_channels = in_channels
         self.classes = classes
         self.tau, self.share, self.category_edges = tau, share, edges

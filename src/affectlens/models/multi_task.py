@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
-from affectlens.models.layers.backbones import backbone, evidence, load_imagenet, pooled
+from affectlens.models.layers.backbones import FIRST_PLACE, backbone, evidence, load_imagenet, pooled
 from affectlens.models.layers.evidence import Explaining, through_relus
 from affectlens.models.layers.outputs import Outputs
 
@@ -33,7 +33,7 @@ class MultiTask(Explaining):
         self, name: str, classes: int, in_channels: int, affect: str, fusion: str, mask: bool, expressions: bool
     ) -> None:
         super().__init__()
-        self.name = name
+        self.name, self.first_place = name, FIRST_PLACE[name]
         self.in_channels = in_channels
         self.affect = affect
         self.fusion = fusion

@@ -132,7 +132,7 @@ class Analyzer:
         answers = self.answers(crops)
         faces = self._read(detections, answers)
         if self._explain:
-            seen = explanations(crops, answers, self.answers)
+            seen = explanations(crops, answers, self.answers, self._spec.first_place)
             faces = tuple(replace(face, explanation=one) for face, one in zip(faces, seen, strict=True))
         return Analysis(source, self._spec.name, self._spec.labels, faces, image=image)
 

@@ -7,7 +7,6 @@ square of a quarter of the side moves over the face, and what the logit of the e
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,30 +14,46 @@ from affectlens.core.affect import Explanation
 from affectlens.core.answers import Answers
 
 Ask = Callable[[list[NDArray[np.uint8]]], Answers]
+SPREAD = 0.5
+"""Standard deviation of what a place of a map is drawn as, in places."""
 _STEPS = 8
 """Places of the gray square in each direction."""
 
 
-def explanations(crops: list[NDArray[np.uint8]], answers: Answers, ask: Ask) -> list[Explanation]:
-    """Of N crops, (H, W, 3) RGB uint8, and the model's answers for them; `ask` gives the answers for others."""
+def explanations(
+    crops: list[NDArray[np.uint8]], answers: Answers, ask: Ask, first_place: float = 0.5
+) -> list[Explanation]:
+    """Of N crops, (H, W, 3) RGB uint8, and the model's answers for them; `ask` gives the answers for others.
+
+    `first_place` is that of the model's maps (`core.session.ModelSpec`).
+    """
     maps, found = answers.explanation, []
     for face, crop in enumerate(crops):
         label = int(answers.logits[face].argmax())
+        start = first_place
         if maps is None:
-            method, heat = "occlusion", _occluded(crop, label, ask)
+            method, heat, start = "occlusion", _occluded(crop, label, ask), 0.5
         elif maps.shape[1] == 1:
             method, heat = "attention", maps[face, 0] - maps[face, 0].min()
         else:
             method, heat = "evidence", maps[face, label]
-        found.append(Explanation(crop, _over(crop, heat), method))
+        found.append(Explanation(crop, _over(crop, heat, start), method))
     return found
 
 
-def _over(crop: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(h, w) of any scale -> what is positive of it, from 0 to 1, as large as the crop."""
-    positive = np.clip(heat, 0, None).astype(np.float32)
-    large = cv2.resize(positive, (crop.shape[1], crop.shape[0]), interpolation=cv2.INTER_LINEAR)
+def _over(crop: NDArray[np.uint8], heat: NDArray[np.floating], start: float) -> NDArray[np.float32]:
+    """(h, w) of any scale, whose first place lies `start` places from the edges -> what is positive of it, from 0 to 1,
+    as large as the crop; each place spreads as a Gaussian (benchmarks/heat_maps.txt).
+    """
+    down, across = (_spread(*sides, start) for sides in zip(heat.shape, crop.shape[:2], strict=True))
+    large = down @ np.clip(heat, 0, None) @ across.T
     return np.asarray(large / max(float(large.max()), 1e-12), dtype=np.float32)
+
+
+def _spread(places: int, pixels: int, start: float) -> NDArray[np.float64]:
+    """(pixels, places) weight of each place at each pixel."""
+    at = (np.arange(pixels)[:, None] + 0.5) * places / pixels
+    return np.asarray(np.exp(-(((at - np.arange(places) - start) / SPREAD) ** 2) / 2))
 
 
 def _occluded(crop: NDArray[np.uint8], label: int, ask: Ask) -> NDArray[np.float32]:

@@ -86,6 +86,7 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
         recipe=recipe.name,
         provenance=_provenance(recipe, data, calibration),
         licence=data.licence,
+        first_place=module.network.first_place if isinstance(module.network, Explaining) else 0.5,
     )
     plots.save(plots.curves(read_curves(out / "curves.csv")), out / "curves.png")
     write_whole(out / "metrics.json", json.dumps(asdict(calibration), indent=2) + "\n")

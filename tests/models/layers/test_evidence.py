@@ -1,8 +1,11 @@
 """Evidence over all places is the logit, whatever the pooling and the layers behind it."""
 
+import pytest
 import torch
 from torch import nn
 
+from affectlens.models import compact_resnet
+from affectlens.models.layers.backbones import FIRST_PLACE, backbone
 from affectlens.models.layers.evidence import of_max, of_mean, through_relus
 
 
@@ -13,6 +16,31 @@ def test_of_a_mean_it_adds_up_to_the_logit():
     assert found.shape == (3, 4, 2, 4)
     torch.testing.assert_close(found.sum(dim=(2, 3)) + head.bias, head(space.mean(dim=(2, 3))))
     torch.testing.assert_close(found[1, 2, 0, 3], space[1, :, 0, 3] @ head.weight[2] / 8)
+
+
+@pytest.mark.parametrize(
+    ("trunk", "first_place", "stride", "side"),
+    [
+        (lambda: nn.Sequential((network := compact_resnet.build(8, 3)).stem, network.blocks), 0.5 / 16, 16, 192),
+        (lambda: backbone("densenet121", 3)[0], FIRST_PLACE["densenet121"], 32, 512),
+        (lambda: backbone("resnet50", 3)[0], FIRST_PLACE["resnet50"], 32, 512),
+        (lambda: backbone("breg_next", 3)[0], FIRST_PLACE["breg_next"], 4, 128),
+    ],
+)
+def test_the_first_place_is_where_gradients_come_from(trunk, first_place, stride, side):
+    torch.manual_seed(0)
+    network, found = trunk().eval(), []
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    place = side // stride // 2  # far from the edges
+    for _ in range(3):
+        face = torch.rand(2, 3, side, side, requires_grad=True)
+        (gradient,) = torch.autograd.grad(network(face)[:, :, place, place].square().sum(), face)
+        weight = gradient.square().sum(dim=(0, 1, 2))
+        middle = (weight * (torch.arange(side) + 0.5)).sum() / weight.sum()
+        found.append(float(middle) / stride - place)
+    assert abs(sum(found) / 3 - first_place) < 0.1
 
 
 def test_of_a_maximum_it_stands_where_the_maximum_is():

@@ -242,7 +242,8 @@ def _heatmaps(asked: _Asked) -> "Figure":
     analyzer = Analyzer(model, detector="whole", explain=True)
     faces = decoded(scored.table.images, range(len(scored.table)))[0]
     crops = [face if face.ndim == 3 else np.stack([face] * 3, axis=-1) for face in faces]
-    pairs = [draw_heat(seen) for seen in explanations(crops, analyzer.answers(crops), analyzer.answers)]
+    seen = explanations(crops, analyzer.answers(crops), analyzer.answers, analyzer.spec.first_place)
+    pairs = [draw_heat(one) for one in seen]
     return affect_plots.captioned_faces(pairs, *_captions(scored, data.options.get("va", "true")), columns=3)
 
 

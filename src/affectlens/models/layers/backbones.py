@@ -18,6 +18,8 @@ from affectlens.models.layers.published import copy_into, timm_state
 
 _TIMM = {"densenet121": 1024, "resnet50": 2048}
 NAMES = (*_TIMM, "breg_next")
+FIRST_PLACE = {"densenet121": 14.5 / 32, "resnet50": 0.5 / 32, "breg_next": breg_next.FIRST_PLACE}
+"""Of their maps (`layers.evidence`)."""
 
 
 def backbone(name: str, in_channels: int, rectified: bool = True) -> tuple[nn.Module, int]:

@@ -9,9 +9,13 @@ from torch import Tensor, nn
 
 
 class Explaining(nn.Module):
-    """A network that, while `explaining` is on, says where it looked (`Outputs.explanation`)."""
+    """A network that, while `explaining` is on, says where it looked (`Outputs.explanation`).
+
+    `first_place` is where the middle of its map's first place lies (`core.session.ModelSpec`).
+    """
 
     explaining: bool = False
+    first_place: float = 0.5
 
 
 def of_mean(space: Tensor, weights: Tensor) -> Tensor:
