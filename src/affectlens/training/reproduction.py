@@ -34,7 +34,7 @@ def write_row(run: Path, figures: Mapping[str, Any], facts: Mapping[str, Any], o
     parameters = sum(weight.numel() for weight in load_run(run).parameters())
     validation = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     result = {"facts": dict(facts), "parameters": parameters, "validation": validation, "test": figures}
-    write_whole(out / "metrics.json", json.dumps(result, indent=2, allow_nan=False))
+    write_whole(out / "metrics.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 
 def write_table(work: str, module: ModuleType, out: Path) -> Path:
