@@ -57,6 +57,22 @@ def test_import_loads_no_numeric_library_at_all():
     assert run("import sys, affectlens; print(*(m for m in ('numpy', 'cv2', 'onnxruntime') if m in sys.modules))") == []
 
 
+def test_explaining_a_photo_loads_no_torch(tmp_path):
+    code = f"""
+import sys
+from affectlens.apps.cli.main import main
+from affectlens.runtime.media import PORTRAIT
+sys.argv = ["affectlens", "explain", str(PORTRAIT), "--out", {str(tmp_path / "heat.png")!r}]
+try:
+    main()
+except SystemExit as done:
+    assert done.code == 0
+print("torch" in sys.modules)
+"""
+    assert run(code)[-1] == "False"
+    assert (tmp_path / "heat.png").stat().st_size > 10_000
+
+
 def test_analyzing_a_photo_loads_neither_torch_nor_a_network_stack():
     code = f"""
 import sys, affectlens, affectlens.runtime.analyzer

@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectlens.core.errors import BadData, BadSetting
-from affectlens.data.samplers import AGE_EDGES, SAMPLERS, EpochBatches, InOrder, age_group, inverse_frequency
+from affectlens.data.samplers import (
+    AGE_EDGES,
+    SAMPLERS,
+    EpochBatches,
+    InOrder,
+    age_group,
+    balanced,
+    in_turns,
+    inverse_frequency,
+)
 from affectlens.data.table import FaceTable
 
 ROWS = st.integers(1, 200)
@@ -66,6 +75,20 @@ def test_order_depends_on_table_seed_and_epoch_alone(name, seed, epoch):
 def test_epochs_and_seeds_differ_in_their_order(name):
     orders = {tuple(order(EpochBatches(UNEVEN, name, 8, seed), epoch)) for seed in range(5) for epoch in range(5)}
     assert len(orders) == 25
+
+
+def test_turns_go_round_the_classes_wherever_they_stand_in_the_table():
+    order = in_turns(faces([2] * 1500 + [0, 1, 0]))
+    assert order[:5].tolist() == [0, 1500, 1501, 1, 1502]
+    assert sorted(order.tolist()) == list(range(1503))
+
+
+def test_balanced_keeps_as_many_of_each_class_as_the_smallest_has_by_the_seed():
+    table = faces([0] * 9 + [1] * 4 + [2] * 6)
+    kept = balanced(table, seed=1)
+    assert np.bincount(table.targets[kept]).tolist() == [4, 4, 4]
+    np.testing.assert_array_equal(kept, balanced(table, seed=1))
+    assert any((balanced(table, seed=seed) != kept).any() for seed in range(2, 6))
 
 
 def test_rows_left_out_of_one_epoch_come_in_others():

@@ -330,6 +330,12 @@ def test_the_same_split_of_votes_over_other_labels_is_a_tie():
     )
 
 
+def test_attribute_accuracy_is_the_mean_over_attributes_of_what_is_known():
+    signs = np.array([[True, False, True], [True, True, False], [False, True, True]])
+    truth = np.array([[1, 0, np.nan], [0, np.nan, np.nan], [0, 0, np.nan]], dtype=np.float32)
+    assert metrics.attribute_accuracy(signs, truth) == pytest.approx((2 / 3 + 1 / 2) / 2)
+
+
 def test_class_distances_are_those_of_a_naive_loop():
     rng = np.random.default_rng(0)
     vectors, targets = rng.normal(size=(30, 5)).astype(np.float32), rng.integers(0, 3, 30)

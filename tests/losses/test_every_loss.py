@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from affectlens.core import catalog
-from affectlens.core.errors import BadSetting
+from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.facts import TrainingFacts
 
 LABELS = ("neutral", "happiness", "surprise", "sadness")
@@ -289,6 +289,12 @@ def attribute_bce(given, loss):
                 p = 1 / (1 + math.exp(-logit))
                 found.append(-math.log(p if sign else 1 - p))
     return mean(found)
+
+
+def test_attributes_of_another_number_are_refused():
+    loss = catalog.build("losses", "attribute_bce", None, options={})
+    with pytest.raises(BadData, match="'attribute_bce' needs 40 attributes for each face, the data have 0"):
+        loss(torch.zeros(2, 40), torch.zeros(2, 0))
 
 
 NAIVE = {

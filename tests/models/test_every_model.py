@@ -59,7 +59,11 @@ OPTIONS = {
     "poster": [{"side_px": 48, "units": (1, 1, 1), "project_query": True, "landmark_input": "bgr"}],
     "swin": [{"patch_px": 2, "window": 2}],
     "swin_se": [{"image_px": 48, "se": "patches"}],
-    "two_stream": [{"backbone": "small", "image_px": 56, "landmarks": "none"}],
+    "two_stream": [
+        {"backbone": "small", "image_px": 56, "landmarks": "none"},
+        {"mode": "literal", "image_px": 56},
+        {"mode": "literal", "image_px": 56, "landmarks": "none"},
+    ],
 }
 """Options that make another network of a model, beside its default ones."""
 

@@ -66,6 +66,14 @@ def test_shift_moves_by_at_most_its_fraction_of_the_side(images):
     assert (moved[..., :5] == 0).all()
 
 
+def test_exposure_is_a_factor_of_the_light(images):
+    recipe = replace(NONE, exposure=0.5)
+    for draw, factor in ((0.0, 0.5), (0.5, 1.0), (1.0, 1.5)):
+        changed = augment(images, middle(6, c7=draw), recipe)
+        pixels = images * recipe.std[0] + recipe.mean[0]
+        torch.testing.assert_close(changed * recipe.std[0] + recipe.mean[0], factor * pixels)
+
+
 def test_contrast_and_brightness_are_linear_in_the_draws(images):
     changed = augment(images, middle(6, c6=1.0, c7=0.0), replace(NONE, contrast=0.3, brightness=0.4))
     torch.testing.assert_close(changed, images * 1.3 - 0.4, atol=1e-5, rtol=0)

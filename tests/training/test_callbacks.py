@@ -29,7 +29,10 @@ def test_progress_keeps_to_the_terminal_and_leaves_a_line_per_epoch(data, recipe
     assert all(len(line) <= 60 for line in lines if "━" in line)
     assert any(re.match(r"epoch \d of 2 .*━.* \d/4 ", line) for line in lines)
     for epoch in (1, 2):
-        assert any(re.match(rf"epoch {epoch} of 2: train_loss \d\.\d{{4}}, valid_accuracy", line) for line in lines)
+        assert any(
+            re.match(rf"epoch {epoch} of 2: train_accuracy \d\.\d{{4}}, train_loss \d\.\d{{4}}, valid_accuracy", line)
+            for line in lines
+        )
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])

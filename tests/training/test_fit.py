@@ -12,9 +12,10 @@ from affectlens.core.errors import BadData, BadSetting, UnknownName
 from affectlens.data import source as sources
 from affectlens.data.readers.ferplus import FOLDERS, LICENCE
 from affectlens.evaluation import metrics
+from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.training.fit import Machines, fit, load_data
 from affectlens.training.module import ExpressionModule, predict
-from affectlens.training.run import load_checkpoint
+from affectlens.training.run import best_checkpoint, load_checkpoint, read_curves, remark
 
 SIZES = {"train": 6, "valid": 3, "test": 3}
 
@@ -195,6 +196,29 @@ def test_resuming_a_finished_run_returns_its_best_checkpoint(run, recipe, data):
 
 def test_resuming_where_nothing_is_starts_a_run(recipe, data, tmp_path):
     assert fit(replace(recipe, epochs=1), data, tmp_path / "new", resume=True, progress=False).is_file()
+
+
+def test_frozen_parts_stay_through_sharpness_aware_steps_and_what_learns_instead_is_said(recipe, data, tmp_path):
+    torch.manual_seed(3)
+    torch.save(MobileFaceNet().state_dict(), tmp_path / "marks.pth")
+    options = {"side_px": 32, "units": (1, 1, 1), "landmark_file": str(tmp_path / "marks.pth")}
+    changed = replace(recipe, model="poster", model_options=options, sam_radius=0.05, ema=0.0, epochs=1, batch_size=32)
+    out = tmp_path / "frozen"
+    fit(changed, data, out, resume=False, progress=False)
+    state = load_checkpoint(changed, 8, best_checkpoint(out)).network.landmarks.network.state_dict()
+    for key, value in torch.load(tmp_path / "marks.pth").items():
+        if key in state:
+            assert torch.equal(state[key], value), key
+    assert remark(out) == ""
+    bare = replace(changed, model_options={"side_px": 32, "units": (1, 1, 1)})
+    fit(bare, data, tmp_path / "learning", resume=False, progress=False)
+    assert remark(tmp_path / "learning").startswith("the landmark stream learns, because no trained MobileFaceNet is")
+
+
+def test_curves_have_the_accuracy_of_training_too(run):
+    rows = read_curves(run[0] / "curves.csv")
+    assert all(0 <= row["train_accuracy"] <= 1 for row in rows)
+    assert rows[-1]["train_accuracy"] > 1 / 8
 
 
 def test_a_run_is_not_overwritten(run, recipe, data):

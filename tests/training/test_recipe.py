@@ -11,7 +11,7 @@ from affectlens.training.recipe import CHOICES, find, from_dict, from_yaml, to_y
 DEFAULT = find("default/ferplus")
 AT_LEAST_ZERO = [
     *("schedule_patience", "early_stop", "sam_radius", "gradient_clip", "seed", "rotation_deg", "shear_deg", "scale"),
-    *("shift", "brightness", "contrast", "saturation", "hue", "sharpness"),
+    *("shift", "brightness", "exposure", "contrast", "saturation", "hue", "sharpness"),
 ]
 
 

@@ -57,6 +57,17 @@ def test_a_row_keeps_what_says_how_it_came_about(finished, tmp_path):
     assert found["parameters"] == sum(weight.numel() for weight in weights.values())
 
 
+def test_weighted_figures_stand_beside_the_papers(finished, tmp_path):
+    paper = {"accuracy": 0.5, "weighted_precision": 0.51, "weighted_recall": 0.52, "weighted_f1": 0.53}
+    module = SimpleNamespace(ROWS={"first": None}, PAPER={"first": paper}, PAPER_DATA="affectnet")
+    found = figures()
+    write_row(finished, found, FACTS, tmp_path / "results" / "first")
+    text = write_table("tiny", module, tmp_path / "results").read_text()
+    assert "| first | 50.00 (affectnet) | " in text
+    cells = [f"{100 * found['weighted'][name]:.2f}" for name in ("precision", "recall", "f1")]
+    assert f"| first | 51.00 | **{cells[0]}** | 52.00 | **{cells[1]}** | 53.00 | **{cells[2]}** |" in text
+
+
 @pytest.mark.parametrize("missing", ["curves.png", "metrics.json", "checkpoints/best.ckpt"])
 def test_a_row_of_a_run_that_is_not_finished_is_not_written_as_one(finished, tmp_path, missing):
     (finished / missing).unlink()

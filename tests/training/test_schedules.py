@@ -3,12 +3,15 @@
 import csv
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from affectlens.core.errors import BadData
 from affectlens.evaluation import metrics
 from affectlens.training.fit import fit
 from affectlens.training.module import ExpressionModule
+from affectlens.training.run import read_curves
 
 FIGURE = {"nll": "negative_log_likelihood", "accuracy": "accuracy", "macro_recall": "macro_recall"}
 
@@ -51,6 +54,31 @@ def plateau(values, better, factor, patience, rate=0.01):
         if bad > patience:
             rate, bad = rate * factor, 0
     return rates
+
+
+def test_steps_divide_the_rate_every_so_many_epochs(play):
+    _, rates = play([0.5] * 5, schedule="steps", schedule_factor=0.1, schedule_patience=2, select="accuracy")
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
+
+
+def test_attributes_select_the_best_epoch_by_their_mean_accuracy(recipe, data, tmp_path):
+    settings = {
+        "model": "attributes",
+        "model_options": {"backbone": "small"},
+        "size_px": 14,
+        "losses": {"attribute_bce": 1},
+    }
+    attributes = np.random.default_rng(0).integers(0, 2, (64, 40)).astype(np.float32)
+    labels = {"labels": ("not_smiling", "smiling"), "votes": np.eye(2, dtype=np.float32)[np.arange(64) % 2]}
+    train = replace(data.train, attributes=attributes, targets=np.arange(64) % 2, **labels)
+    valid = train.keep(np.arange(64) < 16)
+    changed = replace(recipe, **settings, select="attribute_accuracy", epochs=3)
+    fit(changed, replace(data, train=train, valid=valid), tmp_path, resume=False, progress=False)
+    found = [row["valid_attribute_accuracy"] for row in read_curves(tmp_path / "curves.csv")]
+    assert all(0.2 < value < 1 for value in found)
+    assert checkpoint(tmp_path, "best.ckpt")["epoch"] == found.index(max(found))
+    with pytest.raises(BadData, match="needs 40 attributes for each face, the data have 0"):
+        fit(changed, replace(data, train=replace(train, attributes=attributes[:, :0])), tmp_path / "no", False, False)
 
 
 def checkpoint(out, name):

@@ -11,7 +11,7 @@ from affectlens.training import export
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
 from affectlens.training.run import best_checkpoint, open_run
-from affectlens.training.start import load_pretrained, start_from
+from affectlens.training.start import begin, load_pretrained, start_from
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,26 @@ def exported(network, recipe, file, labels=FERPLUS):
     )
     export.write(network, spec, file)
     return file
+
+
+def test_a_network_for_attributes_goes_on_with_all_of_its_outputs(recipe, tmp_path):
+    settings = {"model": "attributes", "model_options": {"backbone": "small"}, "size_px": 28, "channels": "rgb"}
+    celeba = replace(recipe, **settings, mean=(0.5,) * 3, std=(0.5,) * 3)
+    labels = ("not_smiling", "smiling")
+    network = network_of(celeba, labels, seed=0)
+    open_run(celeba, labels, {}, tmp_path / "run", resume=False)
+    best_checkpoint(tmp_path / "run").parent.mkdir()
+    state = {f"network.{key}": value for key, value in network.state_dict().items()}
+    torch.save({"state_dict": state}, best_checkpoint(tmp_path / "run"))
+    found = started(replace(celeba, start_from=str(tmp_path / "run")), labels)
+    torch.testing.assert_close(found.head.weight, network.head.weight)
+    options = {"backbone": "small", "landmarks": "none"}
+    next_stage = replace(
+        celeba, model="two_stream", model_options=options, pretrained=True, pretrained_file=str(tmp_path / "run")
+    )
+    stream = network_of(next_stage, seed=5)
+    assert begin(stream, next_stage, FERPLUS, fresh=True) == ""
+    torch.testing.assert_close(stream.backbone.state_dict(), network.backbone.state_dict())
 
 
 def faces(count=12):

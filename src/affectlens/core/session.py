@@ -15,8 +15,9 @@ from affectlens.core.preprocessing import InputSpec
 
 METADATA_KEY = "affectlens"
 AFFECT = "affect"
-EXPLANATION = "explanation"
 """Name of the output with valence and arousal, of models that regress them."""
+EXPLANATION = "explanation"
+"""Name of the output that says where the model looked (`core.answers.Answers`), of models that say it."""
 
 Session: TypeAlias = ort.InferenceSession
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from affectlens.core.errors import BadData
 from affectlens.core.facts import TrainingFacts
 from affectlens.losses._vectors import reduced
 
@@ -14,7 +15,14 @@ def build(facts: TrainingFacts) -> Callable[[Tensor, Tensor], Tensor]:
     del facts
 
     def loss(attributes: Tensor, attribute_target: Tensor) -> Tensor:
-        """(B, A) logits and (B, A) of 0 and 1, NaN where unknown -> () mean over all that are known, in nats."""
+        """(B, A) logits and (B, A) of 0 and 1, NaN where unknown -> () mean over all that are known, in nats.
+
+        Raises:
+            BadData: the faces have another number of attributes.
+        """
+        if attributes.shape != attribute_target.shape:
+            given, asked = attribute_target.shape[1], attributes.shape[1]
+            raise BadData(f"the loss 'attribute_bce' needs {asked} attributes for each face, the data have {given}")
         known = attribute_target.isfinite()
         values = binary_cross_entropy_with_logits(attributes[known], attribute_target[known], reduction="none")
         return reduced(values, "mean")

@@ -6,7 +6,7 @@ features ask, IR-50's maps of the image answer, at three levels (28, 14 and 7 pl
 
 Left open or contradictory, and chosen: queries are the landmark features as they are (`project_query` adds the w_q of
 Da Re's equation 4.7); the landmark stream sees what the network sees, normalised RGB (`landmark_input` "bgr" undoes
-ImageNet's normalisation and gives it the BGR in [0, 1] that it was trained on). `landmark_file` names the published
+the normalisation and gives it the BGR in [0, 1] that it was trained on). `landmark_file` names the published
 checkpoint of MobileFaceNet (68 points): its stream is then frozen, in evaluation mode; without it, it learns.
 `pretrained_file` names "ir50.pth". Neither is on a hub of torch's. `side_px` and `units` make smaller networks.
 """
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from affectlens.models.layers.colour import as_rgb
-from affectlens.models.layers.ir50 import IR50, UNITS, WIDTHS
-from affectlens.models.layers.landmark_stream import INPUTS, LandmarkStream
+from affectlens.models.layers.ir50 import IR50, UNITS
+from affectlens.models.layers.landmark_stream import INPUTS, WIDTHS, LandmarkStream
 from affectlens.models.layers.pyramid_fusion import (
     DROP_PATHS,
     HEADS,
@@ -35,6 +36,7 @@ class Poster(LandmarkGuided):
     """(B, 1 or 3, H, W) float -> logits (B, classes) and features (B, 768)."""
 
     landmarks: LandmarkStream
+    first_places = (0.5 / 4, 0.5 / 8, 0.5 / 16)  # each halving is around every second pixel
 
     def __init__(
         self, classes: int, project_query: bool, landmarks: LandmarkStream, side_px: int, units: Sequence[int]
@@ -75,8 +77,10 @@ def build(
     landmark_input: str = "normalised",
     side_px: int = 112,
     units: Sequence[int] = UNITS,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
 ) -> Poster:
-    """A fresh network; gray faces are shown to all three channels.
+    """A fresh network for faces normalised by `mean` and `std`; gray ones are shown to all three channels.
 
     Raises:
         BadSetting: an option has no such value.
@@ -88,4 +92,6 @@ def build(
         raise BadSetting(f"side_px must be a multiple of 16, at least 32, got {side_px}")
     if len(units) != 3 or min(units) < 1:
         raise BadSetting(f"units must be three numbers of at least 1, got {list(units)}")
-    return Poster(classes, project_query, LandmarkStream(landmark_file, landmark_input, side_px), side_px, units)
+    return Poster(
+        classes, project_query, LandmarkStream(landmark_file, landmark_input, side_px, mean, std), side_px, units
+    )

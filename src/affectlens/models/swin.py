@@ -15,18 +15,17 @@ from torchvision.models.swin_transformer import SwinTransformer
 
 from affectlens.core.errors import BadSetting
 from affectlens.models.layers.colour import as_rgb
-from affectlens.models.layers.evidence import of_mean
+from affectlens.models.layers.evidence import Explaining, of_mean
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.published import copy_into, torchvision_state
-from affectlens.models.vit import TRAIN
 
 
-class Swin(PartlyFrozen):
+class Swin(PartlyFrozen, Explaining):
     """(B, 1 or 3, H, W) float -> logits (B, classes) and the pooled map as features (B, 768)."""
 
     def __init__(self, classes: int, patch_px: int, window: int, dropout: float, depth_drop: float, train: str) -> None:
-        super().__init__(head_only=train == "head")
+        super().__init__(train)
         self.patch_px, self.window = patch_px, window
         self.backbone = SwinTransformer(
             [patch_px, patch_px], 96, [2, 2, 6, 2], [3, 6, 12, 24], [window, window],
@@ -69,8 +68,6 @@ def build(
         BadSetting: an option has no such value.
     """
     del in_channels  # either goes
-    if train not in TRAIN:
-        raise BadSetting(f"train must be {' or '.join(TRAIN)}, got '{train}'")
     if min(patch_px, window) < 1:
         raise BadSetting(f"patch_px and window must be at least 1, got {patch_px} and {window}")
     for name, value in (("dropout", dropout), ("depth_drop", depth_drop)):

@@ -8,18 +8,22 @@ gives a CLS token and 16x16 patch tokens. The thesis states tensors of 16x16x3, 
 - "principled" (the default): patch tokens after blocks 4, 8 and 12 and the last norm, 1x1 convolutions to 64, 128 and
   256 channels, resized to 28, 14 and 7 places a side, and on as in POSTER++;
 - "literal": the CLS token after those blocks, cut into the stated shapes; windows of 16, 8 and 4 with 1, 2 and 4
-  heads, landmark maps projected to the same shapes, then 9 tokens of 256 and dropout 0.2 (B/14 only).
+  heads, landmark maps projected to the same shapes, then 9 tokens of 256, dropout 0.2 and no excitation, as of the
+  "original" ViT (B/14 only). Its maps are of channels, not of the face, so that it says nothing of where it looks.
 
 Queries are projected (w_q of equation 4.7; `project_query` switches it off, as in POSTER++'s code). `landmarks` "none"
 is the network "without landmark stage": image features ask themselves. `landmark_file` and `landmark_input` are those
 of `models.poster`.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from affectlens.core.errors import BadSetting
+from affectlens.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from affectlens.models.layers import dinov2
 from affectlens.models.layers.colour import as_rgb
 from affectlens.models.layers.landmark_stream import INPUTS, WIDTHS, LandmarkStream
@@ -69,7 +73,8 @@ class TwoStream(LandmarkGuided):
             )
             self.tokens = _Cut()
             self.features = 256
-            self.transformer = TokenTransformer(9, self.features, dropout=0.2)
+            self.transformer = TokenTransformer(9, self.features, dropout=0.2, gated=False)
+            self.places = False
         self.levels = nn.ModuleList(
             FusionLevel(channels, heads, side, drop_path, project_query)
             for (side, channels, heads), drop_path in zip(shapes, DROP_PATHS, strict=True)
@@ -125,8 +130,10 @@ def build(
     landmark_input: str = "normalised",
     project_query: bool = True,
     image_px: int = 224,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
 ) -> TwoStream:
-    """A fresh network for faces of `image_px`; gray faces are shown to all three channels.
+    """A fresh network for faces of `image_px`, normalised by `mean` and `std`; gray ones go to all three channels.
 
     Raises:
         BadSetting: an option has no such value, or they do not go together.
@@ -143,5 +150,5 @@ def build(
         raise BadSetting("the mode 'literal' needs the 768 channels of backbone 'base'")
     if landmarks == "none" and landmark_file:
         raise BadSetting("landmark_file is for a network with landmarks")
-    stream = LandmarkStream(landmark_file, landmark_input, 112) if landmarks != "none" else None
+    stream = LandmarkStream(landmark_file, landmark_input, 112, mean, std) if landmarks != "none" else None
     return TwoStream(classes, backbone, mode, stream, project_query, image_px)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torchvision.models import ViT_B_16_Weights, ViT_L_16_Weights
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-from affectlens.core.errors import BadSetting
+from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.models.layers.colour import as_rgb
+from affectlens.models.layers.evidence import Explaining
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.published import copy_into, torchvision_state
@@ -23,14 +24,13 @@ from affectlens.models.layers.published import copy_into, torchvision_state
 SIZES = {"tiny": (12, 3, 192, 768), "base": (12, 12, 768, 3072), "large": (24, 16, 1024, 4096)}
 """Name -> layers, heads, width, width inside."""
 _WEIGHTS = {"base": ViT_B_16_Weights.IMAGENET1K_V1, "large": ViT_L_16_Weights.IMAGENET1K_V1}
-TRAIN = ("full", "head")
 
 
-class ViT(PartlyFrozen):
+class ViT(PartlyFrozen, Explaining):
     """(B, 1 or 3, S, S) float -> logits (B, classes) and the CLS token as features (B, D)."""
 
     def __init__(self, classes: int, size: str, patch_px: int, image_px: int, dropout: float, train: str) -> None:
-        super().__init__(head_only=train == "head")
+        super().__init__(train)
         layers, heads, width, inside = SIZES[size]
         self.size, self.features = size, width
         self.patch_px, self.image_px = patch_px, image_px
@@ -47,7 +47,11 @@ class ViT(PartlyFrozen):
                 f"there are no published weights for a ViT '{self.size}' with patches of {self.patch_px}; use --set "
                 "pretrained=false"
             )
-        state = interpolate_embeddings(self.image_px, 16, torchvision_state(_WEIGHTS[self.size], file))
+        state = torchvision_state(_WEIGHTS[self.size], file)
+        try:
+            state = dict(interpolate_embeddings(self.image_px, 16, state))
+        except (KeyError, ValueError) as error:
+            raise BadModelFile(f"'{file}' does not hold the positions of a ViT: {error}") from error
         copy_into(self.backbone, state, f"ViT {self.size}")
 
     def forward(self, x: Tensor) -> Outputs:
@@ -92,8 +96,6 @@ def build(
     del in_channels  # either goes
     if size not in SIZES:
         raise BadSetting(f"size must be {', '.join(SIZES)}, got '{size}'")
-    if train not in TRAIN:
-        raise BadSetting(f"train must be {' or '.join(TRAIN)}, got '{train}'")
     if patch_px < 1 or image_px % patch_px:
         raise BadSetting(f"faces of {image_px} pixels do not fall into patches of {patch_px}")
     if not 0 <= dropout < 1:

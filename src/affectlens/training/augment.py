@@ -30,8 +30,9 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
 
     The steps and their strengths are the recipe's: flip, rotation, shear, scale and shift in one resampling, then
     sharpness (a blend towards or away from the 3x3 mean), saturation and hue (RGB only), autocontrast (each channel
-    stretched to the whole range), contrast, brightness, and a hole: a square of a tenth to a third of the side, or a
-    rectangle of 0.02 to 0.33 of the area with sides at 0.3 to 3.3 (Zhong et al. 2020, arXiv:1708.04896).
+    stretched to the whole range), contrast, brightness (an addition), exposure (a factor), and a hole: a square of a
+    tenth to a third of the side, or a rectangle of 0.02 to 0.33 of the area with sides at 0.3 to 3.3 (Zhong et al.
+    2020, arXiv:1708.04896).
     """
     signed = uniform * 2 - 1
     images = move(images, uniform, recipe)
@@ -51,6 +52,9 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     mean, std = _normalisation(images, recipe)
     pivot, scale = (mean.mean() - mean) / std, std.mean() / std  # the same gray and the same light in all channels
     images = images * contrast + (1 - contrast) * pivot + brightness * scale
+    if recipe.exposure:
+        light = (1 + signed[:, 7] * recipe.exposure).view(-1, 1, 1, 1)
+        images = images * light + (light - 1) * mean / std
     return _erase(images, uniform, recipe) if recipe.erase else images
 
 

@@ -76,7 +76,10 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
         BadModelFile: onnxruntime's logits differ from torch's by more than `TOLERANCE`, or as `calibrate`.
     """
     recipe = module.recipe
+    curves = read_curves(out / "curves.csv")
     calibration = calibrate(module, data.valid)
+    if recipe.select == "attribute_accuracy":
+        calibration.figures["attribute_accuracy"] = max(row["valid_attribute_accuracy"] for row in curves)
     spec = ModelSpec(
         name=f"{recipe.work}-{recipe.row}",
         labels=data.valid.labels,
@@ -88,7 +91,7 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
         licence=data.licence,
         first_place=module.network.first_place if isinstance(module.network, Explaining) else 0.5,
     )
-    plots.save(plots.curves(read_curves(out / "curves.csv")), out / "curves.png")
+    plots.save(plots.curves(curves), out / "curves.png")
     write_whole(out / "metrics.json", json.dumps(asdict(calibration), indent=2) + "\n")
     partial = out / "model.partial"
     network = Averaged(module.network, recipe.views)

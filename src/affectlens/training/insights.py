@@ -22,7 +22,7 @@ from affectlens.models.emotion_gcn import EmotionGCN
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.squeeze_excitation import Excitation
-from affectlens.training.module import ExpressionModule
+from affectlens.training.module import ExpressionModule, faces_at_once
 
 AFFECT_NAMES = ("valence", "arousal")
 _LANDMARK_PX = 112
@@ -87,7 +87,7 @@ def _answers(module: ExpressionModule, table: FaceTable) -> Iterator[tuple[Outpu
     """Answers in evaluation mode for a few hundred faces at a time, and their rows."""
     module.eval()
     with torch.inference_mode():
-        for images, places in in_chunks(table.images, 256):
+        for images, places in in_chunks(table.images, faces_at_once(module.recipe)):
             if images:
                 yield module(torch.from_numpy(to_input(images, module.recipe.input_spec()))), places
 
@@ -109,6 +109,7 @@ def landscape(
         raise BadData("no labelled face can be decoded")
     faces = torch.from_numpy(to_input(images, module.recipe.input_spec()))
     targets = torch.from_numpy(labelled.targets[rows])
+    at_once = faces_at_once(module.recipe)
     weights = [weight for weight in module.network.parameters() if weight.ndim > 1]
     random = torch.Generator().manual_seed(module.recipe.seed)
     surface = np.zeros((points, points), dtype=np.float32)
@@ -125,7 +126,7 @@ def landscape(
                     weight.copy_(origin + steps[column] * x + steps[row] * y)
                 losses = [
                     cross_entropy(module(batch).logits.float(), truth, reduction="sum")
-                    for batch, truth in zip(faces.split(256), targets.split(256), strict=True)
+                    for batch, truth in zip(faces.split(at_once), targets.split(at_once), strict=True)
                 ]
                 surface[row, column] = float(torch.stack(losses).sum()) / len(faces)
         finally:

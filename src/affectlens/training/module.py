@@ -91,7 +91,12 @@ def train_loader(table: FaceTable, recipe: Recipe, rank: int = 0, ranks: int = 1
 
 def valid_loader(table: FaceTable, recipe: Recipe) -> DataLoader[Batch]:
     """Validation batches in table order."""
-    return DataLoader(FaceBatches(table, recipe), batch_size=None, sampler=InOrder(len(table), 256))
+    return DataLoader(FaceBatches(table, recipe), batch_size=None, sampler=InOrder(len(table), faces_at_once(recipe)))
+
+
+def faces_at_once(recipe: Recipe) -> int:
+    """How many faces evaluation takes at a time: 256 of 64 pixels a side, fewer larger ones, so that maps fit."""
+    return max(8, min(256, 256 * 64**2 // recipe.size_px**2))
 
 
 def training_facts(train: FaceTable) -> TrainingFacts:
@@ -198,10 +203,18 @@ class ExpressionModule(L.LightningModule):
         truth["attribute_target"] = batch["attributes"]
         if "mask" in batch:
             truth["mask_target"] = move(batch["mask"], uniform, self.recipe)
-        loss: Tensor = self.losses(self(images), **truth)
+        answer = self(images)
+        loss: Tensor = self.losses(answer, **truth)
         if self._first_pass:
-            self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
+            self._log_mean("train_loss", loss, len(images))
+            right = answer.logits.argmax(dim=1) == batch["target"]
+            if labelled := int((batch["target"] >= 0).sum()):
+                self._log_mean("train_accuracy", right.float().sum() / labelled, labelled)
         return loss
+
+    def _log_mean(self, name: str, value: Tensor, count: int) -> None:
+        """The mean over the epoch of what each of `count` faces of a batch has."""
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
 
     def _again(self, closure: Callable[[], Any]) -> None:
         """The second pass of sharpness-aware minimisation, whose loss is not the network's; centres stay where they
@@ -288,9 +301,10 @@ class ExpressionModule(L.LightningModule):
 
 
 def _model_options(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's, with the size of the faces where the model asks for it."""
-    asks = "image_px" in inspect.signature(catalog.load("models", recipe.model).build).parameters
-    return ({"image_px": recipe.size_px} if asks else {}) | dict(recipe.model_options)
+    """The recipe's, with size and normalisation of the faces where the model asks for them."""
+    asked = inspect.signature(catalog.load("models", recipe.model).build).parameters
+    known = {"image_px": recipe.size_px, "mean": recipe.mean, "std": recipe.std}
+    return {key: value for key, value in known.items() if key in asked} | dict(recipe.model_options)
 
 
 def optimisers(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -348,7 +362,7 @@ def predict(module: ExpressionModule, table: FaceTable) -> tuple[Answers, NDArra
         BadData: none can.
     """
     answers, rows = [], []
-    for images, places in in_chunks(table.images, 256):
+    for images, places in in_chunks(table.images, faces_at_once(module.recipe)):
         if images:
             answers.append(answers_of(module, images))
             rows.append(places)

@@ -34,7 +34,7 @@ CHOICES = {
 """Recipe keys that take one of a few names."""
 _AT_LEAST_ZERO = (
     *("schedule_patience", "early_stop", "sam_radius", "gradient_clip", "seed", "rotation_deg", "shear_deg", "scale"),
-    *("shift", "brightness", "contrast", "saturation", "hue", "sharpness"),
+    *("shift", "brightness", "exposure", "contrast", "saturation", "hue", "sharpness"),
 )
 
 
@@ -74,9 +74,9 @@ class Recipe:
         precision: "bf16-mixed" or "32-true".
         seed: of initialisation, order, augmentation and dropout.
         flip, autocontrast, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side),
-            brightness (normalised units), contrast, saturation, hue (fraction of the circle), sharpness: largest
-            deviation to either side. 0 switches a step off. erase_with: "zero" or "noise". erase_shape: "square" or
-            "rectangle".
+            brightness (normalised units), exposure (factor of the light), contrast, saturation, hue (fraction of the
+            circle), sharpness: largest deviation to either side. 0 switches a step off. erase_with: "zero" or "noise".
+            erase_shape: "square" or "rectangle".
         views: what evaluation averages over: "one", "flip" (and the mirror image) or "ten-crop" (centre and corners of
             7/8 of the side, and their mirror images).
         teacher: run folder of a network that teaches ("" for none): the target is the mean of the votes and, with
@@ -139,6 +139,7 @@ class Recipe:
     scale: float = 0.0
     shift: float = 0.0
     brightness: float = 0.0
+    exposure: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
@@ -160,6 +161,11 @@ class Recipe:
     def name(self) -> str:
         """`work/row`."""
         return f"{self.work}/{self.row}"
+
+    @property
+    def folder_name(self) -> str:
+        """What its run folder is called by default."""
+        return f"{self.work}-{self.row}"
 
     def __post_init__(self) -> None:
         for key, value in self.as_dict().items():

@@ -50,6 +50,7 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
     ]
     affect: list[str] = []
     summaries: list[str] = []
+    weighted: list[str] = []
     finished: dict[str, dict[str, Any]] = {}
     for row in module.ROWS:
         paper = module.PAPER.get(row, {}).get("accuracy")
@@ -59,13 +60,22 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
                 lines.append(f"| {row} | {_percent(paper)} | not run | | | | | | | |")
             continue
         finished[row] = json.loads(file.read_text(encoding="utf-8"))
-        lines.append(_line(row, paper, finished[row], out / row))
+        lines.append(_line(row, paper, getattr(module, "PAPER_DATA", ""), finished[row], out / row))
+        if "weighted_f1" in module.PAPER.get(row, {}):
+            weighted.append(_weighted_line(row, module.PAPER[row], finished[row]["test"]))
         if "challenge" in module.PAPER.get(row, {}):
             summaries.append(_challenge_line(row, module.PAPER[row]["challenge"], finished[row]["test"]))
         if finished[row]["test"].get("va_source"):  # results of earlier versions do not say
             affect.append(_affect_line(row, module.PAPER.get(row, {}), finished[row]["test"]))
     if len(module.ROWS) > _LISTED:
         lines += ["", f"The other {len(module.ROWS) - len(finished)} rows of `affectlens recipes list` are not run."]
+    if weighted:
+        lines += [
+            "",
+            "| row | weighted precision: paper | measured | recall: paper | measured | F1: paper | measured |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+            *weighted,
+        ]
     if summaries:
         lines += ["", "| row | 0.67 macro F1 + 0.33 accuracy: paper | measured |", "| --- | ---: | ---: |", *summaries]
     if affect:
@@ -85,8 +95,8 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
     return table
 
 
-def _line(row: str, paper: float | None, result: Mapping[str, Any], folder: Path) -> str:
-    """One finished row of the table."""
+def _line(row: str, paper: float | None, paper_data: str, result: Mapping[str, Any], folder: Path) -> str:
+    """One finished row of the table; `paper_data` are those of the published test, "" for the recipe's."""
     test, facts = result["test"], result["facts"]
     low, high = test["accuracy_interval"]
     recipe = load_recipe(folder)
@@ -99,7 +109,8 @@ def _line(row: str, paper: float | None, result: Mapping[str, Any], folder: Path
     options = [f"{key} {value}" for key, value in facts["options"].items() if key not in ("protocol", "mode")]
     data = ", ".join([facts["data"], facts["protocol"] or "standard", *options])
     about = f"{data}, {len(test['labels'])} classes, {test['faces']:,} faces"
-    published = _percent(paper) + ("" if facts["data"] == recipe.data else f" ({recipe.data})")
+    about_paper = paper_data or recipe.data
+    published = _percent(paper) + ("" if facts["data"] == about_paper else f" ({about_paper})")
     cells = (
         *(row, published, *expressions, chosen),
         *(f"{epochs} of {recipe.epochs}", f"{result['parameters']:,}", about, str(recipe.seed)),
@@ -110,6 +121,14 @@ def _line(row: str, paper: float | None, result: Mapping[str, Any], folder: Path
 def _challenge_line(row: str, paper: float, test: Mapping[str, Any]) -> str:
     """The summary of the Aff-Wild2 challenge (ABAW) of one row."""
     return f"| {row} | {_percent(paper)} | **{_percent(0.67 * test['macro']['f1'] + 0.33 * test['accuracy'])}** |"
+
+
+def _weighted_line(row: str, paper: Mapping[str, float], test: Mapping[str, Any]) -> str:
+    """Precision, recall and F1 of one row, classes weighted by their faces."""
+    cells = [row]
+    for name in ("precision", "recall", "f1"):
+        cells += [_percent(paper[f"weighted_{name}"]), f"**{_percent(test['weighted'][name])}**"]
+    return f"| {' | '.join(cells)} |"
 
 
 def _affect_line(row: str, paper: Mapping[str, float], test: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import platform
 import subprocess
 import time
@@ -21,13 +22,14 @@ from affectlens.training.recipe import Recipe, from_dict
 
 _NOT_TRAINED = ("margin", "shift_y", "rotate")
 """Settings of the crop on photos; a finished run can be exported again with others."""
-_WORDS = "model_options.words"
+_WORDS, _LANDMARKS = "model_options.words", "model_options.landmark_file"
 _SOURCES = {
     "teacher": "train that first, or name another run with --set teacher=DIR",
     "start_from": "train that first, or name a run folder or an exported file with --set start_from=PATH",
-    "pretrained_file": "name a file of published weights or a run folder with --set pretrained_file=PATH, or train "
-    "from scratch with --set pretrained=false --set pretrained_file=",
+    "pretrained_file": "train that first, or name a file of published weights or a run folder with --set "
+    "pretrained_file=PATH, or train from scratch with --set pretrained=false --set pretrained_file=",
     _WORDS: f"name a text file of GloVe vectors with --set {_WORDS}=FILE, or none with --set {_WORDS}=",
+    _LANDMARKS: f"name MobileFaceNet's weights with --set {_LANDMARKS}=FILE, or none with --set {_LANDMARKS}=",
 }
 """Setting that names a file or a run -> what to do where it is not there."""
 
@@ -142,8 +144,9 @@ def check_data(source: DataSource, folder: Path) -> None:
 
 def check_sources(recipe: Recipe) -> None:
     """Raises BadModelFile where the recipe learns or starts from weights that are not there."""
-    names = {key: getattr(recipe, key, "") for key in _SOURCES} | {_WORDS: str(recipe.model_options.get("words", ""))}
-    for key, name in names.items():
+    for key in _SOURCES:
+        owner, _, option = key.rpartition(".")
+        name = str(recipe.model_options.get(option, "") if owner else getattr(recipe, key))
         if (key, name) == ("start_from", "bundled"):
             continue
         path = Path(name).expanduser()
@@ -221,9 +224,11 @@ def save_refitted(module: ExpressionModule, folder: Path) -> None:
 
 
 def read_curves(file: Path) -> list[dict[str, float]]:
-    """Rows of a curves.csv, one per epoch."""
+    """Rows of a curves.csv, one per epoch; NaN where an earlier version did not log a figure."""
     with file.open(newline="", encoding="utf-8") as stream:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+        return [
+            {key: float(value) if value else math.nan for key, value in row.items()} for row in csv.DictReader(stream)
+        ]
 
 
 def load_calibration(folder: Path) -> tuple[float, float]:

@@ -52,6 +52,8 @@ def start_from(network: nn.Module, recipe: Recipe, labels: tuple[str, ...]) -> N
         weights = _unfold(network, file, recipe)
     ours = network.state_dict()
     outer = _outer(network)
+    if outer and len(ours[outer[0]]) != len(labels):  # a layer for something else than the labels
+        outer = ()
     unfit = [
         key
         for key in {**ours, **weights}

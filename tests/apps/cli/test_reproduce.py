@@ -5,7 +5,9 @@ import pytest
 
 from affectlens.apps.cli import reproduce
 from affectlens.apps.cli.main import main
+from affectlens.core import catalog
 from affectlens.core.errors import BadData
+from affectlens.data.source import parse
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipes import caciolai
 
@@ -39,7 +41,7 @@ def table_of(text):
 
 
 def test_a_row_leaves_its_run_and_what_is_worth_keeping_of_it(reproduced):
-    run, kept = reproduced / "runs" / "caciolai" / "baseline", reproduced / "results" / "caciolai" / "baseline"
+    run, kept = reproduced / "runs" / "caciolai-baseline", reproduced / "results" / "caciolai" / "baseline"
     assert (run / "model.onnx").is_file()
     names = {"recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png", "log.txt"}
     assert {file.name for file in kept.iterdir()} == names | {"confusion.png", "metrics.json"}
@@ -96,7 +98,7 @@ def test_before_a_row_is_trained_its_epochs_are_said(reproduced, cli, monkeypatc
 
     monkeypatch.setattr(reproduce, "run_recipe", stop)
     result = cli(*arguments(reproduced, "--row", "stn", "--set=epochs=9"))
-    folder = reproduced / "runs" / "caciolai" / "stn"
+    folder = reproduced / "runs" / "caciolai-stn"
     assert (result.out, result.err) == (f"caciolai/stn: up to 9 epochs, in '{folder}'\n", "error: resume is False\n")
 
 
@@ -125,7 +127,7 @@ def test_an_interrupted_row_goes_on_when_it_is_called_again(reproduced, cli, mon
     assert result.code == 130
     assert "(or the same 'affectlens reproduce') goes on" in result.err
     assert cli(*call).code == 0
-    log = (tmp_path / "caciolai" / "stn" / "log.txt").read_text()
+    log = (tmp_path / "caciolai-stn" / "log.txt").read_text()
     assert "training from epoch 1 of 2" in log
 
 
@@ -143,14 +145,44 @@ def test_a_finished_run_that_was_not_tested_is_tested_and_not_trained(reproduced
 def test_a_finished_run_of_other_settings_is_not_tested_as_if_it_were_this_one(reproduced, cli, tmp_path):
     result = cli(*arguments(reproduced, "--row", "baseline", "--out", tmp_path, *SHORT, "--set=seed=7"))
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "has another recipe: seed differ" in result.err
+    assert "has another recipe: seed differs" in result.err
     assert not (tmp_path / "caciolai").exists()
 
 
 def test_other_data_than_those_of_the_table_are_refused(cli, tmp_path):
     result = cli("reproduce", "caciolai", "--data", f"table:{tmp_path}", "--out", tmp_path / "out")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'caciolai/baseline' is about 'ferplus', got 'table'" in result.err
+    assert "'caciolai' is about 'ferplus', got 'table'; see --other-data" in result.err
+    result = cli("reproduce", "caciolai", "--row", "stn", "--data", f"table:{tmp_path}", "--out", tmp_path / "out")
+    assert "'caciolai/stn' is about 'ferplus', got 'table'; see --other-data" in result.err
+
+
+def test_without_a_row_those_with_published_figures_on_these_data_are_run(make_ferplus, cli, monkeypatch, tmp_path):
+    begun = []
+
+    def stop(recipe, *_, **__):
+        begun.append(recipe.name)
+        raise BadData("enough")
+
+    monkeypatch.setattr(reproduce, "run_recipe", stop)
+    make_ferplus(tmp_path / "ferplus")
+    module = catalog.load("training.recipes", "dare")
+    monkeypatch.setattr(module, "PAPER", {row: module.PAPER[row] for row in ("two-stream", "two-stream-celeba")})
+    assert cli(*arguments(tmp_path, "--other-data", work="dare")).errors == ["error: enough"]
+    assert begun == ["dare/two-stream"]
+    assert reproduce._published(module, parse("affectnet:x"), False) == ["two-stream", "two-stream-celeba"]
+    assert all(module.ROWS[row].data == "affectnet" for row in ("two-stream", "two-stream-celeba"))
+
+
+def test_a_row_is_tested_on_other_data_if_they_are_named(reproduced, cli, monkeypatch, tmp_path):
+    monkeypatch.setattr(reproduce, "run_recipe", lambda *_, **__: pytest.fail("a run began"))
+    monkeypatch.setattr(caciolai, "PAPER_DATA", "folder", raising=False)
+    other = f"ferplus:{reproduced / 'ferplus'}?protocol=standard&classes=7"
+    result = cli(*arguments(reproduced, "--row", "baseline", *SHORT, "--test", other, "--out", tmp_path))
+    assert result.code == 0
+    row = table_of(result.out)["baseline"]
+    assert row["data"] == "ferplus, standard, classes 7, 7 classes, 4 faces"
+    assert row["paper"] == "60.61 (folder)"
 
 
 def test_notes_of_ones_own_stay_in_the_table(reproduced, cli, tmp_path):
@@ -197,10 +229,10 @@ def test_a_tested_row_of_other_settings_is_not_taken_for_this_one(reproduced, cl
 
 
 def test_a_run_of_other_settings_is_not_mixed_in(reproduced, cli, tmp_path):
-    runs = tmp_path / "runs" / "caciolai" / "baseline"
+    runs = tmp_path / "runs" / "caciolai-baseline"
     runs.mkdir(parents=True)
     for name in ("recipe.json", "labels.json"):
-        (runs / name).write_bytes((reproduced / "runs" / "caciolai" / "baseline" / name).read_bytes())
+        (runs / name).write_bytes((reproduced / "runs" / "caciolai-baseline" / name).read_bytes())
     result = cli(
         *arguments(reproduced, "--row", "baseline", "--runs", tmp_path / "runs", "--out", tmp_path / "results")
     )

@@ -216,6 +216,15 @@ def test_caciolai_drops_contempt_unknown_and_no_face(ferplus, read, votes):
     assert second.expression == "happiness"
 
 
+def test_seven_classes_leave_contempt_out_of_faces_and_votes(ferplus, read):
+    folder = ferplus([CONTEMPT_ON_TOP, (0, 6, 0, 0, 0, 0, 0, 3, 0, 0), UNANIMOUS])
+    assert parse(f"ferplus:{folder}?classes=7").labels() == FERPLUS[:7]
+    first, second, third = read("ferplus", folder, classes="7")
+    assert (first.reason, second.expression) == ("top vote is contempt", "happiness")
+    np.testing.assert_array_equal(second.votes, [0, 1, 0, 0, 0, 0, 0])
+    assert third.votes.shape == (7,)
+
+
 def test_caciolai_has_seven_classes(ferplus, kept):
     folder = ferplus([(2, 0, 0, 6, 0, 0, 0, 2, 0, 0)])
     assert parse(f"ferplus:{folder}?protocol=caciolai").labels() == FERPLUS[:7]

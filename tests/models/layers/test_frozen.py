@@ -7,8 +7,8 @@ from affectlens.models.layers.frozen import PartlyFrozen
 class Network(PartlyFrozen):
     """A body with statistics, and a head."""
 
-    def __init__(self, head_only=False):
-        super().__init__(head_only)
+    def __init__(self, train="full"):
+        super().__init__(train)
         self.backbone = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
         self.head = nn.Linear(4, 2)
 
@@ -45,7 +45,7 @@ def test_what_is_not_frozen_learns():
 
 
 def test_a_body_is_frozen_only_if_it_is_trained():
-    with_weights, without = Network(head_only=True), Network(head_only=True)
+    with_weights, without = Network("head"), Network("head")
     assert with_weights.settle(pretrained=True) == ""
     assert {key for key, p in with_weights.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
     assert "the whole network learns, because there are no pretrained weights" in without.settle(pretrained=False)

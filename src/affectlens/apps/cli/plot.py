@@ -17,7 +17,7 @@ from affectlens.apps.cli.train import require_training
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.data import source
 from affectlens.data.images import decoded
-from affectlens.data.samplers import in_turns
+from affectlens.data.samplers import in_turns, stratified
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import affect_plots, metrics, network_plots, plots
@@ -178,6 +178,8 @@ def _distances(asked: _Asked) -> "Figure":
     table = _cut(module, data, asked.split, _MOST_FACES_IN_A_MAP)
     before, after, rows = insights.around_the_gate(module, table)
     targets, classes = table.targets[rows], len(table.labels)
+    if len(np.unique(targets)) < 2:
+        raise BadData(f"distances between classes need faces of at least two; the split '{asked.split}' has fewer")
     parts = {
         name: metrics.class_distances(vectors, targets, classes)
         for name, vectors in (("before the excitation", before), ("after it", after))
@@ -196,24 +198,23 @@ def _landscape(asked: _Asked) -> "Figure":
 
     surfaces: dict[str, NDArray[np.float32]] = {}
     for model, module in zip(asked.models, runs, strict=True):
-        table = _cut(module, data, asked.split, None)
-        chosen = table.keep(np.isin(np.arange(len(table)), in_turns(table)[: asked.faces]))
+        table = _cut(module, data, asked.split, asked.faces)
         name = module.recipe.row if module.recipe.row not in surfaces else model
-        surfaces[name] = insights.landscape(module, chosen, asked.points, _REACH, err.is_terminal)
+        surfaces[name] = insights.landscape(module, table, asked.points, _REACH, err.is_terminal)
     return network_plots.landscapes(surfaces, _REACH)
 
 
-def _cut(module: "ExpressionModule", data: DataSource, split: Split, most: int | None) -> FaceTable:
-    """Labelled faces as the network's training cut them, the first `most`."""
+def _cut(module: "ExpressionModule", data: DataSource, split: Split, most: int) -> FaceTable:
+    """Labelled faces as the network's training cut them; of each class the same share, so that they are some `most`."""
     from affectlens.training import crops, run
 
     recipe = module.recipe
     table = run.with_data_options(recipe, data).load(split)
     table = table.keep(table.labelled)
-    if most is not None:
-        table = table.keep(np.arange(len(table)) < most)
     if not len(table):
         raise BadData(f"no face of the split '{split}' has a label")
+    if len(table) > most:
+        table = table.keep(stratified(table, most / len(table), recipe.seed))
     return crops.cut(table, recipe.input_spec(), recipe.find_faces, err.is_terminal)
 
 
@@ -239,7 +240,7 @@ def _samples(asked: _Asked) -> "Figure":
 def _heatmaps(asked: _Asked) -> "Figure":
     model, data = asked.model(), asked.source()
     scored = score(open_model(model), _some(data, asked))
-    analyzer = Analyzer(model, detector="whole", explain=True)
+    analyzer = Analyzer(model, detector="whole", explain=True, threads=0)
     faces = decoded(scored.table.images, range(len(scored.table)))[0]
     crops = [face if face.ndim == 3 else np.stack([face] * 3, axis=-1) for face in faces]
     seen = explanations(crops, analyzer.answers(crops), analyzer.answers, analyzer.spec.first_place)

@@ -57,7 +57,7 @@ def train(
     from affectlens.training.recipe import find, with_settings
 
     chosen = with_settings(find(recipe), settings or [])
-    folder = folder or Path("runs") / chosen.name.replace("/", "-")
+    folder = folder or Path("runs") / chosen.folder_name
     run_recipe(chosen, sources.parse(data), folder, resume, Machines(devices, nodes, strategy))
 
 
@@ -100,6 +100,8 @@ def run_recipe(
     )
     if "valence_ccc" in figures:
         result += f", CCC of valence {figures['valence_ccc']:.4f} and of arousal {figures['arousal_ccc']:.4f}"
+    if "attribute_accuracy" in figures:
+        result += f", mean accuracy of attributes {figures['attribute_accuracy']:.4f}"
     run.note(folder, result)
     out.print(result)
     if remark := run.remark(folder):

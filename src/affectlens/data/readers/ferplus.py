@@ -22,6 +22,8 @@ than half of the votes that the outlier rule left (unknown and not-a-face counte
 `core.expressions.CIRCUMPLEX` under its raters' votes for the labels, after the outlier rule where that applies. They
 are no annotations; the option stands in every result.
 
+`?classes=7` leaves out the faces whose top is contempt, and the votes for it.
+
 `?protocol=caciolai` is that of Caciolai's public code: the label is the plurality over all ten columns without the
 outlier rule; faces whose top is contempt, unknown or not-a-face are left out, which leaves seven classes; validation is
 the private split (FER2013Test) and test the public one (FER2013Valid).
@@ -49,6 +51,7 @@ OPTIONS = {
     "protocol": ("standard", "caciolai"),
     "mode": ("votes", "majority", "cross-entropy", "probability", "multi-target"),
     "va": ("", "projected"),
+    "classes": ("", "7"),
 }
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 USAGES = {"train": "Training", "valid": "PublicTest", "test": "PrivateTest"}
@@ -59,9 +62,9 @@ Votes = NDArray[np.float32]
 
 
 def labels(directory: Path, options: Mapping[str, str]) -> tuple[str, ...]:
-    """Eight expressions; seven, without contempt, under `?protocol=caciolai`."""
+    """Eight expressions; seven, without contempt, under `?protocol=caciolai` and `?classes=7`."""
     del directory
-    return FERPLUS[:-1] if options["protocol"] == "caciolai" else FERPLUS
+    return FERPLUS[:-1] if options["protocol"] == "caciolai" or options["classes"] else FERPLUS
 
 
 def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sample | Dropped]:
@@ -87,6 +90,8 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
             yield Dropped(sample_id, "image file is missing")
             continue
         labelled = _plurality(counts) if caciolai else _processed(counts, mode)
+        if options["classes"] and not caciolai and not isinstance(labelled, str):
+            labelled = _without_contempt(*labelled)
         if isinstance(labelled, str):
             yield Dropped(sample_id, labelled, sample.path, sample.content)
             continue
@@ -141,6 +146,13 @@ def _processed(counts: Votes, mode: str) -> tuple[str | None, Votes] | str:
             return "votes too scattered"
         chosen = often[: len(FERPLUS)]
     return majority, (chosen / chosen.sum()).astype(np.float32)
+
+
+def _without_contempt(expression: str | None, votes: Votes) -> tuple[str | None, Votes] | str:
+    """Label and (7,) distribution from those over eight classes; or why the face is left out."""
+    if votes.argmax() == len(FERPLUS) - 1:
+        return "top vote is contempt"
+    return expression, (votes[:-1] / votes[:-1].sum()).astype(np.float32)
 
 
 def _most_frequent(counts: Votes) -> Votes | None:

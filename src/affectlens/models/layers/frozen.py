@@ -4,20 +4,27 @@ from typing import Any, Self
 
 from torch import nn
 
-from affectlens.models.layers.evidence import Explaining
+from affectlens.core.errors import BadSetting
+
+TRAIN = ("full", "head")
 
 
-class PartlyFrozen(Explaining):
+class PartlyFrozen(nn.Module):
     """A network whose frozen parts get no gradient and stay in evaluation mode, so that their statistics stay too.
 
-    With `head_only` all but the head is frozen: its `backbone`.
+    With `train` "head" all but the head is frozen: its `backbone`.
+
+    Raises:
+        BadSetting: `train` is neither that nor "full".
     """
 
     backbone: Any
 
-    def __init__(self, head_only: bool = False) -> None:
+    def __init__(self, train: str = "full") -> None:
         super().__init__()
-        self.head_only = head_only
+        if train not in TRAIN:
+            raise BadSetting(f"train must be {' or '.join(TRAIN)}, got '{train}'")
+        self.head_only = train == "head"
         self._frozen: tuple[nn.Module, ...] = ()
 
     def load_frozen(self) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from affectlens.models.layers.landmark_stream import WIDTHS
 from affectlens.models.layers.published import copy_into, state_in
 
-WIDTHS = (64, 128, 256)
 UNITS = (3, 4, 14)
 
 

@@ -8,12 +8,14 @@ landmark features to queries; the code takes them as they are.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 from torchvision.ops import MLP, StochasticDepth
 
+from affectlens.models.layers.evidence import Explaining
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.landmark_stream import LandmarkStream
 from affectlens.models.layers.outputs import Outputs
@@ -43,10 +45,10 @@ class CrossAttention(nn.Module):
 
     def forward(self, asking: Tensor, image: Tensor) -> Tensor:
         query, key, value = self._heads_of(asking, image)
-        if self.training:  # torch exports the fused kernel with strides that its decomposition does not have
-            mixed = scaled_dot_product_attention(query, key, value, attn_mask=self._bias().to(query.dtype))
-        else:
+        if torch.compiler.is_compiling():  # torch exports the fused kernel with strides that its decomposition lacks
             mixed = self._weights(query, key) @ value
+        else:
+            mixed = scaled_dot_product_attention(query, key, value, attn_mask=self._bias().to(query.dtype))
         answer: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return answer
 
@@ -101,16 +103,16 @@ class FusionLevel(nn.Module):
         return tokens if landmarks is None else landmarks.flatten(2).transpose(1, 2), tokens
 
 
-def regarded(levels: nn.ModuleList, image: Sequence[Tensor], landmarks: Sequence[Tensor | None]) -> Tensor:
-    """(B, 1, h, w) cross-attention of all levels at the places of the first, each level counting the same."""
-    pairs = zip(image, landmarks, strict=True)
-    seen = [level.regarded(*pair) for level, pair in zip(levels, pairs, strict=True) if isinstance(level, FusionLevel)]
-    size = seen[0].shape[2:]
-    shares = [interpolate(one, size=size, mode="bilinear", align_corners=False) for one in seen]
-    return torch.stack([share / share.sum(dim=(2, 3), keepdim=True) for share in shares]).mean(dim=0)
+def resampled(seen: Tensor, start: float, places: int, other_start: float) -> Tensor:
+    """(B, 1, n, n) map whose first place lies at `start` -> (B, 1, places, places), its first at `other_start`."""
+    count = seen.shape[-1]
+    at = (torch.arange(places, device=seen.device) + other_start) * (count / places) - start
+    at = at.clamp(0, count - 1)
+    weights = (1 - (at[:, None] - torch.arange(count, device=seen.device)).abs()).clamp_min(0).to(seen.dtype)
+    return weights @ seen @ weights.T
 
 
-class LandmarkGuided(PartlyFrozen):
+class LandmarkGuided(PartlyFrozen, Explaining):
     """(B, 1 or 3, S, S) float -> logits (B, classes) and features (B, D), by `maps`, which the network defines.
 
     Three maps of the image are asked by as many of its landmarks, or by themselves without a stream of `landmarks`,
@@ -121,10 +123,15 @@ class LandmarkGuided(PartlyFrozen):
     tokens: nn.Module
     transformer: nn.Module
     head: nn.Module
+    places: bool = True
+    """Whether the maps are of places of the face."""
+    first_places: Sequence[float] = (0.5, 0.5, 0.5)
+    """Where the first place of each level's map lies (`layers.evidence`)."""
 
     def __init__(self, landmarks: LandmarkStream | None) -> None:
         super().__init__()
         self.landmarks = landmarks
+        self.first_place = self.first_places[0]
 
     def load_frozen(self) -> None:
         """The landmark stream's checkpoint, if one is named.  Raises BadModelFile."""
@@ -134,7 +141,14 @@ class LandmarkGuided(PartlyFrozen):
     def settle(self, pretrained: bool) -> str:
         """Freeze the landmark stream if it has a checkpoint; else the reason why it learns."""
         del pretrained  # the landmark stream has a file of its own
-        return self.landmarks.settle(self) if self.landmarks else ""
+        if self.landmarks and not self.landmarks.file:
+            return (
+                "the landmark stream learns, because no trained MobileFaceNet is named "
+                "(--set model_options.landmark_file=FILE)"
+            )
+        if self.landmarks:
+            self.freeze(self.landmarks.network)
+        return ""
 
     def maps(self, x: Tensor) -> tuple[list[Tensor], list[Tensor] | list[None]]:
         """Three maps of the image, and three of the same sizes of its landmarks."""
@@ -144,16 +158,28 @@ class LandmarkGuided(PartlyFrozen):
         image, landmarks = self.maps(x)
         fused = [level(*pair) for level, pair in zip(self.levels, zip(image, landmarks, strict=True), strict=True)]
         features = self.transformer(self.tokens(fused))
-        seen = regarded(self.levels, image, landmarks) if self.explaining else None
+        seen = self._regarded(image, landmarks) if self.explaining and self.places else None
         return Outputs(self.head(features), features, explanation=seen)
+
+    def _regarded(self, image: Sequence[Tensor], landmarks: Sequence[Tensor | None]) -> Tensor:
+        """(B, 1, h, w) cross-attention of all levels at the places of the first, each level counting the same."""
+        shares = []
+        for level, own, asking, start in zip(self.levels, image, landmarks, self.first_places, strict=True):
+            seen = resampled(
+                cast(FusionLevel, level).regarded(own, asking), start, image[0].shape[-1], self.first_places[0]
+            )
+            shares.append(seen / seen.sum(dim=(2, 3), keepdim=True))
+        return torch.stack(shares).mean(dim=0)
 
 
 class TokenTransformer(nn.Module):
-    """(B, N, D) tokens -> (B, D): a CLS token and positions, `depth` layers, the CLS token with an excitation of its
-    channels.
+    """(B, N, D) tokens -> (B, D): a CLS token and positions, `depth` layers, the CLS token, and where it is `gated` an
+    excitation of its channels.
     """
 
-    def __init__(self, tokens: int, width: int, depth: int = 2, heads: int = 8, dropout: float = 0.0) -> None:
+    def __init__(
+        self, tokens: int, width: int, depth: int = 2, heads: int = 8, dropout: float = 0.0, gated: bool = True
+    ) -> None:
         super().__init__()
         self.cls = nn.Parameter(torch.zeros(1, 1, width))
         self.positions = nn.Parameter(torch.zeros(1, tokens + 1, width))
@@ -163,7 +189,7 @@ class TokenTransformer(nn.Module):
             width, heads, 4 * width, dropout, "gelu", 1e-6, batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(layer, depth, nn.LayerNorm(width, eps=1e-6), enable_nested_tensor=False)
-        self.gate = Excitation(width, reduction=1)
+        self.gate = Excitation(width, reduction=1) if gated else nn.Identity()
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
@@ -172,7 +198,7 @@ class TokenTransformer(nn.Module):
 
 
 class PyramidTokens(nn.Module):
-    """Maps of 28, 14 and 7 places a side (or half as many) -> (B, 3 x 7 x 7, D) tokens."""
+    """Maps of 4 n, 2 n and n places a side -> (B, 3 n n, D) tokens."""
 
     def __init__(self, widths: Sequence[int], width: int = 768) -> None:
         super().__init__()

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from affectlens.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from affectlens.training.recipe import Recipe
 
 BASE = Recipe(
@@ -33,8 +34,8 @@ BASE = Recipe(
     without_twins=False,
     size_px=227,
     channels="rgb",
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
     epochs=10,
     batch_size=35,
     optimiser="sgd",
