@@ -60,12 +60,12 @@ class EmotionGCN(Explaining):
 
     def __init__(self, name: str, classes: int, in_channels: int, layers: int, tau: float, share: float, edges: bool):
         super().__init__()
-        self.name, self.first_place = name, FIRST_PLACE[name]
+        self.name = name
         self.in_channels = in_channels
         self.classes = classes
         self.tau, self.share, self.category_edges = tau, share, edges
         self.backbone, width = make_backbone(name, in_channels, rectified=False)
-        self.features = width
+        self.features, self.first_place = width, FIRST_PLACE[name]
         nodes = classes + 2
         sizes = [WORD_SIZE, *[_HIDDEN] * (layers - 1), width]
         self.convolutions = nn.ModuleList(GraphConvolution(a, b) for a, b in pairwise(sizes))

@@ -33,13 +33,13 @@ class MultiTask(Explaining):
         self, name: str, classes: int, in_channels: int, affect: str, fusion: str, mask: bool, expressions: bool
     ) -> None:
         super().__init__()
-        self.name, self.first_place = name, FIRST_PLACE[name]
+        self.name = name
         self.in_channels = in_channels
         self.affect = affect
         self.fusion = fusion
         self.expressions = expressions
         self.backbone, width = backbone(name, in_channels)
-        self.features = width
+        self.features, self.first_place = width, FIRST_PLACE[name]
         others = AFFECT[affect]
         seen = width + others if fusion == "concatenate" else width
         self.hidden = nn.ModuleList(

@@ -1,5 +1,5 @@
 """What can be read off a trained network besides its answers: features, classifiers, the graph of Emotion-GCN, the
-loss around its weights, the landmarks of MobileFaceNet.
+landmarks of MobileFaceNet.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,14 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from affectlens.core.errors import BadData, BadSetting
+from affectlens.core.errors import BadSetting
 from affectlens.core.preprocessing import InputSpec, to_input
-from affectlens.data.images import decoded, in_chunks
+from affectlens.data.images import in_chunks
 from affectlens.data.table import FaceTable
 from affectlens.models.emotion_gcn import EmotionGCN
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
@@ -90,56 +87,6 @@ def _answers(module: ExpressionModule, table: FaceTable) -> Iterator[tuple[Outpu
         for images, places in in_chunks(table.images, faces_at_once(module.recipe)):
             if images:
                 yield module(torch.from_numpy(to_input(images, module.recipe.input_spec()))), places
-
-
-def landscape(
-    module: ExpressionModule, table: FaceTable, points: int, reach: float, progress: bool = False
-) -> NDArray[np.float32]:
-    """(points, points) mean cross-entropy on the labelled faces where the weights are moved along two random directions
-    from -`reach` to `reach` times their own length (Li et al. 2018, arXiv:1712.09913: directions normalised by filter;
-    biases and norms stay). Rows are steps of the second direction. `progress` shows a bar on standard error.
-
-    Raises:
-        BadData: no labelled face can be decoded.
-    """
-    module.eval()
-    labelled = table.keep(table.labelled)
-    images, rows = decoded(labelled.images, range(len(labelled)))
-    if not images:
-        raise BadData("no labelled face can be decoded")
-    faces = torch.from_numpy(to_input(images, module.recipe.input_spec()))
-    targets = torch.from_numpy(labelled.targets[rows])
-    at_once = faces_at_once(module.recipe)
-    weights = [weight for weight in module.network.parameters() if weight.ndim > 1]
-    random = torch.Generator().manual_seed(module.recipe.seed)
-    surface = np.zeros((points, points), dtype=np.float32)
-    steps = np.linspace(-reach, reach, points)
-    cells = [(row, column) for row in range(points) for column in range(points)]
-    with torch.no_grad():
-        start = [weight.clone() for weight in weights]
-        first, second = ([_direction(weight, random) for weight in weights] for _ in range(2))
-        try:
-            for row, column in track(
-                cells, "moving weights", console=Console(stderr=True), transient=True, disable=not progress
-            ):
-                for weight, origin, x, y in zip(weights, start, first, second, strict=True):
-                    weight.copy_(origin + steps[column] * x + steps[row] * y)
-                losses = [
-                    cross_entropy(module(batch).logits.float(), truth, reduction="sum")
-                    for batch, truth in zip(faces.split(at_once), targets.split(at_once), strict=True)
-                ]
-                surface[row, column] = float(torch.stack(losses).sum()) / len(faces)
-        finally:
-            for weight, origin in zip(weights, start, strict=True):
-                weight.copy_(origin)
-    return surface
-
-
-def _direction(weight: Tensor, random: torch.Generator) -> Tensor:
-    """Random numbers of which each filter is as long as that of `weight`."""
-    drawn = torch.randn(weight.shape, generator=random)
-    length = weight.flatten(1).norm(dim=1) / drawn.flatten(1).norm(dim=1).clamp_min(1e-12)
-    return torch.mul(drawn, length.view(-1, *[1] * (weight.ndim - 1)))
 
 
 def landmarks(file: Path, faces: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:

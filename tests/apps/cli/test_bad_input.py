@@ -135,7 +135,7 @@ def test_inspect_and_prepare_count_what_cannot_be_used(cli, place, spec, named):
 
 @pytest.mark.parametrize("command", ["inspect", "prepare", "preview", "train", "evaluate"])
 def test_a_valence_that_is_not_known_is_no_mistake(cli, place, command, monkeypatch):
-    monkeypatch.setattr("affectlens.training.fit.fit", lambda *_: None)
+    monkeypatch.setattr("affectlens.training.fit.fit", lambda *_, **__: None)
     header = "path,expression,valence,arousal,split"
     rows = ("face.png,anger,nan,NaN,train", "other.png,anger,,0.5,valid", "other.png,fear,-0.5,0.5,test")
     (place / "unknown.csv").write_text("\n".join((header, *rows)))

@@ -170,7 +170,7 @@ def test_without_a_row_those_with_published_figures_on_these_data_are_run(make_f
     monkeypatch.setattr(module, "PAPER", {row: module.PAPER[row] for row in ("two-stream", "two-stream-celeba")})
     assert cli(*arguments(tmp_path, "--other-data", work="dare")).errors == ["error: enough"]
     assert begun == ["dare/two-stream"]
-    assert reproduce._published(module, parse("affectnet:x"), False) == ["two-stream", "two-stream-celeba"]
+    assert reproduce._published(module, parse(f"affectnet:{tmp_path}"), False) == ["two-stream", "two-stream-celeba"]
     assert all(module.ROWS[row].data == "affectnet" for row in ("two-stream", "two-stream-celeba"))
 
 

@@ -269,6 +269,7 @@ SETTINGS = [
     {"scale": 0.1},
     {"shift": 0.1},
     {"brightness": 0.1},
+    {"exposure": 0.1},
     {"contrast": 0.1},
     {"sharpness": 0.1},
     {"erase": 1.0},

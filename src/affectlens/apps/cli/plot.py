@@ -194,13 +194,13 @@ def _landscape(asked: _Asked) -> "Figure":
     if not asked.models:
         raise BadSetting("the figure 'landscape' needs --model, once or several times")
     runs, data = [asked.run(model)[0] for model in asked.models], asked.source()
-    from affectlens.training import insights
+    from affectlens.training.landscape import landscape
 
     surfaces: dict[str, NDArray[np.float32]] = {}
     for model, module in zip(asked.models, runs, strict=True):
         table = _cut(module, data, asked.split, asked.faces)
         name = module.recipe.row if module.recipe.row not in surfaces else model
-        surfaces[name] = insights.landscape(module, table, asked.points, _REACH, err.is_terminal)
+        surfaces[name] = landscape(module, table, asked.points, _REACH, err.is_terminal)
     return network_plots.landscapes(surfaces, _REACH)
 
 

@@ -15,9 +15,7 @@ attributes with binary cross-entropy for 50 epochs and the settings of the other
 run folder.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from affectlens.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from affectlens.training.recipe import Recipe
@@ -61,37 +59,29 @@ VIT_SCRATCH = Recipe(
 )
 
 
-def _row(
-    row: str, recipe: Recipe, model: str = "", options: Mapping[str, Any] | None = None, **settings: Any
-) -> Recipe:
-    """`recipe` as another row, with another model or other options of its model."""
-    own = {} if model else recipe.model_options
-    return replace(recipe, row=row, model=model or recipe.model, model_options={**own, **(options or {})}, **settings)
-
-
-VIT_BASE = _row("vit-base", VIT_SCRATCH, pretrained=True)
-VIT_LARGE = _row("vit-large", VIT_BASE, options={"size": "large"})
-SWIN = _row("swin-tiny", VIT_BASE, "swin", {"train": "head"})
-TWO_STREAM = _row("two-stream", VIT_BASE, "two_stream", {"backbone": "base", "mode": "principled"})
-IMAGE_ALONE = _row("two-stream-no-landmarks", TWO_STREAM, options={"landmarks": "none"})
-CELEBA = _row(
-    "celeba",
+VIT_BASE = replace(VIT_SCRATCH, row="vit-base", pretrained=True)
+VIT_LARGE = replace(VIT_BASE, row="vit-large", model_options={"size": "large"})
+SWIN = replace(VIT_BASE, row="swin-tiny", model="swin", model_options={"train": "head"})
+TWO_STREAM = replace(
+    VIT_BASE, row="two-stream", model="two_stream", model_options={"backbone": "base", "mode": "principled"}
+)
+CELEBA = replace(
     VIT_BASE,
-    "attributes",
-    {"backbone": "base"},
+    row="celeba",
     data="celeba",
     data_options={},
+    model="attributes",
+    model_options={"backbone": "base"},
     losses={"attribute_bce": 1.0},
     sampler="shuffle",
     early_stop=0,
     select="attribute_accuracy",
 )
-AFTER_CELEBA = _row("two-stream-celeba", TWO_STREAM, pretrained_file="runs/dare-celeba")
-POSTER = _row(
-    "poster",
+POSTER = replace(
     VIT_BASE,
-    "poster",
-    {},
+    row="poster",
+    model="poster",
+    model_options={},
     optimiser="adam",
     sam_radius=0.05,
     learning_rate=1e-6,
@@ -116,15 +106,20 @@ ROWS = {
         VIT_BASE,
         VIT_LARGE,
         SWIN,
-        IMAGE_ALONE,
+        replace(TWO_STREAM, row="two-stream-no-landmarks", model_options={"backbone": "base", "landmarks": "none"}),
         TWO_STREAM,
         CELEBA,
-        AFTER_CELEBA,
+        replace(TWO_STREAM, row="two-stream-celeba", pretrained_file="runs/dare-celeba"),
         POSTER,
-        _row("vit-base-head", VIT_BASE, options={"train": "head"}),
-        _row("swin-tiny-full", SWIN, options={"train": "full"}),
-        _row("swin-tiny-scratch-2", SWIN, options={"train": "full", "patch_px": 2, "window": 2}, pretrained=False),
-        _row("two-stream-literal", TWO_STREAM, options={"mode": "literal"}),
+        replace(VIT_BASE, row="vit-base-head", model_options={"size": "base", "train": "head"}),
+        replace(SWIN, row="swin-tiny-full", model_options={"train": "full"}),
+        replace(
+            SWIN,
+            row="swin-tiny-scratch-2",
+            model_options={"train": "full", "patch_px": 2, "window": 2},
+            pretrained=False,
+        ),
+        replace(TWO_STREAM, row="two-stream-literal", model_options={"backbone": "base", "mode": "literal"}),
     )
 }
 PAPER = {
