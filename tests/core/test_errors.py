@@ -18,4 +18,4 @@ def test_unreadable_media_keeps_its_reason():
 
 
 def test_missing_extra_says_what_to_install():
-    assert str(MissingExtra("training", "train")).endswith("pip install 'affectlens[train]'")
+    assert str(MissingExtra("training", "train")).endswith("pip install 'affectlens[train]' or, in a clone, '.[train]'")

@@ -42,7 +42,8 @@ class MissingExtra(AffectLensError):
         self.extra = extra
 
     def __str__(self) -> str:
-        return f"{self.what} needs the extra '{self.extra}': pip install 'affectlens[{self.extra}]'"
+        command = f"pip install 'affectlens[{self.extra}]' or, in a clone, '.[{self.extra}]'"
+        return f"{self.what} needs the extra '{self.extra}': {command}"
 
 
 class NetworkRefused(AffectLensError):

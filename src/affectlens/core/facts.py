@@ -41,7 +41,9 @@ class TrainingFacts:
         """
         known = self.affect[np.isfinite(self.affect).all(axis=1)]
         if not len(known):
-            raise BadSetting(f"no training face has valence and arousal, which {what} needs")
+            raise BadSetting(
+                f"no training face has valence and arousal, which {what} needs (ferplus has them with ?va=projected)"
+            )
         return known
 
     @property

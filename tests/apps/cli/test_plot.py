@@ -6,8 +6,12 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from affectlens.apps.cli import plot
+from affectlens.apps.cli.scoring import Scored
 from affectlens.core.expressions import FERPLUS
+from affectlens.data.table import FaceTable
 from affectlens.evaluation import affect_plots
+from affectlens.evaluation.evaluation import Scores
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.training import crops, run
 from affectlens.training.module import ExpressionModule
@@ -80,6 +84,20 @@ def test_the_plane_of_data_without_valence_and_arousal_names_a_way_to_have_them(
     result = cli("plot", "va-plane", "--data", f"ferplus:{make_ferplus(tmp_path / 'ferplus')}", "--split", "train")
     assert (result.code, len(result.errors)) == (1, 1)
     assert "has valence and arousal (ferplus has them with ?va=projected)" in result.err
+
+
+def test_captions_say_what_is_uncertain():
+    probabilities = np.array([[0.75, 0.25], [0.375, 0.625]])
+    faces = FaceTable(("a", "b"), np.zeros((2, 4, 4), dtype=np.uint8), np.eye(2, dtype="f4"), np.array([0, 0]), LABELS)
+    scored = Scored("m", faces, Scores(LABELS, probabilities, faces.targets, uncertain_below=0.7))
+    captions, right = plot._captions(scored, "true")
+    assert captions == ["anger 0.75\ntrue: anger", "uncertain (happiness?) 0.62\ntrue: anger"]
+    assert right == [True, False]
+
+
+def test_a_folder_that_is_not_there_is_made(cli, table, tmp_path):
+    assert cli("plot", "va-plane", "--data", table, "--out", tmp_path / "new" / "plane.png").code == 0
+    assert (tmp_path / "new" / "plane.png").is_file()
 
 
 def test_samples_say_where_valence_and_arousal_of_ferplus_are_from(cli, make_ferplus, tmp_path, monkeypatch):

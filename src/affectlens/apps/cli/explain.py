@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.cli.console import out as console
+from affectlens.apps.cli.tables import worded
 from affectlens.core.action_units import described
 from affectlens.core.errors import AffectLensError
 from affectlens.runtime.analyzer import Analyzer
@@ -37,7 +38,7 @@ def explain(
         raise AffectLensError(f"no face to explain in '{photo}': {analysis.detail} ({analysis.reason})")
     for number, face in enumerate(analysis.faces, start=1):
         method = face.explanation.method if face.explanation else ""
-        console.print(f"face {number}: {face.answer} {face.percent} %, shown by {method}")
+        console.print(f"face {number}: {worded(face)} {face.percent} %, shown by {method}")
         if typical := described(face.expression):
             console.print(f"  typical of {face.expression}: {typical}")
     target = out or photo.with_name(f"{photo.stem}-explained.png")

@@ -121,6 +121,7 @@ def plot(
     count = faces or (256 if name is Kind.LANDSCAPE else 24)
     figure = _FIGURES[name](_Asked(name, data, model or [], split, divisions, count, points))
     file = file or Path(f"{name}.png")
+    file.parent.mkdir(parents=True, exist_ok=True)
     plots.save(figure, file)
     out.print(f"figure: {file}")
 
@@ -275,8 +276,10 @@ def _captions(scored: Scored, truth: str) -> tuple[list[str], list[bool]]:
     captions, right = [], []
     for i in range(len(shown)):
         predicted, true = int(answers.predicted[i]), int(answers.targets[i])
+        p = float(answers.probabilities[i, predicted])
+        label = answers.labels[predicted]
         lines = [
-            f"{answers.labels[predicted]} {answers.probabilities[i, predicted]:.2f}",
+            f"{label if p >= answers.uncertain_below else f'uncertain ({label}?)'} {p:.2f}",
             f"true: {answers.labels[true]}",
         ]
         if answers.valence_predicted is not None and answers.arousal_predicted is not None:

@@ -60,7 +60,7 @@ def _table(rows: list[dict[str, str | Text]], width: int) -> Table:
 def _cells(face: Face) -> dict[str, str | Text]:
     x1, y1, x2, y2 = (round(float(value)) for value in face.box_xyxy)
     return {
-        "expression": f"uncertain ({face.expression}?)" if face.uncertain else face.expression,
+        "expression": worded(face),
         "probability": f"{face.percent / 100:.2f}",
         "valence": _signed(face.valence),
         "arousal": _signed(face.arousal),
@@ -69,6 +69,11 @@ def _cells(face: Face) -> dict[str, str | Text]:
         "box": f"{x1},{y1} {x2 - x1}x{y2 - y1}",
         "score": f"{face.score:.2f}",
     }
+
+
+def worded(face: Face) -> str:
+    """The expression, or that it is uncertain and which it might be."""
+    return f"uncertain ({face.expression}?)" if face.uncertain else face.expression
 
 
 def _signed(value: float | None) -> str:

@@ -92,6 +92,9 @@ def run_recipe(
         if recipe.classifier == "svm":
             svm.refit(module, data.train)
             run.save_refitted(module, folder)
+            said = f"the last layer is now a linear support vector machine, fitted on {_faces(len(data.train))}"
+            run.note(folder, said)
+            out.print(said)
         spec = export.export(module, data, folder)
     figures = spec.provenance["validation"]
     result = (
