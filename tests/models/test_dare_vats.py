@@ -52,6 +52,29 @@ def test_full_size_networks_cost_what_the_published_ones_do(build, options, mult
     assert on_meta(build, 8, **options)[1] == pytest.approx(multiply_adds, abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("build", "options"),
+    [
+        (vit.build, {}),
+        (vit.build, {"size": "large"}),
+        (swin.build, {}),
+        (swin_se.build, {}),
+        (poster.build, {}),
+        (two_stream.build, {}),
+        (two_stream.build, {"landmarks": "none"}),
+        (two_stream.build, {"mode": "literal"}),
+    ],
+)
+def test_full_size_networks_answer_a_real_face(build, options):
+    torch.manual_seed(0)
+    network = build(8, **options).eval()
+    with torch.inference_mode():
+        answer = network(torch.randn(2, 3, 224, 224))
+    assert answer.logits.shape == (2, 8)
+    assert answer.logits.isfinite().all()
+    assert (answer.features[0] - answer.features[1]).abs().max() > 1e-3  # logits of a fresh ViT are all 0
+
+
 KEYS = {
     "conv1.conv.weight": (64, 3, 3, 3),
     "conv1.prelu.weight": (64,),
