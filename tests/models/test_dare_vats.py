@@ -72,7 +72,7 @@ def test_full_size_networks_answer_a_real_face(build, options):
         answer = network(torch.randn(2, 3, 224, 224))
     assert answer.logits.shape == (2, 8)
     assert answer.logits.isfinite().all()
-    assert (answer.features[0] - answer.features[1]).abs().max() > 1e-3  # logits of a fresh ViT are all 0
+    assert not torch.equal(answer.features[0], answer.features[1])  # logits of a fresh ViT are all 0
 
 
 KEYS = {
