@@ -9,6 +9,31 @@ from affectlens.evaluation.evaluation import Scores
 
 
 @pytest.fixture
+def texts():
+    """Everything written in a figure, after drawing."""
+    from matplotlib.text import Text
+
+    def find(figure):
+        figure.canvas.draw()
+        return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+    return find
+
+
+@pytest.fixture
+def fits_its_page():
+    """Asserts that all that is drawn lies within the figure."""
+
+    def check(figure):
+        drawn, page = figure.get_tightbbox(), figure.get_size_inches()
+        assert min(drawn.x0, drawn.y0) >= 0
+        assert drawn.x1 <= page[0]
+        assert drawn.y1 <= page[1]
+
+    return check
+
+
+@pytest.fixture
 def scores():
     """A maker of scores of a fair model on faces with every kind of label; the keywords replace fields."""
 

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.evaluation import affect_plots, plots
@@ -17,22 +16,14 @@ EVERY = {
 }
 
 
-def texts(figure):
-    figure.canvas.draw()
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
-
-
 @pytest.mark.parametrize("name", EVERY)
-def test_every_plot_becomes_a_png_whose_words_lie_within_it(name, tmp_path):
+def test_every_plot_becomes_a_png_whose_words_lie_within_it(name, tmp_path, fits_its_page):
     figure = EVERY[name]()
     plots.save(figure, tmp_path / "it.png")
-    drawn, page = figure.get_tightbbox(), figure.get_size_inches()
-    assert min(drawn.x0, drawn.y0) >= 0
-    assert drawn.x1 <= page[0]
-    assert drawn.y1 <= page[1]
+    fits_its_page(figure)
 
 
-def test_the_plane_has_a_panel_per_class_with_its_mean_and_divisions():
+def test_the_plane_has_a_panel_per_class_with_its_mean_and_divisions(texts):
     figure = affect_plots.va_plane(AFFECT, TARGETS, LABELS, 8)
     assert len(figure.axes) == 3
     assert {"calm (15)", "keen (15)", "\\$odd (15)"} <= set(texts(figure))

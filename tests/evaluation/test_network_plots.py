@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from affectlens.evaluation import network_plots, plots
 from affectlens.evaluation.metrics import ClassDistances
@@ -25,33 +24,25 @@ EVERY = {
 }
 
 
-def texts(figure):
-    figure.canvas.draw()
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
-
-
 @pytest.mark.parametrize("name", EVERY)
-def test_every_plot_becomes_a_png_whose_words_lie_within_it(name, tmp_path):
+def test_every_plot_becomes_a_png_whose_words_lie_within_it(name, tmp_path, fits_its_page):
     figure = EVERY[name]()
     plots.save(figure, tmp_path / "it.png")
-    drawn, page = figure.get_tightbbox(), figure.get_size_inches()
-    assert min(drawn.x0, drawn.y0) >= 0
-    assert drawn.x1 <= page[0]
-    assert drawn.y1 <= page[1]
+    fits_its_page(figure)
 
 
-def test_relations_are_written_into_their_cells():
+def test_relations_are_written_into_their_cells(texts):
     found = texts(EVERY["relations"]())
     assert [found.count(text) for text in ("1.00", "-0.50", "0.70", "0.00")] == [3, 2, 2, 2]
     assert {"takes from", "node"} <= set(found)
 
 
-def test_the_map_says_what_the_large_marks_are():
+def test_the_map_says_what_the_large_marks_are(texts):
     assert "mean of the class" in texts(EVERY["feature_map"]())
     assert "mean of the class" not in texts(EVERY["feature_map_without_centres"]())
 
 
-def test_distances_are_in_units_of_those_between_centres():
+def test_distances_are_in_units_of_those_between_centres(texts):
     figure = EVERY["class_distances"]()
     before, after = figure.axes[0].containers
     assert [bar.get_width() for bar in before] == [0.25, 0, 0.75]
@@ -59,7 +50,7 @@ def test_distances_are_in_units_of_those_between_centres():
     assert {"before (all: 0.50)", "after (all: 0.25)"} <= set(texts(figure))
 
 
-def test_landscapes_have_a_panel_each_in_common_shades_with_the_loss_in_the_middle():
+def test_landscapes_have_a_panel_each_in_common_shades_with_the_loss_in_the_middle(texts):
     figure = EVERY["landscapes"]()
     first, second, _ = figure.axes
     assert [axes.get_title() for axes in (first, second)] == ["\\$one (4.25 at +)", "two (4.25 at +)"]

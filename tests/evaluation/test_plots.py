@@ -22,21 +22,13 @@ EVERY = {
 }
 
 
-def texts(figure):
-    """Everything written in the figure, after drawing."""
-    from matplotlib.text import Text
-
-    figure.canvas.draw()
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
-
-
 def names(figure):
     (legend,) = figure.legends
     return [text.get_text() for text in legend.get_texts()]
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_every_plot_becomes_a_png_whose_words_lie_within_it(name, scores, tmp_path):
+def test_every_plot_becomes_a_png_whose_words_lie_within_it(name, scores, tmp_path, fits_its_page):
     figure = EVERY[name](figures(scores()))
     file = tmp_path / f"{name}.png"
     plots.save(figure, file)
@@ -44,11 +36,7 @@ def test_every_plot_becomes_a_png_whose_words_lie_within_it(name, scores, tmp_pa
     assert content.startswith(b"\x89PNG")
     assert content.endswith(b"IEND\xaeB`\x82")
     assert list(tmp_path.iterdir()) == [file]
-    drawn, page = figure.get_tightbbox(), figure.get_size_inches()
-    assert drawn.x0 >= 0
-    assert drawn.y0 >= 0
-    assert drawn.x1 <= page[0]
-    assert drawn.y1 <= page[1]
+    fits_its_page(figure)
 
 
 def test_pyplot_is_not_loaded_and_matplotlib_only_for_a_plot():
@@ -136,7 +124,7 @@ def test_selective_curves_of_several_models_and_their_thresholds():
     assert 0.6 < low < 0.7 < 0.9 < high < 1
 
 
-def test_class_balance_has_two_bars_for_each_class():
+def test_class_balance_has_two_bars_for_each_class(texts):
     figure = plots.class_balance(LABELS, [900, 30, 4], [310.6, 310, 310])
     without, with_sampler = figure.axes[0].containers
     assert [bar.get_width() for bar in without] == [900, 30, 4]
@@ -161,7 +149,7 @@ def test_bars_of_classes_say_their_per_cent_and_absent_classes_a_dash():
     assert figure.axes[0].yaxis_inverted()
 
 
-def test_group_bars_have_intervals_and_numbers():
+def test_group_bars_have_intervals_and_numbers(texts):
     groups = {
         "3-9": {"faces": 12, "accuracy": 0.5, "accuracy_interval": [0.25, 0.75]},
         "10-19": {"faces": 3, "accuracy": 1.0, "accuracy_interval": [0.44, 1.0]},
@@ -174,7 +162,7 @@ def test_group_bars_have_intervals_and_numbers():
     assert axes.get_xlabel() == "accuracy by age (faces), 95 % interval"
 
 
-def test_group_labels_stack_the_shares_of_the_labels():
+def test_group_labels_stack_the_shares_of_the_labels(texts):
     groups = {"3-9": {"faces": 10, "labels": [5, 3, 2]}, "10-19": {"faces": 4, "labels": [0, 4, 0]}}
     figure = plots.group_labels(groups, LABELS, "age")
     anger, fear, sadness = figure.axes[0].containers
@@ -185,7 +173,7 @@ def test_group_labels_stack_the_shares_of_the_labels():
     assert {"3-9 (10)", "10-19 (4)"} <= set(texts(figure))
 
 
-def test_parallel_coordinates_scale_each_axis_from_its_lowest_to_its_highest():
+def test_parallel_coordinates_scale_each_axis_from_its_lowest_to_its_highest(texts):
     figure = plots.parallel_coordinates({"a": [0.2, 0.5, 0.7], "b": [0.6, 0.5, None], "c": [0.3, 0.5, 0.6]}, LABELS)
     a, b, c = figure.axes[0].lines
     np.testing.assert_allclose(a.get_ydata(), [0, 0.5, 1])
@@ -194,13 +182,13 @@ def test_parallel_coordinates_scale_each_axis_from_its_lowest_to_its_highest():
     assert {"0.200", "0.600", "0.700", *LABELS} <= set(texts(figure))
 
 
-def test_parallel_coordinates_with_limits_have_one_scale():
+def test_parallel_coordinates_with_limits_have_one_scale(texts):
     figure = plots.parallel_coordinates({"anger": [0.0, 0.5, 2.0]}, LABELS, (0, 2), "score")
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [0, 0.25, 1])
     assert {"0", "1", "2", "score"} <= set(texts(figure))
 
 
-def test_names_are_cut_and_never_formulas():
+def test_names_are_cut_and_never_formulas(texts):
     figure = plots.per_class_bars({"_a$b$": [1, 1], "b" * 99: [1, 1]}, ["$\\nonsense$", "c" * 99], "$x_")
     assert {r"_a\$b\$", "b" * 31 + "…", r"\$\nonsense\$", "c" * 31 + "…", r"\$x_"} <= set(texts(figure))
     assert names(figure) == [r"_a\$b\$", "b" * 31 + "…"]
