@@ -23,8 +23,23 @@ class Explanation:
 
 
 @dataclass(frozen=True, eq=False)
+class Smoothed:
+    """What is to be shown of a face in a video, where the frames before count too.
+
+    Attributes:
+        probabilities: of each label; they sum to 1.
+        valence, arousal: in [-1, 1], or None.
+    """
+
+    probabilities: dict[str, float]
+    valence: float | None
+    arousal: float | None
+
+
+@dataclass(frozen=True, eq=False)
 class Face:
-    """One face of one image.
+    """One face of one image. In a video `expression` and `uncertain` follow in time: they change only where the change
+    is clear (`runtime.temporal`). All other figures are those of this frame alone.
 
     Attributes:
         box_xyxy: (4,) float32, pixels of the image, origin at its top left corner; may reach beyond it.
@@ -32,7 +47,7 @@ class Face:
             the detector gives none.
         score: confidence of the detector that this is a face, in [0, 1].
         probabilities: calibrated probability of each label; they sum to 1.
-        expression: the label with the highest probability.
+        expression: the label with the highest probability; of a video: in a while.
         uncertain: that probability is below the model's threshold; `answer` then is "uncertain".
         disagreement: predicted disagreement of human raters: entropy of the probabilities divided by its maximum,
             0 (all would say the same) to 1 (evenly split).
@@ -40,6 +55,8 @@ class Face:
         va_source: "regressed" by the model, "projected" (expectation of published coordinates under the probabilities)
             or None.
         explanation: where the model looked; None unless it was asked for.
+        track: number of this face in its video, from 0 and never used again for another; None in photos.
+        smoothed: what is to be shown of it; None in photos.
     """
 
     box_xyxy: NDArray[np.float32]
@@ -53,13 +70,21 @@ class Face:
     arousal: float | None
     va_source: str | None
     explanation: Explanation | None = None
+    track: int | None = None
+    smoothed: Smoothed | None = None
 
     @property
     def percent(self) -> int:
         """Probability of `expression` in whole per cent, rounded down: nothing is 100 % sure."""
-        return int(100 * self.probabilities[self.expression])
+        shown = self.smoothed or self
+        return int(100 * shown.probabilities[self.expression])
 
     @property
     def answer(self) -> str:
         """The expression, or "uncertain"."""
         return "uncertain" if self.uncertain else self.expression
+
+    @property
+    def wording(self) -> str:
+        """The expression, or that it is uncertain and which it might be."""
+        return f"uncertain ({self.expression}?)" if self.uncertain else self.expression

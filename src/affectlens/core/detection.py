@@ -1,7 +1,8 @@
 """What a face detector gives: boxes, five landmarks and scores of one image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +42,20 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def only(self, face: int) -> "Detections":
-        """One of the faces."""
-        one = slice(face, face + 1)
-        return Detections(self.boxes_xyxy[one], self.landmarks_xy[one], self.scores[one], self.framed)
+    @classmethod
+    def joined(cls, parts: "Sequence[Detections]") -> "Detections":
+        """One after the other; framed if the first is."""
+        return cls(
+            np.concatenate([part.boxes_xyxy for part in parts]),
+            np.concatenate([part.landmarks_xy for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            parts[0].framed,
+        )
+
+    def only(self, faces: int | NDArray[np.bool_]) -> "Detections":
+        """One of the faces, or those where a (N,) mask says so."""
+        some = slice(faces, faces + 1) if isinstance(faces, int) else faces
+        return Detections(self.boxes_xyxy[some], self.landmarks_xy[some], self.scores[some], self.framed)
 
 
 def no_faces() -> Detections:
@@ -58,4 +69,13 @@ class Detector(Protocol):
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """(H, W, 3) RGB uint8 -> its faces."""
+        ...
+
+
+@runtime_checkable
+class Follower(Detector, Protocol):
+    """A detector that can also look again where faces were a moment before, much faster than everywhere."""
+
+    def follow(self, image: NDArray[np.uint8], boxes_xyxy: NDArray[np.float32]) -> Detections:
+        """(H, W, 3) RGB uint8 and (N, 4) boxes in its pixels -> the faces that are still there, best first."""
         ...

@@ -81,15 +81,17 @@ def class_distances(parts: Mapping[str, ClassDistances], labels: Sequence[str]) 
     two classes; a bar for each of `parts`.
     """
     series = {
-        f"{name} (all: {part.ratio:.2f})": [None if np.isnan(one) else one / part.between for one in part.within]
+        f"{name} ({part.ratio:.2f})": [None if np.isnan(one) else one / part.between for one in part.within]
         for name, part in parts.items()
     }
     texts = [["–" if value is None else f"{value:.2f}" for value in values] for values in series.values()]
     return bars(labels, series, "distance to the class's centre / distance between centres", texts)
 
 
-def landscapes(surfaces: Mapping[str, Floats], reach: float) -> "Figure":
-    """(P, P) losses of each network over two directions, from -`reach` to `reach`: a panel each, in common shades."""
+def landscapes(surfaces: Mapping[str, Floats], reach: float, faces: str) -> "Figure":
+    """(P, P) losses of each network over two directions, from -`reach` to `reach`, P odd: a panel each, in common
+    shades; `faces` says on which.
+    """
     low, high = (extreme([extreme(surface) for surface in surfaces.values()]) for extreme in (np.min, np.max))
     levels = np.geomspace(max(float(low), 1e-3), max(float(high), 2e-3), 13)
     figure = figure_of(0.9 + 2.6 * len(surfaces), 3.2)
@@ -109,8 +111,8 @@ def landscapes(surfaces: Mapping[str, Floats], reach: float) -> "Figure":
         axes.set_title(f"{shown([name])[0]} ({centre:.2f} at +)", fontsize=SMALL_PT, color=INK)
         axes.set_aspect("equal")
         panels.append(axes)
-    bar = figure.colorbar(filled, ax=panels, shrink=0.9, format="%.2g", ticks=levels[::2])
-    bar.set_label("cross-entropy", fontsize=SMALL_PT, color=MUTED)
+    bar = figure.colorbar(filled, ax=panels, shrink=0.9, format="%.3g", ticks=levels[::2])
+    bar.set_label(f"cross-entropy (log scale), {faces}", fontsize=SMALL_PT, color=MUTED)
     bar.ax.tick_params(labelsize=SMALL_PT, labelcolor=INK, which="both", length=0)
     bar.ax.minorticks_off()
     return figure

@@ -266,7 +266,7 @@ def figure_of(width_in: float, height_in: float) -> "Figure":
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
-        raise MissingExtra("plots", "plots") from error
+        raise MissingExtra("drawing figures", "plots") from error
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     figure = Figure(figsize=(width_in, height_in), layout=layout, facecolor=PAPER)
     FigureCanvasAgg(figure)

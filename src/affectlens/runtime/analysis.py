@@ -1,4 +1,4 @@
-"""The result for one image, as objects, rows, a data frame or a picture."""
+"""The result for one image or one frame of a video, as objects, rows, a data frame or a picture."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from affectlens.core.affect import Face
 from affectlens.core.errors import BadSetting, MissingExtra
 from affectlens.core.reasons import Reason
-from affectlens.runtime.draw import draw_faces
+from affectlens.runtime.draw import draw_explanations, draw_faces
 from affectlens.runtime.media import save_image
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def columns(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What was found in one image.
+    """What was found in one image or one frame of a video.
 
     Attributes:
         source: where the image came from; empty for an array.
@@ -41,6 +41,7 @@ class Analysis:
         reason: why there are no faces; None where there are.
         detail: the same for people, one line.
         image: (H, W, 3) RGB uint8, or None where it could not be read.
+        frame, time_s: place in the video and seconds since its beginning; None for photos.
     """
 
     source: str
@@ -50,14 +51,21 @@ class Analysis:
     reason: Reason | None = None
     detail: str = ""
     image: NDArray[np.uint8] | None = field(default=None, repr=False)
+    frame: int | None = None
+    time_s: float | None = None
 
     def to_rows(self) -> list[Row]:
         """One row per face, or one with a reason; what does not apply is None.
 
-        Coordinates in pixels, probabilities in [0, 1]. `frame`, `time_s` and `track` belong to videos, `quality` to
-        the quality gate; they are None here.
+        Coordinates in pixels, probabilities in [0, 1]. `frame`, `time_s` and `track` belong to videos and are None for
+        photos; `quality` belongs to the quality gate and is None.
         """
-        common: Row = dict.fromkeys(columns(self.labels)) | {"source": self.source, "model": self.model}
+        common: Row = dict.fromkeys(columns(self.labels)) | {
+            "source": self.source,
+            "model": self.model,
+            "frame": self.frame,
+            "time_s": None if self.time_s is None else round(self.time_s, 4),
+        }
         if not self.faces:
             return [common | {"reason": self.reason.value if self.reason else None}]
         return [common | {"face": index} | _face_cells(face) for index, face in enumerate(self.faces)]
@@ -92,10 +100,22 @@ class Analysis:
             raise BadSetting(f"there is no picture to write: {self.reason} ({self.detail})")
         save_image(Path(path), picture)
 
+    def save_explanations(self, path: str | Path) -> None:
+        """Write the faces beside their heat maps (`runtime.draw.draw_explanations`), in the format of the suffix.
+
+        Raises:
+            BadSetting: no face has an explanation (`Analyzer(explain=True)`), or no such format. OSError: the file
+                cannot be written.
+        """
+        if not any(face.explanation for face in self.faces):
+            raise BadSetting("there is nothing to show: no face, or the analyzer was not asked to explain")
+        save_image(Path(path), draw_explanations(self.faces))
+
 
 def _face_cells(face: Face) -> Row:
     x1, y1, x2, y2 = (round(float(value), 2) for value in face.box_xyxy)
     return {
+        "track": face.track,
         "x1": x1,
         "y1": y1,
         "x2": x2,

@@ -2,10 +2,10 @@
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.explain import explanations
 from affectlens.runtime.media import display_name, read_image
+from affectlens.runtime.pipeline import VideoSettings, analyze_frames
+from affectlens.runtime.video import open_video
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +35,8 @@ _FACES_PER_RUN = 8
 
 Source: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | Image"
 """What `Analyzer.analyze` takes."""
+VideoSource: TypeAlias = "str | os.PathLike[str] | BinaryIO"
+"""What `Analyzer.video` takes."""
 
 
 class Analyzer:
@@ -80,6 +84,11 @@ class Analyzer:
         """What the model file says about itself."""
         return self._spec
 
+    @property
+    def detector(self) -> Detector:
+        """What finds the faces."""
+        return self._detect
+
     def analyze(self, source: "Source") -> Analysis:
         """One image.
 
@@ -100,17 +109,44 @@ class Analyzer:
                 name = display_name(path)
                 return self._analyze_image(read_image(path), name)
             return self._analyze_image(_as_rgb(source), name)
-        except UnreadableMedia as error:
+        except Exception as error:
             return self.failed(name, error)
-        except AffectLensError:
-            raise
-        except Exception as error:  # of OpenCV, onnxruntime or memory: one picture must not cost the results of others
-            detail = f"{type(error).__name__}: {error}".partition("\n")[0]
-            return self.failed(name, UnreadableMedia(Reason.FAILED, detail))
 
-    def failed(self, source: str, error: UnreadableMedia) -> Analysis:
-        """The analysis of a source that could not be read."""
-        return Analysis(source, self._spec.name, self._spec.labels, reason=Reason(error.reason), detail=error.detail)
+    def video(self, source: "VideoSource", settings: VideoSettings | None = None) -> Iterator[Analysis]:
+        """A video, frame by frame, as it goes on.
+
+        Args:
+            source: path of a video file, a binary stream of one, "rtsp://..." or "camera:0".
+            settings: which frames, and how answers follow in time; the default analyzes all and smooths.
+
+        Yields:
+            The analysis of each frame, in order; where the video ends before its time or cannot be opened, one more
+            with a `reason`.
+
+        Raises:
+            BadSetting: the camera's number is none. MissingExtra: the extra "video" is not installed.
+        """
+        name = display_name(source) if isinstance(source, (str, os.PathLike)) else ""
+        try:
+            frames = open_video(source)
+        except UnreadableMedia as error:
+            yield self.failed(name, error)
+            return
+        yield from analyze_frames(self, frames, name, settings or VideoSettings())
+
+    def failed(self, source: str, error: Exception, frame: int | None = None) -> Analysis:
+        """The analysis of a source, or of the next frame of one, that cannot be read because of `error`.
+
+        Raises:
+            AffectLensError: `error`, where another source would fail in the same way.
+        """
+        if isinstance(error, AffectLensError) and not isinstance(error, UnreadableMedia):
+            raise error
+        if isinstance(error, UnreadableMedia):
+            reason, detail = Reason(error.reason), error.detail
+        else:  # of OpenCV, onnxruntime or memory: one picture must not cost the results of others
+            reason, detail = Reason.FAILED, f"{type(error).__name__}: {error}".partition("\n")[0]
+        return Analysis(source, self._spec.name, self._spec.labels, reason=reason, detail=detail, frame=frame)
 
     def answers(self, crops: list[NDArray[np.uint8]]) -> Answers:
         """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> raw outputs of the model."""
@@ -122,21 +158,36 @@ class Analyzer:
         ]
         return Answers.joined(parts)
 
-    def _analyze_image(self, image: NDArray[np.uint8], source: str) -> Analysis:
-        detections = self._detect(image)
-        if not len(detections):
-            return Analysis(
-                source, self._spec.name, self._spec.labels, reason=Reason.NO_FACE, detail="no face found", image=image
-            )
-        crops = cut_faces(image, detections, self._spec.input)
+    def read(self, images: Sequence[tuple[NDArray[np.uint8], Detections]]) -> list[tuple[Face, ...]]:
+        """The faces of several images, (H, W, 3) RGB uint8 each with its detections, read together."""
+        crops = [crop for image, found in images for crop in cut_faces(image, found, self._spec.input)]
+        if not crops:
+            return [()] * len(images)
         answers = self.answers(crops)
-        faces = self._read(detections, answers)
+        faces = self._faces(Detections.joined([found for _, found in images]), answers)
         if self._explain:
             seen = explanations(crops, answers, self.answers, self._spec.first_place)
             faces = tuple(replace(face, explanation=one) for face, one in zip(faces, seen, strict=True))
-        return Analysis(source, self._spec.name, self._spec.labels, faces, image=image)
+        ends = np.cumsum([len(found) for _, found in images]).tolist()
+        return [faces[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
-    def _read(self, detections: Detections, answers: Answers) -> tuple[Face, ...]:
+    def analysis(
+        self,
+        source: str,
+        image: NDArray[np.uint8],
+        faces: tuple[Face, ...],
+        frame: int | None = None,
+        time_s: float | None = None,
+    ) -> Analysis:
+        """What is said of an image with these faces, or with none."""
+        reason, detail = (None, "") if faces else (Reason.NO_FACE, "no face found")
+        return Analysis(source, self._spec.name, self._spec.labels, faces, reason, detail, image, frame, time_s)
+
+    def _analyze_image(self, image: NDArray[np.uint8], source: str) -> Analysis:
+        (faces,) = self.read([(image, self._detect(image))])
+        return self.analysis(source, image, faces)
+
+    def _faces(self, detections: Detections, answers: Answers) -> tuple[Face, ...]:
         """Calibrate the logits and say what they mean, face by face."""
         labels = self._spec.labels
         probabilities = softmax(answers.logits, self._spec.temperature)

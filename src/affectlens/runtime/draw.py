@@ -91,11 +91,12 @@ def _overlap(a: Chip, b: Chip) -> bool:
 
 
 def draw_explanations(faces: Sequence[Face]) -> NDArray[np.uint8]:
-    """Faces with an explanation, a row each: the crop, the crop under its heat map, the answer; (H, W, 3) RGB uint8.
+    """Faces with an explanation, a row each: the crop, the crop under its heat map, number and answer; (H, W, 3) RGB
+    uint8.
 
-    Heat goes from blue (none) over green to red (most); rows are 240 pixels high.
+    Heat goes from blue (none) over green to red (most of this face's); rows are 240 pixels high.
     """
-    rows = [_explained(face.explanation, face) for face in faces if face.explanation is not None]
+    rows = [_explained(i, face, face.explanation) for i, face in enumerate(faces) if face.explanation is not None]
     gap = np.full((_GAP_PX, rows[0].shape[1], 3), 255, dtype=np.uint8)
     return np.concatenate([part for row in rows for part in (gap, row)][1:], axis=0)
 
@@ -110,10 +111,13 @@ def draw_heat(seen: Explanation) -> NDArray[np.uint8]:
     return np.concatenate([crop, gap, over], axis=1)
 
 
-def _explained(seen: Explanation, face: Face) -> NDArray[np.uint8]:
+def _explained(number: int, face: Face, seen: Explanation) -> NDArray[np.uint8]:
     """One row of `draw_explanations`."""
     text = np.full((_ROW_PX, _TEXT_PX, 3), 255, dtype=np.uint8)
-    lines = [f"{face.answer} {face.percent} %", seen.method]
-    for place, line in enumerate(lines):
-        cv2.putText(text, line, (10, 40 + 34 * place), _FONT, 0.7, (20, 20, 20), 1, cv2.LINE_AA)
+    for place, line in enumerate((f"face {number}", face.wording, f"{face.percent} %", seen.method)):
+        cv2.putText(text, line, (14, 36 + 34 * place), _FONT, 0.65, (20, 20, 20), 1, cv2.LINE_AA)
+    key = np.tile(np.linspace(0, 255, _TEXT_PX - 28).astype(np.uint8), (14, 1))
+    text[-52:-38, 14:-14] = cv2.applyColorMap(key, cv2.COLORMAP_TURBO)[..., ::-1]
+    for word, x in (("none", 14), ("most", _TEXT_PX - 60)):
+        cv2.putText(text, word, (x, _ROW_PX - 18), _FONT, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
     return np.concatenate([draw_heat(seen), text], axis=1)

@@ -26,25 +26,49 @@ SUFFIXES = frozenset(
 """File names that a folder is searched for, in any case; a file that is named directly may have any name. The last
 three are found so that they are reported, not read."""
 
-ANNOTATED = ".faces.jpg"
-"""How the names of annotated pictures end; a folder search leaves them out."""
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv",
+     ".3gp"}
+)  # fmt: skip
+"""File names that are taken for videos, in any case, here and in folders."""
+
+STREAMS = ("rtsp://", "rtsps://")
+CAMERA = "camera:"
+"""How the names of network streams and cameras begin."""
+
+ANNOTATED = ".faces"
+"""How the stems of annotated pictures and videos end; a folder search leaves them out."""
 
 PORTRAIT = Path(__file__).parent.parent / "weights" / "portrait.jpg"
 """Official NASA portrait of Eileen Collins (public domain), for the demo, the benchmark and the README."""
 
 
-def display_name(path: Path | str) -> str:
+def display_name(path: os.PathLike[str] | str) -> str:
     """The path as text that can always be encoded: bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def expand(source: str) -> Iterator[tuple[str, Path | UnreadableMedia]]:
-    """(name, image file) behind a source: a photo, a folder (searched recursively) or a glob; sorted.
+def is_video(source: str | os.PathLike[str]) -> bool:
+    """Whether a source is named like a video file, a stream or a camera."""
+    return is_live(source) or Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def is_live(source: str | os.PathLike[str]) -> bool:
+    """Whether a source is named like a stream or a camera."""
+    return os.fspath(source).startswith((*STREAMS, CAMERA))
+
+
+def expand(source: str) -> Iterator[tuple[str, Path | str | UnreadableMedia]]:
+    """(name, image or video file) behind a source: a file, a folder (searched recursively) or a glob; sorted. A stream
+    or a camera is itself.
 
     What cannot be listed comes as (name, error) in its place.
     """
     if not source:
         yield source, UnreadableMedia(Reason.MISSING, "the name is empty")
+        return
+    if is_live(source):
+        yield source, source
         return
     path = Path(os.path.expanduser(source))
     if not has_magic(source) or os.path.lexists(path):
@@ -58,7 +82,7 @@ def expand(source: str) -> Iterator[tuple[str, Path | UnreadableMedia]]:
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path | UnreadableMedia]]:
-    """The file itself, or the image files in a folder and below."""
+    """The file itself, or the images and videos in a folder and below."""
     if not os.path.isdir(path):
         yield display_name(path), path
         return
@@ -67,13 +91,14 @@ def _files(path: Path) -> Iterator[tuple[str, Path | UnreadableMedia]]:
     for folder, folders, names in os.walk(path, onerror=refused.append):
         folders.sort()
         for name in sorted(names):
-            if Path(name).suffix.lower() in SUFFIXES and not name.endswith(ANNOTATED):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in SUFFIXES | VIDEO_SUFFIXES and not stem.endswith(ANNOTATED):
                 found += 1
                 yield display_name(Path(folder, name)), Path(folder, name)
     for error in refused:
         yield display_name(error.filename), UnreadableMedia(Reason.NO_PERMISSION, "the folder may not be listed")
     if not found and not refused:
-        yield display_name(path), UnreadableMedia(Reason.NO_IMAGES, "the folder holds no image files")
+        yield display_name(path), UnreadableMedia(Reason.NO_IMAGES, "the folder holds no images or videos")
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -129,6 +154,14 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
+def check_picture(path: Path) -> None:
+    """Raises BadSetting where `save_image` could not write a picture of this name."""
+    if path.is_dir():
+        raise BadSetting(f"'{path}' is a folder; name the picture to write in it")
+    if not path.suffix or not cv2.haveImageWriter(f"x{path.suffix}"):
+        raise BadSetting(f"cannot write pictures of the kind '{path.suffix}'; name the file .jpg or .png")
+
+
 def save_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) RGB uint8 without metadata, in the format that the file name asks for; JPEG in quality 92.
 
@@ -137,7 +170,8 @@ def save_image(path: Path, image: NDArray[np.uint8]) -> None:
         BadSetting: the name asks for a format that cannot be written, or that cannot hold a picture of this size.
     """
     try:
-        done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+        jpeg = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif") else []
+        done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), jpeg)
     except cv2.error as error:
         raise BadSetting(f"cannot write pictures of the kind '{path.suffix}'; name the file .jpg or .png") from error
     if not done:

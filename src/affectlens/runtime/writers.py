@@ -1,13 +1,23 @@
-"""Analyses to CSV and JSON lines, row by row as they come."""
+"""Analyses to CSV, JSON lines and Parquet, row by row as they come."""
 
 import csv
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
+from affectlens.core.errors import MissingExtra
 from affectlens.runtime.analysis import Analysis, Row
 
+if TYPE_CHECKING:
+    import pyarrow
+
 Writer = Callable[[Analysis], None]
+
+_ROWS_AT_ONCE = 5000
+_TEXTS = frozenset({"source", "expression", "va_source", "quality", "reason", "model"})
+_WHOLE = frozenset({"frame", "face", "track"})
 
 
 def csv_writer(stream: TextIO, columns: Sequence[str]) -> Writer:
@@ -31,6 +41,48 @@ def jsonl_writer(stream: TextIO, columns: Sequence[str]) -> Writer:
         stream.flush()
 
     return write
+
+
+@contextmanager
+def parquet_writer(file: Path, columns: Sequence[str]) -> Iterator[Writer]:
+    """Collects some thousand rows at a time; the file can be read when the context is left, for whatever reason.
+
+    Text as strings, frame, face and track as 64-bit integers, `uncertain` as booleans, all else as doubles.
+
+    Raises:
+        MissingExtra: the extra "parquet" is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtra("writing Parquet", "parquet") from error
+    schema = pyarrow.schema([(name, _type(pyarrow, name)) for name in columns])
+    rows: list[Row] = []
+    with parquet.ParquetWriter(file, schema) as table:
+
+        def flush() -> None:
+            if rows:
+                table.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+                rows.clear()
+
+        def write(analysis: Analysis) -> None:
+            rows.extend(analysis.to_rows())
+            if len(rows) >= _ROWS_AT_ONCE:
+                flush()
+
+        try:
+            yield write
+        finally:
+            flush()
+
+
+def _type(pyarrow: Any, column: str) -> "pyarrow.DataType":
+    if column in _TEXTS:
+        return pyarrow.string()
+    if column in _WHOLE:
+        return pyarrow.int64()
+    return pyarrow.bool_() if column == "uncertain" else pyarrow.float64()
 
 
 FORMATS: dict[str, Callable[[TextIO, Sequence[str]], Writer]] = {"csv": csv_writer, "jsonl": jsonl_writer}

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from affectlens.core.errors import BadSetting
+from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.data.images import in_chunks
 from affectlens.data.table import FaceTable
@@ -96,6 +96,8 @@ def landmarks(file: Path, faces: list[NDArray[np.uint8]]) -> list[NDArray[np.flo
     Raises:
         BadModelFile: the file holds no such network.
     """
+    if not file.is_file():
+        raise BadModelFile(f"'{file}' is no file; landmarks come from the file of MobileFaceNet's weights")
     network = MobileFaceNet()
     network.load_checkpoint(file)
     network.eval()

@@ -9,7 +9,7 @@ def test_it_writes_a_heat_map_and_names_the_units_of_the_expression(cli, tmp_pat
     result = cli("explain", PORTRAIT, "--out", target)
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
-    assert lines[0].startswith("face 1: happiness ")
+    assert lines[0].startswith("face 0: happiness ")
     assert lines[0].endswith(" %, shown by evidence")
     assert lines[1] == "  typical of happiness: 6 cheek raiser + 12 lip corner puller"
     assert str(target) in result.out.replace("\n", "")
@@ -21,6 +21,13 @@ def test_a_photo_without_a_face_is_one_line(cli, tmp_path):
     result = cli("explain", tmp_path / "wall.png")
     assert (result.code, result.out, len(result.errors)) == (1, "", 1)
     assert "no face to explain" in result.err
+
+
+def test_a_name_that_is_no_picture_is_refused_before_the_work(cli, tmp_path):
+    for name in ("seen.txt", "seen", "."):
+        result = cli("explain", PORTRAIT, "--out", tmp_path / name)
+        assert (result.code, result.out, len(result.errors)) == (1, "", 1)
+    assert cli("explain", PORTRAIT, "--out", tmp_path / "new" / "seen.png").code == 0
 
 
 def test_by_default_the_picture_lies_beside_the_photo(cli, tmp_path):

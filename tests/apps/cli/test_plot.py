@@ -70,6 +70,8 @@ def test_every_figure_is_drawn(cli, name, table, trained, tmp_path):
         (("adjacency",), "the figure 'adjacency' needs --model"),
         (("similarity", "--model", "nowhere"), "needs the folder of a run (of 'affectlens train'), got 'nowhere'"),
         (("heatmaps", "--model", "a", "--model", "b"), "the figure 'heatmaps' needs --model once"),
+        (("landscape", "--points", 4), "--points must be odd"),
+        (("samples", "--out", "x.jpg"), "figures are PNG files; name it .png, got 'x.jpg'"),
         (("landscape",), "the figure 'landscape' needs --model, once or several times"),
         (("adjacency", "--model", "bundled"), "needs the folder of a run (of 'affectlens train'), got 'bundled'"),
     ],
@@ -90,8 +92,8 @@ def test_captions_say_what_is_uncertain():
     probabilities = np.array([[0.75, 0.25], [0.375, 0.625]])
     faces = FaceTable(("a", "b"), np.zeros((2, 4, 4), dtype=np.uint8), np.eye(2, dtype="f4"), np.array([0, 0]), LABELS)
     scored = Scored("m", faces, Scores(LABELS, probabilities, faces.targets, uncertain_below=0.7))
-    captions, right = plot._captions(scored, "true")
-    assert captions == ["anger 0.75\ntrue: anger", "uncertain (happiness?) 0.62\ntrue: anger"]
+    captions, right = plot._captions(scored, None)
+    assert captions == ["anger 75 %\ntrue: anger", "happiness? 62 %\ntrue: anger"]
     assert right == [True, False]
 
 
@@ -104,7 +106,7 @@ def test_samples_say_where_valence_and_arousal_of_ferplus_are_from(cli, make_fer
     trained, captions = emotion_gcn(tmp_path / "run", FERPLUS), []
     monkeypatch.setattr(affect_plots, "captioned_faces", lambda faces, texts, right: captions.extend(texts) or Figure())
     data = f"ferplus:{make_ferplus(tmp_path / 'ferplus')}"
-    for option, last in (("?va=projected", "projected: "), ("", "true: ")):
+    for option, last in (("?va=projected", "true (projected) "), ("", "true: ")):
         captions.clear()
         cli("plot", "samples", "--data", data + option, "--model", trained, "--out", tmp_path / "s.png")
         assert captions
@@ -123,8 +125,8 @@ def test_distances_before_and_after_the_gate_and_the_landscapes_of_two_runs(cli,
     result = cli("plot", "distances", "--data", table, "--model", gated, "--out", tmp_path / "d.png")
     assert (result.code, (tmp_path / "d.png").is_file()) == (0, True)
     before, after, _ = result.out.splitlines()
-    assert before.startswith("before the excitation: within classes ")
-    assert after.startswith("after it: within classes ")
+    assert before.startswith("before the gate: within classes ")
+    assert after.startswith("after the gate: within classes ")
     plain = untrained(tmp_path / "plain", LABELS, "vats/swin", size_px=32, pretrained=False)
     models = ("--model", gated, "--model", plain, "--points", 3, "--faces", 4)
     assert cli("plot", "landscape", "--data", table, *models, "--out", tmp_path / "l.png").code == 0
@@ -142,7 +144,7 @@ def test_landmarks_are_those_of_the_file(cli, table, tmp_path):
     assert cv2.imread(str(tmp_path / "marks.png")).std() > 10
     result = cli("plot", "landmarks", "--model", "bundled", *more)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'bundled' cannot be read as weights" in result.err
+    assert "'bundled' is no file; landmarks come from" in result.err
 
 
 def test_features_are_those_of_faces_as_training_cuts_them(cli, table, trained, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
-"""`affectlens analyze`: photos in, rows out."""
+"""`affectlens analyze`: photos and videos in, rows out."""
 
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -8,14 +9,19 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import fail, track, warn
+from affectlens.apps.cli.console import Bars, fail, warn
 from affectlens.apps.cli.tables import table_writer
-from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
+from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
 from affectlens.core.offline import forbid_network
+from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis, columns
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.media import ANNOTATED, expand, save_image
-from affectlens.runtime.writers import FORMATS, Writer
+from affectlens.runtime.media import ANNOTATED, expand, is_video, save_image
+from affectlens.runtime.pipeline import VideoSettings, analyze_frames
+from affectlens.runtime.record import Recorder
+from affectlens.runtime.temporal import Smoothing
+from affectlens.runtime.video import open_video
+from affectlens.runtime.writers import FORMATS, Writer, parquet_writer
 
 
 class Format(StrEnum):
@@ -24,6 +30,7 @@ class Format(StrEnum):
     TABLE = "table"
     JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = "parquet"
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +40,10 @@ def register(app: typer.Typer) -> None:
 
 def analyze(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE", help="Photos, folders (searched recursively) or globs.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE", help="Photos, videos, folders (searched recursively), globs, camera:0 or rtsp://..."
+        ),
     ],
     model: Annotated[
         str, typer.Option(help="Expression model: 'bundled', a run folder, or an ONNX file exported by affectlens.")
@@ -42,44 +52,81 @@ def analyze(
     format: Annotated[Format | None, typer.Option(help="Default: by the suffix of --out, else table.")] = None,
     annotate: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write each photo with its faces drawn into DIR, small ones enlarged."),
+        typer.Option(
+            metavar="DIR", help="Write each photo and video with its faces drawn into DIR, small ones enlarged."
+        ),
     ] = None,
     detector: Annotated[str, typer.Option(help="mtcnn, whole (the image is the face) or yunet:FILE.")] = "mtcnn",
     min_face: Annotated[
         int | None, typer.Option(metavar="PX", help="Side of the smallest face to look for.  [default: 40]")
     ] = None,
+    every: Annotated[int, typer.Option(metavar="N", min=1, help="Of videos: analyze each N-th frame.")] = 1,
+    fps: Annotated[
+        float | None, typer.Option(metavar="F", help="Of videos: analyze at most F frames per second.")
+    ] = None,
+    smooth: Annotated[
+        bool,
+        typer.Option(help="Of videos: expression and uncertain change only where the change is clear over time."),
+    ] = True,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Of videos: learn how each person looks at rest, and read it as neutral.")
+    ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Refuse any use of the network by this process.")] = False,
 ) -> None:
-    """Find the faces in photos and read their expression, valence and arousal.
+    """Find the faces in photos and videos and read their expression, valence and arousal.
 
-    One row per face; a photo without a usable face gives one row with a reason. Exits 1 if no photo could be read.
+    One row per face (of a video: in each frame); a photo or frame without a usable face gives one row with a reason.
+    Exits 1 if nothing could be read. On the terminal a video is summed up, a line per person.
     """
     if offline:
         forbid_network()
     analyzer = Analyzer(model, detector, min_face)
+    settings = VideoSettings(every, fps, smoothing=Smoothing(baseline=baseline) if smooth else None)
     items = list(dict.fromkeys(item for source in sources for item in expand(source)))
     inputs = {item.resolve() for _, item in items if isinstance(item, Path)}
     if out and out.resolve() in inputs:
-        raise BadSetting(f"--out would overwrite the photo '{out}'")
+        raise BadSetting(f"--out would overwrite the source '{out}'")
     if annotate:
         annotate.mkdir(parents=True, exist_ok=True)
     read = 0
     with ExitStack() as stack:
         write = _open_writer(stack, analyzer, out, _format(format, out))
-        taken = set(inputs)
-        for name, item in track(items, len(items), "analyzing"):
-            analysis = analyzer.failed(name, item) if isinstance(item, UnreadableMedia) else analyzer.analyze(item)
-            read += analysis.image is not None
-            write(analysis)
-            if annotate:
-                try:
-                    _annotate(analysis, annotate, taken)
-                except (BadSetting, OSError) as error:  # the rows go on
-                    fail(error)
+        drawn = stack.enter_context(_Drawn(annotate, set(inputs)))
+        bars = stack.enter_context(Bars())
+        for name, item in bars.over(items, len(items), "analyzing"):
+            frames = 0
+            for analysis in _analyses(analyzer, name, item, settings, bars):
+                frames += analysis.image is not None
+                write(analysis)
+                drawn.add(analysis, item)
+            drawn.end()
+            read += frames > 0
+            if frames and analysis.image is None:
+                warn(f"{name}: {analysis.detail} ({analysis.reason}); the {frames} frames before have their rows")
     if not read:
         raise AffectLensError(f"nothing could be read; the last was '{name}': {analysis.detail} ({analysis.reason})")
     if read < len(items):
         warn(f"{len(items) - read} of {len(items)} have no answer; their rows say why")
+
+
+def _analyses(
+    analyzer: Analyzer, name: str, item: Path | str | UnreadableMedia, settings: VideoSettings, bars: Bars
+) -> Iterator[Analysis]:
+    """The one analysis of a photo, or those of the frames of a video."""
+    if isinstance(item, UnreadableMedia):
+        yield analyzer.failed(name, item)
+    elif not is_video(item):
+        yield analyzer.analyze(item)
+    else:
+        try:
+            frames = open_video(item)
+        except MissingExtra as error:
+            yield analyzer.failed(name, UnreadableMedia(Reason.MISSING_EXTRA, str(error)))
+        except UnreadableMedia as error:
+            yield analyzer.failed(name, error)
+        else:
+            analyses = analyze_frames(analyzer, frames, name, settings)
+            yield from bars.along(analyses, lambda analysis: analysis.time_s, frames.duration_s, name)
 
 
 def _format(wanted: Format | None, out: Path | None) -> Format:
@@ -91,26 +138,68 @@ def _format(wanted: Format | None, out: Path | None) -> Format:
     try:
         return Format(out.suffix.lower().removeprefix("."))
     except ValueError as error:
-        raise BadSetting(f"cannot tell a format from '{out.name}'; name it .csv or .jsonl, or give --format") from error
+        raise BadSetting(
+            f"cannot tell a format from '{out.name}'; name it .csv, .jsonl or .parquet, or give --format"
+        ) from error
 
 
 def _open_writer(stack: ExitStack, analyzer: Analyzer, out: Path | None, format: Format) -> Writer:
     """The writer of `format` to the file or standard output; `stack` closes what it opens."""
     if format is Format.TABLE:
         return stack.enter_context(table_writer(out))
+    if format is Format.PARQUET:
+        if out is None:
+            raise BadSetting("Parquet goes to a file; name it with --out")
+        return stack.enter_context(parquet_writer(out, columns(analyzer.spec.labels)))
     stream = sys.stdout if out is None else stack.enter_context(out.open("w", newline="", encoding="utf-8"))
     return FORMATS[format](stream, columns(analyzer.spec.labels))
 
 
-def _annotate(analysis: Analysis, folder: Path, taken: set[Path]) -> None:
-    """Write the picture with its faces as JPEG, numbered where it would replace a photo or a picture of this run."""
-    picture = analysis.draw()
-    if picture is None:
-        return
-    stem = Path(analysis.source).stem
-    file, count = folder.resolve() / f"{stem}{ANNOTATED}", 1
-    while file in taken:
-        count += 1
-        file = file.with_name(f"{stem}-{count}{ANNOTATED}")
-    taken.add(file)
-    save_image(file, picture)
+class _Drawn:
+    """Annotated copies in a folder, if there is one: a JPEG of each photo, a video of each video; numbered where a name
+    is taken.
+    """
+
+    def __init__(self, folder: Path | None, taken: set[Path]) -> None:
+        self._folder, self._taken = folder, taken
+        self._video: Recorder | None = None
+
+    def __enter__(self) -> "_Drawn":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def add(self, analysis: Analysis, item: Path | str | UnreadableMedia) -> None:
+        """Draw one; what cannot be written costs a line, and the rows go on."""
+        picture = analysis.draw() if self._folder else None
+        if picture is None:
+            return
+        try:
+            if analysis.time_s is None:
+                save_image(self._free(Path(analysis.source).stem, ".jpg"), picture)
+                return
+            if self._video is None:
+                stem = Path(analysis.source.replace(":", "-")).stem
+                self._video = Recorder(self._free(stem, ""), item if isinstance(item, Path) else None)
+            self._video.write(picture, analysis.time_s)
+        except (AffectLensError, OSError) as error:
+            fail(error)
+            self.end()
+            self._folder = None if analysis.time_s is not None else self._folder
+
+    def end(self) -> None:
+        """Finish the video, if one is being written."""
+        video, self._video = self._video, None
+        if video is not None:
+            video.close()
+
+    def _free(self, stem: str, suffix: str) -> Path:
+        """A file that is neither a source nor one of this run."""
+        folder = (self._folder or Path()).resolve()
+        file, count = folder / f"{stem}{ANNOTATED}{suffix}", 1
+        while file in self._taken:
+            count += 1
+            file = file.with_name(f"{stem}-{count}{ANNOTATED}{suffix}")
+        self._taken.add(file)
+        return file

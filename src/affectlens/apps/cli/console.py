@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,18 +52,49 @@ def print_table(table: Table, console: Console = out, fold: bool = False) -> Non
         console.file.write(f"{line.rstrip()}\n")
 
 
+class Bars:
+    """Progress bars on standard error; silent when that is no terminal.  A context manager."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
+        )
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def over(self, items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
+        """Yield `items` under a bar; without one where they are three or fewer. `total` is None where nobody knows."""
+        if total is not None and total <= 3:
+            yield from items
+            return
+        yield from self._progress.track(items, total=total, description=what)
+
+    def along(
+        self, items: Iterable[Item], at_s: Callable[[Item], float | None], total_s: float | None, what: str
+    ) -> Iterator[Item]:
+        """Yield `items` under a bar of seconds; `at_s` says how far each is."""
+        task = self._progress.add_task(f"seconds of {what}", total=total_s)
+        for item in items:
+            yield item
+            self._progress.update(task, completed=at_s(item))
+        self._progress.remove_task(task)
+
+
 def track(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
     """Yield `items` under a progress bar on standard error; silent for three or fewer, or when that is no terminal.
 
     `total` is None where nobody knows.
     """
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-        disable=(total is not None and total <= 3) or not err.is_terminal,
-    ) as progress:
-        yield from progress.track(items, total=total, description=what)
+    with Bars() as bars:
+        yield from bars.over(items, total, what)

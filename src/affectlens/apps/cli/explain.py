@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.cli.console import out as console
-from affectlens.apps.cli.tables import worded
 from affectlens.core.action_units import described
 from affectlens.core.errors import AffectLensError
+from affectlens.core.offline import forbid_network
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.draw import draw_explanations
-from affectlens.runtime.media import save_image
+from affectlens.runtime.media import check_picture
 
 
 def register(app: typer.Typer) -> None:
@@ -28,19 +27,28 @@ def explain(
         Path | None, typer.Option(metavar="FILE", help="Picture to write.  [default: NAME-explained.png]")
     ] = None,
     detector: Annotated[str, typer.Option(help="mtcnn, whole (the image is the face) or yunet:FILE.")] = "mtcnn",
+    min_face: Annotated[
+        int | None, typer.Option(metavar="PX", help="Side of the smallest face to look for.  [default: 40]")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Refuse any use of the network by this process.")] = False,
 ) -> None:
     """Show where the model looked: each face as it was cut, beside it with a heat map of what made its expression.
 
-    Names what a typical face of that expression does (action units of FACS), which is not measured here.
+    Red is where most of it lies, of each face for itself. Names what a typical face of that expression does (action
+    units of FACS), which is not measured here.
     """
-    analysis = Analyzer(model, detector, explain=True).analyze(photo)
+    if offline:
+        forbid_network()
+    target = out or photo.with_name(f"{photo.stem}-explained.png")
+    check_picture(target)
+    analysis = Analyzer(model, detector, min_face, explain=True).analyze(photo)
     if not analysis.faces:
         raise AffectLensError(f"no face to explain in '{photo}': {analysis.detail} ({analysis.reason})")
-    for number, face in enumerate(analysis.faces, start=1):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    analysis.save_explanations(target)
+    for number, face in enumerate(analysis.faces):
         method = face.explanation.method if face.explanation else ""
-        console.print(f"face {number}: {worded(face)} {face.percent} %, shown by {method}")
+        console.print(f"face {number}: {face.wording} {face.percent} %, shown by {method}")
         if typical := described(face.expression):
             console.print(f"  typical of {face.expression}: {typical}")
-    target = out or photo.with_name(f"{photo.stem}-explained.png")
-    save_image(target, draw_explanations(analysis.faces))
     console.print(f"picture: {target}")

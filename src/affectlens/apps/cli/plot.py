@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from affectlens.training.module import ExpressionModule
 
 _MOST_FACES_IN_A_MAP = 5000
+_FACES_OF_A_LANDSCAPE = 256
+_FACES_ON_A_SHEET = 24
 _REACH = 1.0
 """How far weights are moved in a loss landscape, in units of their own length."""
 
@@ -58,7 +60,7 @@ class _Asked:
     models: list[str]
     split: Split
     divisions: int
-    faces: int
+    faces: int | None
     points: int
 
     def source(self) -> DataSource:
@@ -96,9 +98,10 @@ def plot(
         typer.Argument(
             help="va-plane: valence and arousal of each class. samples: faces with what is said about them and what is "
             "true. heatmaps: the same, and where the model looked. features: a UMAP of a network's features with the "
-            "centres of the classes. distances: within and between classes, before and after a network's squeeze and "
-            "excitation. adjacency: the graph of Emotion-GCN. similarity: cosines between classifiers and regressors. "
-            "landscape: the loss around the weights of one or several runs. landmarks: the 68 of MobileFaceNet."
+            "centres of the classes. distances: within and between classes, before and after a network's gate of "
+            "squeeze and excitation. adjacency: the graph of Emotion-GCN. similarity: cosines between classifiers and "
+            "regressors. landscape: the loss around the weights of one or several runs, along two random directions as "
+            "long as the weights themselves, filter by filter. landmarks: the 68 of MobileFaceNet."
         ),
     ],
     data: Annotated[str | None, typer.Option(metavar="SPEC", help="Data; not for adjacency and similarity.")] = None,
@@ -112,15 +115,21 @@ def plot(
     split: SplitOption = Split.TEST,
     divisions: Annotated[int, typer.Option(help="Sectors drawn in va-plane: 0, 4, 8 or 12.")] = 8,
     faces: Annotated[
-        int | None, typer.Option(min=1, help="Faces in samples, heatmaps, landmarks (24) and landscape (256).")
+        int | None,
+        typer.Option(
+            min=1, help="Most faces in samples, heatmaps, landmarks (24), landscape (256), features, distances (5000)."
+        ),
     ] = None,
     points: Annotated[int, typer.Option(min=3, max=51, help="Steps along each direction of landscape.")] = 11,
     file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="PNG file.  [default: NAME.png]")] = None,
 ) -> None:
     """Draw one figure into a PNG file."""
-    count = faces or (256 if name is Kind.LANDSCAPE else 24)
-    figure = _FIGURES[name](_Asked(name, data, model or [], split, divisions, count, points))
     file = file or Path(f"{name}.png")
+    if file.suffix.lower() != ".png" or file.is_dir():
+        raise BadSetting(f"figures are PNG files; name it .png, got '{file}'")
+    if points % 2 == 0:
+        raise BadSetting(f"--points must be odd, so that the weights as they are stand in the middle; got {points}")
+    figure = _FIGURES[name](_Asked(name, data, model or [], split, divisions, faces, points))
     file.parent.mkdir(parents=True, exist_ok=True)
     plots.save(figure, file)
     out.print(f"figure: {file}")
@@ -160,7 +169,7 @@ def _features(asked: _Asked) -> "Figure":
     (module, _), data = asked.run(), asked.source()
     from affectlens.training import insights
 
-    table = _cut(module, data, asked.split, _MOST_FACES_IN_A_MAP)
+    table = _cut(module, data, asked.split, asked.faces or _MOST_FACES_IN_A_MAP)
     err.print(f"features of {len(table):,} faces, then their map: this can take minutes")
     vectors, rows = insights.features(module, table)
     targets = table.targets[rows]
@@ -176,14 +185,14 @@ def _distances(asked: _Asked) -> "Figure":
     (module, _), data = asked.run(), asked.source()
     from affectlens.training import insights
 
-    table = _cut(module, data, asked.split, _MOST_FACES_IN_A_MAP)
+    table = _cut(module, data, asked.split, asked.faces or _MOST_FACES_IN_A_MAP)
     before, after, rows = insights.around_the_gate(module, table)
     targets, classes = table.targets[rows], len(table.labels)
     if len(np.unique(targets)) < 2:
         raise BadData(f"distances between classes need faces of at least two; the split '{asked.split}' has fewer")
     parts = {
         name: metrics.class_distances(vectors, targets, classes)
-        for name, vectors in (("before the excitation", before), ("after it", after))
+        for name, vectors in (("before the gate", before), ("after the gate", after))
     }
     for name, part in parts.items():
         within = float(np.nanmean(part.within))
@@ -199,10 +208,10 @@ def _landscape(asked: _Asked) -> "Figure":
 
     surfaces: dict[str, NDArray[np.float32]] = {}
     for model, module in zip(asked.models, runs, strict=True):
-        table = _cut(module, data, asked.split, asked.faces)
-        name = module.recipe.row if module.recipe.row not in surfaces else model
+        table = _cut(module, data, asked.split, asked.faces or _FACES_OF_A_LANDSCAPE)
+        name = module.recipe.row if module.recipe.row not in surfaces else Path(model).name
         surfaces[name] = landscape(module, table, asked.points, _REACH, err.is_terminal)
-    return network_plots.landscapes(surfaces, _REACH)
+    return network_plots.landscapes(surfaces, _REACH, f"{len(table):,} faces of {asked.split}")
 
 
 def _cut(module: "ExpressionModule", data: DataSource, split: Split, most: int) -> FaceTable:
@@ -235,7 +244,7 @@ def _samples(asked: _Asked) -> "Figure":
     model, data = asked.model(), asked.source()
     scored = score(open_model(model), _some(data, asked))
     faces = decoded(scored.table.images, range(len(scored.table)))[0]
-    return affect_plots.captioned_faces(faces, *_captions(scored, data.options.get("va", "true")))
+    return affect_plots.captioned_faces(faces, *_captions(scored, data.options.get("va")))
 
 
 def _heatmaps(asked: _Asked) -> "Figure":
@@ -246,7 +255,7 @@ def _heatmaps(asked: _Asked) -> "Figure":
     crops = [face if face.ndim == 3 else np.stack([face] * 3, axis=-1) for face in faces]
     seen = explanations(crops, analyzer.answers(crops), analyzer.answers, analyzer.spec.first_place)
     pairs = [draw_heat(one) for one in seen]
-    return affect_plots.captioned_faces(pairs, *_captions(scored, data.options.get("va", "true")), columns=3)
+    return affect_plots.captioned_faces(pairs, *_captions(scored, data.options.get("va")), columns=3)
 
 
 def _landmarks(asked: _Asked) -> "Figure":
@@ -264,14 +273,16 @@ def _some(data: DataSource, asked: _Asked) -> FaceTable:
     """A few labelled faces, of all classes in turns."""
     table = data.load(asked.split)
     labelled = table.keep(table.labelled)
-    chosen = labelled.keep(np.isin(np.arange(len(labelled)), in_turns(labelled)[: asked.faces]))
+    chosen = labelled.keep(np.isin(np.arange(len(labelled)), in_turns(labelled)[: asked.faces or _FACES_ON_A_SHEET]))
     if not len(chosen):
         raise BadData(f"no face of the split '{asked.split}' has a label")
     return chosen
 
 
-def _captions(scored: Scored, truth: str) -> tuple[list[str], list[bool]]:
-    """What stands below each face, and whether its expression is right; `truth` is what the true values are called."""
+def _captions(scored: Scored, source: str | None) -> tuple[list[str], list[bool]]:
+    """What stands below each face, and whether its expression is right; `source` is where true valence and arousal come
+    from. A question mark stands where the answer is uncertain.
+    """
     answers, shown = scored.scores, scored.table
     captions, right = [], []
     for i in range(len(shown)):
@@ -279,13 +290,15 @@ def _captions(scored: Scored, truth: str) -> tuple[list[str], list[bool]]:
         p = float(answers.probabilities[i, predicted])
         label = answers.labels[predicted]
         lines = [
-            f"{label if p >= answers.uncertain_below else f'uncertain ({label}?)'} {p:.2f}",
+            f"{label if p >= answers.uncertain_below else f'{label}?'} {int(100 * p)} %",
             f"true: {answers.labels[true]}",
         ]
         if answers.valence_predicted is not None and answers.arousal_predicted is not None:
             lines.append(f"VA {answers.valence_predicted[i]:+.2f} {answers.arousal_predicted[i]:+.2f}")
             if np.isfinite([shown.valence[i], shown.arousal[i]]).all():
-                lines.append(f"{truth}: {shown.valence[i]:+.2f} {shown.arousal[i]:+.2f}")
+                lines.append(
+                    f"{f'true ({source})' if source else 'true'} {shown.valence[i]:+.2f} {shown.arousal[i]:+.2f}"
+                )
         captions.append("\n".join(lines))
         right.append(predicted == true)
     return captions, right

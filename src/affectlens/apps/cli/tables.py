@@ -1,6 +1,6 @@
 """Analyses as a table for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from affectlens.apps.cli.console import PLAIN, print_table
 from affectlens.apps.cli.console import out as terminal
 from affectlens.core.affect import Face
 from affectlens.runtime.analysis import Analysis
+from affectlens.runtime.people import People
 from affectlens.runtime.writers import Writer
 
 _WIDE = 160
@@ -27,10 +28,15 @@ def table_writer(file: Path | None) -> Iterator[Writer]:
     """Collects analyses and prints one table at the end, to `file` or the terminal.
 
     A terminal of fewer than 122 columns gets a table without va_source, disagreement, box and score; a long name folds.
+    Videos have a second table, a line per person.
     """
     rows: list[dict[str, str | Text]] = []
+    videos: dict[str, People] = {}
 
     def write(analysis: Analysis) -> None:
+        if analysis.time_s is not None:
+            videos.setdefault(analysis.source, People()).add(analysis)
+            return
         rows.extend({"source": analysis.source, "face": str(i), **_cells(f)} for i, f in enumerate(analysis.faces))
         if not analysis.faces:
             rows.append({"source": analysis.source, "expression": Text(f"- {analysis.reason}", style="dim")})
@@ -42,7 +48,10 @@ def table_writer(file: Path | None) -> Iterator[Writer]:
         try:
             yield write
         finally:
-            print_table(_table(rows, console.width), console, fold=True)
+            if rows or not videos:
+                print_table(_table(rows, console.width), console, fold=True)
+            if videos:
+                print_table(_people(videos), console, fold=True)
 
 
 def _table(rows: list[dict[str, str | Text]], width: int) -> Table:
@@ -57,10 +66,30 @@ def _table(rows: list[dict[str, str | Text]], width: int) -> Table:
     return table
 
 
+def _people(videos: Mapping[str, People]) -> Table:
+    """A line per person of each video; shares are of the frames in which the person was seen."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("source", "person", "from s", "to s", "frames", "mostly", "share", "uncertain", "valence", "arousal"):
+        justify: Literal["left", "right"] = "left" if name in ("source", "mostly") else "right"
+        table.add_column(name, justify=justify, no_wrap=name != "source", overflow="fold", min_width=len(name))
+    for source, people in videos.items():
+        for person in people.persons.values():
+            expression, share = person.mostly
+            affect = person.affect or (None, None)
+            times = (f"{person.first_s:.1f}", f"{person.last_s:.1f}", str(person.frames))
+            uncertain = f"{person.uncertain / person.frames:.0%}"
+            table.add_row(
+                source, str(person.track), *times, expression, f"{share:.0%}", uncertain, *map(_signed, affect)
+            )
+        if not people.persons:
+            table.add_row(source, "", "", "", "", Text("- no_face", style="dim"))
+    return table
+
+
 def _cells(face: Face) -> dict[str, str | Text]:
     x1, y1, x2, y2 = (round(float(value)) for value in face.box_xyxy)
     return {
-        "expression": worded(face),
+        "expression": face.wording,
         "probability": f"{face.percent / 100:.2f}",
         "valence": _signed(face.valence),
         "arousal": _signed(face.arousal),
@@ -69,11 +98,6 @@ def _cells(face: Face) -> dict[str, str | Text]:
         "box": f"{x1},{y1} {x2 - x1}x{y2 - y1}",
         "score": f"{face.score:.2f}",
     }
-
-
-def worded(face: Face) -> str:
-    """The expression, or that it is uncertain and which it might be."""
-    return f"uncertain ({face.expression}?)" if face.uncertain else face.expression
 
 
 def _signed(value: float | None) -> str:

@@ -84,6 +84,10 @@ class Mtcnn:
         boxes = self._refine(image, boxes)
         return self._finish(image, boxes)
 
+    def follow(self, image: NDArray[np.uint8], boxes_xyxy: Boxes) -> Detections:
+        """As `core.detection.Follower`: the last stage alone, which leaves a face that stands still where it is."""
+        return self._finish(image, _square(boxes_xyxy)) if len(boxes_xyxy) else no_faces()
+
     def _propose(self, image: NDArray[np.uint8]) -> Boxes:
         """Stage 1: P-Net slides over an image pyramid; (N, 4) square candidates."""
         scales = self._scales(image.shape[0], image.shape[1])
