@@ -3,8 +3,10 @@
 import json
 import os
 import sys
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import onnx
 import pytest
@@ -150,3 +152,47 @@ def without_privileges():
         yield
     finally:
         os.seteuid(0)
+
+
+_GOOD = {"libx264": {"crf": "18", "preset": "ultrafast"}, "mpeg4": {"q": "2"}, "mpeg2video": {"q": "2"}}
+
+
+@pytest.fixture(scope="session")
+def make_video():
+    """Writes RGB frames to a video file, at `times_s` or evenly, with a tone in the codec `sound` if one is given."""
+
+    def make(file, frames, times_s=None, fps=30, sound=None, rotation=0, codec="libx264"):
+        ticks = 90_000 if codec == "libx264" else fps
+        times_s = [i / fps for i in range(len(frames))] if times_s is None else times_s
+        with av.open(str(file), "w") as container:
+            if codec:
+                height, width = frames[0].shape[:2] if len(frames) else (48, 64)
+                video = container.add_stream(codec, rate=fps, options=_GOOD.get(codec, {}))
+                video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+                video.codec_context.time_base = Fraction(1, ticks)
+                if rotation:
+                    video.set_display_rotation(rotation)
+            audio = container.add_stream(sound, rate=48_000) if sound else None
+            for frame, time_s in zip(frames, times_s, strict=True):
+                picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+                picture.pts, picture.time_base = round(time_s * ticks), Fraction(1, ticks)
+                container.mux(video.encode(picture))
+            if audio:
+                container.mux(list(_tone(audio, max([*times_s, 1.0]))))
+            if codec:
+                container.mux(video.encode(None))
+        return Path(file)
+
+    return make
+
+
+def _tone(stream, seconds):
+    """Packets of a sine of 440 Hz."""
+    at = np.arange(round(seconds * 48_000)) / 48_000
+    wave = (0.3 * np.sin(2 * np.pi * 440 * at)).astype(np.float32)
+    for start in range(0, len(wave), 1024):
+        block = np.tile(wave[start : start + 1024], (1, 1))
+        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, start, Fraction(1, 48_000)
+        yield from stream.encode(frame)
+    yield from stream.encode(None)

@@ -5,10 +5,12 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from affectlens import Analysis, Reason
+from affectlens.core.errors import MissingExtra
 from affectlens.runtime.analysis import columns
-from affectlens.runtime.writers import FORMATS
+from affectlens.runtime.writers import FORMATS, parquet_writer
 
 LABELS = ("neutral", "happiness")
 SOURCES = [
@@ -109,3 +111,33 @@ def test_each_analysis_is_written_through_at_once(analyses, format):
 
 def test_jsonl_keeps_letters_of_every_script_readable():
     assert "été 😀" in written("jsonl", Analysis("été 😀", "m", LABELS, reason=Reason.NO_FACE))
+
+
+def test_parquet_reads_back_as_the_rows_with_types_of_its_own(analyses, tmp_path):
+    with parquet_writer(tmp_path / "a.parquet", columns(LABELS)) as write:
+        for analysis in analyses:
+            write(analysis)
+    table = parquet.read_table(tmp_path / "a.parquet")
+    assert table.to_pylist() == [row for analysis in analyses for row in analysis.to_rows()]
+    assert [str(table.schema.field(name).type) for name in ("source", "frame", "time_s", "uncertain", "p_neutral")] == [
+        "string", "int64", "double", "bool", "double",
+    ]  # fmt: skip
+
+
+def test_parquet_is_whole_where_the_work_breaks_off(analyses, tmp_path):
+    def interrupted():
+        with parquet_writer(tmp_path / "a.parquet", columns(LABELS)) as write:
+            for _ in range(3000):
+                write(analyses[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert parquet.read_metadata(tmp_path / "a.parquet").num_rows == 6000
+    assert parquet.read_metadata(tmp_path / "a.parquet").num_row_groups == 2
+
+
+def test_parquet_without_the_package_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"affectlens\[parquet\]"), parquet_writer(tmp_path / "a", columns(LABELS)):
+        pass

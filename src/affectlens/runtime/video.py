@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
-_STREAM_OPTIONS = {"rtsp_transport": "tcp", "timeout": "10000000"}
+_STREAM_OPTIONS = {"rtsp_transport": "tcp"}
+_PATIENCE_S = 10.0
 _MISSING_S, _MISSING_SHARE = 1.0, 0.02
 """What may be missing at the end of a whole file, in seconds and as a share of its length."""
 
@@ -134,7 +135,7 @@ class VideoFile:
                 last_s = max(at_s - first_s, last_s)
                 yield Frame(number, last_s, _upright(picture))
                 number += 1
-        self._check_end(number, last_s, damaged)
+        self._check_end(number, (first_s or 0.0) + last_s, damaged)
 
     def _check_end(self, frames: int, last_s: float, damaged: int) -> None:
         if not frames and damaged:

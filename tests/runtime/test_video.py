@@ -1,0 +1,237 @@
+import io
+import socket
+import threading
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from affectlens.core.errors import BadSetting, MissingExtra, UnreadableMedia
+from affectlens.core.reasons import Reason
+from affectlens.runtime import video
+from affectlens.runtime.video import open_video
+
+
+def shade(i, height=48, width=64):
+    """A frame whose left half tells its number, and whose upper part is bright."""
+    frame = np.full((height, width, 3), 30, dtype=np.uint8)
+    frame[:, : width // 2] = 40 + 4 * (i % 50)
+    frame[: height // 4, width // 2 :] = 250
+    return frame
+
+
+def read(source):
+    frames = open_video(source)
+    try:
+        return list(frames)
+    finally:
+        frames.close()
+
+
+def ending(frames):
+    """Why they end, and those before."""
+    found = []
+    with pytest.raises(UnreadableMedia) as caught:
+        found.extend(frames)  # keeps those before the error
+    frames.close()
+    return caught.value.reason, found
+
+
+def reason_of(source):
+    with pytest.raises(UnreadableMedia) as caught:
+        read(source)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.mov", "a.flv", "a.avi", "a.mpg"])
+def test_frames_come_in_order_with_their_times(make_video, tmp_path, name):
+    codec = {"a.avi": "mpeg4", "a.mpg": "mpeg2video"}.get(name, "libx264")
+    file = make_video(tmp_path / name, [shade(i) for i in range(20)], fps=25, codec=codec)
+    frames = read(file)
+    assert [frame.number for frame in frames] == list(range(20))
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(20) / 25, atol=0.002)
+    for i, frame in enumerate(frames):
+        assert (frame.image.shape, frame.image.dtype) == ((48, 64, 3), np.uint8)
+        assert abs(float(frame.image[20:, :24].mean()) - (40 + 4 * i)) < 6
+
+
+def test_a_stream_of_bytes_and_a_path_are_the_same(make_video, tmp_path):
+    file = make_video(tmp_path / "a.mp4", [shade(i) for i in range(5)])
+    from_bytes = read(io.BytesIO(file.read_bytes()))
+    for one, other in zip(read(str(file)), from_bytes, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_times_of_a_variable_rate_are_kept_and_begin_at_zero(make_video, tmp_path):
+    times = [2.0, 2.1, 2.15, 2.9, 3.0]
+    file = make_video(tmp_path / "a.mkv", [shade(i) for i in range(5)], times_s=times)
+    np.testing.assert_allclose([frame.time_s for frame in read(file)], np.array(times) - 2, atol=0.002)
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_a_video_filmed_upside_down_or_sideways_stands_upright(make_video, tmp_path, rotation):
+    upright = shade(5)
+    stored = np.ascontiguousarray(np.rot90(upright, -rotation // 90))
+    (frame,) = read(make_video(tmp_path / "a.mp4", [stored], rotation=rotation))
+    assert frame.image.shape == upright.shape
+    assert np.abs(frame.image.astype(int) - upright).mean() < 6
+
+
+def test_length_is_announced(make_video, tmp_path):
+    frames = open_video(make_video(tmp_path / "a.mp4", [shade(i) for i in range(30)], fps=15))
+    assert frames.duration_s == pytest.approx(2, abs=0.1)
+    assert not frames.live
+    frames.close()
+
+
+def test_bad_files_have_their_reasons(make_video, tmp_path):
+    whole = make_video(tmp_path / "a.mp4", [shade(i) for i in range(60)]).read_bytes()
+    contents = {
+        "empty.mp4": (b"", Reason.EMPTY_FILE),
+        "text.mp4": (b"Dear diary" * 100, Reason.NOT_A_VIDEO),
+        "cut.mp4": (whole[: len(whole) // 2], Reason.NOT_A_VIDEO),
+    }
+    for name, (content, reason) in contents.items():
+        (tmp_path / name).write_bytes(content)
+        assert reason_of(tmp_path / name) == reason
+    assert reason_of(tmp_path / "nowhere.mp4") == Reason.MISSING
+    assert reason_of(tmp_path) == Reason.NOT_A_FILE
+
+
+def test_sound_alone_is_no_video(make_video, tmp_path):
+    assert reason_of(make_video(tmp_path / "a.mp4", [], sound="aac", codec=None)) == Reason.NO_VIDEO
+
+
+def test_a_video_without_frames_says_so(make_video, tmp_path):
+    file = make_video(tmp_path / "a.mkv", [], sound="aac")
+    assert reason_of(file) == Reason.NO_FRAMES
+
+
+def test_a_truncated_file_gives_the_frames_it_has_and_then_says_so(make_video, tmp_path):
+    rng = np.random.default_rng(0)
+    file = make_video(tmp_path / "a.mkv", [rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(150)])
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
+    reason, found = ending(open_video(file))
+    assert reason == Reason.TRUNCATED
+    assert 20 < len(found) < 100
+
+
+def test_damage_in_the_middle_costs_some_frames_only(make_video, tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(90)]
+    file = make_video(tmp_path / "a.ts", frames)
+    data = bytearray(file.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 4000] = bytes(rng.integers(0, 255, 4000, dtype=np.uint8))
+    file.write_bytes(bytes(data))
+    assert 60 <= len(read(file)) <= 90
+
+
+def test_images_of_too_many_pixels_are_not_decoded(make_video, tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "MAX_PIXELS", 64 * 48 - 1)
+    assert reason_of(make_video(tmp_path / "a.mp4", [shade(0)])) == Reason.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize("name", ["list.mp4", "list.mkv"])
+def test_a_list_of_other_files_in_disguise_is_refused(make_video, tmp_path, name):
+    secret = make_video(tmp_path / "secret.mp4", [shade(0)])
+    script = f"ffconcat version 1.0\nfile '{secret.name}'\n"
+    (tmp_path / name).write_text(script)
+    with av.open(str(tmp_path / name)) as opened:  # FFmpeg itself would follow it
+        assert len(list(opened.decode(video=0))) == 1
+    assert reason_of(tmp_path / name) == Reason.NOT_A_VIDEO
+    assert reason_of(io.BytesIO(script.encode())) == Reason.NOT_A_VIDEO
+    (tmp_path / name).write_text(f"#EXTM3U\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n")
+    assert reason_of(tmp_path / name) == Reason.NOT_A_VIDEO
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    with pytest.raises(MissingExtra, match=r"affectlens\[video\]"):
+        open_video(tmp_path / "a.mp4")
+
+
+class Capture:
+    """A camera that is unplugged after some pictures."""
+
+    def __init__(self, pictures):
+        self.pictures = list(pictures)
+        self.released = False
+
+    def isOpened(self):  # noqa: N802  # OpenCV's name
+        return bool(self.pictures)
+
+    def read(self):
+        return (True, self.pictures.pop(0)) if self.pictures else (False, None)
+
+    def release(self):
+        self.released = True
+
+
+def test_a_camera_gives_rgb_until_it_is_unplugged(monkeypatch):
+    blue = np.zeros((4, 6, 3), dtype=np.uint8)
+    blue[..., 0] = 200
+    capture, asked = Capture([blue] * 3), []
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: asked.append(number) or capture)
+    camera = open_video("camera:2")
+    assert camera.live
+    reason, found = ending(camera)
+    assert reason == Reason.STREAM_LOST
+    assert [frame.number for frame in found] == [0, 1, 2]
+    assert found[0].image[0, 0].tolist() == [0, 0, 200]
+    assert 0 <= found[0].time_s <= found[2].time_s
+    assert (asked, capture.released) == ([2], True)
+
+
+def test_a_camera_that_is_not_there_says_so(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Capture([]))
+    assert reason_of("camera:0") == Reason.NO_CAMERA
+
+
+@pytest.mark.parametrize("name", ["camera:", "camera:front", "camera:-1"])
+def test_a_camera_without_a_number_is_refused(name):
+    with pytest.raises(BadSetting, match="camera:0"):
+        open_video(name)
+
+
+def test_a_network_stream_is_read_until_it_ends(monkeypatch):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"rtsp://127.0.0.1:{port}/live"
+    monkeypatch.setattr(
+        video, "_STREAM_OPTIONS", video._STREAM_OPTIONS | {"rtsp_flags": "listen", "listen_timeout": "10"}
+    )
+
+    def send():
+        for _ in range(50):
+            try:
+                with av.open(url, "w", format="rtsp", options={"rtsp_transport": "tcp"}) as out:
+                    stream = out.add_stream("libx264", rate=30, options={"preset": "ultrafast", "g": "5"})
+                    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+                    for i in range(40):
+                        out.mux(stream.encode(av.VideoFrame.from_ndarray(shade(i), format="rgb24")))
+                    out.mux(stream.encode(None))
+                return
+            except av.FFmpegError:
+                threading.Event().wait(0.1)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    reason, found = ending(open_video(url))
+    sender.join(10)
+    assert reason == Reason.STREAM_LOST
+    assert len(found) >= 20
+    assert [frame.number for frame in found] == list(range(len(found)))
+
+
+def test_a_network_stream_that_is_not_there_says_so():
+    assert reason_of("rtsp://127.0.0.1:9/live") == Reason.STREAM_LOST
+
+
+def test_sample_clips_are_read_whole(media):
+    for name, frames in (("single_face.mp4", 72), ("no_face.mp4", 95)):
+        assert len(read(Path(media(name)))) == frames
