@@ -51,6 +51,19 @@ disgusted, fearful and contempt in Russell and Mehrabian (1977), Evidence for a 
 Journal of Research in Personality 11, 273-294; neutral is the origin."""
 
 
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "neutral": (120, 144, 156),
+    "happiness": (245, 180, 0),
+    "surprise": (255, 112, 67),
+    "sadness": (66, 133, 244),
+    "anger": (219, 50, 54),
+    "disgust": (76, 153, 0),
+    "fear": (142, 68, 173),
+    "contempt": (0, 137, 123),
+}
+"""RGB of each expression in pictures and figures."""
+
+
 def projected_affect(
     probabilities: NDArray[np.floating], labels: tuple[str, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:

@@ -8,21 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.affect import Explanation, Face
+from affectlens.core.expressions import COLOURS
 
 Colour = tuple[int, int, int]
 Chip = tuple[int, int, int, int]
 
-COLOURS: dict[str, Colour] = {
-    "neutral": (120, 144, 156),
-    "happiness": (245, 180, 0),
-    "surprise": (255, 112, 67),
-    "sadness": (66, 133, 244),
-    "anger": (219, 50, 54),
-    "disgust": (76, 153, 0),
-    "fear": (142, 68, 173),
-    "contempt": (0, 137, 123),
-}
-"""RGB of each expression."""
 _OTHER: Colour = (90, 90, 90)
 _FAR_PX = 30_000
 _READABLE_PX = 200
@@ -63,7 +53,8 @@ def _draw_box(canvas: NDArray[np.uint8], face: Face, unit: float) -> None:
 def _draw_chip(canvas: NDArray[np.uint8], face: Face, unit: float, taken: Sequence[Chip]) -> Chip:
     """The label: above the box, or below or inside it where that is beyond the image or already `taken`."""
     colour = COLOURS.get(face.expression, _OTHER)
-    text = f"{face.expression}{'?' if face.uncertain else ''} {face.percent} %"
+    who = "" if face.track is None else f"{face.track}: "
+    text = f"{who}{face.expression}{'?' if face.uncertain else ''} {face.percent} %"
     scale, thickness = 0.5 * unit, max(round(unit), 1)
     (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
     pad = round(5 * unit)

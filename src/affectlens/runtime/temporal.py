@@ -13,6 +13,7 @@ from affectlens.core.affect import Face, Smoothed
 from affectlens.core.errors import BadSetting
 from affectlens.core.expressions import projected_affect
 from affectlens.core.probabilities import normalised_entropy
+from affectlens.core.series import Event
 
 Floats = NDArray[np.float64]
 
@@ -164,30 +165,6 @@ def _at_rest(baseline: "Baseline", face: Face, time_s: float) -> Face:
     if face.va_source != "projected" or affect is None:
         return face
     return replace(face, valence=float(affect[0][0]), arousal=float(affect[1][0]))
-
-
-@dataclass(frozen=True)
-class Event:
-    """One showing of an expression other than neutral.
-
-    Attributes:
-        expression: its label.
-        onset_s, apex_s, offset_s: beginning of the rise, moment of the highest probability, end; seconds of the video.
-        intensity: the highest probability.
-        ended: False where the face or the video was gone before the expression.
-    """
-
-    expression: str
-    onset_s: float
-    apex_s: float
-    offset_s: float
-    intensity: float
-    ended: bool
-
-    @property
-    def duration_s(self) -> float:
-        """From onset to offset."""
-        return self.offset_s - self.onset_s
 
 
 class EventFinder:

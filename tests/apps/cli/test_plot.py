@@ -163,3 +163,34 @@ def test_the_plane_says_that_valence_and_arousal_are_projected(cli, make_ferplus
     data = f"ferplus:{make_ferplus(tmp_path / 'ferplus')}?va=projected"
     assert cli("plot", "va-plane", "--data", data, "--out", tmp_path / "plane.png").code == 0
     assert notes == ["valence and arousal projected from the raters' votes"]
+
+
+def test_the_timeline_of_a_clip_as_figure_and_report(cli, make_video, portrait, tmp_path, monkeypatch):
+    face = cv2.resize(portrait[:260, 90:350], (120, 120), interpolation=cv2.INTER_AREA)
+    file = make_video(tmp_path / "clip.mp4", [face] * 12, fps=10)
+    assert cli("analyze", file, "--out", tmp_path / "faces.csv").code == 0
+    monkeypatch.chdir(tmp_path)
+    result = cli("plot", "timeline", "faces.csv")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == ["figure: timeline.png", "report: timeline.html"]
+    assert cv2.imread("timeline.png").std() > 10
+    page = (tmp_path / "timeline.html").read_text()
+    assert "clip.mp4" in page
+    assert "happiness" in page
+    assert cli("plot", "timeline", "faces.csv", "--out", "new/t.html").out == "report: new/t.html\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("timeline",), "the figure 'timeline' needs a table"),
+        (("samples", "faces.csv"), "the figure 'samples' takes no table"),
+        (("timeline", "nowhere.csv"), "nowhere.csv"),
+        (("timeline", "faces.txt"), "tables are .parquet, .csv or .jsonl"),
+        (("timeline", "faces.csv", "--out", "t.pdf"), "name it .png or .html, got 't.pdf'"),
+    ],
+)
+def test_timelines_without_what_they_need_are_one_line(cli, arguments, message):
+    result = cli("plot", *arguments)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert message in result.err

@@ -15,15 +15,18 @@ from affectlens.apps.cli.evaluate import Split, SplitOption
 from affectlens.apps.cli.scoring import Scored, open_model, score
 from affectlens.apps.cli.train import require_training
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
+from affectlens.core.files import write_whole
 from affectlens.data import source
 from affectlens.data.images import decoded
 from affectlens.data.samplers import in_turns, stratified
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
-from affectlens.evaluation import affect_plots, metrics, network_plots, plots
+from affectlens.evaluation import affect_plots, metrics, network_plots, plots, timeline
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.draw import draw_heat
 from affectlens.runtime.explain import explanations
+from affectlens.runtime.series import read_series
+from affectlens.runtime.temporal import events
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +52,7 @@ class Kind(StrEnum):
     SIMILARITY = "similarity"
     LANDSCAPE = "landscape"
     LANDMARKS = "landmarks"
+    TIMELINE = "timeline"
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,13 @@ def plot(
             "centres of the classes. distances: within and between classes, before and after a network's gate of "
             "squeeze and excitation. adjacency: the graph of Emotion-GCN. similarity: cosines between classifiers and "
             "regressors. landscape: the loss around the weights of one or several runs, along two random directions as "
-            "long as the weights themselves, filter by filter. landmarks: the 68 of MobileFaceNet."
+            "long as the weights themselves, filter by filter. landmarks: the 68 of MobileFaceNet. timeline: the faces "
+            "of a video, from a table of 'affectlens analyze'."
         ),
     ],
+    table: Annotated[
+        Path | None, typer.Argument(metavar="TABLE", help="For timeline: the .parquet, .csv or .jsonl of a video.")
+    ] = None,
     data: Annotated[str | None, typer.Option(metavar="SPEC", help="Data; not for adjacency and similarity.")] = None,
     model: Annotated[
         list[str] | None,
@@ -121,9 +129,19 @@ def plot(
         ),
     ] = None,
     points: Annotated[int, typer.Option(min=3, max=51, help="Steps along each direction of landscape.")] = 11,
-    file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="PNG file.  [default: NAME.png]")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="PNG file, of timeline also HTML.  [default: NAME.png; timeline: both]"
+        ),
+    ] = None,
 ) -> None:
     """Draw one figure into a PNG file."""
+    if (name is Kind.TIMELINE) != (table is not None):
+        raise BadSetting(f"the figure '{name}' {'needs a' if name is Kind.TIMELINE else 'takes no'} table")
+    if table is not None:
+        _timeline(table, file)
+        return
     file = file or Path(f"{name}.png")
     if file.suffix.lower() != ".png" or file.is_dir():
         raise BadSetting(f"figures are PNG files; name it .png, got '{file}'")
@@ -133,6 +151,22 @@ def plot(
     file.parent.mkdir(parents=True, exist_ok=True)
     plots.save(figure, file)
     out.print(f"figure: {file}")
+
+
+def _timeline(table: Path, file: Path | None) -> None:
+    """Write the figure, the report, or both."""
+    files = [file] if file else [Path("timeline.png"), Path("timeline.html")]
+    if any(one.suffix.lower() not in (".png", ".html") or one.is_dir() for one in files):
+        raise BadSetting(f"timelines are PNG or HTML files; name it .png or .html, got '{file}'")
+    faces = read_series(table.expanduser())
+    found = [list(events(face.times_s, face.probabilities, face.labels)) for face in faces]
+    for one in files:
+        one.parent.mkdir(parents=True, exist_ok=True)
+        if one.suffix.lower() == ".html":
+            write_whole(one, timeline.timeline_report(table.name, faces, found).encode())
+        else:
+            plots.save(timeline.timeline(faces, found), one)
+        out.print(f"{'report' if one.suffix.lower() == '.html' else 'figure'}: {one}")
 
 
 def _va_plane(asked: _Asked) -> "Figure":
