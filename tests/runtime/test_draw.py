@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from affectlens import Analysis, Reason
-from affectlens.core.expressions import FERPLUS
-from affectlens.runtime.draw import COLOURS, draw_faces
+from affectlens.core.affect import Smoothed
+from affectlens.core.expressions import COLOURS, FERPLUS
+from affectlens.runtime import draw
+from affectlens.runtime.draw import draw_faces
 
 
 def changed(before, after):
@@ -129,3 +133,38 @@ def test_the_portrait_is_drawn_around_its_face(analyzer, portrait):
     x1, y1, x2, y2 = analysis.faces[0].box_xyxy.astype(int)
     assert difference[y1 : y2 + 1, x1 : x2 + 1].any()
     assert not difference[y2 + 40 :].any()
+
+
+def overlap(a, b):
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def test_panels_cover_neither_faces_nor_labels_nor_each_other(make_face, monkeypatch):
+    boxes = [(300 + 220 * (i % 3), 120 + 260 * (i // 3)) for i in range(6)]
+    faces = [make_face(box_xyxy=np.array([x, y, x + 120, y + 140], dtype=np.float32)) for x, y in boxes]
+    panels, chips = [], []
+    draw_panel, draw_answers = draw._draw_panel, draw._draw_answers
+    monkeypatch.setattr(draw, "_draw_panel", lambda *rest: panels.append(rest[4]) or draw_panel(*rest))
+    monkeypatch.setattr(draw, "_draw_answers", lambda *rest: chips.extend(draw_answers(*rest)) or chips)
+    picture = draw.draw_live(np.full((700, 1200, 3), 90, dtype=np.uint8), faces)
+    assert picture.shape == (700, 1200, 3)
+    assert len(panels) >= 4
+    everything = [*panels, *chips, *(tuple(face.box_xyxy.tolist()) for face in faces)]
+    for i, panel in enumerate(panels):
+        assert panel[0] >= 0 <= panel[1]
+        assert panel[2] <= 1200
+        assert panel[3] <= 700
+        assert not any(overlap(panel, other) for other in everything[:i] + everything[i + 1 :])
+
+
+def test_bars_are_as_long_as_what_is_smoothed(make_face):
+    face = make_face(box_xyxy=np.array([100, 100, 300, 300], dtype=np.float32), smoothed=None)
+    shown = replace(face, smoothed=Smoothed({"neutral": 0.0, "happiness": 1.0}, 0.5, 0.5))
+    dark = np.zeros((700, 900, 3), dtype=np.uint8)
+    beside = [draw.draw_live(dark, [one])[90:200, 310:] for one in (face, shown)]
+    yellow = [int((part == (245, 180, 0)).all(axis=-1).sum()) for part in beside]
+    assert yellow[1] > 1.2 * yellow[0]
+
+
+def test_small_pictures_are_enlarged_for_the_window(make_face):
+    assert draw.draw_live(np.zeros((240, 320, 3), dtype=np.uint8), [make_face()]).shape == (480, 640, 3)

@@ -79,6 +79,19 @@ def test_a_video_filmed_upside_down_or_sideways_stands_upright(make_video, tmp_p
     assert np.abs(frame.image.astype(int) - upright).mean() < 6
 
 
+def test_a_file_may_be_closed_while_another_thread_reads_it(make_video, tmp_path):
+    file = make_video(tmp_path / "a.mp4", [shade(i, 480, 640) for i in range(60)])
+    for wait_s in (0.0, 0.005, 0.02):
+        frames, found = open_video(file), []
+        reader = threading.Thread(target=lambda into, source: into.extend(source), args=(found, frames))
+        reader.start()
+        threading.Event().wait(wait_s)
+        frames.close()
+        reader.join(10)
+        assert not reader.is_alive()
+        assert len(found) <= 60
+
+
 def test_length_is_announced(make_video, tmp_path):
     frames = open_video(make_video(tmp_path / "a.mp4", [shade(i) for i in range(30)], fps=15))
     assert frames.duration_s == pytest.approx(2, abs=0.1)

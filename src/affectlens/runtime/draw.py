@@ -17,6 +17,7 @@ _OTHER: Colour = (90, 90, 90)
 _FAR_PX = 30_000
 _READABLE_PX = 200
 _LARGE_PX = 1000
+_SMALL_PX = 600
 _ROW_PX, _TEXT_PX, _GAP_PX = 240, 260, 8
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 
@@ -31,13 +32,18 @@ def draw_faces(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.ui
     times = max(min(-(-_READABLE_PX // shorter), _LARGE_PX // longer), 1)
     canvas = np.repeat(np.repeat(image, times, axis=0), times, axis=1)
     faces = [replace(f, box_xyxy=f.box_xyxy * times, landmarks_xy=f.landmarks_xy * times) for f in faces]
-    unit = max(min(image.shape[:2]) / 600, 0.6)
+    _draw_answers(canvas, faces, max(min(image.shape[:2]) / 600, 0.6))
+    return canvas
+
+
+def _draw_answers(canvas: NDArray[np.uint8], faces: Sequence[Face], unit: float) -> list[Chip]:
+    """Box, landmarks and label of each face; where the labels are."""
     for face in faces:
         _draw_box(canvas, face, unit)
-    taken: list[Chip] = []
+    chips: list[Chip] = []
     for face in faces:
-        taken.append(_draw_chip(canvas, face, unit, taken))
-    return canvas
+        chips.append(_draw_chip(canvas, face, unit, chips))
+    return chips
 
 
 def _draw_box(canvas: NDArray[np.uint8], face: Face, unit: float) -> None:
@@ -79,6 +85,74 @@ def _pixels(face: Face) -> list[int]:
 
 def _overlap(a: Chip, b: Chip) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def draw_live(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB uint8 -> annotated copy with a panel beside each face: a bar for each probability, and where
+    valence and arousal lie in their circle; smoothed, in videos.
+
+    A panel covers no face and no other panel: where there is no room it holds the three highest probabilities, or is
+    left out. Pictures whose shorter side is below 600 pixels are enlarged to twice their size.
+    """
+    times = 2 if min(image.shape[:2]) < _SMALL_PX else 1
+    canvas = np.asarray(cv2.resize(image, None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    faces = [replace(f, box_xyxy=f.box_xyxy * times, landmarks_xy=f.landmarks_xy * times) for f in faces]
+    unit = max(min(canvas.shape[:2]) / 700, 0.8)
+    chips = _draw_answers(canvas, faces, unit)
+    boxes: list[Chip] = [(box[0], box[1], box[2], box[3]) for box in map(_pixels, faces)]
+    taken = [*boxes, *chips]
+    for face, box in zip(faces, boxes, strict=True):
+        shown = face.smoothed or face
+        ranked = sorted(shown.probabilities, key=lambda label: -shown.probabilities[label])
+        for labels, circled in ((list(shown.probabilities), shown.valence is not None), (ranked[:3], False)):
+            place = _free(box, _panel_size(len(labels), circled, unit), canvas.shape, taken)
+            if place is not None:
+                taken.append(place)
+                _draw_panel(canvas, face, labels, circled, place, unit)
+                break
+    return canvas
+
+
+def _panel_size(lines: int, circled: bool, unit: float) -> tuple[int, int]:
+    return round(188 * unit), round((18 * lines + 10 + 84 * circled) * unit)
+
+
+def _free(box: Chip, size: tuple[int, int], shape: tuple[int, ...], taken: Sequence[Chip]) -> Chip | None:
+    """A place of this size right, left, below or above of a box, inside the picture and over nothing else."""
+    (x1, y1, x2, y2), (width, height) = box, size
+    for left, top in ((x2 + 6, y1), (x2 + 6, y2 - height), (x1 - width - 6, y1), (x1, y2 + 6), (x1, y1 - height - 6)):
+        place = (left, top, left + width, top + height)
+        inside = left >= 0 and top >= 0 and place[2] <= shape[1] and place[3] <= shape[0]
+        if inside and not any(_overlap(place, other) for other in taken):
+            return place
+    return None
+
+
+def _draw_panel(
+    canvas: NDArray[np.uint8], face: Face, labels: Sequence[str], circled: bool, place: Chip, unit: float
+) -> None:
+    """Bars of `labels`, and if `circled` valence (right) and arousal (up) in their circle, in a `place`."""
+    shown = face.smoothed or face
+    left, top, right, bottom = place
+    part = canvas[top:bottom, left:right]
+    part[:] = (part * 0.3).astype(np.uint8)
+    x, y, bar = left + round(8 * unit), top + round(2 * unit), round(82 * unit)
+    for label in labels:
+        y += round(18 * unit)
+        cv2.putText(canvas, label, (x, y - round(4 * unit)), _FONT, 0.45 * unit, (240, 240, 240), 1, cv2.LINE_AA)
+        start, end = x + round(88 * unit), x + round(88 * unit) + max(round(bar * shown.probabilities[label]), 1)
+        colour = COLOURS.get(label, _OTHER)
+        cv2.rectangle(canvas, (start, y - round(14 * unit)), (end, y - round(3 * unit)), colour, -1)
+    if circled and shown.valence is not None and shown.arousal is not None:
+        radius = round(36 * unit)
+        middle = ((left + right) // 2, y + round(6 * unit) + radius)
+        for across, up in ((radius, 0), (0, radius)):
+            ends = ((middle[0] - across, middle[1] - up), (middle[0] + across, middle[1] + up))
+            cv2.line(canvas, ends[0], ends[1], (120, 120, 120), 1)
+        cv2.circle(canvas, middle, radius, (200, 200, 200), 1, cv2.LINE_AA)
+        point = (round(middle[0] + radius * shown.valence), round(middle[1] - radius * shown.arousal))
+        cv2.circle(canvas, point, round(5 * unit), (255, 255, 255), -1, cv2.LINE_AA)
+        cv2.circle(canvas, point, round(4 * unit), COLOURS.get(face.expression, _OTHER), -1, cv2.LINE_AA)
 
 
 def draw_explanations(faces: Sequence[Face]) -> NDArray[np.uint8]:

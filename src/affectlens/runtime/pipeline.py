@@ -67,7 +67,9 @@ class _Located:
     tracks: list[int]
 
 
-def analyze_frames(analyzer: "Analyzer", frames: Frames, name: str, settings: VideoSettings) -> Iterator[Analysis]:
+def analyze_frames(
+    analyzer: "Analyzer", frames: Frames, name: str, settings: VideoSettings
+) -> Generator[Analysis, None, None]:
     """One analysis per analyzed frame, in order; where the video breaks off, one more that says why.
 
     Faces have the number of their track and, if `settings` smooth, follow in time.

@@ -6,6 +6,7 @@ are those of an allow-list, and a file may open no other: a playlist in disguise
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ class VideoFile:
         if name and not self.live:
             _check_file(Path(os.path.expanduser(name)))
             name = os.path.expanduser(name)
+        self._lock, self._closed = threading.Lock(), False
         self._container = open_container(name or source, self.live)
         if not self._container.streams.video:
             self.close()
@@ -116,19 +118,21 @@ class VideoFile:
         first_s, last_s, number, damaged = None, 0.0, 0, 0
         packets = self._container.demux(self._stream)
         while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
+            with self._lock:  # who closes the file from another thread waits until the decoder stands still
+                if self._closed:
+                    return
+                try:
+                    packet = next(packets, None)
+                except av.FFmpegError as error:
+                    detail = f"it breaks off after {number} frames ({error.strerror})"
+                    raise UnreadableMedia(Reason.TRUNCATED, detail) from error
+                try:
+                    pictures = packet.decode() if packet is not None else None
+                except av.FFmpegError:
+                    damaged += 1
+                    continue
+            if pictures is None:
                 break
-            except av.FFmpegError as error:
-                raise UnreadableMedia(
-                    Reason.TRUNCATED, f"it breaks off after {number} frames ({error.strerror})"
-                ) from error
-            try:
-                pictures = packet.decode()
-            except av.FFmpegError:
-                damaged += 1
-                continue
             for picture in pictures:
                 at_s = picture.time if picture.time is not None else last_s
                 first_s = at_s if first_s is None else first_s
@@ -150,8 +154,10 @@ class VideoFile:
             logger.warning("%d damaged pieces of the video were left out", damaged)
 
     def close(self) -> None:
-        """Let the file go."""
-        self._container.close()
+        """Let the file go; from any thread."""
+        with self._lock:
+            self._closed = True
+            self._container.close()
 
 
 class Camera:

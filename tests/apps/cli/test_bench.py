@@ -1,10 +1,12 @@
 import json
 
+import numpy as np
+
 from affectlens.apps.cli import bench
 
 
 def test_the_benchmark_as_json_has_its_figures(process):
-    result = process("bench", "--json", "--repeats", 3)
+    result = process("bench", "--json", "--repeats", 3, "--frames", 20)
     figures = json.loads(result.out)
     assert (result.code, result.err) == (0, "")
     assert figures["faces_in_frame"] == 1
@@ -12,12 +14,27 @@ def test_the_benchmark_as_json_has_its_figures(process):
     assert 0 < figures["network_ms_per_face"] < figures["pipeline_ms_per_frame"]
     assert 1000 * figures["cold_start_s"] > figures["network_ms_per_face"]
     assert 20 < figures["cold_start_peak_mb"] < 4000
+    assert figures["video_fps_1"] > figures["video_fps_5"] > 1
 
 
-def test_the_benchmark_for_people_has_three_lines_with_units(cli, monkeypatch):
+def test_the_benchmark_for_people_has_a_line_with_units_for_each(cli, monkeypatch):
     monkeypatch.setattr(bench, "_cold_start_s", lambda: 1.25)
     monkeypatch.setattr(bench, "_children_peak_mb", lambda: 321)
+    monkeypatch.setattr(bench, "_videos", lambda *rest: {"video_fps_1": 99.0, "video_fps_5": None})
     lines = cli("bench", "--repeats", 3).out.splitlines()
     assert [line.split()[-3:] for line in lines[:2]] == [["ms", "per", "face"], ["ms", "per", "frame"]]
-    assert lines[2].endswith("1.25 s, 321 MB")
-    assert len(lines) == 3
+    assert lines[2].endswith("99.0 frames per second")
+    assert lines[3].endswith("1.25 s, 321 MB")
+    assert len(lines) == 4
+
+
+def test_a_clip_without_a_face_is_no_clip_for_a_benchmark(cli, make_video, tmp_path):
+    clip = make_video(tmp_path / "wall.mp4", [np.full((60, 80, 3), 90, dtype=np.uint8)] * 3)
+    result = cli("bench", "--repeats", 3, "--clip", clip, "--frames", 10)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "the clip must show one face" in result.err
+
+
+def test_without_the_extra_there_are_no_videos(monkeypatch):
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
+    assert bench._videos(None, None, 10) == {"video_fps_1": None, "video_fps_5": None}

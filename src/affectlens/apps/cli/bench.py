@@ -1,12 +1,15 @@
 """`affectlens bench`: how fast this installation is on this machine."""
 
+import importlib.util
 import json
 import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import cv2
@@ -15,10 +18,13 @@ import typer
 from numpy.typing import NDArray
 
 from affectlens.apps.cli.console import out
+from affectlens.core.errors import BadData
 from affectlens.core.preprocessing import to_input
 from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.media import PORTRAIT, read_image
+from affectlens.runtime.record import Recorder
+from affectlens.runtime.video import open_video
 
 _FRAME = (480, 640)
 
@@ -31,11 +37,17 @@ def register(app: typer.Typer) -> None:
 def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     repeats: Annotated[int, typer.Option(min=3, help="Timed calls of network and pipeline; their median counts.")] = 50,
+    clip: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Clip with one face for the videos.  [default: the portrait, moving]"),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=10, help="Frames of each video.")] = 300,
 ) -> None:
     """Time the bundled model.
 
     Network per face at batch 1 in one thread, whole pipeline per 640x480 frame with one face, and cold start: the wall
-    time (best of three) and peak memory of a new process that analyzes one photo.
+    time (best of three) and peak memory of a new process that analyzes one photo. With the extra 'video' also whole
+    videos of 640x480 with one and with five faces, from the file to the last row, in frames per second.
     """
     frame = _letterbox(read_image(PORTRAIT))
     analyzer = Analyzer()
@@ -43,6 +55,7 @@ def bench(
     result = {
         "network_ms_per_face": _median_ms(_network(frame), repeats),
         "pipeline_ms_per_frame": _median_ms(lambda: analyzer.analyze(frame), repeats),
+        **_videos(analyzer, clip, frames),
         "cold_start_s": _cold_start_s(),
         "cold_start_peak_mb": _children_peak_mb(),
         "faces_in_frame": len(analysis.faces),
@@ -55,19 +68,67 @@ def bench(
         return
     out.print(f"network, batch 1, one thread      {result['network_ms_per_face']:8.2f} ms per face")
     out.print(f"pipeline, 640x480, one face       {result['pipeline_ms_per_frame']:8.2f} ms per frame")
+    for faces in (1, 5):
+        if (fps := result[f"video_fps_{faces}"]) is not None:
+            out.print(f"video, 640x480, {faces} face{'s' if faces > 1 else ' '}         {fps:8.1f} frames per second")
     out.print(
         f"cold start, one photo, whole CLI  {result['cold_start_s']:8.2f} s, {result['cold_start_peak_mb'] or '?'} MB"
     )
 
 
 def _letterbox(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`image` scaled to the height of a 640x480 frame, in its middle."""
+    """`image` as large as it fits into a 640x480 frame, in its middle."""
     height, width = _FRAME
-    scaled = cv2.resize(image, (round(image.shape[1] * height / image.shape[0]), height), interpolation=cv2.INTER_AREA)
+    scale = min(height / image.shape[0], width / image.shape[1])
+    scaled = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[:height, :width]
     frame = np.zeros((height, width, 3), dtype=np.uint8)
-    left = (width - scaled.shape[1]) // 2
-    frame[:, left : left + scaled.shape[1]] = scaled
+    top, left = (height - scaled.shape[0]) // 2, (width - scaled.shape[1]) // 2
+    frame[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
     return frame
+
+
+def _videos(analyzer: Analyzer, clip: Path | None, frames: int) -> dict[str, float | None]:
+    """Frames per second of a video with one face and of one with five; None without the extra."""
+    if importlib.util.find_spec("av") is None:
+        return {"video_fps_1": None, "video_fps_5": None}
+    pictures = _pictures(clip)
+    rates: dict[str, float | None] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for faces in (1, 5):
+            with Recorder(Path(folder, str(faces))) as video:
+                for i in range(frames):
+                    video.write(_tiled(pictures[i % len(pictures)], faces), i / 30)
+            start = time.perf_counter()
+            found = sum(len(analysis.faces) for analysis in analyzer.video(video.file))
+            rates[f"video_fps_{faces}"] = round(frames / (time.perf_counter() - start), 1)
+            if found < 0.9 * faces * frames:
+                raise BadData(f"{found} faces were found in {frames} frames of {faces}; the clip must show one face")
+    return rates
+
+
+def _pictures(clip: Path | None) -> list[NDArray[np.uint8]]:
+    """Frames with one face, forth and back."""
+    if clip is None:
+        portrait = read_image(PORTRAIT)
+        pictures = [np.roll(portrait, (i, 2 * i), axis=(0, 1)) for i in range(30)]
+    else:
+        video = open_video(clip)
+        pictures = [frame.image for frame in video]
+        video.close()
+    return [*pictures, *pictures[::-1]]
+
+
+def _tiled(picture: NDArray[np.uint8], faces: int) -> NDArray[np.uint8]:
+    """One picture as a 640x480 frame, or five copies in it, two rows of three places."""
+    frame = _letterbox(picture)
+    if faces == 1:
+        return frame
+    small = cv2.resize(frame[:, 107:533], (213, 240), interpolation=cv2.INTER_AREA)
+    tiles = np.zeros_like(frame)
+    for place in range(faces):
+        top, left = 240 * (place // 3), 213 * (place % 3)
+        tiles[top : top + 240, left : left + 213] = small
+    return tiles
 
 
 def _network(frame: NDArray[np.uint8]) -> Callable[[], object]:

@@ -45,6 +45,7 @@ COMMANDS = (
     "evaluate",
     "explain",
     "finetune",
+    "live",
     "models",
     "plot",
     "recipes",

@@ -1,0 +1,130 @@
+"""`affectlens live`: a camera or a clip in a window, with what is read of each face beside it."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from affectlens.apps.cli.console import out, warn
+from affectlens.apps.live.window import Window
+from affectlens.core.errors import AffectLensError
+from affectlens.core.offline import forbid_network
+from affectlens.runtime.analysis import Analysis, columns
+from affectlens.runtime.analyzer import Analyzer
+from affectlens.runtime.draw import draw_live
+from affectlens.runtime.media import CAMERA
+from affectlens.runtime.pipeline import VideoSettings, analyze_frames
+from affectlens.runtime.record import Recorder
+from affectlens.runtime.temporal import Smoothing
+from affectlens.runtime.video import Frame, Frames, open_video
+from affectlens.runtime.writers import csv_writer
+
+_RATE_OVER_S = 2.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(live)
+
+
+def live(
+    camera: Annotated[str, typer.Option(help="Number of the camera, rtsp://..., or a clip to play instead.")] = "0",
+    model: Annotated[
+        str, typer.Option(help="Expression model: 'bundled', a run folder, or an ONNX file exported by affectlens.")
+    ] = "bundled",
+    detector: Annotated[str, typer.Option(help="mtcnn, whole (the image is the face) or yunet:FILE.")] = "mtcnn",
+    min_face: Annotated[
+        int | None, typer.Option(metavar="PX", help="Side of the smallest face to look for.  [default: 40]")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep what is shown (live.mp4) and its rows (faces.csv) in DIR.")
+    ] = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Learn how each person looks at rest, and read it as neutral.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Refuse any use of the network by this process.")] = False,
+) -> None:
+    """Show a camera with each face's probabilities, valence and arousal, as it happens; q or Escape ends it.
+
+    Nothing is kept unless --record is given.
+    """
+    if offline:
+        forbid_network()
+    analyzer = Analyzer(model, detector, min_face)
+    name = f"{CAMERA}{camera}" if camera.isdecimal() else camera
+    frames = open_video(name)
+    if not frames.live:
+        frames = _Paced(frames)
+    settings = VideoSettings(smoothing=Smoothing(baseline=baseline))
+    with ExitStack() as stack:
+        analyses = stack.enter_context(closing(analyze_frames(analyzer, frames, name, settings)))
+        keep = _Recording(record, analyzer, stack) if record else None
+        shown, ended = _show(analyses, keep)
+    out.print(f"{shown} frames shown" + (f", kept in {record}" if record else ""))
+    if ended is not None and not shown:
+        raise AffectLensError(f"'{name}': {ended.detail} ({ended.reason})")
+    if ended is not None:
+        warn(f"{name}: {ended.detail} ({ended.reason})")
+
+
+def _show(analyses: Iterator[Analysis], keep: "_Recording | None") -> tuple[int, Analysis | None]:
+    """Show until the user has seen enough or the frames end; how many were shown, and what ended them, if anything."""
+    window: Window | None = None
+    times: deque[float] = deque()
+    shown = 0
+    with ExitStack() as stack:
+        for analysis in analyses:
+            if analysis.image is None:
+                return shown, analysis
+            picture = draw_live(analysis.image, analysis.faces)
+            if keep:
+                keep.add(analysis, picture)
+            window = window or stack.enter_context(Window(picture.shape[1], picture.shape[0]))
+            times.append(time.perf_counter())
+            while times[0] < times[-1] - _RATE_OVER_S:
+                times.popleft()
+            rate = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
+            shown += 1
+            if not window.show(picture, f"{len(analysis.faces)} faces, {rate:.0f} frames per second"):
+                break
+    return shown, None
+
+
+class _Paced:
+    """The frames of a clip at the pace of its times, as a camera would give them."""
+
+    live = True
+    duration_s: float | None = None
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        start_s = time.monotonic()
+        for frame in self._frames:
+            time.sleep(max(start_s + frame.time_s - time.monotonic(), 0))
+            yield frame
+
+    def close(self) -> None:
+        self._frames.close()
+
+
+class _Recording:
+    """A folder with the pictures that were shown and the rows of their faces."""
+
+    def __init__(self, folder: Path, analyzer: Analyzer, stack: ExitStack) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = stack.enter_context((folder / "faces.csv").open("w", newline="", encoding="utf-8"))
+        self._write = csv_writer(stream, columns(analyzer.spec.labels))
+        self._video = stack.enter_context(Recorder(folder / "live"))
+
+    def add(self, analysis: Analysis, picture: NDArray[np.uint8]) -> None:
+        """One more frame."""
+        self._write(analysis)
+        self._video.write(picture, analysis.time_s or 0.0)

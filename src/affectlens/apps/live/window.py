@@ -1,0 +1,70 @@
+"""The live window: pygame shows pictures and tells what keys were pressed."""
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.errors import AffectLensError, MissingExtra
+
+TITLE = "affectlens"
+
+
+class Window:
+    """A window that can be resized; pictures keep their shape in it.  A context manager.
+
+    Raises:
+        MissingExtra: the extra "live" is not installed. AffectLensError: there is no display.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._pygame = _pygame()
+        try:
+            self._pygame.display.init()
+            self._screen = self._pygame.display.set_mode((width, height), self._pygame.RESIZABLE)
+        except self._pygame.error as error:
+            self._pygame.display.quit()
+            raise AffectLensError(
+                f"no window can be opened here ({error}); 'affectlens analyze' writes rows and pictures without one"
+            ) from error
+        self._pygame.display.set_caption(TITLE)
+
+    def __enter__(self) -> "Window":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pygame.display.quit()
+
+    def show(self, image: NDArray[np.uint8], caption: str) -> bool:
+        """Show (H, W, 3) RGB uint8, and a caption in the title; False once the user has closed the window or pressed q
+        or Escape.
+        """
+        wanted = self._wanted()
+        width, height = self._screen.get_size()
+        scale = min(width / image.shape[1], height / image.shape[0])
+        size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+        surface = self._pygame.image.frombuffer(np.ascontiguousarray(image).tobytes(), image.shape[1::-1], "RGB")
+        self._screen.fill((0, 0, 0))
+        place = ((width - size[0]) // 2, (height - size[1]) // 2)
+        self._screen.blit(self._pygame.transform.smoothscale(surface, size), place)
+        self._pygame.display.flip()
+        self._pygame.display.set_caption(f"{TITLE}: {caption}")
+        return wanted
+
+    def _wanted(self) -> bool:
+        """Whether the user wants to go on."""
+        keys = (self._pygame.K_q, self._pygame.K_ESCAPE)
+        return not any(
+            event.type == self._pygame.QUIT or (event.type == self._pygame.KEYDOWN and event.key in keys)
+            for event in self._pygame.event.get()
+        )
+
+
+def _pygame() -> Any:
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on standard output
+    try:
+        import pygame
+    except ImportError as error:
+        raise MissingExtra("the live window", "live") from error
+    return pygame
