@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from affectlens.core.reasons import Reason
     from affectlens.runtime.analysis import Analysis
     from affectlens.runtime.analyzer import Analyzer
+    from affectlens.runtime.pipeline import VideoSettings
+    from affectlens.runtime.temporal import Smoothing
 
 __all__ = [
     "AffectLensError",
@@ -20,7 +22,9 @@ __all__ = [
     "Face",
     "MissingExtra",
     "Reason",
+    "Smoothing",
     "UnknownName",
+    "VideoSettings",
 ]
 
 _HOMES = {
@@ -32,7 +36,9 @@ _HOMES = {
     "Face": "core.affect",
     "MissingExtra": "core.errors",
     "Reason": "core.reasons",
+    "Smoothing": "runtime.temporal",
     "UnknownName": "core.errors",
+    "VideoSettings": "runtime.pipeline",
 }
 
 

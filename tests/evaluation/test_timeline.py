@@ -69,7 +69,7 @@ def test_labels_of_the_users_own_have_colours_too():
 def test_the_report_holds_persons_and_events():
     page = timeline_report("a <b>.parquet", [series(90), series(3, 7)], [[EVENT], []])
     assert "a &lt;b&gt;.parquet" in page
-    for text in ("happiness", "100%", "+0.50", "-0.50", "0.80", "no", "<svg", "image/svg+xml"):
-        assert text in page or text == "<svg"
+    for text in ("happiness", "100%", "+0.50", "-0.50", "0.80", "no", "image/svg+xml"):
+        assert text in page
     assert "1 of 2 faces are drawn" in page
     assert "http" not in page.replace("http://www.w3.org", "")

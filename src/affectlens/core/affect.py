@@ -39,7 +39,8 @@ class Smoothed:
 @dataclass(frozen=True, eq=False)
 class Face:
     """One face of one image. In a video `expression` and `uncertain` follow in time: they change only where the change
-    is clear (`runtime.temporal`). All other figures are those of this frame alone.
+    is clear (`runtime.temporal`). All other fields but `smoothed` are those of this frame, corrected by the person's
+    baseline if that was asked for.
 
     Attributes:
         box_xyxy: (4,) float32, pixels of the image, origin at its top left corner; may reach beyond it.
@@ -47,7 +48,7 @@ class Face:
             the detector gives none.
         score: confidence of the detector that this is a face, in [0, 1].
         probabilities: calibrated probability of each label; they sum to 1.
-        expression: the label with the highest probability; of a video: in a while.
+        expression: the label with the highest probability; in a video, the one that is shown.
         uncertain: that probability is below the model's threshold; `answer` then is "uncertain".
         disagreement: predicted disagreement of human raters: entropy of the probabilities divided by its maximum,
             0 (all would say the same) to 1 (evenly split).
@@ -75,7 +76,7 @@ class Face:
 
     @property
     def percent(self) -> int:
-        """Probability of `expression` in whole per cent, rounded down: nothing is 100 % sure."""
+        """Probability of `expression` (in a video, smoothed) in whole per cent, rounded down: nothing is 100 % sure."""
         shown = self.smoothed or self
         return int(100 * shown.probabilities[self.expression])
 

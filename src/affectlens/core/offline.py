@@ -11,6 +11,14 @@ _EVENTS = frozenset(
 )
 
 
+_state = {"forbidden": False}
+
+
+def network_forbidden() -> bool:
+    """Whether `forbid_network` was called: for libraries that do not use Python's sockets."""
+    return _state["forbidden"]
+
+
 def forbid_network() -> None:
     """From now on any attempt of this process to look up or reach a host raises `NetworkRefused`.
 
@@ -21,4 +29,5 @@ def forbid_network() -> None:
         if event in _EVENTS:
             raise NetworkRefused(f"offline mode: {event} was refused")
 
+    _state["forbidden"] = True
     sys.addaudithook(refuse)

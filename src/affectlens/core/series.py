@@ -40,6 +40,8 @@ class Series:
         lengths = {len(self.expressions), len(self.uncertain), len(self.valence), len(self.arousal)}
         if lengths != {frames} or self.probabilities.shape != (frames, len(self.labels)):
             raise BadData(f"face {self.track} of '{self.source}' has columns of different lengths")
+        if not np.isfinite(self.times_s).all() or not np.isfinite(self.probabilities).all():
+            raise BadData(f"face {self.track} of '{self.source}' has frames without a time or without probabilities")
         if (np.diff(self.times_s) < 0).any():
             raise BadData(f"times of face {self.track} of '{self.source}' do not rise; a video stands there twice?")
 

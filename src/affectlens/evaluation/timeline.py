@@ -142,10 +142,16 @@ def _affect(axes: "Axes", face: Series) -> None:
 
 
 def _thinned(times_s: Floats, values: Floats) -> tuple[Floats, Floats]:
-    """Means over at most 1,500 pieces of a (T, K) series; where the face was away stands a NaN."""
-    pieces = np.array_split(np.arange(len(times_s)), min(len(times_s), _MOST_POINTS))
-    times = np.array([times_s[piece].mean() for piece in pieces])
-    means = np.stack([values[piece].mean(axis=0) for piece in pieces])
-    steps = np.diff(times)
-    away = np.flatnonzero(steps > max(_GAP_S, 5 * float(np.median(steps)))) + 1 if len(steps) else np.array([], int)
-    return np.insert(times, away, times[away - 1] + 1e-6), np.insert(means, away, np.nan, axis=0)
+    """Means over some 1,500 pieces of a (T, K) series, none of them across an absence, for which a NaN stands."""
+    steps = np.diff(times_s)
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    stays = np.split(np.arange(len(times_s)), np.flatnonzero(steps > max(_GAP_S, 5 * usual)) + 1)
+    times, means = [], []
+    for stay in stays:
+        share = max(round(_MOST_POINTS * len(stay) / len(times_s)), 1)
+        for piece in np.array_split(stay, min(share, len(stay))):
+            times.append(times_s[piece].mean())
+            means.append(values[piece].mean(axis=0))
+        times.append(times_s[stay[-1]] + 1e-6)
+        means.append(np.full(values.shape[1], np.nan))
+    return np.array(times[:-1]), np.array(means[:-1])

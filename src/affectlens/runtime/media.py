@@ -1,8 +1,10 @@
 """Sources on disk and how they become RGB arrays; every failure is an `UnreadableMedia` with a reason code."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import has_magic, iglob
 from pathlib import Path
 
@@ -44,8 +46,11 @@ PORTRAIT = Path(__file__).parent.parent / "weights" / "portrait.jpg"
 
 
 def display_name(path: os.PathLike[str] | str) -> str:
-    """The path as text that can always be encoded: bytes that are not UTF-8 become U+FFFD."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    """The path as text that can always be encoded: bytes that are not UTF-8 become U+FFFD. A stream's user and password
+    are left out.
+    """
+    text = os.fsencode(path).decode("utf-8", "replace")
+    return re.sub(r"(?<=://)[^/@]*@", "", text) if text.startswith(STREAMS) else text
 
 
 def is_video(source: str | os.PathLike[str]) -> bool:
@@ -68,7 +73,7 @@ def expand(source: str) -> Iterator[tuple[str, Path | str | UnreadableMedia]]:
         yield source, UnreadableMedia(Reason.MISSING, "the name is empty")
         return
     if is_live(source):
-        yield source, source
+        yield display_name(source), source
         return
     path = Path(os.path.expanduser(source))
     if not has_magic(source) or os.path.lexists(path):
@@ -110,25 +115,37 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         UnreadableMedia: with its reason, see `Reason`.
     """
-    try:
+    with file_reasons():
         data = _read_bytes(path)
+    return decode_image(data)
+
+
+@contextmanager
+def file_reasons() -> Iterator[None]:
+    """What the file system has against a file becomes an UnreadableMedia."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise UnreadableMedia(Reason.MISSING, "no such file or folder") from error
     except PermissionError as error:
         raise UnreadableMedia(Reason.NO_PERMISSION, "the file may not be read") from error
     except (OSError, ValueError) as error:
         raise UnreadableMedia(Reason.NOT_A_FILE, getattr(error, "strerror", None) or str(error)) from error
-    return decode_image(data)
+
+
+def regular_size(path: Path) -> int:
+    """Bytes of a regular file.  Raises UnreadableMedia where it is something else."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableMedia(Reason.NOT_A_FILE, "a folder" if path.is_dir() else "not a regular file")
+    return status.st_size
 
 
 def _read_bytes(path: Path) -> bytes:
     """All bytes of a regular file whose beginning is that of an image."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if path.is_dir() else "not a regular file"
-        raise UnreadableMedia(Reason.NOT_A_FILE, kind)
-    if status.st_size > MAX_BYTES:
-        raise UnreadableMedia(Reason.TOO_LARGE, f"{status.st_size:,} bytes, at most {MAX_BYTES:,} are read")
+    size = regular_size(path)
+    if size > MAX_BYTES:
+        raise UnreadableMedia(Reason.TOO_LARGE, f"{size:,} bytes, at most {MAX_BYTES:,} are read")
     with path.open("rb") as stream:
         head = stream.read(32)
         if head:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Ready: TypeAlias = queue.Queue[Item | BaseException | None]
 
-_WAITING = 8
+_WAITING = 4
 """Frames between two stages."""
 _FORGOTTEN_S = 10.0
 
@@ -75,10 +75,11 @@ def analyze_frames(
     Faces have the number of their track and, if `settings` smooth, follow in time.
     """
     following = _Following(settings.smoothing, analyzer.spec.uncertain_below)
-    located = _locate(analyzer.detector, ahead(_chosen(frames, settings), _WAITING, newest=frames.live), settings)
+    waiting = 1 if frames.live else _WAITING
+    located = _locate(analyzer.detector, ahead(_chosen(frames, settings), waiting, newest=frames.live), settings)
     number = -1
     try:
-        with contextlib.closing(ahead(located, 1 if frames.live else _WAITING)) as batches:
+        with contextlib.closing(ahead(located, waiting)) as batches:
             for batch in batches:
                 read = analyzer.read([(item.frame.image, item.found) for item in batch])
                 for item, faces in zip(batch, read, strict=True):

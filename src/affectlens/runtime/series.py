@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.core.series import Series
@@ -24,6 +25,14 @@ def read_series(file: Path) -> list[Series]:
     if missing or len(labels) < 2:
         lacking = ", ".join(missing) or "probabilities (p_...)"
         raise BadData(f"'{file}' is no table of 'affectlens analyze': it lacks {lacking}")
+    try:
+        return _series(table, labels, file)
+    except (ValueError, TypeError) as error:
+        raise BadData(f"'{file}' has a cell of another kind than its column: {error}") from error
+
+
+def _series(table: Any, labels: tuple[str, ...], file: Path) -> list[Series]:
+    """The faces in a table that has all columns."""
     columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in _NEEDED}
     probabilities = np.stack([np.asarray(table.column(f"p_{label}"), dtype=np.float64) for label in labels], axis=1)
     tracks = np.asarray(columns["track"], dtype=np.float64)
@@ -41,12 +50,18 @@ def read_series(file: Path) -> list[Series]:
             np.asarray(columns["time_s"][at], dtype=np.float64),
             probabilities[at],
             tuple(str(label) for label in columns["expression"][at]),
-            np.asarray(columns["uncertain"][at], dtype=bool),
+            _booleans(columns["uncertain"][at]),
             np.asarray(columns["valence"][at], dtype=np.float64),
             np.asarray(columns["arousal"][at], dtype=np.float64),
         )
         for (source, track), at in rows.items()
     ]
+
+
+def _booleans(cells: Any) -> NDArray[np.bool_]:
+    if not all(isinstance(cell, (bool, np.bool_)) for cell in cells):
+        raise ValueError("'uncertain' is true or false")
+    return np.asarray(cells, dtype=bool)
 
 
 def _read(file: Path) -> Any:

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 _LEAST = 0.01
 """Probabilities below it count as this: one sure but wrong frame must not weigh more than the ten around it."""
+_DOUBT = 0.6
+"""How much slower a frame on which raters would disagree in full moves what is shown."""
 _REST = 0.8
 """Probability of neutral that a person at rest is given by `Baseline`."""
 _MEDIAN = 5
@@ -104,7 +106,7 @@ class Smoother:
         """How much a frame counts, in [0, 1]: all after a long time, less where it is unsure."""
         if not self._smoothing.time_constant_s:
             return 1.0
-        sureness = 1 - 0.6 * disagreement
+        sureness = 1 - _DOUBT * disagreement
         return float(-np.expm1(-max(step_s, 0.0) * sureness / self._smoothing.time_constant_s))
 
     def _settle(self, shown: Floats, labels: Sequence[str]) -> None:
@@ -127,23 +129,22 @@ class Baseline:
     """
 
     def __init__(self, window_s: float = 30.0, least_s: float = 3.0, rate: float = 10.0) -> None:
-        self._step_s = 1 / rate
-        self._least = round(least_s * rate)
-        self._seen: deque[Floats] = deque(maxlen=round(window_s * rate))
-        self._last_s = -np.inf
+        self._window_s, self._least_s, self._step_s = window_s, least_s, 1 / rate
+        self._seen: deque[tuple[float, Floats]] = deque()
         self._offset: Floats | None = None
 
     def __call__(self, probabilities: Floats, neutral: int, time_s: float) -> Floats:
         """(C,) probabilities and the place of neutral -> corrected ones."""
         logs = np.log(np.maximum(probabilities, _LEAST))
         other = np.delete(probabilities, neutral)
-        if time_s - self._last_s >= self._step_s and other.max() < _CLEAR:
-            self._last_s = time_s
-            self._seen.append(logs)
-            if len(self._seen) >= self._least:
+        if (not self._seen or time_s - self._seen[-1][0] >= self._step_s - 1e-6) and other.max() < _CLEAR:
+            self._seen.append((time_s, logs))
+            while self._seen[0][0] < time_s - self._window_s:
+                self._seen.popleft()
+            if time_s - self._seen[0][0] >= self._least_s - 1e-6:
                 rest = np.full(len(logs), np.log((1 - _REST) / len(other)))
                 rest[neutral] = np.log(_REST)
-                usual = np.median(np.array(self._seen), axis=0)
+                usual = np.median([row for _, row in self._seen], axis=0)
                 self._offset = np.minimum(rest - usual, rest[neutral] - usual[neutral])
         if self._offset is None:
             return probabilities

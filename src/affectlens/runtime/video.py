@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -17,19 +18,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadSetting, MissingExtra, UnreadableMedia
+from affectlens.core.errors import BadSetting, MissingExtra, NetworkRefused, UnreadableMedia
+from affectlens.core.offline import network_forbidden
 from affectlens.core.reasons import Reason
-from affectlens.runtime.media import CAMERA, MAX_PIXELS, STREAMS
+from affectlens.runtime.media import CAMERA, MAX_PIXELS, STREAMS, display_name, file_reasons, regular_size
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 logger = logging.getLogger(__name__)
 
 _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
-_STREAM_OPTIONS = {"rtsp_transport": "tcp"}
-_PATIENCE_S = 10.0
+_STREAM_OPTIONS = {"rtsp_transport": "tcp", "timeout": "10000000"}
+"""Over TCP; a stream that says nothing for ten seconds is lost."""
 _MISSING_S, _MISSING_SHARE = 1.0, 0.02
 """What may be missing at the end of a whole file, in seconds and as a share of its length."""
 
@@ -90,22 +93,28 @@ class VideoFile:
     def __init__(self, source: "str | os.PathLike[str] | BinaryIO") -> None:
         name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else ""
         self.live = name.startswith(STREAMS)
+        if self.live and network_forbidden():
+            raise NetworkRefused(f"offline mode: '{display_name(name)}' was refused")
         if name and not self.live:
-            _check_file(Path(os.path.expanduser(name)))
-            name = os.path.expanduser(name)
+            name = os.path.abspath(os.path.expanduser(name))  # FFmpeg takes what stands before a colon for a protocol
+            _check_file(Path(name))
         self._lock, self._closed = threading.Lock(), False
         self._container = open_container(name or source, self.live)
-        if not self._container.streams.video:
+        try:
+            self._stream = moving_pictures(self._container)
+            _check_size(self._stream.width, self._stream.height)
+        except UnreadableMedia:
             self.close()
-            raise UnreadableMedia(Reason.NO_VIDEO, "the file has no video in it, only other streams")
-        self._stream = self._container.streams.video[0]
+            raise
         self._stream.thread_type = "AUTO"
-        if self._stream.width * self._stream.height > MAX_PIXELS:
-            size = f"{self._stream.width} x {self._stream.height}"
-            self.close()
-            raise UnreadableMedia(Reason.TOO_MANY_PIXELS, f"{size} pixels a frame, at most {MAX_PIXELS:,} are read")
+        self.duration_s = None if self.live else self._announced_s()
+
+    def _announced_s(self) -> float | None:
+        """Length of the video; None where only that of the whole file is told, and it holds sound too."""
+        if self._stream.duration and self._stream.time_base:
+            return float(self._stream.duration * self._stream.time_base)
         length = self._container.duration
-        self.duration_s = length / 1_000_000 if length and not self.live else None
+        return length / 1_000_000 if length and len(self._container.streams) == 1 else None
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames that can be decoded.
@@ -137,19 +146,22 @@ class VideoFile:
                 at_s = picture.time if picture.time is not None else last_s
                 first_s = at_s if first_s is None else first_s
                 last_s = max(at_s - first_s, last_s)
-                yield Frame(number, last_s, _upright(picture))
+                _check_size(picture.width, picture.height)
+                yield Frame(number, last_s, _upright(picture, self._stream.sample_aspect_ratio))
                 number += 1
-        self._check_end(number, (first_s or 0.0) + last_s, damaged)
+        rate = self._stream.average_rate
+        self._check_end(number, (first_s or 0.0) + last_s + (float(1 / rate) if rate else 0.0), damaged)
 
-    def _check_end(self, frames: int, last_s: float, damaged: int) -> None:
+    def _check_end(self, frames: int, end_s: float, damaged: int) -> None:
+        """Raise what is to be said of how the file ended, at `end_s` of its own time."""
         if not frames and damaged:
             raise UnreadableMedia(Reason.DAMAGED, "no frame could be decoded")
         if not frames:
             raise UnreadableMedia(Reason.NO_FRAMES, "the video has no frames")
-        if self.duration_s and self.duration_s - last_s > _MISSING_S + _MISSING_SHARE * self.duration_s:
-            raise UnreadableMedia(Reason.TRUNCATED, f"it ends at {last_s:.1f} s, announced are {self.duration_s:.1f} s")
+        if self.duration_s and self.duration_s - end_s > _MISSING_S + _MISSING_SHARE * self.duration_s:
+            raise UnreadableMedia(Reason.TRUNCATED, f"it ends at {end_s:.1f} s, announced are {self.duration_s:.1f} s")
         if self.live:
-            raise UnreadableMedia(Reason.STREAM_LOST, f"the stream ended after {last_s:.1f} s")
+            raise UnreadableMedia(Reason.STREAM_LOST, f"the stream ended after {end_s:.1f} s")
         if damaged:
             logger.warning("%d damaged pieces of the video were left out", damaged)
 
@@ -173,9 +185,13 @@ class Camera:
     def __init__(self, number: str) -> None:
         if not number.isdecimal():
             raise BadSetting(f"a camera is named by its number, for example camera:0; got 'camera:{number}'")
-        self._capture = cv2.VideoCapture(int(number))
+        none = UnreadableMedia(Reason.NO_CAMERA, f"there is no camera {number}, or it may not be used")
+        try:
+            self._capture = cv2.VideoCapture(int(number))
+        except cv2.error as error:
+            raise none from error
         if not self._capture.isOpened():
-            raise UnreadableMedia(Reason.NO_CAMERA, f"there is no camera {number}, or it may not be used")
+            raise none
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until the camera stops giving them.
@@ -183,13 +199,15 @@ class Camera:
         Raises:
             UnreadableMedia: then.
         """
-        start_s, number = time.monotonic(), 0
+        start_s, number = None, 0
         while True:
             good, image = self._capture.read()
             if not good:
                 raise UnreadableMedia(Reason.STREAM_LOST, f"the camera gave no more pictures after {number} frames")
             rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-            yield Frame(number, time.monotonic() - start_s, rgb)
+            now_s = time.monotonic()
+            start_s = now_s if start_s is None else start_s
+            yield Frame(number, now_s - start_s, rgb)
             number += 1
 
     def close(self) -> None:
@@ -207,16 +225,26 @@ def require_av() -> Any:
 
 
 def _check_file(path: Path) -> None:
-    try:
-        if path.is_dir():
-            raise UnreadableMedia(Reason.NOT_A_FILE, "a folder")
-        with path.open("rb") as stream:
-            if not stream.read(1):
-                raise UnreadableMedia(Reason.EMPTY_FILE, "the file has no bytes")
-    except FileNotFoundError as error:
-        raise UnreadableMedia(Reason.MISSING, "no such file or folder") from error
-    except PermissionError as error:
-        raise UnreadableMedia(Reason.NO_PERMISSION, "the file may not be read") from error
+    with file_reasons():
+        if not regular_size(path):
+            raise UnreadableMedia(Reason.EMPTY_FILE, "the file has no bytes")
+        path.open("rb").close()
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        what = f"{width} x {height} pixels a frame, at most {MAX_PIXELS:,} are read"
+        raise UnreadableMedia(Reason.TOO_MANY_PIXELS, what)
+
+
+def moving_pictures(container: "InputContainer") -> "VideoStream":
+    """The first video that is not a cover of the sound.  Raises UnreadableMedia."""
+    from av.stream import Disposition
+
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    raise UnreadableMedia(Reason.NO_VIDEO, "the file has no video in it, only other streams")
 
 
 def open_container(source: "str | os.PathLike[str] | BinaryIO", live: bool = False) -> "InputContainer":
@@ -236,8 +264,9 @@ def open_container(source: "str | os.PathLike[str] | BinaryIO", live: bool = Fal
     return container
 
 
-def _upright(picture: "VideoFrame") -> NDArray[np.uint8]:
-    """As RGB, turned by the display matrix, which says how many degrees against the clock."""
-    image = np.asarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8)
+def _upright(picture: "VideoFrame", pixel_aspect: Fraction | None) -> NDArray[np.uint8]:
+    """As RGB with square pixels, turned by the display matrix, which says how many degrees against the clock."""
+    width = max(round(picture.width * (pixel_aspect or 1)), 1)
+    image = np.asarray(picture.to_ndarray(format="rgb24", width=width, height=picture.height), dtype=np.uint8)
     turns = round(picture.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

@@ -14,7 +14,7 @@ def test_the_benchmark_as_json_has_its_figures(process):
     assert 0 < figures["network_ms_per_face"] < figures["pipeline_ms_per_frame"]
     assert 1000 * figures["cold_start_s"] > figures["network_ms_per_face"]
     assert 20 < figures["cold_start_peak_mb"] < 4000
-    assert figures["video_fps_1"] > figures["video_fps_5"] > 1
+    assert min(figures["video_fps_1"], figures["video_fps_5"]) > 1
 
 
 def test_the_benchmark_for_people_has_a_line_with_units_for_each(cli, monkeypatch):

@@ -55,6 +55,13 @@ def test_a_clip_is_shown_and_kept(cli, clip, shown, tmp_path):
     video.close()
 
 
+def test_a_recording_is_not_overwritten(cli, clip, shown, tmp_path):
+    assert cli("live", "--camera", clip, "--record", tmp_path / "kept").code == 0
+    again = cli("live", "--camera", tmp_path / "kept" / "live.mp4", "--record", tmp_path / "kept")
+    assert (again.code, len(again.errors)) == (1, 1)
+    assert "already holds a recording" in again.err
+
+
 def test_nothing_is_kept_unless_asked_for(cli, clip, shown, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli("live", "--camera", clip).code == 0

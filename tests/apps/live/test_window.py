@@ -63,6 +63,14 @@ def test_without_a_display_there_is_one_line(monkeypatch):
         Window(60, 40)
 
 
+def test_a_picture_that_nobody_would_see_is_no_window(monkeypatch):
+    monkeypatch.delenv("SDL_VIDEODRIVER")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(AffectLensError, match="no window can be opened here"):
+        Window(60, 40)
+
+
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pygame", None)
     with pytest.raises(MissingExtra, match=r"affectlens\[live\]"):

@@ -1,8 +1,9 @@
 """`affectlens analyze`: photos and videos in, rows out."""
 
+import re
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +17,9 @@ from affectlens.core.offline import forbid_network
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis, columns
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.media import ANNOTATED, expand, is_video, save_image
+from affectlens.runtime.media import ANNOTATED, expand, is_live, is_video, save_image
 from affectlens.runtime.pipeline import VideoSettings, analyze_frames
-from affectlens.runtime.record import Recorder
+from affectlens.runtime.record import Recorder, suffix_for
 from affectlens.runtime.temporal import Smoothing
 from affectlens.runtime.video import open_video
 from affectlens.runtime.writers import FORMATS, Writer, parquet_writer
@@ -95,11 +96,12 @@ def analyze(
         bars = stack.enter_context(Bars())
         for name, item in bars.over(items, len(items), "analyzing"):
             frames = 0
-            for analysis in _analyses(analyzer, name, item, settings, bars):
-                frames += analysis.image is not None
-                write(analysis)
-                drawn.add(analysis, item)
-            drawn.end()
+            with closing(_analyses(analyzer, name, item, settings, bars)) as analyses:
+                for analysis in analyses:
+                    frames += analysis.image is not None
+                    write(analysis)
+                    drawn.add(analysis, item)
+            drawn.end(whole=True)
             read += frames > 0
             if frames and analysis.image is None:
                 warn(f"{name}: {analysis.detail} ({analysis.reason}); the {frames} frames before have their rows")
@@ -111,7 +113,7 @@ def analyze(
 
 def _analyses(
     analyzer: Analyzer, name: str, item: Path | str | UnreadableMedia, settings: VideoSettings, bars: Bars
-) -> Iterator[Analysis]:
+) -> Generator[Analysis, None, None]:
     """The one analysis of a photo, or those of the frames of a video."""
     if isinstance(item, UnreadableMedia):
         yield analyzer.failed(name, item)
@@ -163,6 +165,7 @@ class _Drawn:
     def __init__(self, folder: Path | None, taken: set[Path]) -> None:
         self._folder, self._taken = folder, taken
         self._video: Recorder | None = None
+        self._failed = ""
 
     def __enter__(self) -> "_Drawn":
         return self
@@ -172,7 +175,7 @@ class _Drawn:
 
     def add(self, analysis: Analysis, item: Path | str | UnreadableMedia) -> None:
         """Draw one; what cannot be written costs a line, and the rows go on."""
-        picture = analysis.draw() if self._folder else None
+        picture = analysis.draw() if self._folder and analysis.source != self._failed else None
         if picture is None:
             return
         try:
@@ -180,19 +183,24 @@ class _Drawn:
                 save_image(self._free(Path(analysis.source).stem, ".jpg"), picture)
                 return
             if self._video is None:
-                stem = Path(analysis.source.replace(":", "-")).stem
-                self._video = Recorder(self._free(stem, ""), item if isinstance(item, Path) else None)
+                name = re.sub(r"[:/?*]+", "-", analysis.source) if is_live(analysis.source) else analysis.source
+                sound = item if isinstance(item, Path) else None
+                self._video = Recorder(self._free(Path(name).stem, suffix_for(sound)), sound)
             self._video.write(picture, analysis.time_s)
         except (AffectLensError, OSError) as error:
             fail(error)
+            self._failed = analysis.source
             self.end()
-            self._folder = None if analysis.time_s is not None else self._folder
 
-    def end(self) -> None:
-        """Finish the video, if one is being written."""
+    def end(self, whole: bool = False) -> None:
+        """Finish the video, if one is being written; `whole` where all of it was seen."""
         video, self._video = self._video, None
-        if video is not None:
-            video.close()
+        if video is None:
+            return
+        try:
+            video.close(rest_of_sound=whole)
+        except (AffectLensError, OSError) as error:
+            fail(error)
 
     def _free(self, stem: str, suffix: str) -> Path:
         """A file that is neither a source nor one of this run."""

@@ -9,6 +9,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -91,11 +93,11 @@ def _videos(analyzer: Analyzer, clip: Path | None, frames: int) -> dict[str, flo
     """Frames per second of a video with one face and of one with five; None without the extra."""
     if importlib.util.find_spec("av") is None:
         return {"video_fps_1": None, "video_fps_5": None}
-    pictures = _pictures(clip)
+    pictures = _pictures(clip, frames)
     rates: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory() as folder:
         for faces in (1, 5):
-            with Recorder(Path(folder, str(faces))) as video:
+            with Recorder(Path(folder, f"{faces}.mp4")) as video:
                 for i in range(frames):
                     video.write(_tiled(pictures[i % len(pictures)], faces), i / 30)
             start = time.perf_counter()
@@ -106,15 +108,14 @@ def _videos(analyzer: Analyzer, clip: Path | None, frames: int) -> dict[str, flo
     return rates
 
 
-def _pictures(clip: Path | None) -> list[NDArray[np.uint8]]:
+def _pictures(clip: Path | None, most: int) -> list[NDArray[np.uint8]]:
     """Frames with one face, forth and back."""
     if clip is None:
         portrait = read_image(PORTRAIT)
         pictures = [np.roll(portrait, (i, 2 * i), axis=(0, 1)) for i in range(30)]
     else:
-        video = open_video(clip)
-        pictures = [frame.image for frame in video]
-        video.close()
+        with closing(open_video(clip)) as video:
+            pictures = [_letterbox(frame.image) for frame in islice(video, most)]
     return [*pictures, *pictures[::-1]]
 
 

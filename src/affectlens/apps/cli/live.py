@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from affectlens.apps.cli.console import out, warn
 from affectlens.apps.live.window import Window
-from affectlens.core.errors import AffectLensError
+from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.offline import forbid_network
 from affectlens.runtime.analysis import Analysis, columns
 from affectlens.runtime.analyzer import Analyzer
@@ -119,10 +119,12 @@ class _Recording:
     """A folder with the pictures that were shown and the rows of their faces."""
 
     def __init__(self, folder: Path, analyzer: Analyzer, stack: ExitStack) -> None:
+        if (folder / "faces.csv").exists():
+            raise BadSetting(f"'{folder}' already holds a recording; name another folder")
         folder.mkdir(parents=True, exist_ok=True)
         stream = stack.enter_context((folder / "faces.csv").open("w", newline="", encoding="utf-8"))
         self._write = csv_writer(stream, columns(analyzer.spec.labels))
-        self._video = stack.enter_context(Recorder(folder / "live"))
+        self._video = stack.enter_context(Recorder(folder / "live.mp4"))
 
     def add(self, analysis: Analysis, picture: NDArray[np.uint8]) -> None:
         """One more frame."""

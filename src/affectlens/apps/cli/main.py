@@ -13,7 +13,7 @@ from affectlens.apps.cli.console import Warnings, fail
 from affectlens.core.errors import AffectLensError
 
 app = typer.Typer(
-    help="Read facial expressions, valence and arousal from photos: offline, calibrated, no GPU needed.",
+    help="Read facial expressions, valence and arousal from photos and videos: offline, calibrated, no GPU needed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -22,6 +22,8 @@ class Window:
         self._pygame = _pygame()
         try:
             self._pygame.display.init()
+            if self._pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
+                raise self._pygame.error("there is no display")
             self._screen = self._pygame.display.set_mode((width, height), self._pygame.RESIZABLE)
         except self._pygame.error as error:
             self._pygame.display.quit()
