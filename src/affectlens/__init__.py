@@ -5,8 +5,16 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from affectlens.apps.server.client import Client
     from affectlens.core.affect import Face
-    from affectlens.core.errors import AffectLensError, BadModelFile, BadSetting, MissingExtra, UnknownName
+    from affectlens.core.errors import (
+        AffectLensError,
+        BadModelFile,
+        BadSetting,
+        MissingExtra,
+        ServiceError,
+        UnknownName,
+    )
     from affectlens.core.reasons import Reason
     from affectlens.runtime.analysis import Analysis
     from affectlens.runtime.analyzer import Analyzer
@@ -19,9 +27,11 @@ __all__ = [
     "Analyzer",
     "BadModelFile",
     "BadSetting",
+    "Client",
     "Face",
     "MissingExtra",
     "Reason",
+    "ServiceError",
     "Smoothing",
     "UnknownName",
     "VideoSettings",
@@ -33,9 +43,11 @@ _HOMES = {
     "Analyzer": "runtime.analyzer",
     "BadModelFile": "core.errors",
     "BadSetting": "core.errors",
+    "Client": "apps.server.client",
     "Face": "core.affect",
     "MissingExtra": "core.errors",
     "Reason": "core.reasons",
+    "ServiceError": "core.errors",
     "Smoothing": "runtime.temporal",
     "UnknownName": "core.errors",
     "VideoSettings": "runtime.pipeline",

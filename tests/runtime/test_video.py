@@ -144,9 +144,12 @@ def test_damage_in_the_middle_costs_some_frames_only(make_video, tmp_path):
     assert 60 <= len(read(file)) <= 90
 
 
-def test_images_of_too_many_pixels_are_not_decoded(make_video, tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "MAX_PIXELS", 64 * 48 - 1)
-    assert reason_of(make_video(tmp_path / "a.mp4", [shade(0)])) == Reason.TOO_MANY_PIXELS
+def test_images_of_too_many_pixels_are_not_decoded(make_video, tmp_path):
+    file = make_video(tmp_path / "a.mp4", [shade(0)])
+    assert len(list(open_video(file, max_pixels=64 * 48))) == 1
+    with pytest.raises(UnreadableMedia) as refused:
+        open_video(file, max_pixels=64 * 48 - 1)
+    assert refused.value.reason == Reason.TOO_MANY_PIXELS
 
 
 @pytest.mark.parametrize("name", ["list.mp4", "list.mkv"])

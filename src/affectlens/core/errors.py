@@ -46,5 +46,17 @@ class MissingExtra(AffectLensError):
         return f"{self.what} needs the extra '{self.extra}': {command}"
 
 
+class ServiceError(AffectLensError):
+    """A service cannot be reached or refuses; `reason` is its code, "unreachable" where it said nothing."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.detail} ({self.reason})"
+
+
 class NetworkRefused(AffectLensError):
     """Something tried to use the network in offline mode."""

@@ -63,6 +63,9 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 """RGB of each expression in pictures and figures."""
 
+OTHER_COLOUR = (90, 90, 90)
+"""RGB of a user's own labels there."""
+
 
 def projected_affect(
     probabilities: NDArray[np.floating], labels: tuple[str, ...]

@@ -1,5 +1,6 @@
 """The engine: image in, faces with expressions and affect out."""
 
+import copy
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -89,6 +90,12 @@ class Analyzer:
         """What finds the faces."""
         return self._detect
 
+    def explaining(self) -> "Analyzer":
+        """The same engine, saying for each face where the model looked; the network is shared."""
+        other = copy.copy(self)
+        other._explain = True
+        return other
+
     def analyze(self, source: "Source") -> Analysis:
         """One image.
 
@@ -160,21 +167,29 @@ class Analyzer:
 
     def read(self, images: Sequence[tuple[NDArray[np.uint8], Detections]]) -> list[tuple[Face, ...]]:
         """The faces of several images, (H, W, 3) RGB uint8 each with its detections, read together."""
-        crops = [crop for image, found in images for crop in cut_faces(image, found, self._spec.input)]
+        return self.read_crops([(self.cut(image, found), found) for image, found in images])
+
+    def cut(self, image: NDArray[np.uint8], found: Detections) -> list[NDArray[np.uint8]]:
+        """A crop of each face, as the model wants it; the image is not needed any more."""
+        return cut_faces(image, found, self._spec.input)
+
+    def read_crops(self, cut: Sequence[tuple[list[NDArray[np.uint8]], Detections]]) -> list[tuple[Face, ...]]:
+        """The faces of several images, each as its crops (`cut`) and its detections, read together."""
+        crops = [crop for some, _ in cut for crop in some]
         if not crops:
-            return [()] * len(images)
+            return [()] * len(cut)
         answers = self.answers(crops)
-        faces = self._faces(Detections.joined([found for _, found in images]), answers)
+        faces = self._faces(Detections.joined([found for _, found in cut]), answers)
         if self._explain:
             seen = explanations(crops, answers, self.answers, self._spec.first_place)
             faces = tuple(replace(face, explanation=one) for face, one in zip(faces, seen, strict=True))
-        ends = np.cumsum([len(found) for _, found in images]).tolist()
+        ends = np.cumsum([len(found) for _, found in cut]).tolist()
         return [faces[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def analysis(
         self,
         source: str,
-        image: NDArray[np.uint8],
+        image: NDArray[np.uint8] | None,
         faces: tuple[Face, ...],
         frame: int | None = None,
         time_s: float | None = None,

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.affect import Explanation, Face
-from affectlens.core.expressions import COLOURS
+from affectlens.core.expressions import COLOURS, OTHER_COLOUR
 
 Colour = tuple[int, int, int]
 Chip = tuple[int, int, int, int]
 
-_OTHER: Colour = (90, 90, 90)
 _FAR_PX = 30_000
 _READABLE_PX = 200
 _LARGE_PX = 1000
@@ -47,7 +46,7 @@ def _draw_answers(canvas: NDArray[np.uint8], faces: Sequence[Face], unit: float)
 
 
 def _draw_box(canvas: NDArray[np.uint8], face: Face, unit: float) -> None:
-    colour = COLOURS.get(face.expression, _OTHER)
+    colour = COLOURS.get(face.expression, OTHER_COLOUR)
     x1, y1, x2, y2 = _pixels(face)
     cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, max(round(2.4 * unit), 1))
     for x, y in face.landmarks_xy[np.isfinite(face.landmarks_xy).all(axis=1)]:
@@ -58,7 +57,7 @@ def _draw_box(canvas: NDArray[np.uint8], face: Face, unit: float) -> None:
 
 def _draw_chip(canvas: NDArray[np.uint8], face: Face, unit: float, taken: Sequence[Chip]) -> Chip:
     """The label: above the box, or below or inside it where that is beyond the image or already `taken`."""
-    colour = COLOURS.get(face.expression, _OTHER)
+    colour = COLOURS.get(face.expression, OTHER_COLOUR)
     who = "" if face.track is None else f"{face.track}: "
     text = f"{who}{face.expression}{'?' if face.uncertain else ''} {face.percent} %"
     scale, thickness = 0.5 * unit, max(round(unit), 1)
@@ -141,7 +140,7 @@ def _draw_panel(
         y += round(18 * unit)
         cv2.putText(canvas, label, (x, y - round(4 * unit)), _FONT, 0.45 * unit, (240, 240, 240), 1, cv2.LINE_AA)
         start, end = x + round(88 * unit), x + round(88 * unit) + max(round(bar * shown.probabilities[label]), 1)
-        colour = COLOURS.get(label, _OTHER)
+        colour = COLOURS.get(label, OTHER_COLOUR)
         cv2.rectangle(canvas, (start, y - round(14 * unit)), (end, y - round(3 * unit)), colour, -1)
     if circled and shown.valence is not None and shown.arousal is not None:
         radius = round(36 * unit)
@@ -152,7 +151,7 @@ def _draw_panel(
         cv2.circle(canvas, middle, radius, (200, 200, 200), 1, cv2.LINE_AA)
         point = (round(middle[0] + radius * shown.valence), round(middle[1] - radius * shown.arousal))
         cv2.circle(canvas, point, round(5 * unit), (255, 255, 255), -1, cv2.LINE_AA)
-        cv2.circle(canvas, point, round(4 * unit), COLOURS.get(face.expression, _OTHER), -1, cv2.LINE_AA)
+        cv2.circle(canvas, point, round(4 * unit), COLOURS.get(face.expression, OTHER_COLOUR), -1, cv2.LINE_AA)
 
 
 def draw_explanations(faces: Sequence[Face]) -> NDArray[np.uint8]:

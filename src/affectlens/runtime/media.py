@@ -153,13 +153,13 @@ def _read_bytes(path: Path) -> bytes:
         return head + stream.read()
 
 
-def decode_image(data: bytes) -> NDArray[np.uint8]:
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The bytes of an image file -> (H, W, 3) RGB uint8; as `read_image`."""
     if not data:
         raise UnreadableMedia(Reason.EMPTY_FILE, "the file has no bytes")
     width, height = announced_size(data)
-    if width * height > MAX_PIXELS:
-        raise UnreadableMedia(Reason.TOO_MANY_PIXELS, f"{width} x {height} pixels, at most {MAX_PIXELS:,} are read")
+    if width * height > max_pixels:
+        raise UnreadableMedia(Reason.TOO_MANY_PIXELS, f"{width} x {height} pixels, at most {max_pixels:,} are read")
     if is_cut_short(data):
         raise UnreadableMedia(Reason.TRUNCATED, "the file ends before the image does")
     try:

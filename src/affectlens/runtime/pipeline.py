@@ -59,7 +59,7 @@ class VideoSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class _Located:
+class Located:
     """A frame and its faces with their numbers."""
 
     frame: Frame
@@ -74,9 +74,11 @@ def analyze_frames(
 
     Faces have the number of their track and, if `settings` smooth, follow in time.
     """
-    following = _Following(settings.smoothing, analyzer.spec.uncertain_below)
+    following = Following(settings.smoothing, analyzer.spec.uncertain_below)
     waiting = 1 if frames.live else _WAITING
-    located = _locate(analyzer.detector, ahead(_chosen(frames, settings), waiting, newest=frames.live), settings)
+    locate = Locator(analyzer.detector, settings.detect_every)
+    chosen = _chosen(frames, settings)
+    located = (locate(frame) for batch in ahead(chosen, waiting, newest=frames.live) for frame in batch)
     number = -1
     try:
         with contextlib.closing(ahead(located, waiting)) as batches:
@@ -166,28 +168,34 @@ def _chosen(frames: Iterable[Frame], settings: VideoSettings) -> Iterator[Frame]
         yield frame
 
 
-def _locate(detect: Detector, frames: Iterable[list[Frame]], settings: VideoSettings) -> Iterator[_Located]:
-    """Find the faces of each frame and number them."""
-    tracker = Tracker()
-    due = 0
-    for batch in frames:
-        for frame in batch:
-            image, time_s = frame.image, frame.time_s
-            boxes = tracker.expect(image, time_s)
-            everywhere = True
-            if isinstance(detect, Follower) and len(boxes) and frame.number < due:
-                everywhere, found = False, detect.follow(image, boxes)
-            else:
-                found, due = detect(image), frame.number + settings.detect_every
-            numbers = tracker.update(image, found, time_s, begin=everywhere)
-            known = numbers >= 0
-            yield _Located(frame, found.only(known), numbers[known].tolist())
-            if not everywhere and tracker.missing():
-                due = min(due, frame.number + 1)
+class Locator:
+    """Finds the faces of one video's frames, in their order, and numbers them: everywhere in each `detect_every`-th
+    frame or after one was lost, else where they should be.
+    """
+
+    def __init__(self, detect: Detector, detect_every: int) -> None:
+        self._detect, self._detect_every = detect, detect_every
+        self._tracker = Tracker()
+        self._due = 0
+
+    def __call__(self, frame: Frame) -> Located:
+        """The next frame's faces."""
+        image, time_s = frame.image, frame.time_s
+        boxes = self._tracker.expect(image, time_s)
+        everywhere = True
+        if isinstance(self._detect, Follower) and len(boxes) and frame.number < self._due:
+            everywhere, found = False, self._detect.follow(image, boxes)
+        else:
+            found, self._due = self._detect(image), frame.number + self._detect_every
+        numbers = self._tracker.update(image, found, time_s, begin=everywhere)
+        if not everywhere and self._tracker.missing():
+            self._due = min(self._due, frame.number + 1)
+        known = numbers >= 0
+        return Located(frame, found.only(known), numbers[known].tolist())
 
 
-class _Following:
-    """The smoothers of all faces in view."""
+class Following:
+    """The smoothers of all faces of one video."""
 
     def __init__(self, smoothing: Smoothing | None, uncertain_below: float) -> None:
         self._smoothing, self._uncertain_below = smoothing, uncertain_below

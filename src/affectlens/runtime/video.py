@@ -67,8 +67,8 @@ class Frames(Protocol):
         ...
 
 
-def open_video(source: "str | os.PathLike[str] | BinaryIO") -> Frames:
-    """Frames of a file (path or binary stream), "rtsp://..." or "camera:N".
+def open_video(source: "str | os.PathLike[str] | BinaryIO", max_pixels: int = MAX_PIXELS) -> Frames:
+    """Frames of a file (path or binary stream), "rtsp://..." or "camera:N"; of a file, at most so large.
 
     Raises:
         UnreadableMedia: it cannot be opened or holds no video. BadSetting: N is no number.
@@ -76,7 +76,7 @@ def open_video(source: "str | os.PathLike[str] | BinaryIO") -> Frames:
     """
     if isinstance(source, (str, os.PathLike)) and os.fspath(source).startswith(CAMERA):
         return Camera(os.fspath(source).removeprefix(CAMERA))
-    return VideoFile(source)
+    return VideoFile(source, max_pixels)
 
 
 class VideoFile:
@@ -90,7 +90,8 @@ class VideoFile:
         UnreadableMedia, MissingExtra: as `open_video`.
     """
 
-    def __init__(self, source: "str | os.PathLike[str] | BinaryIO") -> None:
+    def __init__(self, source: "str | os.PathLike[str] | BinaryIO", max_pixels: int = MAX_PIXELS) -> None:
+        self._max_pixels = max_pixels
         name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else ""
         self.live = name.startswith(STREAMS)
         if self.live and network_forbidden():
@@ -102,7 +103,7 @@ class VideoFile:
         self._container = open_container(name or source, self.live)
         try:
             self._stream = moving_pictures(self._container)
-            _check_size(self._stream.width, self._stream.height)
+            self._check_size(self._stream.width, self._stream.height)
         except UnreadableMedia:
             self.close()
             raise
@@ -146,11 +147,16 @@ class VideoFile:
                 at_s = picture.time if picture.time is not None else last_s
                 first_s = at_s if first_s is None else first_s
                 last_s = max(at_s - first_s, last_s)
-                _check_size(picture.width, picture.height)
+                self._check_size(picture.width, picture.height)
                 yield Frame(number, last_s, _upright(picture, self._stream.sample_aspect_ratio))
                 number += 1
         rate = self._stream.average_rate
         self._check_end(number, (first_s or 0.0) + last_s + (float(1 / rate) if rate else 0.0), damaged)
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self._max_pixels:
+            what = f"{width} x {height} pixels a frame, at most {self._max_pixels:,} are read"
+            raise UnreadableMedia(Reason.TOO_MANY_PIXELS, what)
 
     def _check_end(self, frames: int, end_s: float, damaged: int) -> None:
         """Raise what is to be said of how the file ended, at `end_s` of its own time."""
@@ -229,12 +235,6 @@ def _check_file(path: Path) -> None:
         if not regular_size(path):
             raise UnreadableMedia(Reason.EMPTY_FILE, "the file has no bytes")
         path.open("rb").close()
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        what = f"{width} x {height} pixels a frame, at most {MAX_PIXELS:,} are read"
-        raise UnreadableMedia(Reason.TOO_MANY_PIXELS, what)
 
 
 def moving_pictures(container: "InputContainer") -> "VideoStream":

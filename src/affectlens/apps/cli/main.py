@@ -50,6 +50,7 @@ COMMANDS = (
     "plot",
     "recipes",
     "reproduce",
+    "serve",
     "train",
 )
 

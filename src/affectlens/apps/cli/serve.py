@@ -1,0 +1,104 @@
+"""`affectlens serve`: the page and the service."""
+
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affectlens.apps.cli.console import out
+from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra
+from affectlens.core.offline import forbid_network
+from affectlens.runtime.analyzer import Analyzer
+
+PORT = 8600
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(serve)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = PORT,
+    model: Annotated[
+        str, typer.Option(help="Expression model: 'bundled', a run folder, or an ONNX file exported by affectlens.")
+    ] = "bundled",
+    detector: Annotated[str, typer.Option(help="mtcnn, whole (the image is the face) or yunet:FILE.")] = "mtcnn",
+    min_face: Annotated[
+        int | None, typer.Option(metavar="PX", help="Side of the smallest face to look for.  [default: 40]")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="AFFECTLENS_TOKEN", help="What clients must show.", show_envvar=True)
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A further host name by which clients may call.")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: PEM file.")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: key of the certificate.")] = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, help="Threads that decode and find faces.  [default: one per core]", show_default=False),
+    ] = 0,
+    waiting: Annotated[int, typer.Option(min=1, help="Photos taken on at once; one more is answered 503.")] = 32,
+    offline: Annotated[bool, typer.Option("--offline", help="Refuse any use of the network but to answer.")] = False,
+) -> None:
+    """Serve the page, the interface for programs and its documentation (/docs) until Ctrl-C.
+
+    Nothing that is uploaded is stored.
+    """
+    if offline:
+        forbid_network()
+    try:
+        import uvicorn
+
+        from affectlens.apps.server.app import build
+        from affectlens.apps.server.guard import is_loopback
+        from affectlens.apps.server.limits import Limits
+    except ImportError as error:
+        raise MissingExtra("the service", "serve") from error
+    if not is_loopback(host) and not token:
+        raise BadSetting(
+            f"'{host}' can be reached from other machines: set --token, or AFFECTLENS_TOKEN, to bind to it"
+        )
+    if (certificate is None) != (key is None):
+        raise BadSetting("https needs both --certificate and --key")
+    for file in (certificate, key):
+        if file is not None and not os.access(file, os.R_OK):
+            raise BadSetting(f"'{file}' cannot be read")
+    analyzer = Analyzer(model, detector, min_face)
+    service = build(analyzer, Limits(waiting=waiting, workers=workers), host, tuple(allow_host or ()), token)
+    config = uvicorn.Config(
+        service,
+        log_level="warning",
+        access_log=False,
+        ws_max_size=Limits.photo_bytes,
+        ws_per_message_deflate=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+    with _listen(host, port) as listening:
+        number = listening.getsockname()[1]
+        name = f"[{host}]" if ":" in host else host
+        out.print(f"http{'s' if certificate else ''}://{name}:{number}/ (Ctrl-C ends it)")
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket at an address of this machine, where clients wait from now on."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise AffectLensError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    return listening

@@ -1,0 +1,227 @@
+"""A client of the service that answers as the analyzer does."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from affectlens.apps.server.wire import Model, Result, from_wire
+from affectlens.core.errors import BadSetting, MissingExtra, ServiceError, UnreadableMedia
+from affectlens.core.reasons import Reason
+from affectlens.runtime.analysis import Analysis
+from affectlens.runtime.media import decode_image, display_name, file_reasons
+
+if TYPE_CHECKING:
+    from httpx2 import Response
+    from websockets.sync.client import ClientConnection
+
+_AHEAD = 2
+"""Pictures of a stream that are under way at once."""
+_READ = frozenset(reason.value for reason in Reason)
+
+
+class Client:
+    """Talks to `affectlens serve`; a context manager. Safe to share between threads.
+
+    Args:
+        url: address of the service.
+        token: what it asks for, if it does.
+        timeout_s: how long to wait for its answers' next bytes.
+        patience_s: how long to come again while it is busy.
+
+    Raises:
+        MissingExtra: the extra "client" is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8600",
+        token: str | None = None,
+        timeout_s: float = 60.0,
+        patience_s: float = 60.0,
+    ) -> None:
+        try:
+            import httpx2
+        except ImportError as error:
+            raise MissingExtra("the client", "client") from error
+        self._url, self._timeout_s, self._patience_s = url.rstrip("/"), timeout_s, patience_s
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._errors: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL)
+        self._http = httpx2.Client(base_url=self._url, headers=self._headers, timeout=timeout_s, trust_env=False)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._http.close()
+
+    def model(self) -> Model:
+        """What the service's model answers, and what the service takes.
+
+        Raises:
+            ServiceError: it cannot be reached or refuses.
+        """
+        with self._answer("GET", "/v1/model") as response:
+            return Model.model_validate_json(response.read())
+
+    def analyze(self, source: "str | os.PathLike[str] | NDArray[np.uint8]", explain: bool = False) -> Analysis:
+        """One image, as `affectlens.Analyzer.analyze` does.
+
+        Args:
+            source: path of an image file, or (H, W, 3) RGB uint8 array, which is sent as JPEG of quality 95.
+            explain: say for each face where the model looked.
+
+        Returns:
+            The analysis; an image that cannot be read gives one without faces and with a `reason`.
+
+        Raises:
+            ServiceError: the service cannot be reached or refuses, or is still busy after `patience_s`.
+        """
+        name = display_name(source) if isinstance(source, (str, os.PathLike)) else ""
+        try:
+            data = _read(source) if isinstance(source, (str, os.PathLike)) else _jpeg(source)
+            with self._answer("POST", "/v1/analyze", data, {"explain": explain}) as response:
+                result = Result.model_validate_json(response.read())
+            return from_wire(result, name, source if isinstance(source, np.ndarray) else decode_image(data))
+        except UnreadableMedia as error:
+            return self._failed(name, error)
+
+    def video(
+        self,
+        source: "str | os.PathLike[str] | BinaryIO",
+        every: int = 1,
+        fps: float | None = None,
+        smooth: bool = True,
+        baseline: bool = False,
+    ) -> Iterator[Analysis]:
+        """A video file, frame by frame as the service goes on; analyses have no image.
+
+        Raises:
+            ServiceError: as `analyze`.
+        """
+        name = display_name(source) if isinstance(source, (str, os.PathLike)) else ""
+        settings = {"every": every, "fps": fps, "smooth": smooth, "baseline": baseline}
+        try:
+            data = _read(source) if isinstance(source, (str, os.PathLike)) else source.read()
+            with self._answer("POST", "/v1/analyze", data, settings) as response:
+                for line in response.iter_lines():
+                    yield from_wire(Result.model_validate_json(line), name)
+        except UnreadableMedia as error:
+            yield self._failed(name, error)
+
+    def stream(
+        self, images: Iterable[NDArray[np.uint8]], smooth: bool = True, baseline: bool = False
+    ) -> Iterator[Analysis]:
+        """Pictures as they come, (H, W, 3) RGB uint8 -> one analysis each, in order; faces keep their number.
+
+        A picture that the service had no time for is left out.
+
+        Raises:
+            ServiceError: as `analyze`.
+        """
+        waiting: list[NDArray[np.uint8]] = []
+        with self._socket(f"smooth={smooth}&baseline={baseline}".lower()) as socket:
+            for image in images:
+                socket.send(_jpeg(image))
+                waiting.append(image)
+                if len(waiting) >= _AHEAD:
+                    yield from _streamed(socket, waiting.pop(0))
+            while waiting:
+                yield from _streamed(socket, waiting.pop(0))
+
+    def _failed(self, name: str, error: UnreadableMedia) -> Analysis:
+        return Analysis(name, "", (), reason=Reason(error.reason), detail=error.detail)
+
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, data: bytes | None = None, settings: dict[str, Any] | None = None
+    ) -> "Iterator[Response]":
+        """The response once the service has room.
+
+        Raises:
+            UnreadableMedia: it could not read `data`. ServiceError: everything else.
+        """
+        parameters = {key: str(value).lower() for key, value in (settings or {}).items() if value is not None}
+        headers = {"content-type": "application/octet-stream"} if data is not None else {}
+        end_s = time.monotonic() + self._patience_s
+        try:
+            while True:
+                with self._http.stream(method, path, content=data, params=parameters, headers=headers) as response:
+                    wait_s = float(response.headers.get("retry-after", 1))
+                    busy = response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+                    if not busy or time.monotonic() + wait_s > end_s:
+                        _check(response)
+                        yield response
+                        return
+                time.sleep(wait_s)
+        except self._errors as error:
+            raise ServiceError("unreachable", f"{self._url}: {error or type(error).__name__}") from error
+        except ValidationError as error:
+            raise ServiceError("not_understood", f"{self._url} answers something else") from error
+
+    @contextmanager
+    def _socket(self, query: str) -> "Iterator[ClientConnection]":
+        """A stream of the service."""
+        from websockets.exceptions import InvalidURI, WebSocketException
+        from websockets.sync.client import connect
+
+        address = f"ws{self._url.removeprefix('http')}/v1/stream?{query}"
+        try:
+            with connect(
+                address, additional_headers=self._headers, compression=None, open_timeout=self._timeout_s, proxy=None
+            ) as socket:
+                yield socket
+        except InvalidURI as error:
+            raise BadSetting(f"'{self._url}' is not the address of a service") from error
+        except (WebSocketException, OSError, TimeoutError) as error:
+            raise ServiceError("unreachable", f"{self._url}: {error}") from error
+
+
+def _streamed(socket: "ClientConnection", image: NDArray[np.uint8]) -> Iterator[Analysis]:
+    """The answer to the oldest picture under way; nothing where the service had no time."""
+    text = socket.recv()
+    try:
+        yield from_wire(Result.model_validate_json(text), "", image)
+    except ValidationError:
+        return
+
+
+def _check(response: "Response") -> None:
+    """Raise what an answer that is no result says."""
+    if response.status_code == HTTPStatus.OK:
+        return
+    response.read()
+    try:
+        problem = response.json()
+        reason, detail = str(problem["reason"]), str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        reason, detail = "unreachable", f"the service answered {response.status_code}"
+    if reason in _READ:
+        raise UnreadableMedia(reason, detail)
+    raise ServiceError(reason, detail)
+
+
+def _read(path: "str | os.PathLike[str]") -> bytes:
+    with file_reasons():
+        return Path(os.path.expanduser(path)).read_bytes()
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise BadSetting("expected (H, W, 3) RGB uint8, or a path")
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    if not done:
+        raise BadSetting(f"a picture of {image.shape[1]}x{image.shape[0]} pixels cannot be sent as JPEG")
+    return data.tobytes()

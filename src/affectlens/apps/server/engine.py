@@ -1,0 +1,295 @@
+"""What stands between requests and the analyzer: a bounded queue, threads, and faces read together."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http import HTTPStatus
+from io import BytesIO
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.apps.server.limits import Limits
+from affectlens.apps.server.meters import Meters
+from affectlens.apps.server.refusal import Refused
+from affectlens.core.affect import Face
+from affectlens.core.detection import Detections
+from affectlens.core.errors import UnreadableMedia
+from affectlens.core.reasons import Reason
+from affectlens.runtime.analysis import Analysis
+from affectlens.runtime.analyzer import Analyzer
+from affectlens.runtime.media import decode_image
+from affectlens.runtime.pipeline import Following, Locator, VideoSettings, analyze_frames
+from affectlens.runtime.video import Frame, Frames, open_video
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Crops = tuple[list[NDArray[np.uint8]], Detections]
+Size = tuple[int, int]
+
+_TOGETHER = 32
+"""Pictures that are read in one go at most."""
+_SMOOTHED = 0.9
+"""Weight of the past in the mean time of a picture."""
+
+
+class Engine:
+    """One analyzer for all requests; to be made and used within one event loop."""
+
+    def __init__(self, analyzer: Analyzer, limits: Limits, meters: Meters) -> None:
+        self.analyzer, self.limits, self.meters = analyzer, limits, meters
+        self._explaining = analyzer.explaining()
+        self._threads = ThreadPoolExecutor(limits.threads, "affectlens-look")
+        self._videos = ThreadPoolExecutor(limits.videos, "affectlens-video")
+        self._free = asyncio.Semaphore(limits.threads)
+        self._batches = Batches(analyzer.read_crops, meters)
+        self._taken = self._running_videos = 0
+        self._picture_s = 0.05
+
+    def close(self) -> None:
+        """End the threads once they have finished what they do."""
+        for threads in (self._threads, self._videos):
+            threads.shutdown(wait=True, cancel_futures=True)
+        self._batches.close()
+
+    @property
+    def full(self) -> bool:
+        """One more picture would be refused."""
+        return self._taken >= self.limits.waiting
+
+    def busy(self) -> Refused:
+        """The answer to one picture too many, with the time after which there should be room."""
+        wait_s = math.ceil(self._taken * self._picture_s / self.limits.threads)
+        return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many requests at once", max(wait_s, 1))
+
+    async def photo(self, data: bytes, explain: bool = False) -> tuple[Analysis, Size]:
+        """The bytes of a photo -> its analysis, without the image, and its width and height in pixels.
+
+        Raises:
+            Refused: there is no room.
+        """
+        with self._place():
+            try:
+                if explain:
+                    return await self._in_thread(self._explained, data)
+                crops, size = await self._in_thread(self._look, data)
+                faces = await self._batches.read(crops)
+            except Exception as error:
+                return self.analyzer.failed("", error), (0, 0)
+        self._count("photo", faces)
+        return self.analyzer.analysis("", None, faces), size
+
+    async def frame(self, data: bytes, stream: "Stream") -> tuple[Analysis, Size]:
+        """The bytes of a stream's next picture; as `photo`."""
+        with self._place():
+            try:
+                crops, size = await self._in_thread(stream.look, data)
+                faces = await self._batches.read(crops)
+            except Exception as error:
+                return self.analyzer.failed("", error, stream.number), (0, 0)
+        self._count("frame", faces)
+        return stream.follow(faces), size
+
+    def stream(self, settings: VideoSettings) -> "Stream":
+        """What remembers the faces of a new stream."""
+        return Stream(self.analyzer, settings, self.limits.pixels)
+
+    async def video(self, data: bytes, settings: VideoSettings) -> "Video":
+        """The bytes of a video, opened.
+
+        Raises:
+            Refused: there is no room. UnreadableMedia: it cannot be opened, or is too long.
+        """
+        if self._running_videos >= self.limits.videos:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "another video is being analyzed", retry_after_s=10)
+        self._begin_video(1)
+        try:
+            frames = await self._in_video_thread(open_video, BytesIO(data), self.limits.pixels)
+            try:
+                _check_duration(frames.duration_s or 0.0, self.limits.video_s)
+            except UnreadableMedia:
+                frames.close()
+                raise
+        except BaseException:
+            self._begin_video(-1)
+            raise
+        return Video(self, frames, settings)
+
+    def _begin_video(self, step: int) -> None:
+        self._running_videos += step
+        self.meters.videos.set(self._running_videos)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """A place in the queue."""
+        if self.full:
+            raise self.busy()
+        start_s = time.monotonic()
+        self._taken += 1
+        self.meters.waiting.set(self._taken)
+        try:
+            yield
+        finally:
+            took_s = (time.monotonic() - start_s) * self.limits.threads / self._taken
+            self._picture_s = _SMOOTHED * self._picture_s + (1 - _SMOOTHED) * took_s
+            self._taken -= 1
+            self.meters.waiting.set(self._taken)
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
+        """Do `work` when a thread is free; who leaves before that has not bothered it."""
+        async with self._free:
+            return await _finished(asyncio.get_running_loop().run_in_executor(self._threads, work, *args))
+
+    async def _in_video_thread(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
+        return await _finished(asyncio.get_running_loop().run_in_executor(self._videos, work, *args))
+
+    def _look(self, data: bytes) -> tuple[Crops, Size]:
+        """Decode a photo and find its faces; of it only they are kept."""
+        image = decode_image(data, self.limits.pixels)
+        found = self.analyzer.detector(image)
+        return (self.analyzer.cut(image, found), found), (image.shape[1], image.shape[0])
+
+    def _explained(self, data: bytes) -> tuple[Analysis, Size]:
+        image = decode_image(data, self.limits.pixels)
+        return self._explaining.analyze(image), (image.shape[1], image.shape[0])
+
+    def _count(self, kind: str, faces: tuple[Face, ...]) -> None:
+        self.meters.pictures.labels(kind).inc()
+        self.meters.faces.inc(len(faces))
+
+
+class Batches:
+    """Reads what has gathered while the network was busy, all at once; alone, a picture does not wait.
+
+    Args:
+        read: (crops, detections) of several pictures -> their faces.
+    """
+
+    def __init__(self, read: Callable[[list[Crops]], list[tuple[Face, ...]]], meters: Meters) -> None:
+        self._read, self._meters = read, meters
+        self._thread = ThreadPoolExecutor(1, "affectlens-network")
+        self._gathered: list[tuple[Crops, asyncio.Future[tuple[Face, ...]]]] = []
+        self._reading: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    async def read(self, crops: Crops) -> tuple[Face, ...]:
+        """The faces of one picture."""
+        if not crops[0]:
+            return ()
+        answer: asyncio.Future[tuple[Face, ...]] = asyncio.get_running_loop().create_future()
+        self._gathered.append((crops, answer))
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_all())
+        return await answer
+
+    async def _read_all(self) -> None:
+        while self._gathered:
+            batch, self._gathered = self._gathered[:_TOGETHER], self._gathered[_TOGETHER:]
+            self._meters.batch.observe(len(batch))
+            try:
+                faces = await self._run([crops for crops, _ in batch])
+            except Exception:  # one picture's fault must not cost the others theirs
+                for crops, answer in batch:
+                    try:
+                        _settle(answer, (await self._run([crops]))[0])
+                    except Exception as error:
+                        _settle(answer, error)
+            else:
+                for (_, answer), found in zip(batch, faces, strict=True):
+                    _settle(answer, found)
+
+    async def _run(self, batch: list[Crops]) -> list[tuple[Face, ...]]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, batch)
+
+
+class Stream:
+    """The pictures of one client in their order, and who is in them."""
+
+    def __init__(self, analyzer: Analyzer, settings: VideoSettings, max_pixels: int) -> None:
+        self._analyzer, self._max_pixels = analyzer, max_pixels
+        self._locate = Locator(analyzer.detector, settings.detect_every)
+        self._following = Following(settings.smoothing, analyzer.spec.uncertain_below)
+        self._start_s = time.monotonic()
+        self._tracks: list[int] = []
+        self._time_s = 0.0
+        self.number = -1
+
+    def look(self, data: bytes) -> tuple[Crops, Size]:
+        """Decode the next picture and find its faces; its time is now."""
+        self.number += 1
+        self._time_s = time.monotonic() - self._start_s
+        image = decode_image(data, self._max_pixels)
+        located = self._locate(Frame(self.number, self._time_s, image))
+        self._tracks = located.tracks
+        return (self._analyzer.cut(image, located.found), located.found), (image.shape[1], image.shape[0])
+
+    def follow(self, faces: tuple[Face, ...]) -> Analysis:
+        """What is said of the picture that was looked at last."""
+        shown = self._following(faces, self._tracks, self._time_s)
+        return self._analyzer.analysis("", None, shown, self.number, self._time_s)
+
+
+class Video:
+    """An uploaded video; iterate once, and `close`."""
+
+    def __init__(self, engine: Engine, frames: Frames, settings: VideoSettings) -> None:
+        self._engine, self._frames = engine, frames
+        self.duration_s = frames.duration_s
+        self._analyses = analyze_frames(engine.analyzer, frames, "", settings)
+
+    async def __aiter__(self) -> AsyncGenerator[tuple[Analysis, Size], None]:
+        """The analysis of each frame as it is done, without the image, and its size; the last may have a reason."""
+        engine, limit_s = self._engine, self._engine.limits.video_s
+        while (analysis := await engine._in_video_thread(next, self._analyses, None)) is not None:
+            if (analysis.time_s or 0.0) > limit_s:
+                error = UnreadableMedia(Reason.TOO_LARGE, _too_long(limit_s))
+                yield engine.analyzer.failed("", error, analysis.frame), (0, 0)
+                return
+            size = (analysis.image.shape[1], analysis.image.shape[0]) if analysis.image is not None else (0, 0)
+            if analysis.image is not None:
+                engine._count("frame", analysis.faces)
+            yield analysis, size
+
+    async def close(self) -> None:
+        """Let the video go, wherever it stands."""
+        try:
+            await self._engine._in_video_thread(self._analyses.close)
+            self._frames.close()
+        finally:
+            self._engine._begin_video(-1)
+
+
+async def _finished(work: Awaitable[T]) -> T:
+    """`work`, awaited to its end even by who is cancelled: its thread goes on anyway and is not free."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _settle(answer: asyncio.Future[T], result: T | Exception) -> None:
+    """Give an answer, unless nobody waits for it any more."""
+    if answer.done():
+        return
+    if isinstance(result, Exception):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
+
+
+def _check_duration(duration_s: float, most_s: float) -> None:
+    if duration_s > most_s:
+        raise UnreadableMedia(Reason.TOO_LARGE, _too_long(most_s))
+
+
+def _too_long(most_s: float) -> str:
+    return f"the video is longer than {most_s:.0f} s"

@@ -1,0 +1,50 @@
+"""How much the service takes on."""
+
+import os
+from dataclasses import dataclass
+
+from affectlens.core.errors import BadSetting
+
+MEGABYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the service; what is beyond them is refused with a status and a reason.
+
+    Attributes:
+        waiting: photos and frames taken on at once; one more is answered 503. Each waits, at worst, for all others.
+        workers: threads that decode and find faces; 0 is one per core.
+        videos: videos analyzed at once, each in threads of its own.
+        streams: open streams.
+        photo_bytes, video_bytes: of one upload. held_bytes: of all uploads in memory at once.
+        pixels: of a photo or of a video's frame.
+        video_s: seconds of a video.
+        stall_s: how long a client may neither send nor take a byte, and an upload may rest.
+        idle_s: how long a stream may be without a frame.
+
+    Raises:
+        BadSetting: a value below 1 (`workers` below 0).
+    """
+
+    waiting: int = 32
+    workers: int = 0
+    videos: int = 1
+    streams: int = 32
+    photo_bytes: int = 20 * MEGABYTE
+    video_bytes: int = 200 * MEGABYTE
+    held_bytes: int = 1024 * MEGABYTE
+    pixels: int = 25_000_000
+    video_s: float = 600.0
+    stall_s: float = 20.0
+    idle_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < (0 if name == "workers" else 1e-3 if name.endswith("_s") else 1):
+                raise BadSetting(f"the service's limit '{name}' is too small: {value}")
+
+    @property
+    def threads(self) -> int:
+        """`workers`, as many as there are cores where it is 0."""
+        return self.workers or os.cpu_count() or 1

@@ -1,0 +1,30 @@
+"""What the service counts, for Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 2, 5, 10, 60, 600)
+
+
+class Meters:
+    """Counters of one service, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = own = CollectorRegistry()
+        ProcessCollector(registry=own)
+        self.requests = Counter("affectlens_requests", "Answered requests.", ["path", "status"], registry=own)
+        self.seconds = Histogram(
+            "affectlens_request_seconds", "From request to answer.", ["path"], buckets=_SECONDS, registry=own
+        )
+        self.pictures = Counter("affectlens_pictures", "Photos and frames read.", ["kind"], registry=own)
+        self.faces = Counter("affectlens_faces", "Faces read.", registry=own)
+        self.batch = Histogram(
+            "affectlens_batch_pictures", "Pictures read together.", buckets=(1, 2, 4, 8, 16, 32), registry=own
+        )
+        self.waiting = Gauge("affectlens_waiting", "Photos and frames taken on and not yet answered.", registry=own)
+        self.streams = Gauge("affectlens_streams", "Open streams.", registry=own)
+        self.videos = Gauge("affectlens_videos", "Videos being analyzed.", registry=own)
+        self.held = Gauge("affectlens_upload_held_bytes", "Uploads in memory.", registry=own)
+
+    def text(self) -> bytes:
+        """All of them in Prometheus' text format."""
+        return generate_latest(self._registry)

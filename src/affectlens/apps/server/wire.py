@@ -1,0 +1,201 @@
+"""What goes over the wire: the analysis of one picture as JSON, and back."""
+
+import base64
+from typing import Annotated
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from affectlens.core import affect
+from affectlens.core.reasons import Reason
+from affectlens.runtime.analysis import Analysis
+
+Probabilities = Annotated[dict[str, float], Field(description="Of each label, in the model's order; they sum to 1.")]
+Unit = Annotated[float | None, Field(description="In [-1, 1]; null where the labels have no coordinates.")]
+Png = Annotated[str, Field(description="A PNG in base64.")]
+
+
+class Explanation(BaseModel):
+    """Where the model looked (`core.affect.Explanation`)."""
+
+    method: str
+    crop: Png
+    heat: Annotated[str, Field(description="A gray PNG in base64, 255 where most of it lies.")]
+
+
+class Smoothed(BaseModel):
+    """What is to be shown of a face in a video or stream, where the frames before count too."""
+
+    probabilities: Probabilities
+    valence: Unit
+    arousal: Unit
+
+
+class Face(BaseModel):
+    """One face, as in `affectlens.Face`; boxes and landmarks in pixels of the picture, from its top left corner."""
+
+    box_xyxy: tuple[float, float, float, float]
+    landmarks_xy: Annotated[
+        list[tuple[float, float]] | None, Field(description="Eyes, nose, mouth corners, left to right in the picture.")
+    ]
+    score: Annotated[float, Field(description="Of the detector, in [0, 1].")]
+    track: Annotated[int | None, Field(description="Number of the face in its video or stream.")]
+    expression: str
+    uncertain: Annotated[bool, Field(description="The expression is below the model's threshold.")]
+    disagreement: Annotated[float, Field(description="Predicted disagreement of human raters, 0 to 1.")]
+    probabilities: Probabilities
+    valence: Unit
+    arousal: Unit
+    va_source: Annotated[str | None, Field(description="'regressed' by the model or 'projected' from probabilities.")]
+    smoothed: Smoothed | None
+    explanation: Explanation | None
+
+
+class Light(BaseModel):
+    """Colour for a room in which these faces are."""
+
+    rgb: tuple[int, int, int]
+    brightness: Annotated[float, Field(description="In [0, 1].")]
+
+
+class Result(BaseModel):
+    """What was found in one photo, or one frame of a video or stream."""
+
+    model: str
+    labels: list[str]
+    width: Annotated[int, Field(description="Pixels; 0 where the picture could not be read.")]
+    height: int
+    frame: Annotated[int | None, Field(description="Number of the frame; null for photos.")]
+    time_s: Annotated[float | None, Field(description="Seconds since the first frame.")]
+    duration_s: Annotated[float | None, Field(description="Announced length of the video.")]
+    faces: list[Face]
+    reason: Annotated[str | None, Field(description="Why there are no faces; null where there are.")]
+    detail: str
+    light: Light | None = None
+
+
+class Model(BaseModel):
+    """What the model answers, and what the service takes."""
+
+    name: str
+    labels: list[str]
+    colours: Annotated[dict[str, str], Field(description="#rrggbb of each label in pictures and figures.")]
+    circumplex: Annotated[dict[str, tuple[float, float]], Field(description="Valence and arousal of known labels.")]
+    uncertain_below: Annotated[float, Field(description="Top probability below which a face is uncertain.")]
+    licence: str
+    photo_bytes: Annotated[int, Field(description="Of the largest photo that is taken.")]
+    video_bytes: Annotated[int, Field(description="Of the largest video.")]
+    video_s: Annotated[float, Field(description="Of the longest video.")]
+
+
+def to_wire(
+    analysis: Analysis, size: tuple[int, int], duration_s: float | None = None, light: Light | None = None
+) -> Result:
+    """An analysis of a picture of (width, height) pixels, to be sent."""
+    return Result(
+        model=analysis.model,
+        labels=list(analysis.labels),
+        width=size[0],
+        height=size[1],
+        frame=analysis.frame,
+        time_s=_round(analysis.time_s, 4),
+        duration_s=_round(duration_s, 3),
+        faces=[_face(face) for face in analysis.faces],
+        reason=analysis.reason.value if analysis.reason else None,
+        detail=analysis.detail,
+        light=light,
+    )
+
+
+def from_wire(result: Result, source: str, image: NDArray[np.uint8] | None = None) -> Analysis:
+    """What was received, as the analyzer would have given it.
+
+    Raises:
+        ValueError: it has a reason that is not known here.
+    """
+    return Analysis(
+        source=source,
+        model=result.model,
+        labels=tuple(result.labels),
+        faces=tuple(_core_face(face) for face in result.faces),
+        reason=Reason(result.reason) if result.reason else None,
+        detail=result.detail,
+        image=image,
+        frame=result.frame,
+        time_s=result.time_s,
+    )
+
+
+def _face(face: affect.Face) -> Face:
+    known = bool(np.isfinite(face.landmarks_xy).all())
+    return Face(
+        box_xyxy=tuple(np.round(face.box_xyxy.astype(np.float64), 2).tolist()),
+        landmarks_xy=np.round(face.landmarks_xy.astype(np.float64), 2).tolist() if known else None,
+        score=round(face.score, 4),
+        track=face.track,
+        expression=face.expression,
+        uncertain=face.uncertain,
+        disagreement=round(face.disagreement, 4),
+        probabilities=_rounded(face.probabilities),
+        valence=_round(face.valence, 4),
+        arousal=_round(face.arousal, 4),
+        va_source=face.va_source,
+        smoothed=None
+        if face.smoothed is None
+        else Smoothed(
+            probabilities=_rounded(face.smoothed.probabilities),
+            valence=_round(face.smoothed.valence, 4),
+            arousal=_round(face.smoothed.arousal, 4),
+        ),
+        explanation=None
+        if face.explanation is None
+        else Explanation(
+            method=face.explanation.method,
+            crop=_png(np.asarray(cv2.cvtColor(face.explanation.crop, cv2.COLOR_RGB2BGR), dtype=np.uint8)),
+            heat=_png(np.rint(face.explanation.heat * 255).astype(np.uint8)),
+        ),
+    )
+
+
+def _core_face(face: Face) -> affect.Face:
+    landmarks = np.full((5, 2), np.nan) if face.landmarks_xy is None else np.array(face.landmarks_xy)
+    smoothed, seen = face.smoothed, face.explanation
+    return affect.Face(
+        box_xyxy=np.array(face.box_xyxy, dtype=np.float32),
+        landmarks_xy=landmarks.astype(np.float32),
+        score=face.score,
+        probabilities=face.probabilities,
+        expression=face.expression,
+        uncertain=face.uncertain,
+        disagreement=face.disagreement,
+        valence=face.valence,
+        arousal=face.arousal,
+        va_source=face.va_source,
+        track=face.track,
+        smoothed=affect.Smoothed(smoothed.probabilities, smoothed.valence, smoothed.arousal) if smoothed else None,
+        explanation=affect.Explanation(
+            np.asarray(cv2.cvtColor(_pixels(seen.crop, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8),
+            (_pixels(seen.heat, cv2.IMREAD_GRAYSCALE) / 255).astype(np.float32),
+            seen.method,
+        )
+        if seen
+        else None,
+    )
+
+
+def _png(image: NDArray[np.uint8]) -> str:
+    return base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()
+
+
+def _pixels(png: str, flags: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.imdecode(np.frombuffer(base64.b64decode(png), dtype=np.uint8), flags), dtype=np.uint8)
+
+
+def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
+    return {label: round(value, 6) for label, value in probabilities.items()}
+
+
+def _round(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(float(value), digits)

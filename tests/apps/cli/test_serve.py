@@ -1,0 +1,95 @@
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+
+@pytest.fixture
+def started():
+    """Starts `affectlens serve` as people do; gives the process and the address that it prints."""
+    processes = []
+
+    def start(*arguments, **environment):
+        command = [sys.executable, "-m", "affectlens", "serve", "--port", "0", *map(str, arguments)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+        )
+        processes.append(process)
+        return process, re.search(r"(https?://\S+)/ ", process.stdout.readline())[1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_it_answers_until_it_is_interrupted(started):
+    process, url = started()
+    health = json.load(urllib.request.urlopen(f"{url}/healthz"))
+    assert health["status"] == "ok"
+    assert health["model"]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_offline_it_answers_too(started):
+    _, url = started("--offline")
+    assert json.load(urllib.request.urlopen(f"{url}/healthz"))["status"] == "ok"
+
+
+def test_another_model_can_be_served(started, write_model, tmp_path):
+    _, url = started("--model", write_model(tmp_path / "tiny.onnx"), "--detector", "whole")
+    assert json.load(urllib.request.urlopen(f"{url}/v1/model"))["labels"] == ["calm", "excited"]
+
+
+def test_beyond_loopback_a_token_is_needed(cli):
+    result = cli("serve", "--host", "0.0.0.0")
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert "--token" in result.err
+
+
+def test_the_token_may_come_from_the_environment(started):
+    _, url = started("--host", "0.0.0.0", AFFECTLENS_TOKEN="secret")
+    address = url.replace("0.0.0.0", "127.0.0.1")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{address}/v1/model")
+    request = urllib.request.Request(f"{address}/v1/model", headers={"authorization": "Bearer secret"})
+    assert json.load(urllib.request.urlopen(request))["labels"]
+
+
+def test_a_port_in_use_is_one_line(cli):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = cli("serve", "--port", taken.getsockname()[1])
+    assert result.code == 1
+    assert len(result.errors) == 1
+    assert "cannot listen on 127.0.0.1" in result.err
+
+
+def test_a_host_that_is_none_is_one_line(cli):
+    result = cli("serve", "--host", "999.1.1.1", "--token", "x", "--port", "0")
+    assert result.code == 1
+    assert len(result.errors) == 1
+
+
+def test_https_needs_certificate_and_key_that_can_be_read(cli, tmp_path):
+    assert "both" in cli("serve", "--certificate", tmp_path / "a.pem").err
+    result = cli("serve", "--certificate", tmp_path / "a.pem", "--key", tmp_path / "a.key")
+    assert result.code == 1
+    assert "a.pem" in result.err
+    assert len(result.errors) == 1
+
+
+def test_without_the_extra_it_is_named(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    result = cli("serve")
+    assert result.code == 1
+    assert "affectlens[serve]" in result.err
+    assert len(result.errors) == 1

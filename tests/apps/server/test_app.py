@@ -1,0 +1,434 @@
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+from io import BytesIO
+from urllib.parse import urlsplit
+
+import httpx2
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from affectlens import Analyzer
+from affectlens.apps.server.limits import Limits
+from affectlens.core.detection import Detections
+from affectlens.runtime.media import PORTRAIT
+
+PHOTO = PORTRAIT.read_bytes()
+JPEG = {"content-type": "image/jpeg"}
+VIDEO = {"content-type": "video/mp4"}
+
+
+def post(url, data=PHOTO, headers=JPEG, **parameters):
+    return httpx2.post(f"{url}/v1/analyze", content=data, headers=headers, params=parameters, timeout=30)
+
+
+def lines(response):
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+def metric(url, name):
+    found = re.search(rf"^{re.escape(name)} (\S+)$", httpx2.get(f"{url}/metrics").text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def wait_for(what, seconds=10):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory, portrait, make_video):
+    file = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    make_video(file, [np.roll(portrait, 2 * i, axis=1) for i in range(12)], fps=10)
+    return file.read_bytes()
+
+
+@pytest.fixture
+def slow(analyzer):
+    """An engine whose detector waits for an event, and counts who is in it."""
+
+    class Slow:
+        def __init__(self):
+            self.go, self.inside = threading.Event(), 0
+
+        def __call__(self, image):
+            self.inside += 1
+            assert self.go.wait(20)
+            empty = np.empty((0, 4), dtype=np.float32)
+            return Detections(empty, np.empty((0, 5, 2), np.float32), np.empty(0, np.float32))
+
+    detector = Slow()
+    engine = Analyzer(detector=detector)
+    engine.slow = detector
+    yield engine
+    detector.go.set()
+
+
+def test_a_photo_gives_what_the_analyzer_says(url, analyzer):
+    answer = post(url)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    (face,), row = answer.json()["faces"], analyzer.analyze(PORTRAIT).to_rows()[0]
+    assert face["expression"] == row["expression"] == "happiness"
+    assert face["box_xyxy"] == [row[key] for key in ("x1", "y1", "x2", "y2")]
+    assert face["probabilities"] == {key[2:]: row[key] for key in row if key.startswith("p_")}
+    assert (answer.json()["width"], answer.json()["height"]) == (512, 512)
+
+
+def test_a_form_and_a_nameless_type_are_taken_too(url):
+    form = httpx2.post(f"{url}/v1/analyze", files={"file": ("x.jpg", PHOTO, "image/jpeg")})
+    nameless = post(url, headers={"content-type": "application/octet-stream"})
+    assert form.json() == nameless.json() == post(url).json()
+
+
+def test_an_image_without_a_face_is_an_answer(url, encoded_gray):
+    answer = post(url, encoded_gray, {"content-type": "image/png"})
+    assert answer.status_code == 200
+    assert answer.json()["reason"] == "no_face"
+    assert answer.json()["faces"] == []
+
+
+@pytest.fixture(scope="module")
+def encoded_gray():
+    import cv2
+
+    return cv2.imencode(".png", np.full((80, 120, 3), 128, np.uint8))[1].tobytes()
+
+
+def test_where_the_model_looked_is_told_on_demand(url):
+    explanation = post(url, explain=True).json()["faces"][0]["explanation"]
+    assert explanation["method"] == "evidence"
+    assert explanation["crop"].startswith("iVBOR")
+    assert explanation["heat"].startswith("iVBOR")
+
+
+def test_a_video_gives_a_line_for_each_frame_as_it_is_done(url, clip):
+    answer = post(url, clip, VIDEO)
+    found = lines(answer)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert [line["frame"] for line in found] == list(range(12))
+    assert {face["track"] for line in found for face in line["faces"]} == {0}
+    assert found[-1]["time_s"] == pytest.approx(1.1)
+    assert found[0]["duration_s"] == pytest.approx(1.2)
+    assert len(lines(post(url, clip, VIDEO, every=3))) == 4
+    assert len(lines(post(url, clip, VIDEO, fps=5))) == 6
+
+
+def test_a_clip_cut_short_keeps_what_was_read_and_says_why_it_ends(url, tmp_path, portrait, make_video):
+    make_video(tmp_path / "long.mkv", [portrait] * 60, fps=10)
+    whole = (tmp_path / "long.mkv").read_bytes()
+    found = lines(post(url, whole[: len(whole) // 2], VIDEO))
+    assert len(found) > 5
+    assert all(line["faces"] for line in found[:-1])
+    assert found[-1]["reason"] == "truncated"
+    assert found[-1]["width"] == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty_file"),
+        (b"hello, this is no picture", "not_a_video"),
+        (PHOTO[:2000], "truncated"),
+        (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "not_a_video"),
+        (b"ffconcat version 1.0\nfile /etc/hostname\n", "not_a_video"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_its_reason(url, data, reason):
+    answer = post(url, data, {"content-type": "application/octet-stream"})
+    assert (answer.status_code, answer.json()["reason"]) == (422, reason)
+    assert answer.json()["detail"]
+    assert "\n" not in answer.json()["detail"]
+
+
+def test_sound_alone_and_no_frames_are_refused_with_their_reasons(url, tmp_path, make_video):
+    make_video(tmp_path / "sound.mkv", [], sound="aac")
+    assert post(url, (tmp_path / "sound.mkv").read_bytes(), VIDEO).json()["reason"] in ("no_video", "no_frames")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/html", "application/x-www-form-urlencoded", ""])
+def test_a_wrong_content_type_is_refused_and_says_what_is_taken(url, kind):
+    answer = post(url, headers={"content-type": kind})
+    assert answer.status_code == 415
+    assert "image/" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("parameters", [{"every": 0}, {"fps": -1}, {"explain": "perhaps"}])
+def test_a_wrong_parameter_is_named(url, parameters):
+    answer = post(url, **parameters)
+    (name,) = parameters
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(f"{name}: ")
+
+
+def test_a_form_without_the_file_or_without_sense_is_refused(url):
+    other = httpx2.post(f"{url}/v1/analyze", files={"picture": ("x.jpg", PHOTO, "image/jpeg")})
+    broken = post(url, b"--x\r\nnonsense", {"content-type": "multipart/form-data; boundary=x"})
+    assert (other.status_code, other.json()["reason"]) == (400, "bad_request")
+    assert (broken.status_code, broken.json()["reason"]) == (400, "bad_request")
+
+
+def test_an_image_bomb_is_refused_before_it_is_decoded(serve):
+    url = serve(Limits(pixels=512 * 512 - 1))
+    answer = post(url)
+    assert (answer.status_code, answer.json()["reason"]) == (413, "too_many_pixels")
+
+
+def test_large_frames_and_long_videos_are_refused_before_they_are_decoded(serve, clip):
+    large = post(serve(Limits(pixels=512 * 512 - 1)), clip, VIDEO)
+    long = post(serve(Limits(video_s=1.0)), clip, VIDEO)
+    assert (large.status_code, large.json()["reason"]) == (413, "too_many_pixels")
+    assert (long.status_code, long.json()["reason"]) == (413, "too_large")
+
+
+def test_a_video_that_does_not_say_how_long_it_is_ends_at_the_limit(serve, tmp_path, portrait, make_video):
+    make_video(tmp_path / "clip.ts", [portrait] * 30, fps=10, codec="mpeg2video")
+    found = lines(post(serve(Limits(video_s=0.95)), (tmp_path / "clip.ts").read_bytes(), VIDEO))
+    if len(found) > 1:
+        assert found[-1]["reason"] == "too_large"
+        assert all(line["time_s"] <= 0.95 for line in found[:-1])
+    else:
+        assert found[0]["reason"] == "too_large"
+
+
+def test_an_upload_is_counted_while_it_comes(serve):
+    url = serve(Limits(photo_bytes=10_000, video_bytes=50_000))
+    chunked = httpx2.post(f"{url}/v1/analyze", content=iter([PHOTO[:6000], PHOTO[6000:30000]]), headers=JPEG)
+    announced = post(url, b"\0" * 500_000, VIDEO)
+    unannounced = httpx2.post(f"{url}/v1/analyze", content=iter([b"\0" * 60_000] * 4), headers=VIDEO)
+    form = httpx2.post(f"{url}/v1/analyze", files={"file": ("x.jpg", PHOTO[:30000], "image/jpeg")})
+    for answer in (chunked, announced, unannounced, form):
+        assert (answer.status_code, answer.json()["reason"]) == (413, "too_large")
+
+
+def test_a_gigabyte_is_answered_at_once_and_not_kept(serve):
+    url = serve()
+    before = metric(url, "process_resident_memory_bytes")
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port)) as client:
+        head = f"POST /v1/analyze HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: video/mp4\r\n"
+        client.sendall(f"{head}Content-Length: {2**30}\r\n\r\n".encode())
+        assert b"413" in client.recv(1000)
+        for _ in range(256):
+            client.sendall(b"\0" * 2**20)
+    assert metric(url, "process_resident_memory_bytes") - before < 50e6
+    assert post(url).status_code == 200
+
+
+def test_uploads_together_are_bounded(serve):
+    url = serve(Limits(held_bytes=20_000))
+    answer = post(url)
+    assert (answer.status_code, answer.json()["reason"]) == (503, "busy")
+    assert int(answer.headers["retry-after"]) > 0
+    assert metric(url, "affectlens_upload_held_bytes") == 0
+
+
+def test_a_client_that_stalls_is_told_and_one_that_leaves_is_forgotten(serve):
+    url = serve(Limits(stall_s=0.3))
+    address = urlsplit(url)
+    head = f"POST /v1/analyze HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: image/jpeg\r\nContent-Length: 9000"
+    with socket.create_connection((address.hostname, address.port)) as stalling:
+        stalling.sendall(f"{head}\r\n\r\n".encode() + PHOTO[:4000])
+        stalling.settimeout(5)
+        assert b" 408 " in stalling.recv(1000)
+    leaving = socket.create_connection((address.hostname, address.port))
+    leaving.sendall(f"{head}\r\n\r\n".encode() + PHOTO[:4000])
+    leaving.close()
+    assert post(url).status_code == 200
+    wait_for(lambda: metric(url, "affectlens_upload_held_bytes") == 0)
+
+
+def test_one_too_many_is_told_when_to_come_again(serve, slow):
+    url = serve(Limits(waiting=2, workers=1), engine=slow)
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(post(url))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: metric(url, "affectlens_waiting") == 2)
+    refused = post(url)
+    assert (refused.status_code, refused.json()["reason"]) == (503, "busy")
+    assert int(refused.headers["retry-after"]) >= 1
+    slow.slow.go.set()
+    for thread in threads:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert post(url).status_code == 200
+
+
+def test_health_and_metrics_answer_while_the_queue_is_full(serve, slow):
+    url = serve(Limits(waiting=1, workers=1), engine=slow)
+    thread = threading.Thread(target=post, args=(url,))
+    thread.start()
+    wait_for(lambda: metric(url, "affectlens_waiting") == 1)
+    assert httpx2.get(f"{url}/healthz").json()["status"] == "ok"
+    slow.slow.go.set()
+    thread.join()
+
+
+def test_one_video_at_a_time_and_a_client_that_leaves_frees_the_place(serve, tmp_path, portrait, make_video):
+    make_video(tmp_path / "long.mp4", [portrait] * 300, fps=30)
+    data, url = (tmp_path / "long.mp4").read_bytes(), serve()
+    with httpx2.stream("POST", f"{url}/v1/analyze", content=data, headers=VIDEO) as answer:
+        begun = answer.iter_lines()
+        assert answer.status_code == 200
+        assert next(begun)
+        second = post(url, data, VIDEO)
+        assert (second.status_code, second.json()["reason"]) == (503, "busy")
+        assert post(url).status_code == 200
+    wait_for(lambda: metric(url, "affectlens_videos") == 0)
+    assert len(lines(post(url, data, VIDEO, every=100))) == 3
+
+
+def test_who_does_not_take_the_lines_of_a_video_loses_it(serve, tmp_path, portrait, make_video):
+    make_video(tmp_path / "long.mp4", [portrait] * 1500, fps=30)
+    data, url = (tmp_path / "long.mp4").read_bytes(), serve(Limits(stall_s=0.5))
+    address = urlsplit(url)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((address.hostname, address.port))
+        head = f"POST /v1/analyze HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: video/mp4\r\n"
+        client.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        wait_for(lambda: metric(url, "affectlens_videos") == 1)
+        wait_for(lambda: metric(url, "affectlens_videos") == 0, seconds=30)
+
+
+def test_hundreds_of_idle_sockets_do_not_matter(serve):
+    url = serve()
+    address = urlsplit(url)
+    idle = [socket.create_connection((address.hostname, address.port)) for _ in range(400)]
+    assert post(url).status_code == 200
+    for one in idle:
+        one.close()
+
+
+def test_requests_at_once_are_read_together_and_none_gets_another_ones_answer(url, analyzer, media):
+    other = media("multi_face.jpg").read_bytes()
+    expected = {PHOTO: 1, other: len(analyzer.analyze(media("multi_face.jpg")).faces)}
+
+    async def ask():
+        async with httpx2.AsyncClient(timeout=60) as client:
+            sent = [PHOTO, other] * 12
+            answers = await asyncio.gather(*(client.post(f"{url}/v1/analyze", content=d, headers=JPEG) for d in sent))
+            return [(expected[d], len(a.json()["faces"])) for d, a in zip(sent, answers, strict=True)]
+
+    before = metric(url, 'affectlens_batch_pictures_bucket{le="1.0"}'), metric(url, "affectlens_batch_pictures_count")
+    for wanted, found in asyncio.run(ask()):
+        assert wanted == found
+    after = metric(url, 'affectlens_batch_pictures_bucket{le="1.0"}'), metric(url, "affectlens_batch_pictures_count")
+    assert after[1] - before[1] <= 24
+    assert metric(url, "affectlens_upload_held_bytes") == 0
+
+
+def stream(url, query=""):
+    return connect(f"ws{url.removeprefix('http')}/v1/stream{query}", compression=None, proxy=None)
+
+
+def test_a_stream_numbers_its_frames_and_keeps_its_faces(url):
+    with stream(url) as socket_:
+        found = []
+        for _ in range(5):
+            socket_.send(PHOTO)
+            found.append(json.loads(socket_.recv()))
+    assert [result["frame"] for result in found] == [0, 1, 2, 3, 4]
+    assert {result["faces"][0]["track"] for result in found} == {0}
+    assert found[-1]["faces"][0]["smoothed"]["probabilities"]["happiness"] > 0.9
+    times = [result["time_s"] for result in found]
+    assert times == sorted(times)
+    assert times[-1] > 0
+
+
+def test_a_bad_picture_in_a_stream_has_its_reason_and_the_stream_goes_on(url):
+    with stream(url) as socket_:
+        for data, reason in ((b"nonsense", "not_an_image"), (PHOTO[:900], "truncated"), (PHOTO, None)):
+            socket_.send(data)
+            assert json.loads(socket_.recv())["reason"] == reason
+
+
+def test_text_in_a_stream_ends_it_with_a_reason(url):
+    with stream(url) as socket_:
+        socket_.send("hello")
+        with pytest.raises(ConnectionClosed) as closed:
+            socket_.recv()
+    assert closed.value.rcvd.code == 1003
+    assert "binary" in closed.value.rcvd.reason
+
+
+def test_an_idle_stream_and_one_too_many_are_closed(serve):
+    url = serve(Limits(streams=1, idle_s=0.5))
+    with stream(url) as first:
+        with pytest.raises(InvalidStatus):
+            stream(url).__enter__()
+        with pytest.raises(ConnectionClosed) as closed:
+            first.recv(timeout=5)
+    assert "no picture" in closed.value.rcvd.reason
+    wait_for(lambda: metric(url, "affectlens_streams") == 0)
+    with stream(url) as again:
+        again.send(PHOTO)
+        assert json.loads(again.recv())["faces"]
+
+
+def test_a_frame_that_finds_no_room_is_told_so(serve, slow):
+    url = serve(Limits(waiting=1, workers=1), engine=slow)
+    thread = threading.Thread(target=post, args=(url,))
+    thread.start()
+    wait_for(lambda: metric(url, "affectlens_waiting") == 1)
+    with stream(url) as socket_:
+        socket_.send(PHOTO)
+        assert json.loads(socket_.recv())["reason"] == "busy"
+        slow.slow.go.set()
+        thread.join()
+        socket_.send(PHOTO)
+        assert json.loads(socket_.recv())["reason"] == "no_face"
+
+
+def test_streams_that_break_off_are_forgotten(serve):
+    url = serve()
+    for _ in range(5):
+        with stream(url) as socket_:
+            socket_.send(PHOTO)
+            socket_.socket.close()
+    wait_for(lambda: metric(url, "affectlens_streams") == 0 and metric(url, "affectlens_waiting") == 0)
+
+
+def test_the_documentation_is_whole_and_from_here(url):
+    page = httpx2.get(f"{url}/docs")
+    assert page.status_code == 200
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert address.startswith("/")
+        assert httpx2.get(url + address).status_code == 200
+    described = httpx2.get(f"{url}/openapi.json").json()
+    assert {"/v1/analyze", "/v1/model", "/healthz", "/metrics"} <= set(described["paths"])
+    body = described["paths"]["/v1/analyze"]["post"]["requestBody"]["content"]
+    assert {"multipart/form-data", "image/*", "video/*"} == set(body)
+
+
+def test_the_model_is_described_with_its_colours_and_limits(url, analyzer):
+    model = httpx2.get(f"{url}/v1/model").json()
+    assert model["labels"] == list(analyzer.spec.labels) == list(model["colours"])
+    assert model["circumplex"]["happiness"] == [0.76, 0.48]
+    assert model["video_s"] == 600
+
+
+def test_metrics_count_what_was_answered(serve):
+    url = serve()
+    post(url)
+    post(url, b"nonsense")
+    assert metric(url, 'affectlens_requests_total{path="/v1/analyze",status="200"}') == 1
+    assert metric(url, 'affectlens_requests_total{path="/v1/analyze",status="422"}') == 1
+    assert metric(url, "affectlens_faces_total") == 1
+    assert metric(url, 'affectlens_pictures_total{kind="photo"}') == 1
+
+
+def test_nothing_that_is_uploaded_is_stored(serve, tmp_path, monkeypatch, clip):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    url = serve()
+    httpx2.post(f"{url}/v1/analyze", files={"file": ("x.mp4", BytesIO(clip + b"\0" * 3_000_000), "video/mp4")})
+    post(url)
+    assert list(tmp_path.iterdir()) == []
