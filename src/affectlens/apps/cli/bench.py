@@ -9,26 +9,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
 from affectlens.apps.cli.console import out
+from affectlens.apps.cli.scenes import letterbox, one_face, tiled
 from affectlens.core.errors import BadData
 from affectlens.core.preprocessing import to_input
 from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.media import PORTRAIT, read_image
 from affectlens.runtime.record import Recorder
-from affectlens.runtime.video import open_video
-
-_FRAME = (480, 640)
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +46,7 @@ def bench(
     time (best of three) and peak memory of a new process that analyzes one photo. With the extra 'video' also whole
     videos of 640x480 with one and with five faces, from the file to the last row, in frames per second.
     """
-    frame = _letterbox(read_image(PORTRAIT))
+    frame = letterbox(read_image(PORTRAIT))
     analyzer = Analyzer()
     analysis = analyzer.analyze(frame)
     cold = {"cold_start_s": _cold_start_s(), "cold_start_peak_mb": _children_peak_mb()}  # before this process grows
@@ -78,58 +73,23 @@ def bench(
     )
 
 
-def _letterbox(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`image` as large as it fits into a 640x480 frame, in its middle."""
-    height, width = _FRAME
-    scale = min(height / image.shape[0], width / image.shape[1])
-    scaled = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[:height, :width]
-    frame = np.zeros((height, width, 3), dtype=np.uint8)
-    top, left = (height - scaled.shape[0]) // 2, (width - scaled.shape[1]) // 2
-    frame[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
-    return frame
-
-
 def _videos(analyzer: Analyzer, clip: Path | None, frames: int) -> dict[str, float | None]:
     """Frames per second of a video with one face and of one with five; None without the extra."""
     if importlib.util.find_spec("av") is None:
         return {"video_fps_1": None, "video_fps_5": None}
-    pictures = _pictures(clip, frames)
+    shown = one_face(clip, frames)
     rates: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory() as folder:
         for faces in (1, 5):
             with Recorder(Path(folder, f"{faces}.mp4")) as video:
                 for i in range(frames):
-                    video.write(_tiled(pictures[i % len(pictures)], faces), i / 30)
+                    video.write(tiled(shown[i % len(shown)], faces), i / 30)
             start = time.perf_counter()
             found = sum(len(analysis.faces) for analysis in analyzer.video(video.file))
             rates[f"video_fps_{faces}"] = round(frames / (time.perf_counter() - start), 1)
             if found < 0.9 * faces * frames:
                 raise BadData(f"{found} faces were found in {frames} frames of {faces}; the clip must show one face")
     return rates
-
-
-def _pictures(clip: Path | None, most: int) -> list[NDArray[np.uint8]]:
-    """Frames with one face, forth and back."""
-    if clip is None:
-        portrait = read_image(PORTRAIT)
-        pictures = [np.roll(portrait, (i, 2 * i), axis=(0, 1)) for i in range(30)]
-    else:
-        with closing(open_video(clip)) as video:
-            pictures = [_letterbox(frame.image) for frame in islice(video, most)]
-    return [*pictures, *pictures[::-1]]
-
-
-def _tiled(picture: NDArray[np.uint8], faces: int) -> NDArray[np.uint8]:
-    """One picture as a 640x480 frame, or five copies in it, two rows of three places."""
-    frame = _letterbox(picture)
-    if faces == 1:
-        return frame
-    small = cv2.resize(frame[:, 107:533], (213, 240), interpolation=cv2.INTER_AREA)
-    tiles = np.zeros_like(frame)
-    for place in range(faces):
-        top, left = 240 * (place // 3), 213 * (place % 3)
-        tiles[top : top + 240, left : left + 213] = small
-    return tiles
 
 
 def _network(frame: NDArray[np.uint8]) -> Callable[[], object]:

@@ -1,0 +1,238 @@
+"""Does the service hold its rate, and does memory stay flat?
+
+Starts `affectlens serve` in a process of its own and sends it 640x480 photos with one face: as fast as it answers
+(capacity), 40 a second, ten times its capacity, and ten thousand one after the other; then `affectlens analyze` reads
+ten minutes of video. Exits 1 where a bar is missed. The client shares the machine with what it measures.
+
+usage: scripts/soak [--short] [--clip FILE]
+    --short: a few seconds of each, as CI runs it; the bars of rate are not held then, 10 a second are sent instead of
+        40, and memory still settles: 60 MB more are let pass instead of 20.
+    --clip: a video with one face; default the bundled portrait, moving.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+
+from affectlens.apps.cli.scenes import one_face, tiled
+from affectlens.runtime.record import Recorder
+
+RATE, P99_MS = 40, 500
+OVERLOAD, KEPT = 10, 0.8
+GROWTH_MB = 20
+CONNECTIONS = 100
+VIDEO_FPS = 30
+
+
+@dataclass
+class Answers:
+    """Statuses of all requests, and how long those took that were answered 200."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    times_ms: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Answers 200 a second."""
+        return self.statuses[200] / self.seconds
+
+    @property
+    def p99_ms(self) -> float:
+        """What 99 of 100 answers stayed below."""
+        return float(np.percentile(self.times_ms, 99))
+
+
+class Connection(asyncio.Protocol):
+    """One connection that is kept: sends a request, tells the status of the answer."""
+
+    def __init__(self) -> None:
+        self._got, self._answer = bytearray(), None
+
+    def connection_made(self, transport) -> None:
+        self._transport = transport
+
+    def ask(self, request: bytes) -> asyncio.Future:
+        """The status, in time."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return self._answer
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        end = self._got.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        length = int(re.search(rb"content-length: (\d+)", self._got[:end])[1])
+        if len(self._got) >= end + 4 + length:
+            status = int(self._got[9:12])
+            self._got.clear()
+            self._answer.set_result(status)
+
+    def connection_lost(self, _) -> None:
+        if self._answer and not self._answer.done():
+            self._answer.set_result(0)  # gone without an answer
+
+
+async def load(port: int, photos: list[bytes], seconds: float, rate: float | None, connections: int) -> Answers:
+    """Send for so long, at `rate` a second whether or not answers come, or with None each connection its next request
+    when it has its answer; a request that finds no free connection waits, and its wait counts.
+    """
+    head = "POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: "
+    requests = [f"{head}{len(photo)}\r\n\r\n".encode() + photo for photo in photos]
+    answers, due, loop = Answers(), asyncio.Queue(), asyncio.get_running_loop()
+    start = time.perf_counter()
+
+    async def work() -> None:
+        _, connection = await loop.create_connection(Connection, "127.0.0.1", port)
+        while (number := await due.get() if rate else next(numbers)) is not None:
+            begun = start + number / rate if rate else time.perf_counter()
+            status = await connection.ask(requests[number % len(requests)])
+            answers.statuses[status] += 1
+            if status == 200:
+                answers.times_ms.append(1000 * (time.perf_counter() - begun))
+            elif status == 0:
+                _, connection = await loop.create_connection(Connection, "127.0.0.1", port)
+        connection._transport.close()
+
+    numbers = iter(lambda: sum(answers.statuses.values()) if time.perf_counter() < start + seconds else None, 0.5)
+    workers = [asyncio.create_task(work()) for _ in range(connections)]
+    if rate:
+        for number in range(round(rate * seconds)):
+            await asyncio.sleep(max(start + number / rate - time.perf_counter(), 0))
+            due.put_nowait(number)
+        for _ in workers:
+            due.put_nowait(None)
+    await asyncio.gather(*workers)
+    answers.seconds = time.perf_counter() - start
+    return answers
+
+
+@contextmanager
+def service() -> Iterator[tuple[int, psutil.Process]]:
+    """Port and process of `affectlens serve`."""
+    command = [sys.executable, "-m", "affectlens", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield int(re.search(r":(\d+)/", process.stdout.readline())[1]), psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+def resident_mb(process: psutil.Process) -> float:
+    return process.memory_info().rss / 1e6
+
+
+class Bars:
+    """Prints each figure beside its bar and remembers what was missed."""
+
+    def __init__(self, growth_mb: float) -> None:
+        self.missed, self._growth_mb = 0, growth_mb
+
+    def hold(self, what: str, good: bool) -> None:
+        """One line."""
+        self.missed += not good
+        print(f"{'ok    ' if good else 'MISSED'} {what}", flush=True)
+
+    def hold_flat(self, what: str, sizes_mb: list[float]) -> None:
+        """The largest size of the second half is hardly larger than that of the first."""
+        half = max(len(sizes_mb) // 2, 1)
+        early, late = max(sizes_mb[:half]), max(sizes_mb[half:])
+        self.hold(
+            f"memory over {what}: {early:.0f} MB at most in the first half, {late:.0f} MB in the second (at most "
+            f"{self._growth_mb} more)",
+            late - early <= self._growth_mb,
+        )
+
+
+def soak_service(photos: list[bytes], short: bool, bars: Bars) -> None:
+    """All of the service."""
+    with service() as (port, process):
+
+        def run(seconds: float, rate: float | None = None, connections: int = CONNECTIONS) -> Answers:
+            return asyncio.run(load(port, photos, seconds / (15 if short else 1), rate, connections))
+
+        run(15, connections=8)
+        capacity = run(30, connections=16)
+        bars.hold(f"capacity: {capacity.rate:.1f} requests a second, {dict(capacity.statuses)}",
+                  set(capacity.statuses) == {200})  # fmt: skip
+        rate = RATE / 4 if short else RATE
+        steady = run(60, rate)
+        bars.hold(
+            f"{rate:.0f} a second for {steady.seconds:.0f} s: {dict(steady.statuses)}, p99 {steady.p99_ms:.0f} ms "
+            f"(below {P99_MS})",
+            set(steady.statuses) == {200} and (short or steady.p99_ms < P99_MS),
+        )
+        flood = run(60, OVERLOAD * capacity.rate)
+        share = flood.rate / capacity.rate
+        bars.hold(
+            f"{OVERLOAD * capacity.rate:.0f} a second for {flood.seconds:.0f} s: {dict(flood.statuses)}, 200s at "
+            f"{flood.rate:.1f} a second, {share:.2f} of capacity (at least {KEPT})",
+            set(flood.statuses) <= {200, 503} and (short or share >= KEPT),
+        )
+        sizes, answered = [resident_mb(process)], 0
+        while answered < (300 if short else 10_000):
+            answers = run(10, connections=4)
+            answered += answers.statuses[200]
+            sizes.append(resident_mb(process))
+        bars.hold_flat(f"{answered} requests", sizes)
+
+
+def soak_video(frames: list[np.ndarray], short: bool, bars: Bars) -> None:
+    """Memory over a long video."""
+    count = (20 if short else 600) * VIDEO_FPS
+    with tempfile.TemporaryDirectory() as folder:
+        with Recorder(Path(folder, "long.mp4")) as video:
+            for number in range(count):
+                video.write(frames[number % len(frames)], number / VIDEO_FPS)
+        command = [sys.executable, "-m", "affectlens", "analyze", str(video.file), "--out", f"{folder}/faces.csv"]
+        start, sizes = time.perf_counter(), []
+        with subprocess.Popen(command) as process:
+            watched = psutil.Process(process.pid)
+            while process.poll() is None:
+                time.sleep(0.3)
+                try:
+                    sizes.append(resident_mb(watched))
+                except psutil.Error:
+                    break
+        seconds = time.perf_counter() - start
+        with Path(folder, "faces.csv").open() as rows:
+            found = sum(1 for _ in rows) - 1
+        bars.hold(f"{count / VIDEO_FPS:.0f} s of video in {seconds:.0f} s: {found} rows of {count} frames",
+                  found >= count)  # fmt: skip
+        bars.hold_flat("the video", sizes)
+
+
+def main() -> None:
+    """Everything, in order."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--clip", type=Path)
+    options = parser.parse_args()
+    frames = [tiled(picture, 1) for picture in one_face(options.clip, 60)]
+    photos = [cv2.imencode(".jpg", frame[..., ::-1])[1].tobytes() for frame in frames]
+    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; "
+          f"{len(photos)} photos of {np.mean([len(photo) for photo in photos]) / 1000:.0f} kB")  # fmt: skip
+    bars = Bars(60 if options.short else GROWTH_MB)
+    soak_service(photos, options.short, bars)
+    soak_video(frames, options.short, bars)
+    sys.exit(bool(bars.missed))
+
+
+if __name__ == "__main__":
+    main()
