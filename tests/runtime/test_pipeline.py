@@ -184,6 +184,26 @@ def test_who_stops_early_leaves_no_thread_behind():
     assert (threading.active_count(), clip.closed) == (before, True)
 
 
+def test_who_stops_does_not_wait_for_a_source_that_has_stalled():
+    go_on = threading.Event()
+
+    class Stalled(Clip):
+        def __iter__(self):
+            yield from super().__iter__()
+            go_on.wait(30)
+
+    before = threading.active_count()
+    analyses = analyze_frames(Analyzer(detector=Finder()), Stalled([square(0)]), "", VideoSettings())
+    assert next(analyses).frame == 0
+    start = time.monotonic()
+    analyses.close()
+    assert time.monotonic() - start < 5
+    go_on.set()
+    while threading.active_count() > before:
+        assert time.monotonic() - start < 20
+        time.sleep(0.05)
+
+
 def test_a_live_source_is_read_at_its_own_pace_and_the_oldest_frames_are_dropped():
     slow = threading.Event()
 

@@ -246,6 +246,21 @@ def test_a_network_stream_is_read_until_it_ends(monkeypatch):
     assert [frame.number for frame in found] == list(range(len(found)))
 
 
+def test_who_closes_a_stalled_source_does_not_wait_and_the_decoder_lets_it_go(make_video, tmp_path):
+    frames = open_video(make_video(tmp_path / "a.mp4", [shade(i) for i in range(3)]))
+    going = iter(frames)
+    next(going)
+    with frames._lock:  # as a decoder holds it that waits for the network
+        closing = threading.Thread(target=frames.close)
+        closing.start()
+        closing.join(5)
+        assert not closing.is_alive()
+        assert frames._container.streams.video[0].codec_context.width == 64
+    assert len(list(going)) <= 2
+    with pytest.raises(AssertionError, match="not open"):
+        frames._container.seek(0)
+
+
 def test_a_network_stream_that_is_not_there_says_so():
     assert reason_of("rtsp://127.0.0.1:9/live") == Reason.STREAM_LOST
 

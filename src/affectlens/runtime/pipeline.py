@@ -29,6 +29,8 @@ Ready: TypeAlias = queue.Queue[Item | BaseException | None]
 _WAITING = 4
 """Frames between two stages."""
 _FORGOTTEN_S = 10.0
+_LEAVE_S = 1.0
+"""Who stops early waits no longer for a source that has stalled; its thread ends when it answers."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def ahead(items: Iterable[Item], most: int, newest: bool = False) -> Generator[l
                 return
     finally:
         stop.set()
-        worker.join()
+        worker.join(_LEAVE_S)
 
 
 def _fill(items: Iterable[Item], ready: Ready[Item], stop: threading.Event, newest: bool) -> None:

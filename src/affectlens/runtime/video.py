@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
 _STREAM_OPTIONS = {"rtsp_transport": "tcp", "timeout": "10000000"}
 """Over TCP; a stream that says nothing for ten seconds is lost."""
+_BUSY_S = 1.0
+"""How long `close` waits for a decoder."""
 _MISSING_S, _MISSING_SHARE = 1.0, 0.02
 """What may be missing at the end of a whole file, in seconds and as a share of its length."""
 
@@ -130,6 +132,7 @@ class VideoFile:
         while True:
             with self._lock:  # who closes the file from another thread waits until the decoder stands still
                 if self._closed:
+                    self._container.close()
                     return
                 try:
                     packet = next(packets, None)
@@ -172,10 +175,11 @@ class VideoFile:
             logger.warning("%d damaged pieces of the video were left out", damaged)
 
     def close(self) -> None:
-        """Let the file go; from any thread."""
-        with self._lock:
-            self._closed = True
+        """Let the file go; from any thread. While another waits for a stream, that one lets it go when it can."""
+        self._closed = True
+        if self._lock.acquire(timeout=_BUSY_S):
             self._container.close()
+            self._lock.release()
 
 
 class Camera:
