@@ -1,6 +1,11 @@
-"""The camera loop in a window that is not shown (SDL's dummy driver)."""
+"""The camera loop in a window that is not shown (SDL's dummy driver), and without one."""
 
 import csv
+import http.server
+import json
+import socket
+import sys
+import threading
 
 import cv2
 import numpy as np
@@ -8,6 +13,8 @@ import pygame
 import pytest
 import torch
 
+from affectlens.apps.light.ambience import Ambience
+from affectlens.apps.light.palette import Palette
 from affectlens.apps.live import window
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.session import ModelSpec
@@ -78,7 +85,7 @@ class Capture:
     """A camera that gives six pictures and is then unplugged."""
 
     def __init__(self, image):
-        self.left, self.image = 6, image
+        self.left, self.image, self.released = 6, image, False
 
     def isOpened(self):  # noqa: N802  # OpenCV's name
         return True
@@ -88,7 +95,7 @@ class Capture:
         return (True, self.image) if self.left >= 0 else (False, None)
 
     def release(self):
-        pass
+        self.released = True
 
 
 def test_an_unplugged_camera_ends_it_with_a_warning(cli, shown, monkeypatch):
@@ -96,6 +103,130 @@ def test_an_unplugged_camera_ends_it_with_a_warning(cli, shown, monkeypatch):
     result = cli("live", "--camera", 3)
     assert (result.code, len(result.errors)) == (0, 1)
     assert "warning: camera:3: the camera gave no more pictures after 6 frames (stream_lost)" in result.err
+
+
+def test_a_recording_that_is_refused_lets_the_camera_go(cli, monkeypatch, tmp_path):
+    camera = Capture(np.full((60, 80, 3), 90, dtype=np.uint8))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: camera)
+    (tmp_path / "faces.csv").touch()
+    result = cli("live", "--record", tmp_path)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert camera.released
+
+
+def test_without_a_display_the_line_says_what_to_do(cli, clip, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
+    monkeypatch.setenv("DISPLAY", ":97")
+    result = cli("live", "--camera", clip)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "'affectlens serve' shows the same in a browser, --no-window goes on without one" in result.err
+
+
+def test_without_a_window_analysis_and_recording_go_on(cli, clip, shown, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    result = cli("live", "--camera", clip, "--no-window", "--record", tmp_path / "kept")
+    assert (result.code, result.err, shown) == (0, "", [])
+    with (tmp_path / "kept" / "faces.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert result.out == f"{len(rows)} frames analyzed, kept in {tmp_path / 'kept'}\n"
+
+
+def test_ctrl_c_ends_it(cli, clip, monkeypatch, tmp_path):
+    def interrupted(self, faces, time_s):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Ambience, "__call__", interrupted)
+    result = cli("live", "--camera", clip, "--no-window")
+    assert (result.code, result.err, result.out) == (0, "", "1 frames analyzed\n")
+
+
+@pytest.fixture
+def palette(tmp_path):
+    """A palette that shows happiness at once."""
+    file = tmp_path / "palette.json"
+    file.write_text(json.dumps({"colours": {"happiness": [255, 0, 255]}, "time_constant_s": 0, "warmth": 0}))
+    return file
+
+
+def test_a_palette_shows_a_swatch_in_the_window(cli, clip, shown, palette):
+    assert cli("live", "--camera", clip).code == 0
+    without = shown.pop()[0]
+    assert cli("live", "--camera", clip, "--palette", palette).code == 0
+    corner = (slice(-40, -15), slice(-40, -15))
+    red, green, blue = shown[-1][0][corner].mean(axis=(0, 1))
+    assert min(red, blue) > 2 * green
+    assert abs(red - blue) < 10
+    assert np.ptp(shown[-1][0][corner].reshape(-1, 3), axis=0).tolist() == [0, 0, 0]
+    assert np.ptp(without[corner]) > 0
+
+
+def test_colours_that_are_never_used_are_mentioned(cli, clip, shown, palette):
+    palette.write_text('{"colours": {"hapiness": [255, 0, 255]}}')
+    result = cli("live", "--camera", clip, "--palette", palette)
+    assert (result.code, len(result.errors)) == (0, 1)
+    assert (
+        "warning: the palette's colour of 'hapiness' is never used; the model's labels are: neutral, hap" in result.err
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--light", "http://lamp"),
+        ("--light", "mqtt://ann:s3cret@lamp"),
+        ("--palette", "nowhere.json"),
+    ],
+)
+def test_a_bad_lamp_or_palette_is_one_line(cli, clip, shown, options):
+    result = cli("live", "--camera", clip, *options)
+    assert (result.code, result.out, len(result.errors), shown) == (1, "", 1, [])
+    assert "s3cret" not in result.err
+
+
+def test_offline_there_is_no_lamp(process, clip):
+    result = process("live", "--camera", clip, "--no-window", "--offline", "--light", "wled://127.0.0.1")
+    assert (result.code, result.out) == (1, "")
+    assert result.err == "error: offline mode: the lamp 'wled://127.0.0.1' was refused\n"
+
+
+def test_a_dead_lamp_stops_nothing(cli, clip, shown):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"mqtt://ann:s3cret@127.0.0.1:{nobody.getsockname()[1]}/lamp/set"
+        result = cli("live", "--camera", clip, "--no-window", "--light", url)
+    assert (result.code, len(result.errors)) == (0, 1)
+    assert result.err.startswith("warning: mqtt://127.0.0.1:")
+    assert "does not answer" in result.err
+    assert "s3cret" not in result.err
+    assert 1 <= int(result.out.removesuffix(" frames analyzed\n")) <= 10
+
+
+class Lamp(http.server.BaseHTTPRequestHandler):
+    """Answers as WLED does; keeps what it was told in `server.told`."""
+
+    def do_POST(self):
+        self.server.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_lamp_follows_the_face_and_is_left_with_nobodys_light(cli, clip, shown, palette):
+    with http.server.HTTPServer(("127.0.0.1", 0), Lamp) as server:
+        server.told = []
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        light = f"wled://127.0.0.1:{server.server_port}"
+        result = cli("live", "--camera", clip, "--light", light, "--palette", palette)
+        server.shutdown()
+        thread.join()
+    assert (result.code, result.err) == (0, "")
+    red, green, blue = server.told[0]["seg"]["col"][0]
+    assert min(red, blue) > 245 > 2 * green
+    assert server.told[-1]["seg"]["col"] == [list(Palette().nobody)]
+    assert server.told[-1]["bri"] == round(255 * Palette().nobody_brightness)
 
 
 @pytest.mark.parametrize("camera", ["97", "nowhere.mp4"])

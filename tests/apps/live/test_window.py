@@ -56,10 +56,21 @@ def test_closing_the_window_q_and_escape_end_it(event):
         assert not window.show(PICTURE, "")
 
 
+def test_a_window_begins_no_larger_than_the_desktop():
+    pygame.display.init()
+    across, down = pygame.display.get_desktop_sizes()[0]
+    with Window(4 * across, 2 * down) as window:
+        window.show(PICTURE, "")
+        height, width = on_screen().shape[:2]
+    assert (width, height) == (round(0.9 * across), round(0.45 * down))
+
+
 def test_without_a_display_there_is_one_line(monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
     monkeypatch.setenv("DISPLAY", ":97")
-    with pytest.raises(AffectLensError, match="no window can be opened here"):
+    with pytest.raises(
+        AffectLensError, match=r"no window can be opened here \(.+\); 'affectlens serve' .* --no-window "
+    ):
         Window(60, 40)
 
 

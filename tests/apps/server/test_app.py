@@ -339,6 +339,8 @@ def test_a_stream_numbers_its_frames_and_keeps_its_faces(url):
     assert [result["frame"] for result in found] == [0, 1, 2, 3, 4]
     assert {result["faces"][0]["track"] for result in found} == {0}
     assert found[-1]["faces"][0]["smoothed"]["probabilities"]["happiness"] > 0.9
+    assert found[-1]["light"]["rgb"][0] == 255
+    assert 0 < found[-1]["light"]["brightness"] <= 1
     times = [result["time_s"] for result in found]
     assert times == sorted(times)
     assert times[-1] > 0

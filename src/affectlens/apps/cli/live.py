@@ -1,9 +1,9 @@
-"""`affectlens live`: a camera or a clip in a window, with what is read of each face beside it."""
+"""`affectlens live`: a camera or a clip in a window, with what is read of each face beside it, and as light."""
 
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from affectlens.apps.cli.console import out, warn
+from affectlens.apps.cli.console import err, out, warn
+from affectlens.apps.light.ambience import Ambience
+from affectlens.apps.light.driver import LampThread
+from affectlens.apps.light.lamps import open_lamp
+from affectlens.apps.light.palette import COLOURS, Light, Palette
+from affectlens.apps.light.swatch import TerminalSwatch, draw_swatch
 from affectlens.apps.live.window import Window
 from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.offline import forbid_network
@@ -48,52 +53,111 @@ def live(
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Learn how each person looks at rest, and read it as neutral.")
     ] = False,
+    light: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="AFFECTLENS_LIGHT",
+            show_envvar=True,
+            help="A lamp that follows: mqtt://[user:password@]host/topic or wled://host.",
+        ),
+    ] = None,
+    palette: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Colours and pace of the light, as JSON (docs/light.md).")
+    ] = None,
+    no_window: Annotated[bool, typer.Option("--no-window", help="For machines without a display.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Refuse any use of the network by this process.")] = False,
 ) -> None:
-    """Show a camera with each face's probabilities, valence and arousal, as it happens; q or Escape ends it.
+    """Show a camera with each face's probabilities, valence and arousal, as it happens; q, Escape or Ctrl-C ends it.
 
     Nothing is kept unless --record is given.
     """
     if offline:
         forbid_network()
-    analyzer = Analyzer(model, detector, min_face)
-    name = f"{CAMERA}{camera}" if camera.isdecimal() else camera
-    frames = open_video(name)
-    if not frames.live:
-        frames = _Paced(frames)
-    settings = VideoSettings(smoothing=Smoothing(baseline=baseline))
+    colours = Palette.read(palette) if palette else Palette()
     with ExitStack() as stack:
-        analyses = stack.enter_context(closing(analyze_frames(analyzer, frames, name, settings)))
+        room = _Room(colours, light, stack) if light or palette or no_window else None
+        analyzer = Analyzer(model, detector, min_face)
+        _warn_of_unused(colours, analyzer.spec.labels)
+        name = f"{CAMERA}{camera}" if camera.isdecimal() else camera
+        frames = stack.enter_context(closing(open_video(name)))
+        settings = VideoSettings(smoothing=Smoothing(baseline=baseline))
+        paced = frames if frames.live else _Paced(frames)
         keep = _Recording(record, analyzer, stack) if record else None
-        shown, ended = _show(analyses, keep)
-    out.print(f"{shown} frames shown" + (f", kept in {record}" if record else ""))
+        analyses = stack.enter_context(closing(analyze_frames(analyzer, paced, name, settings)))
+        shown, ended = _show(analyses, not no_window, room, keep)
+    out.print(f"{shown} frames {'analyzed' if no_window else 'shown'}" + (f", kept in {record}" if record else ""))
     if ended is not None and not shown:
         raise AffectLensError(f"'{name}': {ended.detail} ({ended.reason})")
     if ended is not None:
         warn(f"{name}: {ended.detail} ({ended.reason})")
 
 
-def _show(analyses: Iterator[Analysis], keep: "_Recording | None") -> tuple[int, Analysis | None]:
+def _show(
+    analyses: Iterator[Analysis], windowed: bool, room: "_Room | None", keep: "_Recording | None"
+) -> tuple[int, Analysis | None]:
     """Show until the user has seen enough or the frames end; how many were shown, and what ended them, if anything."""
     window: Window | None = None
-    times: deque[float] = deque()
+    rate = _Rate()
     shown = 0
-    with ExitStack() as stack:
+    with ExitStack() as stack, suppress(KeyboardInterrupt):
         for analysis in analyses:
             if analysis.image is None:
                 return shown, analysis
+            shown += 1
+            caption = f"{len(analysis.faces)} faces, {rate():.0f} frames per second"
+            light = room.follow(analysis, caption) if room else None
+            if not windowed and not keep:
+                continue
             picture = draw_live(analysis.image, analysis.faces)
+            if light:
+                draw_swatch(picture, light)
             if keep:
                 keep.add(analysis, picture)
-            window = window or stack.enter_context(Window(picture.shape[1], picture.shape[0]))
-            times.append(time.perf_counter())
-            while times[0] < times[-1] - _RATE_OVER_S:
-                times.popleft()
-            rate = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
-            shown += 1
-            if not window.show(picture, f"{len(analysis.faces)} faces, {rate:.0f} frames per second"):
-                break
+            if windowed:
+                window = window or stack.enter_context(Window(picture.shape[1], picture.shape[0]))
+                if not window.show(picture, caption):
+                    break
     return shown, None
+
+
+def _warn_of_unused(palette: Palette, labels: tuple[str, ...]) -> None:
+    """Say which colours no answer of the model will have, which are slips of the pen."""
+    for label in sorted(palette.colours.keys() - COLOURS.keys() - set(labels)):
+        warn(f"the palette's colour of '{label}' is never used; the model's labels are: {', '.join(labels)}")
+
+
+class _Room:
+    """The light that follows the faces: on the terminal, and on a lamp if there is one, which is left with nobody's."""
+
+    def __init__(self, palette: Palette, lamp: str | None, stack: ExitStack) -> None:
+        self._ambience = Ambience(palette)
+        self._swatch = stack.enter_context(TerminalSwatch(err))
+        self._lamp = LampThread(open_lamp(lamp)) if lamp else None
+        if self._lamp:
+            stack.callback(self._lamp.close, palette.light(()))
+
+    def follow(self, analysis: Analysis, caption: str) -> Light:
+        """The light of this moment."""
+        light = self._ambience(analysis.faces, analysis.time_s or 0.0)
+        self._swatch.show(light, caption)
+        if self._lamp:
+            self._lamp.set(light)
+        return light
+
+
+class _Rate:
+    """Counts how often it is called, in calls per second over the last two seconds."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def __call__(self) -> float:
+        times = self._times
+        times.append(time.perf_counter())
+        while times[0] < times[-1] - _RATE_OVER_S:
+            times.popleft()
+        return (len(times) - 1) / max(times[-1] - times[0], 1e-3)
 
 
 class _Paced:

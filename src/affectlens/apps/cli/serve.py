@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.cli.console import out
+from affectlens.apps.light.palette import Palette
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra
 from affectlens.core.offline import forbid_network
 from affectlens.runtime.analyzer import Analyzer
@@ -44,6 +45,9 @@ def serve(
         typer.Option(min=0, help="Threads that decode and find faces.  [default: one per core]", show_default=False),
     ] = 0,
     waiting: Annotated[int, typer.Option(min=1, help="Photos taken on at once; one more is answered 503.")] = 32,
+    palette: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Colours of the light on the page, as JSON (docs/light.md).")
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Refuse any use of the network but to answer.")] = False,
 ) -> None:
     """Serve the page, the interface for programs and its documentation (/docs) until Ctrl-C.
@@ -70,7 +74,9 @@ def serve(
         if file is not None and not os.access(file, os.R_OK):
             raise BadSetting(f"'{file}' cannot be read")
     analyzer = Analyzer(model, detector, min_face)
-    service = build(analyzer, Limits(waiting=waiting, workers=workers), host, tuple(allow_host or ()), token)
+    limits = Limits(waiting=waiting, workers=workers)
+    colours = Palette.read(palette) if palette else None
+    service = build(analyzer, limits, host, tuple(allow_host or ()), token, colours)
     config = uvicorn.Config(
         service,
         log_level="warning",

@@ -10,9 +10,14 @@ from affectlens.core.errors import AffectLensError, MissingExtra
 
 TITLE = "affectlens"
 
+_OF_DESKTOP = 0.9
+"""How much of the desktop a window may take at first: bars of the desktop and of the window need room too."""
+
 
 class Window:
-    """A window that can be resized; pictures keep their shape in it.  A context manager.
+    """A window that can be resized and begins no larger than the desktop; pictures keep their shape in it.
+
+    A context manager.
 
     Raises:
         MissingExtra: the extra "live" is not installed. AffectLensError: there is no display.
@@ -24,11 +29,15 @@ class Window:
             self._pygame.display.init()
             if self._pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
                 raise self._pygame.error("there is no display")
-            self._screen = self._pygame.display.set_mode((width, height), self._pygame.RESIZABLE)
+            across, down = self._pygame.display.get_desktop_sizes()[0]
+            scale = min(_OF_DESKTOP * across / width, _OF_DESKTOP * down / height, 1)
+            size = (max(round(width * scale), 1), max(round(height * scale), 1))
+            self._screen = self._pygame.display.set_mode(size, self._pygame.RESIZABLE)
         except self._pygame.error as error:
             self._pygame.display.quit()
             raise AffectLensError(
-                f"no window can be opened here ({error}); 'affectlens analyze' writes rows and pictures without one"
+                f"no window can be opened here ({error}); 'affectlens serve' shows the same in a browser, "
+                "--no-window goes on without one"
             ) from error
         self._pygame.display.set_caption(TITLE)
 

@@ -18,13 +18,15 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from affectlens import __version__
+from affectlens.apps.light.ambience import Ambience
+from affectlens.apps.light.palette import Palette
 from affectlens.apps.server.engine import Engine, Video
 from affectlens.apps.server.guard import Guard
 from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.meters import Meters
 from affectlens.apps.server.refusal import Problem, Refused
 from affectlens.apps.server.upload import Uploads, is_photo
-from affectlens.apps.server.wire import Model, Result, to_wire
+from affectlens.apps.server.wire import Light, Model, Result, to_wire
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.expressions import CIRCUMPLEX, COLOURS, OTHER_COLOUR
 from affectlens.core.reasons import Reason
@@ -71,8 +73,9 @@ def build(
     host: str = "127.0.0.1",
     names: tuple[str, ...] = (),
     token: str | None = None,
+    palette: Palette | None = None,
 ) -> Guard:
-    """The ASGI application; `host`, `names` and `token` as in `Guard`."""
+    """The ASGI application; `host`, `names` and `token` as in `Guard`, `palette` of the light of streams."""
     limits, meters = limits or Limits(), Meters()
     uploads = Uploads(limits)
 
@@ -126,7 +129,7 @@ def build(
             return
         await socket.accept()
         with meters.streams.track_inprogress(), suppress(WebSocketDisconnect):
-            await _stream(socket, engine, VideoSettings(smoothing=_smoothing(smooth, baseline)))
+            await _stream(socket, engine, VideoSettings(smoothing=_smoothing(smooth, baseline)), Ambience(palette))
 
     @app.get("/healthz", tags=["service"])
     async def healthz() -> Health:
@@ -173,7 +176,7 @@ def build(
     return Guard(_Measured(app, meters), host, names, token)
 
 
-async def _stream(socket: WebSocket, engine: Engine, settings: VideoSettings) -> None:
+async def _stream(socket: WebSocket, engine: Engine, settings: VideoSettings, ambience: Ambience) -> None:
     """Answer picture after picture until the client leaves, sleeps or sends what is none."""
     limits, following = engine.limits, engine.stream(settings)
     while True:
@@ -188,7 +191,9 @@ async def _stream(socket: WebSocket, engine: Engine, settings: VideoSettings) ->
             return
         try:
             analysis, size = await engine.frame(data, following)
-            text = to_wire(analysis, size).model_dump_json()
+            light = ambience(analysis.faces, following.time_s)
+            shown = Light(rgb=light.rgb, brightness=light.brightness)
+            text = to_wire(analysis, size, light=shown).model_dump_json()
         except Refused as refused:
             text = Problem(reason=refused.reason, detail=refused.detail).model_dump_json()
         try:

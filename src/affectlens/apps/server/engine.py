@@ -218,22 +218,22 @@ class Stream:
         self._following = Following(settings.smoothing, analyzer.spec.uncertain_below)
         self._start_s = time.monotonic()
         self._tracks: list[int] = []
-        self._time_s = 0.0
+        self.time_s = 0.0
         self.number = -1
 
     def look(self, data: bytes) -> tuple[Crops, Size]:
         """Decode the next picture and find its faces; its time is now."""
         self.number += 1
-        self._time_s = time.monotonic() - self._start_s
+        self.time_s = time.monotonic() - self._start_s
         image = decode_image(data, self._max_pixels)
-        located = self._locate(Frame(self.number, self._time_s, image))
+        located = self._locate(Frame(self.number, self.time_s, image))
         self._tracks = located.tracks
         return (self._analyzer.cut(image, located.found), located.found), (image.shape[1], image.shape[0])
 
     def follow(self, faces: tuple[Face, ...]) -> Analysis:
         """What is said of the picture that was looked at last."""
-        shown = self._following(faces, self._tracks, self._time_s)
-        return self._analyzer.analysis("", None, shown, self.number, self._time_s)
+        shown = self._following(faces, self._tracks, self.time_s)
+        return self._analyzer.analysis("", None, shown, self.number, self.time_s)
 
 
 class Video:
