@@ -28,6 +28,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
+import uvloop
 
 from affectlens.apps.cli.scenes import one_face, tiled
 from affectlens.runtime.record import Recorder
@@ -36,7 +37,10 @@ RATE, P99_MS = 40, 500
 OVERLOAD, KEPT = 10, 0.8
 GROWTH_MB = 20
 CONNECTIONS = 100
+TICK_S = 0.004
+"""How often the client looks what is due, so that it takes little of the machine itself."""
 VIDEO_FPS = 30
+LENGTH = re.compile(rb"content-length: (\d+)")
 
 
 @dataclass
@@ -78,7 +82,7 @@ class Connection(asyncio.Protocol):
         end = self._got.find(b"\r\n\r\n")
         if end < 0:
             return
-        length = int(re.search(rb"content-length: (\d+)", self._got[:end])[1])
+        length = int(LENGTH.search(self._got, 0, end)[1])
         if len(self._got) >= end + 4 + length:
             status = int(self._got[9:12])
             self._got.clear()
@@ -114,7 +118,8 @@ async def load(port: int, photos: list[bytes], seconds: float, rate: float | Non
     workers = [asyncio.create_task(work()) for _ in range(connections)]
     if rate:
         for number in range(round(rate * seconds)):
-            await asyncio.sleep(max(start + number / rate - time.perf_counter(), 0))
+            if (early := start + number / rate - time.perf_counter()) > 0:
+                await asyncio.sleep(max(early, TICK_S))
             due.put_nowait(number)
         for _ in workers:
             due.put_nowait(None)
@@ -165,7 +170,8 @@ def soak_service(photos: list[bytes], short: bool, bars: Bars) -> None:
     with service() as (port, process):
 
         def run(seconds: float, rate: float | None = None, connections: int = CONNECTIONS) -> Answers:
-            return asyncio.run(load(port, photos, seconds / (15 if short else 1), rate, connections))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(load(port, photos, seconds / (15 if short else 1), rate, connections))
 
         run(15, connections=8)
         capacity = run(30, connections=16)

@@ -249,7 +249,7 @@ class _Measured:
             await send(message)
 
         engine: Engine = self._app.state.engine
-        answer = engine.busy().response() if path == "/v1/analyze" and engine.full else self._app
+        answer = engine.busy.response() if path == "/v1/analyze" and engine.full else self._app
         await answer(scope, receive, counted)
         self._meters.seconds.labels(path).observe(time.monotonic() - start_s)
 

@@ -42,10 +42,11 @@ class Engine:
 
     def __init__(self, analyzer: Analyzer, limits: Limits, meters: Meters) -> None:
         self.analyzer, self.limits, self.meters = analyzer, limits, meters
+        self._cores = limits.threads
         self._explaining = analyzer.explaining()
-        self._threads = ThreadPoolExecutor(limits.threads, "affectlens-look")
+        self._threads = ThreadPoolExecutor(self._cores, "affectlens-look")
         self._videos = ThreadPoolExecutor(limits.videos, "affectlens-video")
-        self._free = asyncio.Semaphore(limits.threads)
+        self._free = asyncio.Semaphore(self._cores)
         self._batches = Batches(analyzer.read_crops, meters)
         self._taken = self._running_videos = 0
         self._picture_s = 0.05
@@ -61,10 +62,11 @@ class Engine:
         """One more picture would be refused."""
         return self._taken >= self.limits.waiting
 
+    @property
     def busy(self) -> Refused:
         """The answer to one picture too many, with the time after which there should be room."""
-        wait_s = math.ceil(self._taken * self._picture_s / self.limits.threads)
-        return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many requests at once", max(wait_s, 1))
+        wait_s = max(math.ceil(self._taken * self._picture_s / self._cores), 1)
+        return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many requests at once", wait_s)
 
     async def photo(self, data: bytes, explain: bool = False) -> tuple[Analysis, Size]:
         """The bytes of a photo -> its analysis, without the image, and its width and height in pixels.
@@ -127,14 +129,14 @@ class Engine:
     def _place(self) -> Iterator[None]:
         """A place in the queue."""
         if self.full:
-            raise self.busy()
+            raise self.busy
         start_s = time.monotonic()
         self._taken += 1
         self.meters.waiting.set(self._taken)
         try:
             yield
         finally:
-            took_s = (time.monotonic() - start_s) * self.limits.threads / self._taken
+            took_s = (time.monotonic() - start_s) * self._cores / self._taken
             self._picture_s = _SMOOTHED * self._picture_s + (1 - _SMOOTHED) * took_s
             self._taken -= 1
             self.meters.waiting.set(self._taken)
