@@ -2,6 +2,7 @@ import io
 import os
 import socket
 import threading
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -250,15 +251,56 @@ def test_who_closes_a_stalled_source_does_not_wait_and_the_decoder_lets_it_go(ma
     frames = open_video(make_video(tmp_path / "a.mp4", [shade(i) for i in range(3)]))
     going = iter(frames)
     next(going)
-    with frames._lock:  # as a decoder holds it that waits for the network
+    with frames._turn:  # as a decoder has it that waits for the network
         closing = threading.Thread(target=frames.close)
         closing.start()
         closing.join(5)
         assert not closing.is_alive()
         assert frames._container.streams.video[0].codec_context.width == 64
-    assert len(list(going)) <= 2
+    assert list(going) == []
     with pytest.raises(AssertionError, match="not open"):
         frames._container.seek(0)
+
+
+def test_a_camera_is_not_let_go_while_it_is_being_read(monkeypatch):
+    inside, go_on, released = threading.Event(), threading.Event(), []
+
+    class Slow(Capture):
+        def read(self):
+            inside.set()
+            go_on.wait(10)
+            assert not released
+            return super().read()
+
+        def release(self):
+            released.append(True)
+
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Slow([shade(0)] * 3))
+    camera = open_video("camera:0")
+    found = []
+    reader = threading.Thread(target=lambda: found.extend(camera))
+    reader.start()
+    assert inside.wait(5)
+    camera.close()
+    assert not released
+    go_on.set()
+    reader.join(5)
+    assert released == [True]
+    assert len(found) <= 1
+
+
+def test_pixels_that_are_said_to_be_wide_count_as_wide(make_video, tmp_path):
+    file = tmp_path / "wide.mkv"
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(20)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(shade(0), format="rgb24")))
+        container.mux(stream.encode(None))
+    with pytest.raises(UnreadableMedia) as refused:
+        open_video(file, max_pixels=64 * 48 * 19)
+    assert refused.value.reason == Reason.TOO_MANY_PIXELS
+    assert read(file)[0].image.shape == (48, 64 * 20, 3)
 
 
 def test_a_network_stream_that_is_not_there_says_so():

@@ -13,6 +13,7 @@ from affectlens.core.reasons import Reason
 
 Size = tuple[int, int]
 
+_JPEG_FILL = re.compile(rb"\xff+")
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """A marker in entropy-coded data: not a stuffed byte, not a restart, not a fill byte."""
 
@@ -84,9 +85,8 @@ def _jpeg_size(data: bytes) -> Size:
 
 def _skip_fill(data: bytes, at: int) -> int:
     """The place of the next marker: any number of FF bytes may stand before it."""
-    while data[at] == 0xFF and data[at + 1] == 0xFF:
-        at += 1
-    return at
+    fill = _JPEG_FILL.match(data, at)
+    return fill.end() - 1 if fill else at
 
 
 def _jpeg_is_cut_short(data: bytes) -> bool:

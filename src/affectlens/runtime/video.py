@@ -8,9 +8,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -34,7 +33,7 @@ _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
 _STREAM_OPTIONS = {"rtsp_transport": "tcp", "timeout": "10000000"}
 """Over TCP; a stream that says nothing for ten seconds is lost."""
 _BUSY_S = 1.0
-"""How long `close` waits for a decoder."""
+"""How long the end of a decoder waits for who uses it."""
 _MISSING_S, _MISSING_SHARE = 1.0, 0.02
 """What may be missing at the end of a whole file, in seconds and as a share of its length."""
 
@@ -101,8 +100,8 @@ class VideoFile:
         if name and not self.live:
             name = os.path.abspath(os.path.expanduser(name))  # FFmpeg takes what stands before a colon for a protocol
             _check_file(Path(name))
-        self._lock, self._closed = threading.Lock(), False
         self._container = open_container(name or source, self.live)
+        self._turn = _Turn(self._container.close)
         try:
             self._stream = moving_pictures(self._container)
             self._check_size(self._stream.width, self._stream.height)
@@ -130,9 +129,8 @@ class VideoFile:
         first_s, last_s, number, damaged = None, 0.0, 0, 0
         packets = self._container.demux(self._stream)
         while True:
-            with self._lock:  # who closes the file from another thread waits until the decoder stands still
-                if self._closed:
-                    self._container.close()
+            with self._turn as open:
+                if not open:
                     return
                 try:
                     packet = next(packets, None)
@@ -151,12 +149,17 @@ class VideoFile:
                 first_s = at_s if first_s is None else first_s
                 last_s = max(at_s - first_s, last_s)
                 self._check_size(picture.width, picture.height)
-                yield Frame(number, last_s, _upright(picture, self._stream.sample_aspect_ratio))
+                yield Frame(number, last_s, _upright(picture, self._width(picture.width)))
                 number += 1
         rate = self._stream.average_rate
         self._check_end(number, (first_s or 0.0) + last_s + (float(1 / rate) if rate else 0.0), damaged)
 
+    def _width(self, coded: int) -> int:
+        """Of a picture with square pixels."""
+        return max(round(coded * (self._stream.sample_aspect_ratio or 1)), 1)
+
     def _check_size(self, width: int, height: int) -> None:
+        width = max(width, self._width(width))
         if width * height > self._max_pixels:
             what = f"{width} x {height} pixels a frame, at most {self._max_pixels:,} are read"
             raise UnreadableMedia(Reason.TOO_MANY_PIXELS, what)
@@ -175,11 +178,8 @@ class VideoFile:
             logger.warning("%d damaged pieces of the video were left out", damaged)
 
     def close(self) -> None:
-        """Let the file go; from any thread. While another waits for a stream, that one lets it go when it can."""
-        self._closed = True
-        if self._lock.acquire(timeout=_BUSY_S):
-            self._container.close()
-            self._lock.release()
+        """Let the file go; from any thread."""
+        self._turn.end()
 
 
 class Camera:
@@ -202,6 +202,7 @@ class Camera:
             raise none from error
         if not self._capture.isOpened():
             raise none
+        self._turn = _Turn(self._capture.release)
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until the camera stops giving them.
@@ -211,7 +212,10 @@ class Camera:
         """
         start_s, number = None, 0
         while True:
-            good, image = self._capture.read()
+            with self._turn as open:
+                if not open:
+                    return
+                good, image = self._capture.read()
             if not good:
                 raise UnreadableMedia(Reason.STREAM_LOST, f"the camera gave no more pictures after {number} frames")
             rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
@@ -221,8 +225,39 @@ class Camera:
             number += 1
 
     def close(self) -> None:
-        """Let the camera go."""
-        self._capture.release()
+        """Let the camera go; from any thread."""
+        self._turn.end()
+
+
+class _Turn:
+    """One thread at a time uses a decoder, and its end waits for that one; where that takes long, it ends the decoder
+    itself when it is done.  A context manager: whether the decoder may still be used.
+    """
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release: Callable[[], None] | None = release
+        self._lock, self._ended = threading.Lock(), False
+
+    def __enter__(self) -> bool:
+        self._lock.acquire()
+        return not self._ended
+
+    def __exit__(self, *_: object) -> None:
+        self._finish()
+        self._lock.release()
+
+    def end(self) -> None:
+        """Let the decoder go, now or when the thread that uses it is done."""
+        self._ended = True
+        if self._lock.acquire(timeout=_BUSY_S):
+            self._finish()
+            self._lock.release()
+
+    def _finish(self) -> None:
+        release = self._release
+        if self._ended and release is not None:
+            self._release = None
+            release()
 
 
 def require_av() -> Any:
@@ -258,7 +293,8 @@ def open_container(source: "str | os.PathLike[str] | BinaryIO", live: bool = Fal
         UnreadableMedia: it cannot be opened. MissingExtra: the extra "video" is not installed.
     """
     av = require_av()
-    options = _STREAM_OPTIONS if live else {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+    protocols = "file" if isinstance(source, (str, os.PathLike)) else "none"
+    options = _STREAM_OPTIONS if live else {"format_whitelist": _CONTAINERS, "protocol_whitelist": protocols}
     try:
         container: InputContainer = av.open(source, options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
@@ -268,9 +304,8 @@ def open_container(source: "str | os.PathLike[str] | BinaryIO", live: bool = Fal
     return container
 
 
-def _upright(picture: "VideoFrame", pixel_aspect: Fraction | None) -> NDArray[np.uint8]:
-    """As RGB with square pixels, turned by the display matrix, which says how many degrees against the clock."""
-    width = max(round(picture.width * (pixel_aspect or 1)), 1)
+def _upright(picture: "VideoFrame", width: int) -> NDArray[np.uint8]:
+    """As RGB of this width, turned by the display matrix, which says how many degrees against the clock."""
     image = np.asarray(picture.to_ndarray(format="rgb24", width=width, height=picture.height), dtype=np.uint8)
     turns = round(picture.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
