@@ -6,8 +6,12 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
+from websockets.sync.client import connect
+
+from affectlens.runtime.media import PORTRAIT
 
 
 @pytest.fixture
@@ -37,6 +41,28 @@ def test_it_answers_until_it_is_interrupted(started):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_it_ends_at_once_in_the_middle_of_everything(started, portrait, make_video, tmp_path):
+    process, url = started()
+    address = urlsplit(url)
+    clip = make_video(tmp_path / "long.mp4", [portrait] * 900).read_bytes()
+    kinds = (("video/mp4", len(clip)), ("image/jpeg", 90_000))
+    begin = f"POST /v1/analyze HTTP/1.1\r\nHost: {address.netloc}\r\n"
+    heads = [f"{begin}Content-Type: {kind}\r\nContent-Length: {size}\r\n\r\n".encode() for kind, size in kinds]
+    with (
+        socket.create_connection((address.hostname, address.port)) as video,
+        socket.create_connection((address.hostname, address.port)) as upload,
+        connect(f"ws{url.removeprefix('http')}/v1/stream", proxy=None) as stream,
+    ):
+        upload.sendall(heads[1] + b"half")
+        video.sendall(heads[0] + clip)
+        assert b" 200 " in video.recv(1000)
+        stream.send(PORTRAIT.read_bytes())
+        stream.recv()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
 
 
 def test_offline_it_answers_too(started):
@@ -88,6 +114,7 @@ def test_https_needs_certificate_and_key_that_can_be_read(cli, tmp_path):
 
 
 def test_without_the_extra_it_is_named(cli, monkeypatch):
+    monkeypatch.delitem(sys.modules, "affectlens.apps.server.serving", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     result = cli("serve")
     assert result.code == 1

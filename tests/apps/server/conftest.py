@@ -6,16 +6,15 @@ import threading
 import time
 
 import pytest
-import uvicorn
 
-from affectlens.apps.server.app import build
+from affectlens.apps.server.app import Application
+from affectlens.apps.server.serving import Server
 
 
 @contextlib.contextmanager
 def running(application, **settings):
-    """The address of an ASGI application that is being served."""
-    config = uvicorn.Config(application, log_level="error", access_log=False, ws_per_message_deflate=False, **settings)
-    server = uvicorn.Server(config)
+    """The address of an application that is being served."""
+    server = Server(application, **settings)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         thread = threading.Thread(target=server.run, args=([listening],))
@@ -32,13 +31,15 @@ def running(application, **settings):
 def serve(analyzer):
     """Starts a service with these limits, names and token; gives its address."""
     with contextlib.ExitStack() as stack:
-        yield lambda limits=None, engine=None, **access: stack.enter_context(
-            running(build(engine or analyzer, limits, **access))
-        )
+
+        def start(limits=None, engine=None, head_s=20.0, **access):
+            return stack.enter_context(running(Application(engine or analyzer, limits, **access), head_s=head_s))
+
+        yield start
 
 
 @pytest.fixture(scope="session")
 def url(analyzer):
     """The address of a service as it is by default."""
-    with running(build(analyzer)) as address:
+    with running(Application(analyzer)) as address:
         yield address

@@ -3,7 +3,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from affectlens.apps.server.guard import COOKIE, is_loopback
+from affectlens.apps.server.guard import is_loopback
 
 
 def get(url, path="/v1/model", **headers):
@@ -39,7 +39,9 @@ def test_a_wide_service_is_called_by_address_but_not_by_foreign_names(serve):
     assert get(url, host="evil.example", authorization="Bearer secret").status_code == 421
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "https://127.0.0.1"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://localhost:1", "https://127.0.0.1", "http://["]
+)
 def test_a_foreign_page_is_refused(url, origin):
     for answer in (get(url, origin=origin), httpx2.post(f"{url}/v1/analyze", headers={"origin": origin})):
         assert (answer.status_code, answer.json()["reason"]) == (403, "forbidden")
@@ -82,16 +84,26 @@ def test_a_browser_shows_the_token_once_and_then_a_cookie(serve):
         assert first.status_code == 303
         assert first.headers["location"] == "/"
         told = first.headers["set-cookie"].lower()
-        assert COOKIE in told
+        assert "secret" not in told
         assert "httponly" in told
         assert "samesite=strict" in told
         assert browser.get("/").status_code == 200
         assert browser.get("/v1/model").status_code == 200
-    cookie = {"cookie": f"{COOKIE}=secret"}
+        cookie = {"cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items())}
     with connect(f"ws{url.removeprefix('http')}/v1/stream", additional_headers=cookie, proxy=None) as socket:
         assert socket.protocol.state.name == "OPEN"
-    with pytest.raises(InvalidStatus):
+    with pytest.raises(InvalidStatus) as refused:
         connect(f"ws{url.removeprefix('http')}/v1/stream", proxy=None).__enter__()
+    assert refused.value.response.status_code == 401
+
+
+def test_without_a_token_none_is_kept(url):
+    assert "set-cookie" not in get(url, "/?token=x").headers
+
+
+def test_refusals_and_documentation_are_hardened_too(url):
+    assert "frame-ancestors 'none'" in get(url, "/docs").headers["content-security-policy"]
+    assert get(url, origin="http://evil.example").headers["x-content-type-options"] == "nosniff"
 
 
 def test_pages_may_load_nothing_from_elsewhere(url):

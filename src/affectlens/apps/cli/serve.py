@@ -1,6 +1,5 @@
 """`affectlens serve`: the page and the service."""
 
-import os
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -57,44 +56,33 @@ def serve(
     if offline:
         forbid_network()
     try:
-        import uvicorn
-
-        from affectlens.apps.server.app import build
+        from affectlens.apps.server.app import Application
         from affectlens.apps.server.guard import is_loopback
         from affectlens.apps.server.limits import Limits
+        from affectlens.apps.server.serving import Server
     except ImportError as error:
         raise MissingExtra("the service", "serve") from error
     if not is_loopback(host) and not token:
-        raise BadSetting(
-            f"'{host}' can be reached from other machines: set --token, or AFFECTLENS_TOKEN, to bind to it"
-        )
+        raise BadSetting(f"'{host}' can be reached from other machines: to bind to it set --token or AFFECTLENS_TOKEN")
+    if token and not (token.isascii() and token.isprintable()):
+        raise BadSetting("the token must be of printable ASCII characters: headers hold no others")
     if (certificate is None) != (key is None):
         raise BadSetting("https needs both --certificate and --key")
-    for file in (certificate, key):
-        if file is not None and not os.access(file, os.R_OK):
-            raise BadSetting(f"'{file}' cannot be read")
+    colours = Palette.read(palette) if palette else None
     analyzer = Analyzer(model, detector, min_face)
     limits = Limits(waiting=waiting, workers=workers)
-    colours = Palette.read(palette) if palette else None
-    service = build(analyzer, limits, host, tuple(allow_host or ()), token, colours)
-    config = uvicorn.Config(
-        service,
-        log_level="warning",
-        access_log=False,
-        ws_max_size=Limits.photo_bytes,
-        ws_per_message_deflate=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=5,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
-    )
+    application = Application(analyzer, limits, host, tuple(allow_host or ()), token, colours)
+    try:
+        server = Server(application, certificate, key)
+    except OSError as error:
+        detail = error.strerror or error
+        raise BadSetting(f"https cannot be set up with '{certificate}' and '{key}': {detail}") from error
     with _listen(host, port) as listening:
         number = listening.getsockname()[1]
         name = f"[{host}]" if ":" in host else host
         out.print(f"http{'s' if certificate else ''}://{name}:{number}/ (Ctrl-C ends it)")
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,9 +1,10 @@
 """A client of the service that answers as the analyzer does."""
 
 import os
+import ssl
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from affectlens.apps.server.wire import Model, Result, from_wire
-from affectlens.core.errors import BadSetting, MissingExtra, ServiceError, UnreadableMedia
+from affectlens.apps.server.wire import Model, Problem, Result, from_wire
+from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, ServiceError, UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.media import decode_image, display_name, file_reasons
+from affectlens.runtime.media import MAX_BYTES, decode_image, display_name, file_reasons, regular_size
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -34,17 +35,20 @@ class Client:
     Args:
         url: address of the service.
         token: what it asks for, if it does.
+        certificate: PEM file of the authority behind its https, where the system does not know it.
         timeout_s: how long to wait for its answers' next bytes.
         patience_s: how long to come again while it is busy.
 
     Raises:
-        MissingExtra: the extra "client" is not installed.
+        MissingExtra: the extra "client" is not installed. BadSetting: a token that no header can hold, or a
+            certificate that cannot be used.
     """
 
     def __init__(
         self,
         url: str = "http://127.0.0.1:8600",
         token: str | None = None,
+        certificate: Path | None = None,
         timeout_s: float = 60.0,
         patience_s: float = 60.0,
     ) -> None:
@@ -53,9 +57,17 @@ class Client:
         except ImportError as error:
             raise MissingExtra("the client", "client") from error
         self._url, self._timeout_s, self._patience_s = url.rstrip("/"), timeout_s, patience_s
+        if token and not (token.isascii() and token.isprintable()):
+            raise BadSetting("the token must be of printable ASCII characters: headers hold no others")
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._errors: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL)
-        self._http = httpx2.Client(base_url=self._url, headers=self._headers, timeout=timeout_s, trust_env=False)
+        try:
+            self._trust = ssl.create_default_context(cafile=certificate)
+        except OSError as error:
+            raise BadSetting(f"the certificate '{certificate}' cannot be used: {error.strerror or error}") from error
+        self._http = httpx2.Client(
+            base_url=self._url, headers=self._headers, timeout=timeout_s, verify=self._trust, trust_env=False
+        )
 
     def __enter__(self) -> "Client":
         return self
@@ -92,9 +104,9 @@ class Client:
         name = display_name(source) if isinstance(source, (str, os.PathLike)) else ""
         try:
             data = _read(source) if isinstance(source, (str, os.PathLike)) else _jpeg(source)
-            with self._answer("POST", "/v1/analyze", data, {"explain": explain}) as response:
-                result = Result.model_validate_json(response.read())
-            return from_wire(result, name, source if isinstance(source, np.ndarray) else decode_image(data))
+            with self._answer("POST", "/v1/analyze", data, "image/*", {"explain": explain}) as response:
+                text = response.read()
+            return _analysis(text, name, source if isinstance(source, np.ndarray) else decode_image(data))
         except UnreadableMedia as error:
             return self._failed(name, error)
 
@@ -115,9 +127,9 @@ class Client:
         settings = {"every": every, "fps": fps, "smooth": smooth, "baseline": baseline}
         try:
             data = _read(source) if isinstance(source, (str, os.PathLike)) else source.read()
-            with self._answer("POST", "/v1/analyze", data, settings) as response:
+            with self._answer("POST", "/v1/analyze", data, "video/*", settings) as response:
                 for line in response.iter_lines():
-                    yield from_wire(Result.model_validate_json(line), name)
+                    yield _analysis(line, name)
         except UnreadableMedia as error:
             yield self._failed(name, error)
 
@@ -146,7 +158,12 @@ class Client:
 
     @contextmanager
     def _answer(
-        self, method: str, path: str, data: bytes | None = None, settings: dict[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        data: bytes | None = None,
+        kind: str = "",
+        settings: dict[str, Any] | None = None,
     ) -> "Iterator[Response]":
         """The response once the service has room.
 
@@ -154,15 +171,16 @@ class Client:
             UnreadableMedia: it could not read `data`. ServiceError: everything else.
         """
         parameters = {key: str(value).lower() for key, value in (settings or {}).items() if value is not None}
-        headers = {"content-type": "application/octet-stream"} if data is not None else {}
+        headers = {"content-type": kind} if data is not None else {}
         end_s = time.monotonic() + self._patience_s
         try:
             while True:
                 with self._http.stream(method, path, content=data, params=parameters, headers=headers) as response:
-                    wait_s = float(response.headers.get("retry-after", 1))
+                    wait_s = _wait_s(response.headers)
                     busy = response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
                     if not busy or time.monotonic() + wait_s > end_s:
-                        _check(response)
+                        if response.status_code != HTTPStatus.OK:
+                            raise _refused(response.status_code, response.read())
                         yield response
                         return
                 time.sleep(wait_s)
@@ -173,49 +191,87 @@ class Client:
 
     @contextmanager
     def _socket(self, query: str) -> "Iterator[ClientConnection]":
-        """A stream of the service."""
+        """A stream of the service once it has room."""
         from websockets.exceptions import InvalidURI, WebSocketException
-        from websockets.sync.client import connect
 
-        address = f"ws{self._url.removeprefix('http')}/v1/stream?{query}"
         try:
-            with connect(
-                address, additional_headers=self._headers, compression=None, open_timeout=self._timeout_s, proxy=None
-            ) as socket:
+            socket = self._connected(f"ws{self._url.removeprefix('http')}/v1/stream?{query}")
+            with socket:
                 yield socket
         except InvalidURI as error:
             raise BadSetting(f"'{self._url}' is not the address of a service") from error
         except (WebSocketException, OSError, TimeoutError) as error:
             raise ServiceError("unreachable", f"{self._url}: {error}") from error
+        except ValidationError as error:
+            raise ServiceError("not_understood", f"{self._url} answers something else") from error
+
+    def _connected(self, address: str) -> "ClientConnection":
+        from websockets.exceptions import InvalidStatus
+        from websockets.sync.client import connect
+
+        end_s = time.monotonic() + self._patience_s
+        trust = self._trust if address.startswith("wss") else None
+        while True:
+            try:
+                return connect(
+                    address,
+                    additional_headers=self._headers,
+                    compression=None,
+                    open_timeout=self._timeout_s,
+                    proxy=None,
+                    ssl=trust,
+                )
+            except InvalidStatus as error:
+                status, wait_s = error.response.status_code, _wait_s(error.response.headers)
+                if status != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() + wait_s > end_s:
+                    raise _refused(status, bytes(error.response.body or b"")) from error
+                time.sleep(wait_s)
 
 
 def _streamed(socket: "ClientConnection", image: NDArray[np.uint8]) -> Iterator[Analysis]:
     """The answer to the oldest picture under way; nothing where the service had no time."""
     text = socket.recv()
+    with suppress(ValidationError):
+        if Problem.model_validate_json(text, extra="forbid").reason == "busy":
+            return
+    yield _analysis(text, "", image)
+
+
+def _analysis(text: str | bytes, source: str, image: NDArray[np.uint8] | None = None) -> Analysis:
+    """What one object of the service says.
+
+    Raises:
+        ServiceError: it says something that is not known here.
+    """
     try:
-        yield from_wire(Result.model_validate_json(text), "", image)
+        return from_wire(Result.model_validate_json(text), source, image)
+    except ValueError as error:
+        raise ServiceError("not_understood", "the service answers something else; is it another version?") from error
+
+
+def _wait_s(headers: Mapping[str, str]) -> float:
+    """When to come again; a service says seconds, what stands before it may say a date."""
+    text = headers.get("retry-after", "")
+    return float(text) if text.isdecimal() else 1.0
+
+
+def _refused(status: int, body: bytes) -> AffectLensError:
+    """What an answer that is no result says."""
+    try:
+        problem = Problem.model_validate_json(body)
     except ValidationError:
-        return
-
-
-def _check(response: "Response") -> None:
-    """Raise what an answer that is no result says."""
-    if response.status_code == HTTPStatus.OK:
-        return
-    response.read()
-    try:
-        problem = response.json()
-        reason, detail = str(problem["reason"]), str(problem["detail"])
-    except (ValueError, KeyError, TypeError):
-        reason, detail = "unreachable", f"the service answered {response.status_code}"
-    if reason in _READ:
-        raise UnreadableMedia(reason, detail)
-    raise ServiceError(reason, detail)
+        return ServiceError("unreachable", f"the service answered {status}")
+    if problem.reason in _READ - {Reason.FAILED}:
+        return UnreadableMedia(problem.reason, problem.detail)
+    return ServiceError(problem.reason, problem.detail)
 
 
 def _read(path: "str | os.PathLike[str]") -> bytes:
     with file_reasons():
-        return Path(os.path.expanduser(path)).read_bytes()
+        file = Path(os.path.expanduser(path))
+        if (size := regular_size(file)) > MAX_BYTES:
+            raise UnreadableMedia(Reason.TOO_LARGE, f"{size:,} bytes, at most {MAX_BYTES:,} are read")
+        return file.read_bytes()
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:

@@ -3,11 +3,10 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http import HTTPStatus
-from io import BytesIO
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -18,13 +17,11 @@ from affectlens.apps.server.meters import Meters
 from affectlens.apps.server.refusal import Refused
 from affectlens.core.affect import Face
 from affectlens.core.detection import Detections
-from affectlens.core.errors import UnreadableMedia
-from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.media import decode_image
-from affectlens.runtime.pipeline import Following, Locator, VideoSettings, analyze_frames
-from affectlens.runtime.video import Frame, Frames, open_video
+from affectlens.runtime.pipeline import Following, Locator, VideoSettings
+from affectlens.runtime.video import Frame
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,135 +30,95 @@ Size = tuple[int, int]
 
 _TOGETHER = 32
 """Pictures that are read in one go at most."""
-_SMOOTHED = 0.9
+_PAST = 0.9
 """Weight of the past in the mean time of a picture."""
 
 
 class Engine:
-    """One analyzer for all requests; to be made and used within one event loop."""
+    """One analyzer for the photos and frames of all requests."""
 
     def __init__(self, analyzer: Analyzer, limits: Limits, meters: Meters) -> None:
-        self.analyzer, self.limits, self.meters = analyzer, limits, meters
-        self._cores = limits.threads
-        self._explaining = analyzer.explaining()
-        self._threads = ThreadPoolExecutor(self._cores, "affectlens-look")
-        self._videos = ThreadPoolExecutor(limits.videos, "affectlens-video")
-        self._free = asyncio.Semaphore(self._cores)
+        self._analyzer, self._explaining = analyzer, analyzer.explaining()
+        self._limits, self._meters = limits, meters
+        self._workers = limits.threads
+        self._threads = ThreadPoolExecutor(self._workers, "affectlens-look")
         self._batches = Batches(analyzer.read_crops, meters)
-        self._taken = self._running_videos = 0
+        self._taken = 0
         self._picture_s = 0.05
 
     def close(self) -> None:
         """End the threads once they have finished what they do."""
-        for threads in (self._threads, self._videos):
-            threads.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
         self._batches.close()
 
     @property
     def full(self) -> bool:
         """One more picture would be refused."""
-        return self._taken >= self.limits.waiting
+        return self._taken >= self._limits.waiting
 
-    @property
-    def busy(self) -> Refused:
+    def refusal(self) -> Refused:
         """The answer to one picture too many, with the time after which there should be room."""
-        wait_s = max(math.ceil(self._taken * self._picture_s / self._cores), 1)
+        wait_s = max(math.ceil(self._taken * self._picture_s / self._workers), 1)
         return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many requests at once", wait_s)
 
     async def photo(self, data: bytes, explain: bool = False) -> tuple[Analysis, Size]:
         """The bytes of a photo -> its analysis, without the image, and its width and height in pixels.
 
         Raises:
-            Refused: there is no room.
+            Refused: there is no room. UnreadableMedia: it cannot be read.
         """
         with self._place():
-            try:
-                if explain:
-                    return await self._in_thread(self._explained, data)
+            if explain:
+                analysis, size = await self._in_thread(self._explained, data)
+                faces = analysis.faces
+            else:
                 crops, size = await self._in_thread(self._look, data)
                 faces = await self._batches.read(crops)
-            except Exception as error:
-                return self.analyzer.failed("", error), (0, 0)
-        self._count("photo", faces)
-        return self.analyzer.analysis("", None, faces), size
+        self._meters.count("photo", faces)
+        return self._analyzer.analysis("", None, faces), size
 
     async def frame(self, data: bytes, stream: "Stream") -> tuple[Analysis, Size]:
         """The bytes of a stream's next picture; as `photo`."""
         with self._place():
-            try:
-                crops, size = await self._in_thread(stream.look, data)
-                faces = await self._batches.read(crops)
-            except Exception as error:
-                return self.analyzer.failed("", error, stream.number), (0, 0)
-        self._count("frame", faces)
+            crops, size = await self._in_thread(stream.look, data)
+            faces = await self._batches.read(crops)
+        self._meters.count("frame", faces)
         return stream.follow(faces), size
 
     def stream(self, settings: VideoSettings) -> "Stream":
         """What remembers the faces of a new stream."""
-        return Stream(self.analyzer, settings, self.limits.pixels)
-
-    async def video(self, data: bytes, settings: VideoSettings) -> "Video":
-        """The bytes of a video, opened.
-
-        Raises:
-            Refused: there is no room. UnreadableMedia: it cannot be opened, or is too long.
-        """
-        if self._running_videos >= self.limits.videos:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "another video is being analyzed", retry_after_s=10)
-        self._begin_video(1)
-        try:
-            frames = await self._in_video_thread(open_video, BytesIO(data), self.limits.pixels)
-            try:
-                _check_duration(frames.duration_s or 0.0, self.limits.video_s)
-            except UnreadableMedia:
-                frames.close()
-                raise
-        except BaseException:
-            self._begin_video(-1)
-            raise
-        return Video(self, frames, settings)
-
-    def _begin_video(self, step: int) -> None:
-        self._running_videos += step
-        self.meters.videos.set(self._running_videos)
+        return Stream(self._analyzer, settings, self._limits.pixels)
 
     @contextmanager
     def _place(self) -> Iterator[None]:
         """A place in the queue."""
         if self.full:
-            raise self.busy
+            raise self.refusal()
         start_s = time.monotonic()
         self._taken += 1
-        self.meters.waiting.set(self._taken)
+        self._meters.waiting.set(self._taken)
         try:
             yield
         finally:
-            took_s = (time.monotonic() - start_s) * self._cores / self._taken
-            self._picture_s = _SMOOTHED * self._picture_s + (1 - _SMOOTHED) * took_s
+            took_s = (time.monotonic() - start_s) * self._workers / self._taken
+            self._picture_s = _PAST * self._picture_s + (1 - _PAST) * took_s
             self._taken -= 1
-            self.meters.waiting.set(self._taken)
+            self._meters.waiting.set(self._taken)
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
-        """Do `work` when a thread is free; who leaves before that has not bothered it."""
-        async with self._free:
-            return await _finished(asyncio.get_running_loop().run_in_executor(self._threads, work, *args))
-
-    async def _in_video_thread(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
-        return await _finished(asyncio.get_running_loop().run_in_executor(self._videos, work, *args))
+        """Do `work` when a thread is free."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
     def _look(self, data: bytes) -> tuple[Crops, Size]:
         """Decode a photo and find its faces; of it only they are kept."""
-        image = decode_image(data, self.limits.pixels)
-        found = self.analyzer.detector(image)
-        return (self.analyzer.cut(image, found), found), (image.shape[1], image.shape[0])
+        image = decode_image(data, self._limits.pixels)
+        found = self._analyzer.detector(image)
+        return (self._analyzer.cut(image, found), found), (image.shape[1], image.shape[0])
 
     def _explained(self, data: bytes) -> tuple[Analysis, Size]:
-        image = decode_image(data, self.limits.pixels)
-        return self._explaining.analyze(image), (image.shape[1], image.shape[0])
-
-    def _count(self, kind: str, faces: tuple[Face, ...]) -> None:
-        self.meters.pictures.labels(kind).inc()
-        self.meters.faces.inc(len(faces))
+        image = decode_image(data, self._limits.pixels)
+        (faces,) = self._explaining.read([(image, self._analyzer.detector(image))])
+        return self._analyzer.analysis("", None, faces), (image.shape[1], image.shape[0])
 
 
 class Batches:
@@ -238,46 +195,6 @@ class Stream:
         return self._analyzer.analysis("", None, shown, self.number, self.time_s)
 
 
-class Video:
-    """An uploaded video; iterate once, and `close`."""
-
-    def __init__(self, engine: Engine, frames: Frames, settings: VideoSettings) -> None:
-        self._engine, self._frames = engine, frames
-        self.duration_s = frames.duration_s
-        self._analyses = analyze_frames(engine.analyzer, frames, "", settings)
-
-    async def __aiter__(self) -> AsyncGenerator[tuple[Analysis, Size], None]:
-        """The analysis of each frame as it is done, without the image, and its size; the last may have a reason."""
-        engine, limit_s = self._engine, self._engine.limits.video_s
-        while (analysis := await engine._in_video_thread(next, self._analyses, None)) is not None:
-            if (analysis.time_s or 0.0) > limit_s:
-                error = UnreadableMedia(Reason.TOO_LARGE, _too_long(limit_s))
-                yield engine.analyzer.failed("", error, analysis.frame), (0, 0)
-                return
-            size = (analysis.image.shape[1], analysis.image.shape[0]) if analysis.image is not None else (0, 0)
-            if analysis.image is not None:
-                engine._count("frame", analysis.faces)
-            yield analysis, size
-
-    async def close(self) -> None:
-        """Let the video go, wherever it stands."""
-        try:
-            await self._engine._in_video_thread(self._analyses.close)
-            self._frames.close()
-        finally:
-            self._engine._begin_video(-1)
-
-
-async def _finished(work: Awaitable[T]) -> T:
-    """`work`, awaited to its end even by who is cancelled: its thread goes on anyway and is not free."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
-
-
 def _settle(answer: asyncio.Future[T], result: T | Exception) -> None:
     """Give an answer, unless nobody waits for it any more."""
     if answer.done():
@@ -286,12 +203,3 @@ def _settle(answer: asyncio.Future[T], result: T | Exception) -> None:
         answer.set_exception(result)
     else:
         answer.set_result(result)
-
-
-def _check_duration(duration_s: float, most_s: float) -> None:
-    if duration_s > most_s:
-        raise UnreadableMedia(Reason.TOO_LARGE, _too_long(most_s))
-
-
-def _too_long(most_s: float) -> str:
-    return f"the video is longer than {most_s:.0f} s"

@@ -4,6 +4,7 @@ A page of another site that is open in the same browser can send requests to thi
 `Origin`, and a site whose name was pointed at this machine (DNS rebinding) by its `Host`.
 """
 
+import hmac
 import ipaddress
 import socket
 from hmac import compare_digest
@@ -17,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from affectlens.apps.server.refusal import Refused
 
-COOKIE = "affectlens-token"
 _OPEN = frozenset({"/healthz"})
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -32,7 +32,8 @@ _OWN = (
     b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _INLINE = (
-    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """For the page of the interface, which is another project's."""
 
@@ -63,20 +64,20 @@ class Guard:
             return
         try:
             self._check(scope)
+            asked = self._token is not None and scope["type"] == "http" and _asked_token(scope) is not None
+            answer = self._remember(scope) if asked else self._app
         except Refused as refused:
-            await _refuse(refused, scope, receive, send)
-            return
-        if scope["type"] == "http" and (token := _asked_token(scope)) is not None:
-            await _remember(token, scope)(scope, receive, send)
-            return
+            answer = refused.response()
         inline = scope["path"].startswith(("/docs", "/redoc"))
 
         async def hardened(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 message["headers"] = [*message["headers"], *_HEADERS, (_POLICY, _INLINE if inline else _OWN)]
             await send(message)
 
-        await self._app(scope, receive, hardened)
+        if answer is not self._app and scope["type"] == "websocket":
+            await receive()  # that somebody connects
+        await answer(scope, receive, hardened)
 
     def _check(self, scope: Scope) -> None:
         """Raise Refused where the request is not to be answered."""
@@ -85,7 +86,7 @@ class Guard:
         if not self._known(host):
             raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "forbidden", f"this service is not called {host!r:.80}")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _place(origin) != host.lower():
             raise Refused(HTTPStatus.FORBIDDEN, "forbidden", "pages of other sites may not use this service")
         elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if elsewhere and headers.get("sec-fetch-mode") != "navigate":
@@ -104,8 +105,25 @@ class Guard:
     def _shown(self, headers: Headers, scope: Scope) -> bool:
         """Whether the right token came as header, cookie or, for the page, in the query."""
         kind, _, bearer = headers.get("authorization", "").partition(" ")
-        shown = [bearer if kind.lower() == "bearer" else "", _cookie(headers), _asked_token(scope) or ""]
-        return any(compare_digest(one.encode(), (self._token or "").encode()) for one in shown)
+        token = self._token or ""
+        shown = (
+            (bearer if kind.lower() == "bearer" else "", token),
+            (_asked_token(scope) or "", token),
+            (_cookie(headers, _cookie_name(scope)), self._badge),
+        )
+        return any(compare_digest(one.encode(), right.encode()) for one, right in shown)
+
+    @property
+    def _badge(self) -> str:
+        """What a browser keeps in the place of the token: other services on this host see its cookies too."""
+        return hmac.new((self._token or "").encode(), b"affectlens", "sha256").hexdigest()
+
+    def _remember(self, scope: Scope) -> RedirectResponse:
+        """To the page without the token in its address; a cookie that only this service sees stands for it."""
+        response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        secure = scope["scheme"] == "https"
+        response.set_cookie(_cookie_name(scope), self._badge, httponly=True, samesite="strict", secure=secure)
+        return response
 
 
 def is_loopback(host: str) -> bool:
@@ -124,9 +142,22 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _cookie(headers: Headers) -> str:
+def _place(origin: str) -> str:
+    """Host and port of an origin."""
     try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _cookie_name(scope: Scope) -> str:
+    """One for each port: cookies are shared between them."""
+    return f"affectlens-{(scope.get('server') or ('', 0))[1]}"
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return ""
     return cookie.value if cookie else ""
@@ -138,18 +169,3 @@ def _asked_token(scope: Scope) -> str | None:
         return None
     query: bytes = scope["query_string"]
     return parse_qs(query.decode("latin-1")).get("token", [""])[0]
-
-
-def _remember(token: str, scope: Scope) -> RedirectResponse:
-    """To the page without the token in its address, which then is in a cookie that no script and no other site sees."""
-    response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-    response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=scope["scheme"] == "https")
-    return response
-
-
-async def _refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1008, "reason": refused.detail})  # before accept: HTTP 403
-    else:
-        await refused.response()(scope, receive, send)

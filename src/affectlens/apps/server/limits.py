@@ -17,9 +17,10 @@ class Limits:
         workers: threads that decode and find faces; 0 is one per core.
         videos: videos analyzed at once, each in threads of its own.
         streams: open streams.
-        photo_bytes, video_bytes: of one upload. held_bytes: of all uploads in memory at once.
+        photo_bytes, video_bytes: of one upload. held_bytes: of all uploads at once until they are answered or, videos,
+            opened; for a moment memory holds twice as much.
         pixels: of a photo or of a video's frame.
-        video_s: seconds of a video.
+        video_s, video_frames: length of a video, whether its frames are analyzed or not.
         stall_s: how long a client may neither send nor take a byte, and an upload may rest.
         idle_s: how long a stream may be without a frame.
 
@@ -33,9 +34,10 @@ class Limits:
     streams: int = 32
     photo_bytes: int = 20 * MEGABYTE
     video_bytes: int = 200 * MEGABYTE
-    held_bytes: int = 1024 * MEGABYTE
+    held_bytes: int = 512 * MEGABYTE
     pixels: int = 25_000_000
     video_s: float = 600.0
+    video_frames: int = 72_000
     stall_s: float = 20.0
     idle_s: float = 60.0
 

@@ -1,6 +1,10 @@
 """What the service counts, for Prometheus."""
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from affectlens.core.affect import Face
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 2, 5, 10, 60, 600)
 
@@ -13,7 +17,11 @@ class Meters:
         ProcessCollector(registry=own)
         self.requests = Counter("affectlens_requests", "Answered requests.", ["path", "status"], registry=own)
         self.seconds = Histogram(
-            "affectlens_request_seconds", "From request to answer.", ["path"], buckets=_SECONDS, registry=own
+            "affectlens_request_seconds",
+            "From request to the beginning of its answer.",
+            ["path"],
+            buckets=_SECONDS,
+            registry=own,
         )
         self.pictures = Counter("affectlens_pictures", "Photos and frames read.", ["kind"], registry=own)
         self.faces = Counter("affectlens_faces", "Faces read.", registry=own)
@@ -24,6 +32,11 @@ class Meters:
         self.streams = Gauge("affectlens_streams", "Open streams.", registry=own)
         self.videos = Gauge("affectlens_videos", "Videos being analyzed.", registry=own)
         self.held = Gauge("affectlens_upload_held_bytes", "Uploads in memory.", registry=own)
+
+    def count(self, kind: str, faces: Sequence[Face]) -> None:
+        """One picture more, with its faces."""
+        self.pictures.labels(kind).inc()
+        self.faces.inc(len(faces))
 
     def text(self) -> bytes:
         """All of them in Prometheus' text format."""

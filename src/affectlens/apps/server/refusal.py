@@ -4,24 +4,13 @@ import asyncio
 import contextlib
 from http import HTTPStatus
 
-from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-_DRAIN_S = 10.0
+from affectlens.apps.server.wire import Problem
 
-
-class Problem(BaseModel):
-    """Body of every answer that is not a result.
-
-    Attributes:
-        reason: a code of `core.reasons`, or "busy", "forbidden", "unauthorized", "wrong_type", "stalled" or
-            "bad_request".
-        detail: the same for people, one line.
-    """
-
-    reason: str
-    detail: str
+_DRAIN_S, _PAUSE_S = 10.0, 1.0
+"""How long to go on reading in all, and while nothing comes."""
 
 
 class Refused(Exception):
@@ -30,6 +19,11 @@ class Refused(Exception):
     def __init__(self, status: HTTPStatus, reason: str, detail: str, retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.status, self.reason, self.detail, self.retry_after_s = status, reason, detail, retry_after_s
+
+    @property
+    def problem(self) -> Problem:
+        """The same as what is sent."""
+        return Problem(reason=self.reason, detail=self.detail)
 
     def response(self) -> Response:
         """What the client gets."""
@@ -45,16 +39,25 @@ class Refusal(Response):
     media_type = "application/json"
 
     def __init__(self, refused: Refused, headers: dict[str, str]) -> None:
-        body = Problem(reason=refused.reason, detail=refused.detail).model_dump_json()
-        super().__init__(body, status_code=refused.status, headers=headers)
+        super().__init__(refused.problem.model_dump_json(), status_code=refused.status, headers=headers)
 
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
+        if scope["type"] == "websocket":  # nothing to drain
+            await super().__call__(scope, receive, send)
+            return
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         await send(start)
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
-                while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+                while await _more(receive):
                     pass
         await send({"type": "http.response.body", "body": b""})
+
+
+async def _more(receive: Receive) -> bool:
+    """Read and drop a piece; whether another one is to come."""
+    async with asyncio.timeout(_PAUSE_S):
+        message = await receive()
+    return message["type"] == "http.request" and bool(message.get("more_body"))

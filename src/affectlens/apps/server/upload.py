@@ -1,8 +1,9 @@
 """The bytes of an upload, counted as they come and kept in memory only."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.datastructures import UploadFile
@@ -16,62 +17,110 @@ from affectlens.core.reasons import Reason
 from affectlens.runtime.image_header import check_format
 
 _KINDS = "send an image/..., video/... or application/octet-stream body, or multipart/form-data with the field 'file'"
+_HEAD_BYTES = 32
+"""Enough to tell what it is."""
 _FRAMING_BYTES = 64 * 1024
 """What a form may have around its file."""
 _LONGEST = 15
 """So many times `Limits.stall_s` may an upload take."""
 
 
-class Uploads:
-    """All uploads that are in memory."""
+@dataclass(frozen=True)
+class Upload:
+    """One file as it came.
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    Attributes:
+        data: all of it. kind: its content type in small letters; that of a form says nothing about the file in it.
+    """
+
+    data: bytes
+    kind: str
+
+    @property
+    def is_photo(self) -> bool:
+        """Whether the first bytes are those of an image."""
+        return is_photo(self.data)
+
+    def check(self) -> None:
+        """Raises UnreadableMedia where it is empty, or plainly not what it is said to be."""
+        if not self.data:
+            raise UnreadableMedia(Reason.EMPTY_FILE, "the upload has no bytes")
+        if self.kind.startswith("image/"):
+            check_format(self.data[:_HEAD_BYTES])
+        if self.kind.startswith("video/") and self.is_photo:
+            raise UnreadableMedia(Reason.NOT_A_VIDEO, "an image, not a video")
+
+
+class Uploads:
+    """All uploads that are in memory.
+
+    Args:
+        limits: what is taken. check_video: raises Refused where a video would not be taken, so that it is not awaited.
+    """
+
+    def __init__(self, limits: Limits, check_video: Callable[[], None]) -> None:
+        self.limits, self.check_video = limits, check_video
         self.held_bytes = 0
+        self._timers: set[asyncio.Timeout] = set()
 
     @asynccontextmanager
-    async def take(self, request: Request) -> AsyncGenerator[bytes, None]:
+    async def take(self, request: Request) -> AsyncGenerator[Upload, None]:
         """The uploaded file; forgotten when the context is left.
 
         Raises:
             Refused: too large, of a wrong type, too slow, or too much is in memory already.
             ClientDisconnect: the client is gone.
         """
-        counted = _Counted(request, self._limits, self)
+        counted = _Counted(request, self)
         try:
             try:
-                async with asyncio.timeout(_LONGEST * self._limits.stall_s):
-                    data = await counted.file()
+                async with self.patience(_LONGEST):
+                    upload = await counted.upload()
             except TimeoutError as error:
                 raise Refused(HTTPStatus.REQUEST_TIMEOUT, "stalled", "the upload did not come to its end") from error
-            yield data
+            yield upload
         finally:
             self.held_bytes -= counted.bytes
 
+    @asynccontextmanager
+    async def patience(self, times: float) -> AsyncGenerator[None, None]:
+        """Raises TimeoutError after so many times `Limits.stall_s`, or at the end of the service."""
+        async with asyncio.timeout(times * self.limits.stall_s) as timer:
+            self._timers.add(timer)
+            try:
+                yield
+            finally:
+                self._timers.discard(timer)
+
+    def end(self) -> None:
+        """Wait for none any longer."""
+        for timer in tuple(self._timers):
+            timer.reschedule(0)
+
 
 class _Counted:
-    """One upload."""
+    """One upload on its way."""
 
-    def __init__(self, request: Request, limits: Limits, uploads: Uploads) -> None:
-        self._request, self._limits, self._uploads = request, limits, uploads
+    def __init__(self, request: Request, uploads: Uploads) -> None:
+        self._request, self._limits, self._uploads = request, uploads.limits, uploads
+        self._known = False
         self.bytes = 0
 
-    async def file(self) -> bytes:
-        """All bytes of the file in the request."""
+    async def upload(self) -> Upload:
+        """The file in the request."""
         kind = self._request.headers.get("content-type", "").partition(";")[0].strip().lower()
         length = self._request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._limits.video_bytes + _FRAMING_BYTES:
             raise _too_large(self._limits.video_bytes)
         if kind == "multipart/form-data":
-            return await self._from_form()
+            return Upload(await self._from_form(), kind)
         if not kind.startswith(("image/", "video/")) and kind != "application/octet-stream":
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "wrong_type", f"got {kind or 'no type'!r:.80}; {_KINDS}")
         data = bytearray()
         async for chunk in self._chunks():
             data += chunk
-            if self.bytes > self._limits.photo_bytes and is_photo(data):
-                raise _too_large(self._limits.photo_bytes)
-        return bytes(data)
+            self._check(data)
+        return Upload(bytes(data), kind)
 
     async def _from_form(self) -> bytes:
         """The field `file` of a form."""
@@ -86,15 +135,23 @@ class _Counted:
             data: bytes = await file.read()
         finally:
             await form.close()
-        if len(data) > self._limits.photo_bytes and is_photo(data):
-            raise _too_large(self._limits.photo_bytes)
+        self._check(data)
         return data
+
+    def _check(self, data: bytes | bytearray) -> None:
+        """Raise Refused as soon as it is plain that the file will not be taken."""
+        photo = is_photo(data)
+        if photo and len(data) > self._limits.photo_bytes:
+            raise _too_large(self._limits.photo_bytes)
+        if not photo and not self._known and len(data) >= _HEAD_BYTES:
+            self._known = True
+            self._uploads.check_video()
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes."""
         stream = self._request.stream()
         while True:
-            async with asyncio.timeout(self._limits.stall_s):
+            async with self._uploads.patience(1):
                 chunk = await anext(stream, None)
             if chunk is None:
                 return
@@ -116,7 +173,7 @@ class _InMemory(MultiPartParser):
 def is_photo(data: bytes | bytearray) -> bool:
     """Whether the first bytes are those of an image."""
     try:
-        check_format(bytes(data[:32]))
+        check_format(bytes(data[:_HEAD_BYTES]))
     except UnreadableMedia:
         return False
     return True

@@ -76,6 +76,27 @@ class Result(BaseModel):
     light: Light | None = None
 
 
+class Problem(BaseModel):
+    """Body of every answer that is not a result.
+
+    Attributes:
+        reason: a code of `core.reasons`, or "busy", "forbidden", "unauthorized", "wrong_type", "stalled",
+            "not_found" or "bad_request".
+        detail: the same for people, one line.
+    """
+
+    reason: str
+    detail: str
+
+
+class Health(BaseModel):
+    """That the service is there."""
+
+    status: str
+    version: str
+    model: str
+
+
 class Model(BaseModel):
     """What the model answers, and what the service takes."""
 

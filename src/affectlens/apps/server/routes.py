@@ -1,0 +1,231 @@
+"""The interface for programs: photos, videos and streams in, analyses out."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Query, Request, Response, WebSocket, WebSocketDisconnect
+from starlette.requests import HTTPConnection
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from affectlens import __version__
+from affectlens.apps.light.ambience import Ambience
+from affectlens.apps.server.engine import Size
+from affectlens.apps.server.refusal import Refused
+from affectlens.apps.server.service import Service
+from affectlens.apps.server.upload import Upload
+from affectlens.apps.server.videos import Video
+from affectlens.apps.server.wire import Health, Light, Model, Problem, Result, to_wire
+from affectlens.core.errors import UnreadableMedia
+from affectlens.core.expressions import CIRCUMPLEX, COLOURS, OTHER_COLOUR
+from affectlens.core.reasons import Reason
+from affectlens.runtime.analysis import Analysis
+from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.temporal import Smoothing
+
+logger = logging.getLogger(__name__)
+router = APIRouter()
+
+LINES = "application/x-ndjson"
+DESCRIPTION = """Facial expression and affect of the faces in photos, videos and camera streams. Nothing that is
+uploaded is stored.
+
+A stream is a WebSocket at `/v1/stream`: a binary message with a JPEG (or another image) each in, a `Result` as text for
+each out, in order. Its parameters are `smooth` and `baseline`, as those of `/v1/analyze`."""
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {"schema": {"type": "object", "required": ["file"], "properties": {"file": _BINARY["schema"]}}}
+_KINDS = ("image/*", "video/*", "application/octet-stream")
+_BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": _FORM} | dict.fromkeys(_KINDS, _BINARY)}}
+_FOUND: dict[str, Any] = {
+    "description": "A photo: one Result. A video: one for each frame, a line each, as they are done.",
+    "content": {LINES: {"schema": {"type": "string"}}},
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": text}
+    for status, text in (
+        (400, "A parameter or the form is wrong."),
+        (401, "The token is missing or wrong."),
+        (403, "A page of another site asks."),
+        (408, "The upload stalled."),
+        (413, "The upload is too large, has too many pixels, or lasts too long."),
+        (415, "Neither a photo, a video nor a form."),
+        (421, "The service is called by a foreign name."),
+        (422, "It cannot be read; the reason says why."),
+        (503, "Too many requests at once; Retry-After says when to come again."),
+    )
+}
+_RESPONSES[200] = _FOUND
+
+
+@router.post("/v1/analyze", response_model=Result, responses=_RESPONSES, openapi_extra=_BODY, tags=["analysis"])
+async def analyze(
+    request: Request,
+    explain: Annotated[bool, Query(description="Photos: say for each face where the model looked.")] = False,
+    every: Annotated[int, Query(ge=1, description="Videos: analyze each n-th frame.")] = 1,
+    fps: Annotated[float | None, Query(gt=0, description="Videos: at most so many frames a second.")] = None,
+    smooth: Annotated[bool, Query(description="Videos: labels change only where the change is clear.")] = True,
+    baseline: Annotated[bool, Query(description="Videos: learn how each person looks at rest.")] = False,
+) -> Response:
+    """A photo gives one JSON object; a video one JSON object per frame, a line each, as they are done."""
+    service = service_of(request)
+    async with service.uploads.take(request) as upload:
+        try:
+            upload.check()
+            if upload.is_photo:
+                result = to_wire(*await service.engine.photo(upload.data, explain))
+                return Response(result.model_dump_json(), media_type="application/json")
+            settings = VideoSettings(every, fps, smoothing=_smoothing(smooth, baseline))
+            video = await service.videos.open(upload.data, settings)
+            return await _lines(video, service.limits.stall_s)
+        except UnreadableMedia as error:
+            raise _unread(error, upload) from error
+
+
+@router.websocket("/v1/stream")
+async def stream(socket: WebSocket, smooth: bool = True, baseline: bool = False) -> None:
+    """Binary messages with a JPEG (or another image) each in, a `Result` for each out, in their order."""
+    service = service_of(socket)
+    if service.streams >= service.limits.streams:
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many streams at once", retry_after_s=10)
+    service.streams += 1
+    service.meters.streams.set(service.streams)
+    try:
+        await socket.accept()
+        with suppress(WebSocketDisconnect):
+            await _follow(socket, service, VideoSettings(smoothing=_smoothing(smooth, baseline)))
+    finally:
+        service.streams -= 1
+        service.meters.streams.set(service.streams)
+
+
+@router.get("/v1/model", tags=["analysis"])
+async def model(request: Request) -> Model:
+    """What the model answers, and what the service takes."""
+    service = service_of(request)
+    spec, limits = service.analyzer.spec, service.limits
+    return Model(
+        name=spec.name,
+        labels=list(spec.labels),
+        colours={label: "#{:02x}{:02x}{:02x}".format(*COLOURS.get(label, OTHER_COLOUR)) for label in spec.labels},
+        circumplex={label: CIRCUMPLEX[label] for label in spec.labels if label in CIRCUMPLEX},
+        uncertain_below=spec.uncertain_below,
+        licence=spec.licence,
+        photo_bytes=limits.photo_bytes,
+        video_bytes=limits.video_bytes,
+        video_s=limits.video_s,
+    )
+
+
+@router.get("/healthz", tags=["service"])
+async def healthz(request: Request) -> Health:
+    """Whether the service is there."""
+    return Health(status="ok", version=__version__, model=service_of(request).analyzer.spec.name)
+
+
+@router.get("/metrics", tags=["service"])
+async def metrics(request: Request) -> Response:
+    """Counters in Prometheus' text format."""
+    return Response(service_of(request).meters.text(), media_type="text/plain; version=0.0.4")
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    """The service that a request came to."""
+    return cast(Service, connection.app.state.service)
+
+
+async def _follow(socket: WebSocket, service: Service, settings: VideoSettings) -> None:
+    """Answer picture after picture until the client leaves, sleeps or sends what is none."""
+    limits, following, ambience = service.limits, service.engine.stream(settings), Ambience(service.palette)
+    while True:
+        try:
+            async with asyncio.timeout(limits.idle_s):
+                data = await socket.receive_bytes()
+        except TimeoutError:
+            await socket.close(1000, f"no picture came for {limits.idle_s:g} s")
+            return
+        except KeyError:
+            await socket.close(1003, "pictures are binary messages")
+            return
+        try:
+            analysis, size = await service.engine.frame(data, following)
+        except Refused as refused:
+            text = refused.problem.model_dump_json()
+        except Exception as error:
+            if not isinstance(error, UnreadableMedia):
+                logger.exception("a picture of a stream could not be analyzed")
+            failed = service.analyzer.failed("", error, following.number)
+            text = to_wire(failed, (0, 0)).model_dump_json()
+        else:
+            light = ambience(analysis.faces, following.time_s)
+            shown = Light(rgb=light.rgb, brightness=light.brightness)
+            text = to_wire(analysis, size, light=shown).model_dump_json()
+        try:
+            async with asyncio.timeout(limits.stall_s):
+                await socket.send_text(text)
+        except TimeoutError:
+            await socket.close(1008, "the answers were not taken")
+            return
+
+
+async def _lines(video: Video, stall_s: float) -> "_Lines":
+    """The response to a video of which at least one frame can be read.
+
+    Raises:
+        UnreadableMedia: none can.
+    """
+    try:
+        first = await video.next()
+        if first is None:
+            raise UnreadableMedia(Reason.NO_FRAMES, "the video has no frames")
+        if first[0].image is None and first[0].reason is not None:
+            raise UnreadableMedia(first[0].reason, first[0].detail)
+    except BaseException:
+        video.end()
+        raise
+    return _Lines(video, first, stall_s)
+
+
+class _Lines(StreamingResponse):
+    """The frames of a video, a line of JSON each; ends with the client, also with one that takes no lines."""
+
+    def __init__(self, video: Video, first: tuple[Analysis, Size], stall_s: float) -> None:
+        self._video, self._stall_s = video, stall_s
+        super().__init__(self._text(first), media_type=LINES)
+
+    async def _text(self, first: tuple[Analysis, Size]) -> AsyncGenerator[str, None]:
+        found: tuple[Analysis, Size] | None = first
+        while found is not None:
+            yield to_wire(*found, self._video.duration_s).model_dump_json() + "\n"
+            found = await self._video.next()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application."""
+
+        async def timely(message: Message) -> None:
+            async with asyncio.timeout(self._stall_s):
+                await send(message)
+
+        try:
+            with suppress(TimeoutError):
+                await super().__call__(scope, receive, timely)
+        finally:
+            self._video.end()
+
+
+def _smoothing(smooth: bool, baseline: bool) -> Smoothing | None:
+    return Smoothing(baseline=baseline) if smooth else None
+
+
+def _unread(error: UnreadableMedia, upload: Upload) -> Refused:
+    """The answer to an upload that cannot be read."""
+    if error.reason in (Reason.TOO_MANY_PIXELS, Reason.TOO_LARGE):
+        return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.reason, error.detail)
+    if error.reason == Reason.NOT_A_VIDEO and not upload.kind.startswith("video/"):
+        detail = "neither a JPEG, PNG, GIF, BMP, WebP or TIFF image nor a video that can be read"
+        return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, Reason.NOT_AN_IMAGE, detail)
+    return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, error.reason, error.detail)

@@ -1,0 +1,44 @@
+"""All parts of one service."""
+
+from dataclasses import dataclass
+
+from affectlens.apps.light.palette import Palette
+from affectlens.apps.server.engine import Engine
+from affectlens.apps.server.limits import Limits
+from affectlens.apps.server.meters import Meters
+from affectlens.apps.server.upload import Uploads
+from affectlens.apps.server.videos import Videos
+from affectlens.runtime.analyzer import Analyzer
+
+
+@dataclass(eq=False)
+class Service:
+    """What the routes work with.
+
+    Attributes:
+        palette: of the light of streams; None is the default one.
+        streams: how many are open.
+    """
+
+    analyzer: Analyzer
+    limits: Limits
+    meters: Meters
+    engine: Engine
+    videos: Videos
+    uploads: Uploads
+    palette: Palette | None = None
+    streams: int = 0
+
+    @classmethod
+    def of(cls, analyzer: Analyzer, limits: Limits, palette: Palette | None) -> "Service":
+        """With everything that it needs."""
+        meters = Meters()
+        videos = Videos(analyzer, limits, meters)
+        uploads = Uploads(limits, videos.check_room)
+        meters.held.set_function(lambda: uploads.held_bytes)
+        return cls(analyzer, limits, meters, Engine(analyzer, limits, meters), videos, uploads, palette)
+
+    def end(self) -> None:
+        """Break off what could go on for long: uploads and videos."""
+        self.uploads.end()
+        self.videos.end()
