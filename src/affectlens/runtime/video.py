@@ -129,8 +129,8 @@ class VideoFile:
         first_s, last_s, number, damaged = None, 0.0, 0, 0
         packets = self._container.demux(self._stream)
         while True:
-            with self._turn as open:
-                if not open:
+            with self._turn as usable:
+                if not usable:
                     return
                 try:
                     packet = next(packets, None)
@@ -212,8 +212,8 @@ class Camera:
         """
         start_s, number = None, 0
         while True:
-            with self._turn as open:
-                if not open:
+            with self._turn as usable:
+                if not usable:
                     return
                 good, image = self._capture.read()
             if not good:
