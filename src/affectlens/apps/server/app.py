@@ -1,5 +1,6 @@
 """The ASGI application: routes, page, refusals, measurements, guard."""
 
+import mimetypes
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -72,6 +73,9 @@ def _routes(service: Service) -> FastAPI:
     app = FastAPIOffline(title="affectlens", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.service = service
     app.include_router(router)
+    mimetypes.add_type(
+        "text/javascript", ".js"
+    )  # the registry of Windows may say something else, and browsers refuse it
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(RequestValidationError, _wrong)
