@@ -22,7 +22,7 @@ import pytest
 
 from affectlens.apps.server.limits import Limits
 from affectlens.runtime.media import PORTRAIT
-from affectlens.runtime.series import read_series
+from affectlens.runtime.tables import read_series
 from affectlens.runtime.writers import csv_writer
 
 sync_api = pytest.importorskip("playwright.sync_api")

@@ -25,7 +25,7 @@ from affectlens.evaluation import affect_plots, metrics, network_plots, plots, t
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.draw import draw_heat
 from affectlens.runtime.explain import explanations
-from affectlens.runtime.series import read_series
+from affectlens.runtime.tables import read_series
 from affectlens.runtime.temporal import events
 
 if TYPE_CHECKING:

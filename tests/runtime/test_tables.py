@@ -4,7 +4,7 @@ import pytest
 from affectlens import Analysis, Reason
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.runtime.analysis import columns
-from affectlens.runtime.series import read_series
+from affectlens.runtime.tables import read_series
 from affectlens.runtime.writers import FORMATS, parquet_writer
 
 LABELS = ("neutral", "happiness")
