@@ -31,7 +31,7 @@ def uniform():
 
 def middle(samples, **columns):
     """Draws that change nothing but what the named columns (`c12=1.0`) say."""
-    uniform = torch.full((samples, 20), 0.5)
+    uniform = torch.full((samples, 24), 0.5)
     for name, value in columns.items():
         uniform[:, int(name[1:])] = value
     return uniform
@@ -257,9 +257,9 @@ def test_draws_leave_the_random_state_of_others_alone():
 
 def test_draws_are_uniform_and_differ_between_samples():
     uniform = draws(2000, seed=0, epoch=0)
-    assert uniform.shape == (2000, 20)
+    assert uniform.shape == (2000, 24)
     assert (uniform.mean(dim=0) - 0.5).abs().max() < 0.03
-    assert (torch.corrcoef(uniform.T) - torch.eye(20)).abs().max() < 0.1
+    assert (torch.corrcoef(uniform.T) - torch.eye(24)).abs().max() < 0.1
     assert uniform.min() >= 0
     assert uniform.max() < 1
     assert uniform.mean().item() == pytest.approx(0.5, abs=0.01)

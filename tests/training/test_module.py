@@ -293,3 +293,27 @@ def test_predictions_cover_the_table_in_its_order(recipe, faces, module):
     assert answers.affect is None
     last, _ = predict(module, table.keep(np.arange(300) == 299))
     np.testing.assert_allclose(answers.logits[-1:], last.logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("setting", ["mixup", "cutmix"])
+def test_faces_are_mixed_before_the_network_sees_them(recipe, data, setting, monkeypatch):
+    mixed = replace(recipe, **{setting: 1.0})
+    module = ExpressionModule(mixed, 8, training_facts(data.train))
+    batch = next(iter(train_loader(data.train, recipe)))
+    seen = []
+    module.losses.forward = lambda answer, target, **_: seen.append(target) or answer.logits.sum()
+    monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
+    monkeypatch.setattr(ExpressionModule, "global_step", 0)
+    monkeypatch.setattr(ExpressionModule, "current_epoch", 0)
+    module.on_train_epoch_start()
+    module.training_step(batch)
+    torch.testing.assert_close(seen[0].sum(dim=1), batch["votes"].sum(dim=1))
+    assert not torch.allclose(seen[0], batch["votes"])
+    pair = torch.maximum(batch["votes"], batch["votes"].roll(1, dims=0))
+    assert (seen[0] <= pair + 1e-6).all()
+
+
+def test_faces_are_not_mixed_for_losses_on_labels(recipe, data):
+    labelled = replace(recipe, mixup=0.5, losses={"soft_cross_entropy": 1.0, "multi_target": 1.0, "contrastive": 0.1})
+    with pytest.raises(BadSetting, match="losses on distributions, which 'contrastive' is not"):
+        ExpressionModule(labelled, 8, training_facts(data.train))

@@ -8,13 +8,13 @@ from torch.nn.functional import affine_grid, avg_pool2d, grid_sample
 
 from affectlens.training.recipe import Recipe
 
-_DRAWS = (12, 6, 2)
+_DRAWS = (12, 6, 2, 4)
 """Columns of random numbers; later steps got a block of their own, so that the earlier ones kept their numbers."""
 _COPIES = 7919  # a prime: copy c of sample i has the numbers that sample i + c * 7919 has for its first
 
 
 def draws(samples: int, seed: int, epoch: int) -> Tensor:
-    """(samples, 20) float32, uniform in [0, 1): row i holds all random numbers of sample i in that epoch."""
+    """(samples, 24) float32, uniform in [0, 1): row i holds all random numbers of sample i in that epoch."""
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
     return torch.cat([torch.rand((samples, n), generator=generator) for n in _DRAWS], dim=1)
 
@@ -25,7 +25,7 @@ def rows_of_draws(index: Tensor, copy: Tensor, samples: int) -> Tensor:
 
 
 def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
-    """Augment (B, C, H, W) normalised images with their (B, 20) rows of `draws`; 0, which is mid-gray or black by
+    """Augment (B, C, H, W) normalised images with their (B, 24) rows of `draws`; 0, which is mid-gray or black by
     the recipe's mean, fills what moves in.
 
     The steps and their strengths are the recipe's: flip, rotation, shear, scale and shift in one resampling, then

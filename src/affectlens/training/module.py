@@ -27,6 +27,7 @@ from affectlens.evaluation import metrics
 from affectlens.models.layers.outputs import Outputs, as_outputs
 from affectlens.training import masks, sam
 from affectlens.training.augment import augment, draws, move, rows_of_draws
+from affectlens.training.mix import mix
 from affectlens.training.recipe import Recipe
 from affectlens.training.views import averaged
 
@@ -125,6 +126,9 @@ class WeightedLosses(nn.Module):
             name: list(inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters)
             for name, loss in built.items()
         }
+        other = [name for name, needs in self.needs.items() if not {"logits", "target"}.issuperset(needs)]
+        if other and (recipe.mixup or recipe.cutmix):
+            raise BadSetting(f"mixup and cutmix are for losses on distributions, which '{other[0]}' is not")
         self.modules_of = nn.ModuleDict({name: loss for name, loss in built.items() if isinstance(loss, nn.Module)})
 
     def forward(self, answer: Outputs, **truth: Tensor) -> Tensor:
@@ -196,6 +200,8 @@ class ExpressionModule(L.LightningModule):
         with torch.autocast(self.device.type, enabled=False):  # it moves pixels by less than half precision resolves
             images = augment(batch["image"], uniform, self.recipe)
         target = targets(batch, uniform, self.recipe.target)
+        if self.recipe.mixup or self.recipe.cutmix:
+            images, target = mix(images, target, uniform, self.recipe)
         (teacher,) = self._teacher
         if teacher is not None:
             target = torch.lerp(target, teach(teacher, images), self.recipe.teacher_weight)

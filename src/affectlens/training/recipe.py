@@ -32,6 +32,7 @@ CHOICES = {
     "classifier": ("network", "svm"),
 }
 """Recipe keys that take one of a few names."""
+_PROBABILITIES = ("flip", "autocontrast", "erase", "mixup", "cutmix")
 _AT_LEAST_ZERO = (
     *("schedule_patience", "early_stop", "sam_radius", "gradient_clip", "seed", "rotation_deg", "shear_deg", "scale"),
     *("shift", "brightness", "exposure", "contrast", "saturation", "hue", "sharpness"),
@@ -76,7 +77,8 @@ class Recipe:
         flip, autocontrast, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side),
             brightness (normalised units), exposure (factor of the light), contrast, saturation, hue (fraction of the
             circle), sharpness: largest deviation to either side. 0 switches a step off. erase_with: "zero" or "noise".
-            erase_shape: "square" or "rectangle".
+            erase_shape: "square" or "rectangle". mixup, cutmix: probabilities of mixing a face with another
+            (`training.mix`), for losses that learn distributions.
         views: what evaluation averages over: "one", "flip" (and the mirror image) or "ten-crop" (centre and corners of
             7/8 of the side, and their mirror images).
         teacher: run folder of a network that teaches ("" for none): the target is the mean of the votes and, with
@@ -148,6 +150,8 @@ class Recipe:
     erase: float = 0.0
     erase_with: str = "zero"
     erase_shape: str = "square"
+    mixup: float = 0.0
+    cutmix: float = 0.0
     views: str = "one"
     teacher: str = ""
     teacher_weight: float = 0.0
@@ -189,9 +193,11 @@ class Recipe:
             raise BadSetting(f"recipe {self.name}: pretrained_file needs pretrained=true")
         if not self.teacher and self.teacher_weight:
             raise BadSetting(f"recipe {self.name}: teacher_weight needs a teacher")
-        for key in ("flip", "autocontrast", "erase", "warmup", "ema", "momentum", "weight_decay", "teacher_weight"):
+        for key in (*_PROBABILITIES, "warmup", "ema", "momentum", "weight_decay", "teacher_weight"):
             if not 0 <= getattr(self, key) <= 1:
                 raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")
+        if self.mixup + self.cutmix > 1:
+            raise BadSetting(f"recipe {self.name}: mixup and cutmix must be at most 1 together")
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise BadSetting(f"recipe {self.name}: {key} must be {' or '.join(allowed)}, got {getattr(self, key)}")
