@@ -23,6 +23,15 @@ def test_softmax_matches_a_naive_calculation(logits, temperature):
     np.testing.assert_allclose(softmax(logits, temperature), expected, rtol=1e-9, atol=1e-12)
 
 
+@given(LOGITS, st.floats(0.2, 10))
+def test_a_prior_is_divided_out(logits, temperature):
+    prior = np.arange(1, logits.shape[1] + 1) / 10
+    divided = softmax(logits, temperature) / prior
+    np.testing.assert_allclose(
+        softmax(logits, temperature, prior), divided / divided.sum(axis=1, keepdims=True), rtol=1e-6, atol=1e-12
+    )
+
+
 def test_softmax_of_huge_logits_does_not_overflow():
     np.testing.assert_allclose(softmax(np.array([[1e4, 1e4, -1e4]])), [[0.5, 0.5, 0.0]])
 

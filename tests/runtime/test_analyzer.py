@@ -337,6 +337,31 @@ def test_below_the_threshold_of_the_model_the_answer_is_uncertain(write_model, t
     assert bright.answer == "excited"
 
 
+def test_with_a_balanced_prior_the_rare_expression_is_found(write_model, tmp_path):
+    file = write_model(tmp_path / "tiny.onnx", bias=(4.0, 0.0), metadata={"class_prior": [0.9, 0.1]})
+    dark = np.full((64, 64), 96, dtype=np.uint8)
+    (natural,) = Analyzer(file, detector="whole").analyze(dark).faces
+    (balanced,) = Analyzer(file, detector="whole", prior="balanced").analyze(dark).faces
+    assert (natural.expression, balanced.expression) == ("calm", "excited")
+    odds = natural.probabilities["excited"] / natural.probabilities["calm"]
+    assert balanced.probabilities["excited"] / balanced.probabilities["calm"] == pytest.approx(9 * odds, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"prior": "balanced"}, "tiny does not say how frequent its labels are"), ({"prior": "even"}, "got 'even'")],
+)
+def test_a_prior_that_cannot_be_is_refused(write_model, tmp_path, settings, named):
+    with pytest.raises(BadSetting, match=named):
+        Analyzer(write_model(tmp_path / "tiny.onnx"), **settings)
+
+
+def test_priors_for_other_labels_are_refused(write_model, tmp_path):
+    file = write_model(tmp_path / "tiny.onnx", metadata={"class_prior": [0.9, 0.05, 0.05]})
+    with pytest.raises(BadModelFile, match="3 priors for 2 labels"):
+        Analyzer(file)
+
+
 def test_the_order_of_the_labels_in_the_file_is_that_of_its_logits(write_model, tmp_path):
     model = write_model(tmp_path / "two.onnx", labels=("sadness", "happiness"), bias=(3.0, 0.0))
     (face,) = Analyzer(model, "whole").analyze(np.zeros((8, 8), dtype=np.uint8)).faces

@@ -82,6 +82,13 @@ def test_concordance_is_that_of_the_faces_that_have_both(recipe, data):
     assert "valence_ccc" not in export.calibrate(module, data.valid).figures
 
 
+def test_the_class_prior_is_the_mean_answer_on_validation(exported, recipe, data):
+    module, spec, _ = exported
+    answers, _ = predict(module, data.valid)
+    expected = softmax(answers.logits, spec.temperature).mean(axis=0)
+    np.testing.assert_allclose(spec.class_prior, expected, atol=1e-6)
+
+
 def test_calibration_lies_beside_the_model(exported):
     _, spec, file = exported
     metrics = json.loads((file.parent / "metrics.json").read_text())

@@ -221,9 +221,12 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(folder, tmp_p
 
 
 def test_calibration_is_that_of_a_finished_run_and_none_before(folder):
-    assert runs.load_calibration(folder) == (1.0, 0.0)
+    assert runs.load_calibration(folder) == (1.0, 0.0, None)
     (folder / "metrics.json").write_text(json.dumps({"temperature": 1.25, "uncertain_below": 0.5, "figures": {}}))
-    assert runs.load_calibration(folder) == (1.25, 0.5)
+    assert runs.load_calibration(folder) == (1.25, 0.5, None)
+    found = {"temperature": 1.25, "uncertain_below": 0.5, "class_prior": [0.75, 0.25]}
+    (folder / "metrics.json").write_text(json.dumps(found))
+    assert runs.load_calibration(folder) == (1.25, 0.5, (0.75, 0.25))
 
 
 def test_curves_are_numbers_by_epoch(tmp_path):

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
@@ -31,6 +31,8 @@ class ModelSpec(BaseModel):
         input: how a face becomes the input tensor.
         temperature: divides the logits before softmax (calibration, fitted on validation).
         uncertain_below: the top probability under which the answer is `uncertain`.
+        class_prior: mean calibrated probability of each label over the validation faces: how frequent the model takes
+            it to be. None in files that do not say it.
         recipe: name of the training recipe.
         provenance: data, protocol, commit, seed, versions, validation figures.
         licence: terms of the weights and of the data behind them.
@@ -46,6 +48,7 @@ class ModelSpec(BaseModel):
     input: InputSpec
     temperature: float = Field(gt=0)
     uncertain_below: float = Field(ge=0, le=1)
+    class_prior: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     recipe: str
     provenance: dict[str, Any]
     licence: str
@@ -97,6 +100,8 @@ def read_spec(session: Session, where: str) -> ModelSpec:
     shape = session.get_outputs()[0].shape
     if len(shape) != 2 or shape[1] != len(spec.labels):
         raise BadModelFile(f"'{where}' gives {shape}, but its metadata names {len(spec.labels)} labels")
+    if spec.class_prior is not None and len(spec.class_prior) != len(spec.labels):
+        raise BadModelFile(f"metadata of '{where}' has {len(spec.class_prior)} priors for {len(spec.labels)} labels")
     for output in session.get_outputs()[1:]:
         if output.name == AFFECT and (len(output.shape) != 2 or output.shape[1] != 2):
             raise BadModelFile(f"'{where}' gives {output.shape} for '{AFFECT}', expected valence and arousal")

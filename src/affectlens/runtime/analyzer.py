@@ -5,6 +5,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -34,6 +35,16 @@ if TYPE_CHECKING:
 _FACES_PER_RUN = 8
 """More gain nothing, and networks with attention over large maps take a gigabyte for every five."""
 
+
+class Prior(StrEnum):
+    """How frequent the expressions are taken to be."""
+
+    NATURAL = "natural"
+    """As in the data that the model was trained on."""
+    BALANCED = "balanced"
+    """All equally."""
+
+
 Source: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | Image"
 """What `Analyzer.analyze` takes."""
 VideoSource: TypeAlias = "str | os.PathLike[str] | BinaryIO"
@@ -52,6 +63,7 @@ class Analyzer:
             `core.detection.Detector`.
         min_face_px: longer box side of the smallest face to look for, in pixels; None is the detector's default: 40 for
             mtcnn and yunet, none for whole.
+        prior: "natural", or "balanced": rare expressions are found more often, and more often where there are none.
         explain: say for each face where the model looked (`Face.explanation`). Models that do not tell are asked 64
             times more for it.
         threads: of the expression network; 0 is one per core. Several photos at once use several cores better than
@@ -69,6 +81,7 @@ class Analyzer:
         min_face_px: int | None = None,
         threads: int = 1,
         explain: bool = False,
+        prior: str = Prior.NATURAL,
     ) -> None:
         if not isinstance(detector, str) and not callable(detector):
             raise BadSetting(f"detector must be a name or a callable, got {type(detector).__name__}")
@@ -78,6 +91,7 @@ class Analyzer:
         self._session = open_session(file, threads)
         self._spec = read_spec(self._session, str(file))
         self._explain = explain
+        self._prior = to_divide_out(prior, self._spec.class_prior, self._spec.name)
         self._detect = _make_detector(detector, min_face_px) if isinstance(detector, str) else detector
 
     @property
@@ -205,7 +219,7 @@ class Analyzer:
     def _faces(self, detections: Detections, answers: Answers) -> tuple[Face, ...]:
         """Calibrate the logits and say what they mean, face by face."""
         labels = self._spec.labels
-        probabilities = softmax(answers.logits, self._spec.temperature)
+        probabilities = softmax(answers.logits, self._spec.temperature, self._prior)
         disagreement = normalised_entropy(probabilities)
         regressed = answers.affect is not None
         affect = answers.affect.T if answers.affect is not None else projected_affect(probabilities, labels)
@@ -224,6 +238,21 @@ class Analyzer:
             )
             for i, row in enumerate(probabilities)
         )
+
+
+def to_divide_out(prior: str, shares: Sequence[float] | None, model: str) -> NDArray[np.float64] | None:
+    """(C,) what `softmax` has to divide out for `prior`, given the `class_prior` of `model`; None for nothing.
+
+    Raises:
+        BadSetting: there is no such prior, or the model does not say how frequent its labels are.
+    """
+    if prior not in list(Prior):
+        raise BadSetting(f"prior must be {' or '.join(Prior)}, got '{prior}'")
+    if prior == Prior.NATURAL:
+        return None
+    if shares is None:
+        raise BadSetting(f"{model} does not say how frequent its labels are; export it anew")
+    return np.array(shares)
 
 
 def _make_detector(name: str, min_face_px: int | None) -> Detector:

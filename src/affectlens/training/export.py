@@ -35,10 +35,11 @@ weights to half precision, in which they are stored."""
 
 @dataclass(frozen=True)
 class Calibration:
-    """What validation says about a trained network: temperature, threshold, and its figures after both."""
+    """What validation says about a trained network: as in `core.session.ModelSpec`, and its figures with these."""
 
     temperature: float
     uncertain_below: float
+    class_prior: tuple[float, ...]
     figures: dict[str, float | int | dict[str, float] | None]
 
 
@@ -66,7 +67,8 @@ def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
         pairs = zip(answers.affect[known].T, (valid.valence[rows][known], valid.arousal[rows][known]), strict=True)
         valence, arousal = (metrics.ccc(guess, truth) for guess, truth in pairs)
         figures |= {"valence_ccc": valence, "arousal_ccc": arousal}
-    return Calibration(temperature, threshold, figures)
+    prior = softmax(answers.logits, temperature).mean(axis=0)
+    return Calibration(temperature, threshold, tuple(max(round(float(share), 6), 1e-6) for share in prior), figures)
 
 
 def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec:
@@ -86,6 +88,7 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
         input=recipe.input_spec(),
         temperature=calibration.temperature,
         uncertain_below=calibration.uncertain_below,
+        class_prior=calibration.class_prior,
         recipe=recipe.name,
         provenance=_provenance(recipe, data, calibration),
         licence=data.licence,

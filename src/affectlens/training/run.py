@@ -231,13 +231,14 @@ def read_curves(file: Path) -> list[dict[str, float]]:
         ]
 
 
-def load_calibration(folder: Path) -> tuple[float, float]:
-    """Temperature and threshold of `uncertain` of a finished run; 1 and 0 before that."""
+def load_calibration(folder: Path) -> tuple[float, float, tuple[float, ...] | None]:
+    """Temperature, threshold of `uncertain` and class prior of a finished run; 1, 0 and None before that."""
     file = folder / "metrics.json"
     if not file.is_file():
-        return 1.0, 0.0
+        return 1.0, 0.0, None
     found = _read(folder, "metrics.json")
-    return float(found["temperature"]), float(found["uncertain_below"])
+    shares = found.get("class_prior")
+    return float(found["temperature"]), float(found["uncertain_below"]), tuple(shares) if shares else None
 
 
 def versions() -> dict[str, str]:

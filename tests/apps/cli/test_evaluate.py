@@ -12,6 +12,7 @@ from affectlens import Analyzer
 from affectlens.apps.cli import evaluate
 from affectlens.apps.cli.train import run_recipe
 from affectlens.core.expressions import FERPLUS
+from affectlens.core.probabilities import softmax
 from affectlens.data.source import parse
 from affectlens.training.recipe import find, with_settings
 
@@ -94,6 +95,17 @@ def test_as_json_it_gives_the_figures_of_both_views(process, ferplus):
     assert found["all"]["faces"] == 4
     assert np.sum(found["all"]["confusion_matrix"]) == 4
     assert 0 <= found["all"]["accuracy"] <= 1
+
+
+def test_with_a_balanced_prior_the_rare_class_is_found_and_the_table_says_so(cli, ferplus, write_model, tmp_path):
+    bias, prior = [3.0, 0.5, *[0.0] * 6], softmax(np.array([[3.0, *[0.0] * 7]]))[0].tolist()
+    model = write_model(tmp_path / "tiny.onnx", FERPLUS, bias, [0.0] * 8, {"class_prior": prior})
+    for prior, column in (("natural", 0), ("balanced", 1)):
+        asked = ("evaluate", str(model), "--data", f"ferplus:{ferplus}", "--prior", prior)
+        found = strict_json(cli(*asked, "--json").out)
+        assert found.get("prior", "natural") == prior
+        assert np.sum(found["all"]["confusion_matrix"], axis=0)[column] == 4
+    assert "8 classes, balanced prior" in cli(*asked).out
 
 
 def test_for_people_it_prints_a_table(cli, ferplus):

@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.cli.console import Bars, fail, warn
+from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline, PriorOption
 from affectlens.apps.cli.tables import table_writer
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
 from affectlens.core.offline import forbid_network
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis, columns
-from affectlens.runtime.analyzer import Analyzer
+from affectlens.runtime.analyzer import Analyzer, Prior
 from affectlens.runtime.media import ANNOTATED, expand, is_live, is_video, save_image
 from affectlens.runtime.pipeline import VideoSettings, analyze_frames
 from affectlens.runtime.record import Recorder, suffix_for
@@ -46,9 +47,7 @@ def analyze(
             metavar="SOURCE", help="Photos, videos, folders (searched recursively), globs, camera:0 or rtsp://..."
         ),
     ],
-    model: Annotated[
-        str, typer.Option(help="Expression model: 'bundled', a run folder, or an ONNX file exported by affectlens.")
-    ] = "bundled",
+    model: ModelOption = "bundled",
     out: Annotated[Path | None, typer.Option(help="Write the rows to this file instead of the terminal.")] = None,
     format: Annotated[Format | None, typer.Option(help="Default: by the suffix of --out, else table.")] = None,
     annotate: Annotated[
@@ -57,10 +56,9 @@ def analyze(
             metavar="DIR", help="Write each photo and video with its faces drawn into DIR, small ones enlarged."
         ),
     ] = None,
-    detector: Annotated[str, typer.Option(help="mtcnn, whole (the image is the face) or yunet:FILE.")] = "mtcnn",
-    min_face: Annotated[
-        int | None, typer.Option(metavar="PX", help="Side of the smallest face to look for.  [default: 40]")
-    ] = None,
+    detector: DetectorOption = "mtcnn",
+    min_face: MinFace = None,
+    prior: PriorOption = Prior.NATURAL,
     every: Annotated[int, typer.Option(metavar="N", min=1, help="Of videos: analyze each N-th frame.")] = 1,
     fps: Annotated[
         float | None, typer.Option(metavar="F", help="Of videos: analyze at most F frames per second.")
@@ -72,7 +70,7 @@ def analyze(
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Of videos: learn how each person looks at rest, and read it as neutral.")
     ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Refuse any use of the network by this process.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Find the faces in photos and videos and read their expression, valence and arousal.
 
@@ -81,7 +79,7 @@ def analyze(
     """
     if offline:
         forbid_network()
-    analyzer = Analyzer(model, detector, min_face)
+    analyzer = Analyzer(model, detector, min_face, prior=prior)
     settings = VideoSettings(every, fps, smoothing=Smoothing(baseline=baseline) if smooth else None)
     items = list(dict.fromkeys(item for source in sources for item in expand(source)))
     inputs = {item.resolve() for _, item in items if isinstance(item, Path)}

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from affectlens.apps.cli.console import out, print_table
+from affectlens.apps.cli.options import PriorOption
 from affectlens.apps.cli.scoring import Model, Scored, open_model, score, with_options_of
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.files import write_whole
@@ -19,6 +20,7 @@ from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
 from affectlens.evaluation import evaluation, report
+from affectlens.runtime.analyzer import Prior
 
 
 class Split(StrEnum):
@@ -54,6 +56,7 @@ def evaluate(
     data: Data,
     split: SplitOption = Split.TEST,
     find_faces: FindFaces = False,
+    prior: PriorOption = Prior.NATURAL,
     folder: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -64,8 +67,9 @@ def evaluate(
     """
     (opened,), source, table = _open([model], data, split, folder)
     train = None if split is Split.TRAIN else sources.load_if_usable(source.without_meta(), "train")
-    scored = score(opened, table, find_faces)
-    result = _facts(source, split, scored.table) | {"model": scored.name, "all": evaluation.figures(scored.scores)}
+    scored = score(opened, table, find_faces, prior)
+    result = _facts(source, split, scored.table, prior)
+    result |= {"model": scored.name, "all": evaluation.figures(scored.scores)}
     if train is not None:
         alone = dict(zip(table.ids, ~has_twin(table.images, train.images), strict=True))
         kept = scored.scores.keep(np.array([alone[name] for name in scored.table.ids]))
@@ -82,6 +86,7 @@ def compare(
     data: Data,
     split: SplitOption = Split.TEST,
     find_faces: FindFaces = False,
+    prior: PriorOption = Prior.NATURAL,
     folder: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -94,9 +99,9 @@ def compare(
     opened, source, table = _open(models, data, split, folder)
     names = _names([model.name for model in opened], models)
     search = find_faces or any(model.find_faces for model in opened)
-    scored = _shared(dict(zip(names, [score(model, table, search) for model in opened], strict=True)))
+    scored = _shared(dict(zip(names, [score(model, table, search, prior) for model in opened], strict=True)))
     right = {name: _right(part) for name, part in scored.items()}
-    result = _facts(source, split, next(iter(scored.values())).table) | {
+    result = _facts(source, split, next(iter(scored.values())).table, prior) | {
         "models": {name: evaluation.figures(part.scores) for name, part in scored.items()},
         "against_the_first": {name: evaluation.compare(right[names[0]], right[name]) for name in names[1:]},
     }
@@ -128,10 +133,11 @@ def _table(source: DataSource, split: Split) -> FaceTable:
     return table
 
 
-def _facts(source: DataSource, split: Split, table: FaceTable) -> dict[str, Any]:
+def _facts(source: DataSource, split: Split, table: FaceTable, prior: Prior) -> dict[str, Any]:
     """What the figures are about."""
     options = {f"data_{key}": value for key, value in source.options.items() if value}
     facts = {"data": source.reader, **options, "split": split, "class_count": len(table.labels)}
+    facts |= {} if prior is Prior.NATURAL else {"prior": prior}
     return facts | {"left_out": dict(table.dropped)}
 
 
@@ -193,7 +199,9 @@ def _print(result: dict[str, Any]) -> None:
 def _about(result: dict[str, Any]) -> str:
     """Data with their options, split and number of classes."""
     options = [f"{key.removeprefix('data_')}={value}" for key, value in result.items() if key.startswith("data_")]
-    return f"{', '.join([result['data'], *options])}, split {result['split']}, {result['class_count']} classes"
+    return f"{', '.join([result['data'], *options])}, split {result['split']}, {result['class_count']} classes" + (
+        f", {result['prior']} prior" if "prior" in result else ""
+    )
 
 
 def _print_comparison(result: dict[str, Any]) -> None:

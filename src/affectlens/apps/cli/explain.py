@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.cli.console import out as console
+from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline
 from affectlens.core.action_units import described
 from affectlens.core.errors import AffectLensError
 from affectlens.core.offline import forbid_network
@@ -20,17 +21,13 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     photo: Annotated[Path, typer.Argument(help="A photo.")],
-    model: Annotated[
-        str, typer.Option(help="Expression model: 'bundled', a run folder, or an ONNX file exported by affectlens.")
-    ] = "bundled",
+    model: ModelOption = "bundled",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Picture to write.  [default: NAME-explained.png]")
     ] = None,
-    detector: Annotated[str, typer.Option(help="mtcnn, whole (the image is the face) or yunet:FILE.")] = "mtcnn",
-    min_face: Annotated[
-        int | None, typer.Option(metavar="PX", help="Side of the smallest face to look for.  [default: 40]")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Refuse any use of the network by this process.")] = False,
+    detector: DetectorOption = "mtcnn",
+    min_face: MinFace = None,
+    offline: Offline = False,
 ) -> None:
     """Show where the model looked: each face as it was cut, beside it with a heat map of what made its expression.
 

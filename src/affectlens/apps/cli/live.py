@@ -12,6 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 from affectlens.apps.cli.console import err, out, warn
+from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline, PriorOption
 from affectlens.apps.light.ambience import Ambience
 from affectlens.apps.light.driver import LampThread
 from affectlens.apps.light.lamps import open_lamp
@@ -21,7 +22,7 @@ from affectlens.apps.live.window import Window
 from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.offline import forbid_network
 from affectlens.runtime.analysis import Analysis, columns
-from affectlens.runtime.analyzer import Analyzer
+from affectlens.runtime.analyzer import Analyzer, Prior
 from affectlens.runtime.draw import draw_live
 from affectlens.runtime.media import CAMERA
 from affectlens.runtime.pipeline import VideoSettings, analyze_frames
@@ -40,13 +41,10 @@ def register(app: typer.Typer) -> None:
 
 def live(
     camera: Annotated[str, typer.Option(help="Number of the camera, rtsp://..., or a clip to play instead.")] = "0",
-    model: Annotated[
-        str, typer.Option(help="Expression model: 'bundled', a run folder, or an ONNX file exported by affectlens.")
-    ] = "bundled",
-    detector: Annotated[str, typer.Option(help="mtcnn, whole (the image is the face) or yunet:FILE.")] = "mtcnn",
-    min_face: Annotated[
-        int | None, typer.Option(metavar="PX", help="Side of the smallest face to look for.  [default: 40]")
-    ] = None,
+    model: ModelOption = "bundled",
+    detector: DetectorOption = "mtcnn",
+    min_face: MinFace = None,
+    prior: PriorOption = Prior.NATURAL,
     record: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep what is shown (live.mp4) and its rows (faces.csv) in DIR.")
     ] = None,
@@ -66,7 +64,7 @@ def live(
         Path | None, typer.Option(metavar="FILE", help="Colours and pace of the light, as JSON (docs/light.md).")
     ] = None,
     no_window: Annotated[bool, typer.Option("--no-window", help="For machines without a display.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Refuse any use of the network by this process.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Show a camera with each face's probabilities, valence and arousal, as it happens; q, Escape or Ctrl-C ends it.
 
@@ -77,7 +75,7 @@ def live(
     colours = Palette.read(palette) if palette else Palette()
     with ExitStack() as stack:
         room = _Room(colours, light, stack) if light or palette or no_window else None
-        analyzer = Analyzer(model, detector, min_face)
+        analyzer = Analyzer(model, detector, min_face, prior=prior)
         _warn_of_unused(colours, analyzer.spec.labels)
         name = f"{CAMERA}{camera}" if camera.isdecimal() else camera
         frames = stack.enter_context(closing(open_video(name)))

@@ -20,7 +20,7 @@ from affectlens.data.samplers import age_group, age_group_name
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.evaluation.evaluation import Scores
-from affectlens.runtime.analyzer import Analyzer
+from affectlens.runtime.analyzer import Analyzer, Prior, to_divide_out
 
 _FACES_AT_ONCE = 256
 
@@ -34,6 +34,7 @@ class Model:
     input: InputSpec
     temperature: float
     uncertain_below: float
+    class_prior: tuple[float, ...] | None
     find_faces: bool
     reader: str
     data_options: Mapping[str, str]
@@ -76,7 +77,8 @@ def open_model(model: str) -> Model:
         spec = analyzer.spec
         settings = spec.provenance.get("settings", {})
         trained_on = (spec.provenance.get("data", ""), spec.provenance.get("data_options", {}))
-        asked = (spec.temperature, spec.uncertain_below, bool(settings.get("find_faces")), *trained_on)
+        calibration = (spec.temperature, spec.uncertain_below, spec.class_prior)
+        asked = (*calibration, bool(settings.get("find_faces")), *trained_on)
         return Model(spec.name, spec.labels, spec.input, *asked, analyzer.answers)
     from affectlens.apps.cli.train import require_training
 
@@ -100,15 +102,17 @@ def with_options_of(models: Sequence[Model], source: DataSource) -> DataSource:
     return source
 
 
-def score(model: Model, table: FaceTable, find_faces: bool = False) -> Scored:
+def score(model: Model, table: FaceTable, find_faces: bool = False, prior: Prior = Prior.NATURAL) -> Scored:
     """Answers of `model` for the faces of `table`; larger pictures are searched for theirs if either says so.
 
     Classes that only the model knows are left out and the rest is normalised again. Images that cannot be decoded are
     named on standard error, left out and counted.
 
     Raises:
-        BadData: the data have classes that the model does not know, or nothing is left.
+        BadData: the data have classes that the model does not know, or nothing is left. BadSetting: the model does not
+            say how frequent its classes are, and `prior` asks for it.
     """
+    shares = to_divide_out(prior, model.class_prior, model.name)
     model.check(table.labels)
     search = model.find_faces or find_faces
     if search or model.input.eye_distance:
@@ -129,7 +133,8 @@ def score(model: Model, table: FaceTable, find_faces: bool = False) -> Scored:
     kept = table.keep(readable, "image cannot be decoded")
     columns = [model.labels.index(label) for label in table.labels]
     joined = Answers.joined(answers)
-    probabilities = softmax(joined.logits[:, columns], model.temperature)
+    shares = None if shares is None else shares[columns]
+    probabilities = softmax(joined.logits[:, columns], model.temperature, shares)
     return Scored(model.name, kept, _scores(kept, probabilities, joined.affect, model.uncertain_below))
 
 

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.cli.console import out
+from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, PriorOption
 from affectlens.apps.light.palette import Palette
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra
 from affectlens.core.offline import forbid_network
-from affectlens.runtime.analyzer import Analyzer
+from affectlens.runtime.analyzer import Analyzer, Prior
 
 PORT = 8600
 
@@ -24,13 +25,10 @@ def register(app: typer.Typer) -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = PORT,
-    model: Annotated[
-        str, typer.Option(help="Expression model: 'bundled', a run folder, or an ONNX file exported by affectlens.")
-    ] = "bundled",
-    detector: Annotated[str, typer.Option(help="mtcnn, whole (the image is the face) or yunet:FILE.")] = "mtcnn",
-    min_face: Annotated[
-        int | None, typer.Option(metavar="PX", help="Side of the smallest face to look for.  [default: 40]")
-    ] = None,
+    model: ModelOption = "bundled",
+    detector: DetectorOption = "mtcnn",
+    min_face: MinFace = None,
+    prior: PriorOption = Prior.NATURAL,
     token: Annotated[
         str | None, typer.Option(envvar="AFFECTLENS_TOKEN", help="What clients must show.", show_envvar=True)
     ] = None,
@@ -69,7 +67,7 @@ def serve(
     if (certificate is None) != (key is None):
         raise BadSetting("https needs both --certificate and --key")
     colours = Palette.read(palette) if palette else None
-    analyzer = Analyzer(model, detector, min_face)
+    analyzer = Analyzer(model, detector, min_face, prior=prior)
     limits = Limits(waiting=waiting, workers=workers)
     application = Application(analyzer, limits, host, tuple(allow_host or ()), token, colours)
     try:
