@@ -3,6 +3,7 @@
 import csv
 import http.server
 import json
+import re
 import socket
 import sys
 import threading
@@ -96,6 +97,13 @@ class Capture:
 
     def release(self):
         self.released = True
+
+
+@pytest.mark.parametrize(("camera", "reason"), [("nowhere.mp4", "missing"), ("77", "no_camera")])
+def test_what_cannot_be_opened_is_named_in_one_line(cli, camera, reason):
+    result = cli("live", "--camera", camera)
+    assert result.code == 1
+    assert re.fullmatch(rf"error: '(camera:)?{camera}': [^\n]+ \({reason}\)\n", result.err)
 
 
 def test_an_unplugged_camera_ends_it_with_a_warning(cli, shown, monkeypatch):

@@ -19,7 +19,7 @@ from affectlens.apps.light.lamps import open_lamp
 from affectlens.apps.light.palette import COLOURS, Light, Palette
 from affectlens.apps.light.swatch import TerminalSwatch, draw_swatch
 from affectlens.apps.live.window import Window
-from affectlens.core.errors import AffectLensError, BadSetting
+from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
 from affectlens.core.offline import forbid_network
 from affectlens.runtime.analysis import Analysis, columns
 from affectlens.runtime.analyzer import Analyzer, Prior
@@ -78,7 +78,10 @@ def live(
         analyzer = Analyzer(model, detector, min_face, prior=prior)
         _warn_of_unused(colours, analyzer.spec.labels)
         name = f"{CAMERA}{camera}" if camera.isdecimal() else camera
-        frames = stack.enter_context(closing(open_video(name)))
+        try:
+            frames = stack.enter_context(closing(open_video(name)))
+        except UnreadableMedia as error:
+            raise AffectLensError(f"'{name}': {error.detail} ({error.reason})") from error
         settings = VideoSettings(smoothing=Smoothing(baseline=baseline))
         paced = frames if frames.live else _Paced(frames)
         keep = _Recording(record, analyzer, stack) if record else None

@@ -1,6 +1,8 @@
 """The live window: pygame shows pictures and tells what keys were pressed."""
 
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from affectlens.core.errors import AffectLensError, MissingExtra
 
 TITLE = "affectlens"
 
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
 _OF_DESKTOP = 0.9
 """How much of the desktop a window may take at first: bars of the desktop and of the window need room too."""
 
@@ -26,6 +29,8 @@ class Window:
     def __init__(self, width: int, height: int) -> None:
         self._pygame = _pygame()
         try:
+            if _nothing_to_show_on():
+                raise self._pygame.error("there is no display")  # SDL would say it in lines of its own
             self._pygame.display.init()
             if self._pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
                 raise self._pygame.error("there is no display")
@@ -70,6 +75,12 @@ class Window:
             event.type == self._pygame.QUIT or (event.type == self._pygame.KEYDOWN and event.key in keys)
             for event in self._pygame.event.get()
         )
+
+
+def _nothing_to_show_on() -> bool:
+    """Whether this is a Linux without a desktop and without a graphics card."""
+    named = any(os.environ.get(name) for name in _DISPLAYS)
+    return sys.platform == "linux" and not named and not Path("/dev/dri").exists()
 
 
 def _pygame() -> Any:
