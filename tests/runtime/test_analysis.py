@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from affectlens import Analysis, Reason
-from affectlens.core.affect import Face
+from affectlens.core.affect import Face, Quality
 from affectlens.core.errors import BadSetting, MissingExtra
 from affectlens.runtime.analysis import COLUMNS, columns
 
@@ -116,6 +116,7 @@ def faces(draw):
         valence=draw(st.none() | st.floats(-1, 1)),
         arousal=draw(st.none() | st.floats(-1, 1)),
         va_source=draw(st.sampled_from([None, "projected"])),
+        quality=draw(st.none() | st.builds(Quality, *[st.floats(0, 100)] * 6, *[st.floats(-90, 90)] * 3)),
     )
 
 

@@ -107,7 +107,10 @@ def test_bad_files_have_their_reasons(make_video, tmp_path):
     contents = {
         "empty.mp4": (b"", Reason.EMPTY_FILE),
         "text.mp4": (b"Dear diary" * 100, Reason.NOT_A_VIDEO),
-        "cut.mp4": (whole[: len(whole) // 2], Reason.NOT_A_VIDEO),
+        "cut.mp4": (whole[: len(whole) // 2], Reason.TRUNCATED),
+        "head.mp4": (whole[:20], Reason.TRUNCATED),
+        "other.mp4": (whole[4:], Reason.NOT_A_VIDEO),
+        "damaged.mp4": (whole[:40] + bytes(len(whole) - 40), Reason.NOT_A_VIDEO),
     }
     for name, (content, reason) in contents.items():
         (tmp_path / name).write_bytes(content)

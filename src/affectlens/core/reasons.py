@@ -1,10 +1,10 @@
-"""Every code that the `reason` column can hold: why a source has no face in the results."""
+"""Every code that the columns `reason` and `quality` can hold."""
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The value is what is written; the docstring of each says what happened."""
+    """Why a source has no face in the results: what is written, and in each docstring what happened."""
 
     MISSING = "missing"
     """No such file or folder, or a glob that matches nothing."""
@@ -43,3 +43,22 @@ class Reason(StrEnum):
     """The camera or the network stream gave no more pictures, or could not be reached."""
     NO_FACE = "no_face"
     """The image was read and the detector found no face of at least the smallest size."""
+
+
+class Flaw(StrEnum):
+    """Why the answer for a face deserves less trust (benchmarks/quality.txt)."""
+
+    SMALL = "small"
+    """The longer side of its box is below 24 pixels."""
+    CUT_OFF = "cut_off"
+    """More than 15 % of its box lie outside the picture."""
+    BLURRED = "blurred"
+    """Its edges are weak for its contrast (sharpness below 0.2)."""
+    DARK = "dark"
+    """Its mean brightness is below 8 %."""
+    OVEREXPOSED = "overexposed"
+    """More than half of it is white."""
+    FLAT = "flat"
+    """Its contrast, the deviation of its brightness, is below 3 %."""
+    TURNED = "turned"
+    """It looks more than 45 degrees aside, or more than 40 up or down."""

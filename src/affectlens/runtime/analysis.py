@@ -58,7 +58,7 @@ class Analysis:
         """One row per face, or one with a reason; what does not apply is None.
 
         Coordinates in pixels, probabilities in [0, 1]. `frame`, `time_s` and `track` belong to videos and are None for
-        photos; `quality` belongs to the quality gate and is None.
+        photos; `quality` is "ok", or what is wrong (`core.reasons.Flaw`), joined by "+".
         """
         common: Row = dict.fromkeys(columns(self.labels)) | {
             "source": self.source,
@@ -112,6 +112,11 @@ class Analysis:
         save_image(Path(path), draw_explanations(self.faces))
 
 
+def quality_in_words(face: Face) -> str | None:
+    """The flaws joined by "+", "ok" without any; None where they were not measured."""
+    return None if face.quality is None else "+".join(face.quality.flaws) or "ok"
+
+
 def _face_cells(face: Face) -> Row:
     x1, y1, x2, y2 = (round(float(value), 2) for value in face.box_xyxy)
     return {
@@ -127,4 +132,5 @@ def _face_cells(face: Face) -> Row:
         "valence": None if face.valence is None else round(face.valence, 4),
         "arousal": None if face.arousal is None else round(face.arousal, 4),
         "va_source": face.va_source,
+        "quality": quality_in_words(face),
     } | {f"p_{label}": round(value, 6) for label, value in face.probabilities.items()}

@@ -4,7 +4,7 @@ import copy
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core import catalog
-from affectlens.core.affect import Face
+from affectlens.core.affect import Face, Quality
 from affectlens.core.answers import Answers
 from affectlens.core.detection import Detections, Detector
 from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
@@ -23,6 +23,7 @@ from affectlens.core.probabilities import normalised_entropy, softmax
 from affectlens.core.reasons import Reason
 from affectlens.core.session import ModelSpec, model_file, open_session, read_answers, read_spec
 from affectlens.faces.align import cut_faces
+from affectlens.faces.quality import qualities
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.explain import explanations
 from affectlens.runtime.media import display_name, read_image
@@ -34,6 +35,19 @@ if TYPE_CHECKING:
 
 _FACES_PER_RUN = 8
 """More gain nothing, and networks with attention over large maps take a gigabyte for every five."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """The faces of one image, cut out as a model wants them.
+
+    Attributes:
+        found: where they are. crops: (H, W, 3) RGB uint8 each. qualities: how well each can be seen.
+    """
+
+    found: Detections
+    crops: list[NDArray[np.uint8]]
+    qualities: tuple[Quality, ...]
 
 
 class Prior(StrEnum):
@@ -181,23 +195,26 @@ class Analyzer:
 
     def read(self, images: Sequence[tuple[NDArray[np.uint8], Detections]]) -> list[tuple[Face, ...]]:
         """The faces of several images, (H, W, 3) RGB uint8 each with its detections, read together."""
-        return self.read_crops([(self.cut(image, found), found) for image, found in images])
+        return self.read_cuts([self.cut(image, found) for image, found in images])
 
-    def cut(self, image: NDArray[np.uint8], found: Detections) -> list[NDArray[np.uint8]]:
-        """A crop of each face, as the model wants it; the image is not needed any more."""
-        return cut_faces(image, found, self._spec.input)
+    def cut(self, image: NDArray[np.uint8], found: Detections) -> Cut:
+        """The faces of an image, which is not needed any more."""
+        crops = cut_faces(image, found, self._spec.input)
+        return Cut(found, crops, qualities(crops, found, (image.shape[1], image.shape[0])))
 
-    def read_crops(self, cut: Sequence[tuple[list[NDArray[np.uint8]], Detections]]) -> list[tuple[Face, ...]]:
-        """The faces of several images, each as its crops (`cut`) and its detections, read together."""
-        crops = [crop for some, _ in cut for crop in some]
+    def read_cuts(self, cuts: Sequence[Cut]) -> list[tuple[Face, ...]]:
+        """The faces of several images, read together."""
+        crops = [crop for cut in cuts for crop in cut.crops]
         if not crops:
-            return [()] * len(cut)
+            return [()] * len(cuts)
         answers = self.answers(crops)
-        faces = self._faces(Detections.joined([found for _, found in cut]), answers)
+        faces = self._faces(
+            Detections.joined([cut.found for cut in cuts]), [one for cut in cuts for one in cut.qualities], answers
+        )
         if self._explain:
             seen = explanations(crops, answers, self.answers, self._spec.first_place)
             faces = tuple(replace(face, explanation=one) for face, one in zip(faces, seen, strict=True))
-        ends = np.cumsum([len(found) for _, found in cut]).tolist()
+        ends = np.cumsum([len(cut.crops) for cut in cuts]).tolist()
         return [faces[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def analysis(
@@ -216,7 +233,7 @@ class Analyzer:
         (faces,) = self.read([(image, self._detect(image))])
         return self.analysis(source, image, faces)
 
-    def _faces(self, detections: Detections, answers: Answers) -> tuple[Face, ...]:
+    def _faces(self, detections: Detections, seen: Sequence[Quality], answers: Answers) -> tuple[Face, ...]:
         """Calibrate the logits and say what they mean, face by face."""
         labels = self._spec.labels
         probabilities = softmax(answers.logits, self._spec.temperature, self._prior)
@@ -235,6 +252,7 @@ class Analyzer:
                 valence=float(affect[0][i]) if affect is not None else None,
                 arousal=float(affect[1][i]) if affect is not None else None,
                 va_source="regressed" if regressed else "projected" if affect is not None else None,
+                quality=seen[i],
             )
             for i, row in enumerate(probabilities)
         )

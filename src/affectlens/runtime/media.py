@@ -75,6 +75,9 @@ def expand(source: str) -> Iterator[tuple[str, Path | str | UnreadableMedia]]:
     if is_live(source):
         yield display_name(source), source
         return
+    if re.match(r"(https?|ftp|s3|gs)://", source, re.IGNORECASE):
+        yield source, UnreadableMedia(Reason.MISSING, "addresses of files elsewhere are not fetched; download it first")
+        return
     path = Path(os.path.expanduser(source))
     if not has_magic(source) or os.path.lexists(path):
         yield from _files(path)

@@ -17,7 +17,7 @@ from affectlens.core.series import Event
 
 Floats = NDArray[np.float64]
 
-_LEAST = 0.01
+_LEAST = 0.001
 """Probabilities below it count as this: one sure but wrong frame must not weigh more than the ten around it."""
 _DOUBT = 0.6
 """How much slower a frame on which raters would disagree in full moves what is shown."""

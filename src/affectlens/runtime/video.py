@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -300,8 +301,29 @@ def open_container(source: "str | os.PathLike[str] | BinaryIO", live: bool = Fal
     except (av.FFmpegError, OSError) as error:
         if live:
             raise UnreadableMedia(Reason.STREAM_LOST, f"the stream cannot be opened: {error.strerror}") from error
+        if _breaks_off(source):
+            raise UnreadableMedia(Reason.TRUNCATED, "the video ends before its index, which comes last") from error
         raise UnreadableMedia(Reason.NOT_A_VIDEO, f"not a video that can be read ({error.strerror})") from error
     return container
+
+
+def _breaks_off(source: "str | os.PathLike[str] | BinaryIO") -> bool:
+    """Whether a file is made of the boxes of MP4 and MOV, and the last of them is longer than what is left of it."""
+    with ExitStack() as stack:
+        file = stack.enter_context(open(source, "rb")) if isinstance(source, (str, os.PathLike)) else source
+        end, start, first = file.seek(0, os.SEEK_END), 0, True
+        while start < end:
+            file.seek(start)
+            head = file.read(16)
+            if len(head) < 8 or (first and head[4:8] != b"ftyp"):
+                return not first
+            size, first = int.from_bytes(head[:4], "big"), False
+            if size == 1:  # the next eight bytes say it
+                size = int.from_bytes(head[8:], "big")
+            if size < 8:  # to the end of the file, or damaged
+                return False
+            start += size
+        return start > end
 
 
 def _upright(picture: "VideoFrame", width: int) -> NDArray[np.uint8]:

@@ -4,9 +4,12 @@ import csv
 import http.server
 import json
 import re
+import signal
 import socket
+import subprocess
 import sys
 import threading
+import time
 
 import cv2
 import numpy as np
@@ -53,13 +56,31 @@ def test_a_clip_is_shown_and_kept(cli, clip, shown, tmp_path):
     assert result.out == f"{len(shown)} frames shown, kept in {tmp_path / 'kept'}\n"
     assert 1 <= len(shown) <= 10
     assert shown[-1][0].shape == (480, 480, 3)
-    assert shown[-1][1].startswith("1 faces, ")
+    assert shown[-1][1].startswith("faces: 1, ")
     with (tmp_path / "kept" / "faces.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == len(shown)
     assert {(row["track"], row["expression"]) for row in rows} == {("0", "happiness")}
     video = open_video(tmp_path / "kept" / "live.mp4")
     assert len(list(video)) == len(shown)
+    video.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_a_stopped_process_leaves_a_recording_that_plays(make_video, portrait, tmp_path):
+    clip = make_video(tmp_path / "long.mp4", [cv2.resize(portrait, (240, 240))] * 400, fps=10)
+    command = [sys.executable, "-m", "affectlens", "live", "--camera", clip, "--no-window", "--record", "kept"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    rows = tmp_path / "kept" / "faces.csv"
+    limit = time.monotonic() + 60
+    while not (rows.is_file() and rows.stat().st_size > 0) and time.monotonic() < limit:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    video = open_video(tmp_path / "kept" / "live.mp4")
+    assert out == f"{len(list(video))} frames analyzed, kept in kept\n"
     video.close()
 
 
@@ -216,6 +237,7 @@ class Lamp(http.server.BaseHTTPRequestHandler):
         self.server.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(200)
         self.end_headers()
+        self.wfile.write(b'{"success":true}')
 
     def log_message(self, *_):
         pass

@@ -33,12 +33,13 @@ def started():
         process.communicate()
 
 
-def test_it_answers_until_it_is_interrupted(started):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_it_answers_until_it_is_interrupted(started, stop):
     process, url = started()
     health = json.load(urllib.request.urlopen(f"{url}/healthz"))
     assert health["status"] == "ok"
     assert health["model"]
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "")
 
@@ -83,8 +84,10 @@ def test_beyond_loopback_a_token_is_needed(cli):
 
 
 def test_the_token_may_come_from_the_environment(started):
-    _, url = started("--host", "0.0.0.0", AFFECTLENS_TOKEN="secret")
-    address = url.replace("0.0.0.0", "127.0.0.1")
+    process, url = started("--host", "0.0.0.0", AFFECTLENS_TOKEN="secret")
+    assert urlsplit(url).hostname == socket.gethostname().lower()
+    assert "without --certificate token and pictures can be read" in process.stderr.readline()
+    address = f"http://127.0.0.1:{urlsplit(url).port}"
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(f"{address}/v1/model")
     request = urllib.request.Request(f"{address}/v1/model", headers={"authorization": "Bearer secret"})

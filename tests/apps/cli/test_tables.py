@@ -8,6 +8,7 @@ from affectlens import Analysis, Reason
 from affectlens.apps.cli import tables
 from affectlens.apps.cli.console import PLAIN
 from affectlens.apps.cli.tables import table_writer
+from affectlens.core.affect import Quality
 
 LABELS = ("neutral", "happiness")
 
@@ -52,6 +53,7 @@ def test_a_face_is_one_line_under_a_header(printed, make_face):
         "arousal",
         "va_source",
         "disagreement",
+        "quality",
         "box",
         "score",
     ]
@@ -112,7 +114,7 @@ def test_eighty_columns_show_the_answer_whole_and_leave_the_rest_out(shown, make
 
 
 @pytest.mark.parametrize("source", ["folder/" * 30 + "x.jpg", "x" * 200 + ".jpg", "笑顔" * 60 + ".jpg"])
-@pytest.mark.parametrize("width", [80, 121, 122, 200])
+@pytest.mark.parametrize("width", [80, 130, 131, 200])
 def test_a_long_name_folds_and_no_cell_is_cut(shown, make_face, source, width):
     _, *lines = shown(width, wide_cells(make_face, source), Analysis("y.jpg", "m", LABELS, reason=Reason.MISSING))
     assert max(len(line) for line in lines) <= width
@@ -120,9 +122,15 @@ def test_a_long_name_folds_and_no_cell_is_cut(shown, make_face, source, width):
     first = lines[0].split()
     answer = ["0", "uncertain", "(happiness?)", "0.75", "-0.57", "+0.36"]
     assert first[1:7] == answer
-    assert first[7:] == ([] if width < 122 else ["projected", "0.50", "1000,1200", "1000x1300", "0.90"])
+    assert first[7:] == ([] if width < 131 else ["projected", "0.50", "1000,1200", "1000x1300", "0.90"])
     assert first[0] + "".join(line.strip() for line in lines[1:-1]) == source
     assert lines[-1].split() == ["y.jpg", "-", "missing"]
+
+
+def test_what_is_wrong_with_a_face_is_in_the_table(printed, make_face):
+    seen = Quality(10, 1.0, 1.0, 0.01, 0.5, 0.0, 0.0, 0.0, 0.0)
+    _, line = printed(Analysis("x.jpg", "m", LABELS, (make_face(quality=seen),)))
+    assert "small+dark" in line.split()
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -131,6 +139,6 @@ def test_every_reason_fits_into_eighty_columns(shown, reason):
     assert line.split() == ["x.jpg", "-", reason.value]
 
 
-def test_a_terminal_of_122_columns_shows_every_column(shown, printed, make_face):
+def test_a_terminal_of_131_columns_shows_every_column(shown, printed, make_face):
     analysis = Analysis("x.jpg", "m", LABELS, (make_face(),))
-    assert [line.split() for line in shown(122, analysis)] == [line.split() for line in printed(analysis)]
+    assert [line.split() for line in shown(131, analysis)] == [line.split() for line in printed(analysis)]

@@ -120,6 +120,7 @@ class Wled(http.server.ThreadingHTTPServer):
 
     def __init__(self, port=0):
         self.got, self.status, self.answers = [], 200, threading.Event()
+        self.body = b'{"success":true}'
         self.answers.set()
         super().__init__(("127.0.0.1", port), WledHandler)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
@@ -143,7 +144,7 @@ class WledHandler(http.server.BaseHTTPRequestHandler):
         self.server.answers.wait(10)
         self.send_response(self.server.status)
         self.end_headers()
-        self.wfile.write(b'{"success":true}')
+        self.wfile.write(self.server.body)
 
     def log_message(self, *_):
         pass

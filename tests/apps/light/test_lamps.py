@@ -168,6 +168,14 @@ def test_wled_gets_its_json(wled, lit):
     ]
 
 
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"[]", b'{"error": 3}', b""])
+def test_what_answers_otherwise_than_wled_is_no_lamp(wled, lit, body):
+    server = wled()
+    server.body = body
+    with pytest.raises(ConnectionError, match="what answers is no WLED"):
+        lit(f"wled://127.0.0.1:{server.port}").show(ORANGE, 0.2)
+
+
 def test_wled_that_fails_hangs_or_is_gone_comes_back(hasty, wled, drive, until, caplog):
     server = wled()
     port = server.port
@@ -224,6 +232,8 @@ def test_a_lamp_at_home_is_not_looked_for_behind_a_proxy(wled, lit, monkeypatch)
         "mqtt://ann:1234/s3cret@host/topic",
         "mqtt://ann:s3cret#x@host/topic",
         "mqtt://ann:s3cret?x@host/topic",
+        "mqtt://host/a/#",
+        "mqtt://host/a?",
         "wled://",
         "wled://host/json",
         "wled://ann:s3cret@host",

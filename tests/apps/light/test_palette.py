@@ -158,7 +158,7 @@ def test_a_file_changes_what_it_names(tmp_path):
         ('{"dim": 0.9, "bright": 0.1}', "dim must not be above bright"),
         ('{"warmth": NaN}', "warmth: "),
         ('{"time_constant_s": -1}', "time_constant_s: "),
-        ('{"colors": {}}', "colors: Extra inputs are not permitted"),
+        ('{"colors": {}}', "unknown key 'colors'; did you mean 'colours'?"),
         (b"\xff\xfe", "Invalid JSON"),
     ],
 )

@@ -186,6 +186,26 @@ def test_a_wrong_parameter_is_named(url, parameters):
     assert answer.json()["detail"].startswith(f"{name}: ")
 
 
+def test_an_unknown_parameter_is_named_with_the_nearest(url):
+    answer = post(url, fsp=5)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "bad_request")
+    assert answer.json()["detail"] == "unknown parameter 'fsp'; did you mean 'fps'?"
+    with pytest.raises(InvalidStatus) as refused:
+        stream(url, "?smoth=0").__enter__()
+    assert refused.value.response.status_code == 400
+
+
+def test_a_clip_cannot_be_explained(url, clip):
+    answer = httpx2.post(f"{url}/v1/analyze?explain=true", content=clip, headers={"content-type": "video/mp4"})
+    assert (answer.status_code, answer.json()["detail"]) == (400, "explain is for photos")
+
+
+def test_who_opens_the_interface_in_a_browser_is_told_how_it_is_used(url):
+    answer = httpx2.get(f"{url}/v1/analyze")
+    assert answer.status_code == 405
+    assert "POST a photo or video" in answer.json()["detail"]
+
+
 def test_a_form_without_the_file_or_without_sense_is_refused(url):
     other = httpx2.post(f"{url}/v1/analyze", files={"picture": ("x.jpg", PHOTO, "image/jpeg")})
     broken = post(url, b"--x\r\nnonsense", {"content-type": "multipart/form-data; boundary=x"})
@@ -345,9 +365,9 @@ def test_requests_at_once_are_read_together_and_none_gets_another_ones_answer(se
     """The network waits until all have been looked at; crops of eight kinds of pictures tell whose answer is whose."""
     engine = Analyzer(detector="whole")
     go_on, looked = threading.Event(), threading.Semaphore(0)
-    cut, read = engine.cut, engine.read_crops
+    cut, read = engine.cut, engine.read_cuts
     engine.cut = lambda *found: (looked.release(), cut(*found))[1]
-    engine.read_crops = lambda crops: (go_on.wait(20), read(crops))[1]
+    engine.read_cuts = lambda crops: (go_on.wait(20), read(crops))[1]
     url = serve(engine=engine)
     pictures = [np.ascontiguousarray(portrait[10 * i : 300, 10 * i : 300]) for i in range(8)]
     photos = [cv2.imencode(".png", picture[..., ::-1])[1].tobytes() for picture in pictures]
@@ -495,7 +515,7 @@ def test_nothing_that_is_uploaded_is_stored(serve, monkeypatch, clip):
 
 def test_a_fault_of_the_service_is_told_as_one_and_logged(serve, caplog):
     engine = Analyzer(detector="whole")
-    engine.read_crops = lambda crops: 1 / 0
+    engine.read_cuts = lambda crops: 1 / 0
     url = serve(engine=engine)
     answer = post(url)
     assert (answer.status_code, answer.json()["reason"]) == (500, "failed")

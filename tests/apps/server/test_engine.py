@@ -9,10 +9,11 @@ from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.meters import Meters
 from affectlens.core.detection import no_faces
 from affectlens.core.errors import BadSetting
+from affectlens.runtime.analyzer import Cut
 
 
 def crops(value):
-    return [np.full((2, 2, 3), value, np.uint8)], no_faces()
+    return Cut(no_faces(), [np.full((2, 2, 3), value, np.uint8)], ())
 
 
 def read_together(read, values):
@@ -42,7 +43,7 @@ class Reader:
     def __call__(self, batch):
         self.sizes.append(len(batch))
         assert self.go.wait(10)
-        values = [int(some[0][0, 0, 0]) for some, _ in batch]
+        values = [int(cut.crops[0][0, 0, 0]) for cut in batch]
         if 13 in values:
             raise ValueError("thirteen")
         return [(value,) for value in values]
@@ -73,7 +74,7 @@ def test_a_picture_without_faces_does_not_wait_for_the_network():
     async def run():
         batches = Batches(None, Meters())
         try:
-            return await batches.read(([], no_faces()))
+            return await batches.read(Cut(no_faces(), [], ()))
         finally:
             batches.close()
 

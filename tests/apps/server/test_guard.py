@@ -76,6 +76,11 @@ def test_a_token_is_asked_of_all_but_health(serve):
         assert get(url, authorization=wrong).status_code == 401
 
 
+def test_a_browser_without_the_token_is_told_what_to_open(serve):
+    answer = get(serve(token="secret"), "/", accept="text/html,*/*;q=0.8")
+    assert (answer.status_code, answer.text) == (401, "the service asks for its token; open /?token=TOKEN once\n")
+
+
 def test_a_browser_shows_the_token_once_and_then_a_cookie(serve):
     url = serve(token="secret")
     with httpx2.Client(base_url=url) as browser:

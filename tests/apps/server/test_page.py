@@ -358,7 +358,7 @@ def test_a_photo(review, analyzer, tmp_path):
 def test_cursor_picture_bars_and_timeline_move_together(review, clip):
     page = review()
     drop(page, clip)
-    status(page, "review", f"swaying.mp4: 1 person in {FRAMES} frames")
+    status(page, "review", f"swaying.mp4: 1 person, in {FRAMES} of {FRAMES} frames")
     slider = page.get_by_role("slider", name="Frame")
     slider.focus()
     for keys, frame in (
@@ -504,7 +504,7 @@ def test_a_clip_cut_short_keeps_what_there_is(review, tmp_path, portrait, make_v
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     page = review(strict=False)
     drop(page, cut)
-    status(page, "review", r"cut.mkv: .+; 1 person in \d\d frames until there")
+    status(page, "review", r"cut.mkv: .+; 1 person, in \d\d of \d\d frames until there")
     expect(page.locator("#review .hint")).to_contain_text("cannot show cut.mkv")
     rows = list(csv.DictReader(StringIO(Path(saved(page, "Download CSV").path()).read_text())))
     assert rows[-1]["reason"] == "truncated"
@@ -521,7 +521,7 @@ def test_an_analysis_can_be_cancelled(review, tmp_path, portrait, make_video):
     page.locator("#review .people li").wait_for()
     expect(page.get_by_role("progressbar", name="Analysis")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
-    status(page, "review", r"long.mp4: cancelled; 1 person in \d+ frames until there")
+    status(page, "review", r"long.mp4: cancelled; 1 person, in \d+ of \d+ frames until there")
     drop(page, PORTRAIT)
     status(page, "review", "portrait.jpg: 1 person")
 

@@ -40,7 +40,7 @@ def explain(
     check_picture(target)
     analysis = Analyzer(model, detector, min_face, explain=True).analyze(photo)
     if not analysis.faces:
-        raise AffectLensError(f"no face to explain in '{photo}': {analysis.detail} ({analysis.reason})")
+        raise AffectLensError(f"'{photo}' cannot be explained: {analysis.detail} ({analysis.reason})")
     target.parent.mkdir(parents=True, exist_ok=True)
     analysis.save_explanations(target)
     for number, face in enumerate(analysis.faces):

@@ -106,7 +106,7 @@ def _show(
             if analysis.image is None:
                 return shown, analysis
             shown += 1
-            caption = f"{len(analysis.faces)} faces, {rate():.0f} frames per second"
+            caption = f"faces: {len(analysis.faces)}, frames per second: {rate():.0f}"
             light = room.follow(analysis, caption) if room else None
             if not windowed and not keep:
                 continue

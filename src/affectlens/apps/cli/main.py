@@ -3,6 +3,7 @@
 import importlib
 import io
 import logging
+import signal
 import sys
 from importlib import metadata
 
@@ -63,6 +64,11 @@ def _register() -> None:
 _register()
 
 
+def _interrupt(*_: object) -> None:
+    """A stopped service or container ends as with Ctrl-C: files are closed, lamps let go."""
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Entry point; exits 0, 1 (something failed; one line says what) or 2 (usage)."""
     for stream in (sys.stdout, sys.stderr):
@@ -71,6 +77,7 @@ def main() -> None:
     logger = logging.getLogger("affectlens")
     if not any(isinstance(handler, Warnings) for handler in logger.handlers):
         logger.addHandler(Warnings())
+    signal.signal(signal.SIGTERM, _interrupt)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged picture has its row
     try:
         app()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import out
+from affectlens.apps.cli.console import out, warn
 from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, PriorOption
 from affectlens.apps.light.palette import Palette
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra
@@ -77,8 +77,13 @@ def serve(
         raise BadSetting(f"https cannot be set up with '{certificate}' and '{key}': {detail}") from error
     with _listen(host, port) as listening:
         number = listening.getsockname()[1]
-        name = f"[{host}]" if ":" in host else host
-        out.print(f"http{'s' if certificate else ''}://{name}:{number}/ (Ctrl-C ends it)")
+        everywhere = host in ("0.0.0.0", "::")
+        name = socket.gethostname() if everywhere else f"[{host}]" if ":" in host else host
+        scheme = "https" if certificate else "http"
+        hint = "; in a browser, open it once with ?token=TOKEN" if token else ""
+        out.print(f"{scheme}://{name}:{number}/ (Ctrl-C ends it{hint})")
+        if not certificate and not is_loopback(host):
+            warn("without --certificate token and pictures can be read on their way, and browsers give no camera")
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
 

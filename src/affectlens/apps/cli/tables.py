@@ -12,22 +12,23 @@ from rich.text import Text
 from affectlens.apps.cli.console import PLAIN, print_table
 from affectlens.apps.cli.console import out as terminal
 from affectlens.core.affect import Face
-from affectlens.runtime.analysis import Analysis
+from affectlens.runtime.analysis import Analysis, quality_in_words
 from affectlens.runtime.people import People
 from affectlens.runtime.writers import Writer
 
 _WIDE = 160
-_NARROW_BELOW = 122
+_NARROW_BELOW = 131
 _ALWAYS = ("source", "face", "expression", "probability", "valence", "arousal")
-_WHERE_WIDE = ("va_source", "disagreement", "box", "score")
-_LEFT = ("source", "expression", "va_source", "box")
+_WHERE_WIDE = ("va_source", "disagreement", "quality", "box", "score")
+_LEFT = ("source", "expression", "va_source", "quality", "box")
 
 
 @contextmanager
 def table_writer(file: Path | None) -> Iterator[Writer]:
     """Collects analyses and prints one table at the end, to `file` or the terminal.
 
-    A terminal of fewer than 122 columns gets a table without va_source, disagreement, box and score; a long name folds.
+    A terminal of fewer than 131 columns gets a table without va_source, disagreement, quality, box and score; a long
+    name folds.
     Videos have a second table, a line per person.
     """
     rows: list[dict[str, str | Text]] = []
@@ -60,7 +61,8 @@ def _table(rows: list[dict[str, str | Text]], width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         justify: Literal["left", "right"] = "left" if name in _LEFT else "right"
-        table.add_column(name, justify=justify, no_wrap=name != "source", overflow="fold", min_width=len(name))
+        folds = name in ("source", "quality")
+        table.add_column(name, justify=justify, no_wrap=not folds, overflow="fold", min_width=len(name))
     for row in rows:
         table.add_row(*(row.get(name, "") for name in names))
     return table
@@ -95,6 +97,7 @@ def _cells(face: Face) -> dict[str, str | Text]:
         "arousal": _signed(face.arousal),
         "va_source": face.va_source or "",
         "disagreement": f"{face.disagreement:.2f}",
+        "quality": quality_in_words(face) or "",
         "box": f"{x1},{y1} {x2 - x1}x{y2 - y1}",
         "score": f"{face.score:.2f}",
     }

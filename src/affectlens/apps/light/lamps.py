@@ -53,7 +53,7 @@ def open_lamp(url: str) -> Lamp:
     try:
         parts = urlsplit(url)
         port = _PORTS[parts.scheme] if parts.port is None else parts.port
-        unclear = parts.query or parts.fragment or "@" in parts.path
+        unclear = set("?#") & set(url) or "@" in parts.path
         good = port > 0 and not unclear and _HOST.fullmatch(parts.hostname or "")
     except (KeyError, ValueError):
         good = False
@@ -178,6 +178,12 @@ class WledLamp:
         answer = self._client.post(self._url, json=_wled(light, over_s))
         if not answer.is_success:
             raise ConnectionError(f"it answers {answer.status_code}")
+        try:
+            understood = answer.json().get("success")
+        except (ValueError, AttributeError):
+            understood = False
+        if not understood:
+            raise ConnectionError("what answers is no WLED")
 
     def close(self) -> None:
         """As `Lamp.close`."""

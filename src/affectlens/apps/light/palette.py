@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from affectlens.core.affect import Face
+from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadSetting
 
 Floats = NDArray[np.float64]
@@ -116,6 +117,9 @@ class Palette(BaseModel):
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
             first = error.errors()[0]
+            if first["type"] == "extra_forbidden":
+                key = unknown("key", str(first["loc"][-1]), list(cls.model_fields))
+                raise BadSetting(f"palette '{path}': {key}") from error
             where = [f"palette '{path}'", ".".join(map(str, first["loc"]))]
             raise BadSetting(": ".join([*filter(None, where), first["msg"]])) from error
 

@@ -73,6 +73,7 @@ def _routes(service: Service) -> FastAPI:
     app = FastAPIOffline(title="affectlens", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.service = service
     app.include_router(router)
+    app.add_api_route("/v1/analyze", _only_post, methods=["GET"], include_in_schema=False)
     mimetypes.add_type(
         "text/javascript", ".js"
     )  # the registry of Windows may say something else, and browsers refuse it
@@ -103,6 +104,11 @@ async def _wrong(connection: Any, error: Any) -> Any:
 async def _no_such(_: Any, error: Any) -> Response:
     status = HTTPStatus(error.status_code)
     return Refused(status, "not_found", status.phrase.lower()).response()
+
+
+async def _only_post() -> Response:
+    """What a browser asks for first."""
+    raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "not_found", "POST a photo or video; see /docs")
 
 
 async def _gone(_: Any, __: Any) -> Response:

@@ -9,23 +9,18 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import ParamSpec, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.meters import Meters
 from affectlens.apps.server.refusal import Refused
 from affectlens.core.affect import Face
-from affectlens.core.detection import Detections
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.analyzer import Analyzer
+from affectlens.runtime.analyzer import Analyzer, Cut
 from affectlens.runtime.media import decode_image
 from affectlens.runtime.pipeline import Following, Locator, VideoSettings
 from affectlens.runtime.video import Frame
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Crops = tuple[list[NDArray[np.uint8]], Detections]
 Size = tuple[int, int]
 
 _TOGETHER = 32
@@ -42,7 +37,7 @@ class Engine:
         self._limits, self._meters = limits, meters
         self._workers = limits.threads
         self._threads = ThreadPoolExecutor(self._workers, "affectlens-look")
-        self._batches = Batches(analyzer.read_crops, meters)
+        self._batches = Batches(analyzer.read_cuts, meters)
         self._taken = 0
         self._picture_s = 0.05
 
@@ -72,16 +67,16 @@ class Engine:
                 analysis, size = await self._in_thread(self._explained, data)
                 faces = analysis.faces
             else:
-                crops, size = await self._in_thread(self._look, data)
-                faces = await self._batches.read(crops)
+                cut, size = await self._in_thread(self._look, data)
+                faces = await self._batches.read(cut)
         self._meters.count("photo", faces)
         return self._analyzer.analysis("", None, faces), size
 
     async def frame(self, data: bytes, stream: "Stream") -> tuple[Analysis, Size]:
         """The bytes of a stream's next picture; as `photo`."""
         with self._place():
-            crops, size = await self._in_thread(stream.look, data)
-            faces = await self._batches.read(crops)
+            cut, size = await self._in_thread(stream.look, data)
+            faces = await self._batches.read(cut)
         self._meters.count("frame", faces)
         return stream.follow(faces), size
 
@@ -109,11 +104,10 @@ class Engine:
         """Do `work` when a thread is free."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
-    def _look(self, data: bytes) -> tuple[Crops, Size]:
+    def _look(self, data: bytes) -> tuple[Cut, Size]:
         """Decode a photo and find its faces; of it only they are kept."""
         image = decode_image(data, self._limits.pixels)
-        found = self._analyzer.detector(image)
-        return (self._analyzer.cut(image, found), found), (image.shape[1], image.shape[0])
+        return self._analyzer.cut(image, self._analyzer.detector(image)), (image.shape[1], image.shape[0])
 
     def _explained(self, data: bytes) -> tuple[Analysis, Size]:
         image = decode_image(data, self._limits.pixels)
@@ -125,25 +119,25 @@ class Batches:
     """Reads what has gathered while the network was busy, all at once; alone, a picture does not wait.
 
     Args:
-        read: (crops, detections) of several pictures -> their faces.
+        read: the faces of several pictures, cut out -> what they say.
     """
 
-    def __init__(self, read: Callable[[list[Crops]], list[tuple[Face, ...]]], meters: Meters) -> None:
+    def __init__(self, read: Callable[[list[Cut]], list[tuple[Face, ...]]], meters: Meters) -> None:
         self._read, self._meters = read, meters
         self._thread = ThreadPoolExecutor(1, "affectlens-network")
-        self._gathered: list[tuple[Crops, asyncio.Future[tuple[Face, ...]]]] = []
+        self._gathered: list[tuple[Cut, asyncio.Future[tuple[Face, ...]]]] = []
         self._reading: asyncio.Task[None] | None = None
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    async def read(self, crops: Crops) -> tuple[Face, ...]:
+    async def read(self, cut: Cut) -> tuple[Face, ...]:
         """The faces of one picture."""
-        if not crops[0]:
+        if not cut.crops:
             return ()
         answer: asyncio.Future[tuple[Face, ...]] = asyncio.get_running_loop().create_future()
-        self._gathered.append((crops, answer))
+        self._gathered.append((cut, answer))
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_all())
         return await answer
@@ -153,18 +147,18 @@ class Batches:
             batch, self._gathered = self._gathered[:_TOGETHER], self._gathered[_TOGETHER:]
             self._meters.batch.observe(len(batch))
             try:
-                faces = await self._run([crops for crops, _ in batch])
+                faces = await self._run([cut for cut, _ in batch])
             except Exception:  # one picture's fault must not cost the others theirs
-                for crops, answer in batch:
+                for cut, answer in batch:
                     try:
-                        _settle(answer, (await self._run([crops]))[0])
+                        _settle(answer, (await self._run([cut]))[0])
                     except Exception as error:
                         _settle(answer, error)
             else:
                 for (_, answer), found in zip(batch, faces, strict=True):
                     _settle(answer, found)
 
-    async def _run(self, batch: list[Crops]) -> list[tuple[Face, ...]]:
+    async def _run(self, batch: list[Cut]) -> list[tuple[Face, ...]]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, batch)
 
 
@@ -180,14 +174,14 @@ class Stream:
         self.time_s = 0.0
         self.number = -1
 
-    def look(self, data: bytes) -> tuple[Crops, Size]:
+    def look(self, data: bytes) -> tuple[Cut, Size]:
         """Decode the next picture and find its faces; its time is now."""
         self.number += 1
         self.time_s = time.monotonic() - self._start_s
         image = decode_image(data, self._max_pixels)
         located = self._locate(Frame(self.number, self.time_s, image))
         self._tracks = located.tracks
-        return (self._analyzer.cut(image, located.found), located.found), (image.shape[1], image.shape[0])
+        return self._analyzer.cut(image, located.found), (image.shape[1], image.shape[0])
 
     def follow(self, faces: tuple[Face, ...]) -> Analysis:
         """What is said of the picture that was looked at last."""

@@ -13,7 +13,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import RedirectResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from affectlens.apps.server.refusal import Refused
@@ -67,7 +67,7 @@ class Guard:
             asked = self._token is not None and scope["type"] == "http" and _asked_token(scope) is not None
             answer = self._remember(scope) if asked else self._app
         except Refused as refused:
-            answer = refused.response()
+            answer = _in_words(refused) if _is_visit(scope) else refused.response()
         inline = scope["path"].startswith(("/docs", "/redoc"))
 
         async def hardened(message: Message) -> None:
@@ -124,6 +124,16 @@ class Guard:
         secure = scope["scheme"] == "https"
         response.set_cookie(_cookie_name(scope), self._badge, httponly=True, samesite="strict", secure=secure)
         return response
+
+
+def _is_visit(scope: Scope) -> bool:
+    """Whether somebody opens the page in a browser."""
+    return scope["type"] == "http" and scope["path"] == "/" and "text/html" in Headers(scope=scope).get("accept", "")
+
+
+def _in_words(refused: Refused) -> Response:
+    advice = "; open /?token=TOKEN once" if refused.status == HTTPStatus.UNAUTHORIZED else ""
+    return PlainTextResponse(f"{refused}{advice}\n", refused.status)
 
 
 def is_loopback(host: str) -> bool:

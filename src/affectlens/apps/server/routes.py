@@ -20,6 +20,7 @@ from affectlens.apps.server.service import Service
 from affectlens.apps.server.upload import Upload
 from affectlens.apps.server.videos import Video
 from affectlens.apps.server.wire import Health, Light, Model, Problem, Result, to_wire
+from affectlens.core.catalog import unknown
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.expressions import CIRCUMPLEX, COLOURS, OTHER_COLOUR
 from affectlens.core.reasons import Reason
@@ -73,9 +74,12 @@ async def analyze(
 ) -> Response:
     """A photo gives one JSON object; a video one JSON object per frame, a line each, as they are done."""
     service = service_of(request)
+    _check_names(request)
     async with service.uploads.take(request) as upload:
         try:
             upload.check()
+            if explain and not upload.is_photo:
+                raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", "explain is for photos")
             if upload.is_photo:
                 result = to_wire(*await service.engine.photo(upload.data, explain))
                 return Response(result.model_dump_json(), media_type="application/json")
@@ -90,6 +94,7 @@ async def analyze(
 async def stream(socket: WebSocket, smooth: bool = True, baseline: bool = False) -> None:
     """Binary messages with a JPEG (or another image) each in, a `Result` for each out, in their order."""
     service = service_of(socket)
+    _check_names(socket)
     if service.streams >= service.limits.streams:
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many streams at once", retry_after_s=10)
     service.streams += 1
@@ -131,6 +136,14 @@ async def healthz(request: Request) -> Health:
 async def metrics(request: Request) -> Response:
     """Counters in Prometheus' text format."""
     return Response(service_of(request).meters.text(), media_type="text/plain; version=0.0.4")
+
+
+def _check_names(connection: HTTPConnection) -> None:
+    """Raise Refused for a parameter that the route does not have."""
+    known = [field.alias for field in connection.scope["route"].dependant.query_params]
+    for name in connection.query_params:
+        if name not in known:
+            raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", unknown("parameter", name, known))
 
 
 def service_of(connection: HTTPConnection) -> Service:

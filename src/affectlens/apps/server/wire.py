@@ -1,6 +1,8 @@
 """What goes over the wire: the analysis of one picture as JSON, and back."""
 
 import base64
+import math
+from dataclasses import asdict
 from typing import Annotated
 
 import cv2
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from affectlens.core import affect
-from affectlens.core.reasons import Reason
+from affectlens.core.reasons import Flaw, Reason
 from affectlens.runtime.analysis import Analysis
 
 Probabilities = Annotated[dict[str, float], Field(description="Of each label, in the model's order; they sum to 1.")]
@@ -33,6 +35,21 @@ class Smoothed(BaseModel):
     arousal: Unit
 
 
+class Quality(BaseModel):
+    """How well a face can be seen (`core.affect.Quality`); pose is null without landmarks."""
+
+    flaws: Annotated[list[Flaw], Field(description="Why the answer deserves less trust; follows from the rest.")]
+    size_px: float
+    inside: float
+    sharpness: float
+    brightness: float
+    contrast: float
+    overexposed: float
+    yaw_deg: float | None
+    pitch_deg: float | None
+    roll_deg: float | None
+
+
 class Face(BaseModel):
     """One face, as in `affectlens.Face`; boxes and landmarks in pixels of the picture, from its top left corner."""
 
@@ -50,6 +67,7 @@ class Face(BaseModel):
     arousal: Unit
     va_source: Annotated[str | None, Field(description="'regressed' by the model or 'projected' from probabilities.")]
     smoothed: Smoothed | None
+    quality: Quality | None
     explanation: Explanation | None
 
 
@@ -170,6 +188,7 @@ def _face(face: affect.Face) -> Face:
             valence=_round(face.smoothed.valence, 4),
             arousal=_round(face.smoothed.arousal, 4),
         ),
+        quality=None if face.quality is None else _quality(face.quality),
         explanation=None
         if face.explanation is None
         else Explanation(
@@ -196,6 +215,7 @@ def _core_face(face: Face) -> affect.Face:
         va_source=face.va_source,
         track=face.track,
         smoothed=affect.Smoothed(smoothed.probabilities, smoothed.valence, smoothed.arousal) if smoothed else None,
+        quality=_core_quality(face.quality) if face.quality else None,
         explanation=affect.Explanation(
             np.asarray(cv2.cvtColor(_pixels(seen.crop, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8),
             (_pixels(seen.heat, cv2.IMREAD_GRAYSCALE) / 255).astype(np.float32),
@@ -204,6 +224,16 @@ def _core_face(face: Face) -> affect.Face:
         if seen
         else None,
     )
+
+
+def _quality(quality: affect.Quality) -> Quality:
+    facts = {name: round(value, 4) if math.isfinite(value) else None for name, value in asdict(quality).items()}
+    return Quality.model_validate(facts | {"flaws": list(quality.flaws)})
+
+
+def _core_quality(quality: Quality) -> affect.Quality:
+    facts = quality.model_dump(exclude={"flaws"})
+    return affect.Quality(**{name: math.nan if value is None else value for name, value in facts.items()})
 
 
 def _png(image: NDArray[np.uint8]) -> str:

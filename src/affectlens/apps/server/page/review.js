@@ -109,6 +109,7 @@ export class Review {
     this.part(".working").hidden = false;
     this.part("progress").removeAttribute("value");
     this.part(".remaining").textContent = "";
+    this.remark = remark;
     say(this.status, `${remark}Analyzing ${this.file.name}.`);
     this.desk.open(this.file, fps ? Math.max(GAP_S, 2.5 / fps) : GAP_S);
     if (this.waiting) this.applyNotes();
@@ -135,8 +136,9 @@ export class Review {
     this.part(".working").hidden = true;
     this.asked = null;
     const people = tracks.size === 1 ? "1 person" : `${tracks.size || "no"} people`;
-    const found = last.frame === null && !why ? people : `${people} in ${frames.length} frames`;
-    say(this.status, `${this.file.name}: ${why ? `${why}; ${found} until there` : found}.`, Boolean(why));
+    const seen = frames.filter(({ result }) => result.faces.length).length;
+    const found = last.frame === null && !why ? people : `${people}, in ${seen} of ${frames.length} frames`;
+    say(this.status, `${this.remark}${this.file.name}: ${why ? `${why}; ${found} until there` : found}.`, Boolean(why));
     this.desk.draw();
   }
 

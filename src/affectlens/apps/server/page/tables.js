@@ -25,6 +25,7 @@ function rows(source, result, people) {
     ...Object.fromEntries(["x1", "y1", "x2", "y2"].map((name, at) => [name, real(face.box_xyxy[at])])),
     ...Object.fromEntries(["score", "disagreement", "valence", "arousal"].map((name) => [name, real(face[name])])),
     ...{ expression: face.expression, uncertain: face.uncertain, va_source: face.va_source },
+    quality: face.quality && (face.quality.flaws.join("+") || "ok"),
     ...Object.fromEntries(Object.entries(face.probabilities).map(([label, value]) => [`p_${label}`, real(value)])),
     name: people.get(numberOf(face, place)),
   }));
