@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from affectlens.core import affect
+from affectlens.core import affect, quality
 from affectlens.core.reasons import Flaw, Reason
 from affectlens.runtime.analysis import Analysis
 
@@ -36,7 +36,7 @@ class Smoothed(BaseModel):
 
 
 class Quality(BaseModel):
-    """How well a face can be seen (`core.affect.Quality`); pose is null without landmarks."""
+    """How well a face can be seen (`core.quality.Quality`); pose is null without landmarks."""
 
     flaws: Annotated[list[Flaw], Field(description="Why the answer deserves less trust; follows from the rest.")]
     size_px: float
@@ -226,14 +226,14 @@ def _core_face(face: Face) -> affect.Face:
     )
 
 
-def _quality(quality: affect.Quality) -> Quality:
-    facts = {name: round(value, 4) if math.isfinite(value) else None for name, value in asdict(quality).items()}
-    return Quality.model_validate(facts | {"flaws": list(quality.flaws)})
+def _quality(seen: quality.Quality) -> Quality:
+    facts = {name: round(value, 4) if math.isfinite(value) else None for name, value in asdict(seen).items()}
+    return Quality.model_validate(facts | {"flaws": list(seen.flaws)})
 
 
-def _core_quality(quality: Quality) -> affect.Quality:
-    facts = quality.model_dump(exclude={"flaws"})
-    return affect.Quality(**{name: math.nan if value is None else value for name, value in facts.items()})
+def _core_quality(seen: Quality) -> quality.Quality:
+    facts = seen.model_dump(exclude={"flaws"})
+    return quality.Quality(**{name: math.nan if value is None else value for name, value in facts.items()})
 
 
 def _png(image: NDArray[np.uint8]) -> str:

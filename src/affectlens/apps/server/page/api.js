@@ -1,6 +1,7 @@
 /** The service: its model, photos and clips, and the stream of a camera. */
 
 const PATIENCE_MS = 90_000;
+const FIRST_PAUSE_MS = 500; // the place of a clip that this page has just given up is free by then
 const SILENCE_MS = 10_000;
 const AHEAD = 2;
 
@@ -26,16 +27,25 @@ async function ask(path, options) {
 
 async function patiently(path, options, onWait) {
   const end_ms = performance.now() + PATIENCE_MS;
-  for (;;) {
+  for (let pause_ms = FIRST_PAUSE_MS; ; pause_ms *= 2) {
     try {
       return await ask(path, options);
     } catch (error) {
       if (!error.wait_s || performance.now() + 1000 * error.wait_s > end_ms) throw error;
       onWait?.(error);
-      await new Promise((resolve) => setTimeout(resolve, 1000 * error.wait_s));
-      options.signal?.throwIfAborted();
+      await pause(Math.min(1000 * error.wait_s, pause_ms), options.signal);
     }
   }
+}
+
+/** Wait, unless the signal says that nobody waits any more. */
+function pause(time_ms, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, time_ms);
+    const leave = () => (clearTimeout(timer), reject(signal.reason));
+    if (signal?.aborted) leave();
+    else signal?.addEventListener("abort", leave, { once: true });
+  });
 }
 
 /**
@@ -74,8 +84,8 @@ export class Stream {
     this.connect();
   }
 
-  /** Another picture would not have to wait. */
-  get ready() {
+  /** Whether another picture would not have to wait; a service that has been silent for long counts as lost. */
+  hasRoom() {
     if (this.sent.length && performance.now() - this.sent[0] > SILENCE_MS) this.lose();
     return this.socket?.readyState === WebSocket.OPEN && this.sent.length < AHEAD;
   }

@@ -11,6 +11,7 @@ import { Spans } from "./spans.js";
 import { FOLDED, ROW, Timeline } from "./timeline.js";
 
 const OPEN_ROWS = 3;
+const MOST_ROWS = 30;
 
 export class Desk {
   /** `onChange()` follows each change of names and annotations; `onProblem(text)` is for the user. */
@@ -20,7 +21,7 @@ export class Desk {
     [this.overlay, this.slider, this.button] = [".overlay", "[type=range]", "[data-do=play]"].map(this.part);
     const goTo = (time_s) => this.go(this.placeOf(time_s));
     this.player = new Player(this.part(".stage"), {
-      onTime: (time_s) => this.move(this.placeOf(time_s)),
+      onTime: (time_s) => this.follow(time_s),
       onState: () => this.turn(),
     });
     this.panel = new FacePanel(this.part(".face"), model, people, { onPick: (number) => this.pick(number) });
@@ -30,7 +31,7 @@ export class Desk {
     this.spans = new Spans(this.part(".spans"), people, { now, onSeek: goTo, onChange: () => this.changed() });
     this.series = choices(this.part(".series"), model, () => this.drawTimeline());
     this.tell = { picture: describer(this.overlay), timeline: describer(this.timeline.canvas) };
-    this.grow = calmly(() => this.draw(), 150);
+    this.drawSoon = calmly(() => this.draw(), 150);
     this.slider.oninput = () => this.go(Number(this.slider.value));
     this.overlay.onclick = ({ offsetX, offsetY }) => {
       const number = faceAt(this.overlay, this.result, offsetX, offsetY);
@@ -47,7 +48,7 @@ export class Desk {
     this.heat.clear();
     this.people.clear();
     this.spans.fill([]);
-    Object.assign(this, { tracks: new Map(), frames: [], place: 0, selected: null, file: null, gap_s: 1 });
+    Object.assign(this, { tracks: new Map(), rows: [], frames: [], place: 0, selected: null, file: null, gap_s: 1 });
     this.drawPeople();
   }
 
@@ -68,11 +69,11 @@ export class Desk {
       if (!this.tracks.has(number)) {
         this.tracks.set(number, { number, samples: [], open: this.tracks.size < OPEN_ROWS });
         this.selected ??= number;
-        this.drawPeople();
+        if (this.rows.length < MOST_ROWS) this.addRow(this.tracks.get(number));
       }
       this.tracks.get(number).samples.push({ t: time_s, face });
     });
-    this.grow();
+    this.drawSoon();
   }
 
   get result() {
@@ -100,6 +101,14 @@ export class Desk {
     this.player.seek(this.time_s);
   }
 
+  /** A picture of the playing clip; where the analysis has not come, or broke off, playing ends. */
+  follow(time_s) {
+    const last_s = this.frames.at(-1)?.time_s ?? 0;
+    if (time_s <= last_s + this.gap_s) return this.move(this.placeOf(time_s));
+    this.go(this.frames.length - 1);
+    this.onProblem(`What comes after ${seconds(last_s)} is not analyzed.`);
+  }
+
   move(place) {
     this.place = Math.max(place, 0);
     this.drawCursor();
@@ -112,6 +121,7 @@ export class Desk {
 
   /** A key was pressed, outside of anything that takes text; true where it meant something. */
   key({ key, shiftKey }) {
+    if (key.length === 1) key = key.toLowerCase();
     if (!this.frames.length) return false;
     const jump = (step) => this.go(shiftKey ? this.placeOf(this.time_s + step) : this.place + step);
     const clip = {
@@ -134,10 +144,13 @@ export class Desk {
     const faces = this.faces();
     const { number, face } = faces.find((one) => one.number === this.selected) ?? faces[0] ?? {};
     if (!face) return this.onProblem("There is no face in this picture.");
-    const time_s = this.result.frame === null ? null : this.time_s;
+    const { file } = this;
+    const photo = this.result.frame === null;
+    const time_s = photo ? null : this.time_s;
     try {
       this.player.video.pause();
-      const picture = await this.player.still();
+      const picture = photo ? file : await this.player.still();
+      if (file !== this.file) return;
       if (!picture) throw new Error("this browser cannot show the picture");
       await this.heat.show(picture, face, this.people.name(number), time_s);
     } catch (error) {
@@ -205,7 +218,7 @@ export class Desk {
   }
 
   drawTimeline() {
-    const rows = [...this.tracks.values()];
+    const { rows } = this;
     const spans = this.spans.all.map((span) => {
       const row = rows.findIndex(({ number }) => number === span.track);
       return { ...span, row: row < 0 ? null : row };
@@ -221,25 +234,50 @@ export class Desk {
 
   /** The list of people beside the timeline: which are unfolded, and their names. */
   drawPeople() {
-    const items = [...this.tracks.values()].map((track) => {
-      const { number } = track;
-      const item = make("li");
-      const size = () => (item.style.height = `${track.open ? ROW : FOLDED}px`);
-      const box = make("input", { type: "checkbox", checked: track.open, ariaLabel: `Unfold face ${number}` });
-      const name = make("input", { type: "text", maxLength: 60, value: this.people.get(number) ?? "" });
-      Object.assign(name, { placeholder: `Face ${number}`, ariaLabel: `Name of face ${number}`, autocomplete: "off" });
-      box.onchange = () => (track.open = box.checked, size(), this.drawTimeline());
-      name.oninput = () => this.call(number, name.value.trim());
-      size();
-      item.append(box, name);
-      return item;
-    });
-    this.part(".people").replaceChildren(...items);
-    const annotated = this.spans.all.map(({ track }) => track).filter((number) => number !== null);
-    this.spans.draw([...new Set([...this.tracks.keys(), ...annotated])]);
+    this.part(".people").replaceChildren(...this.rows.map((track) => this.row(track)));
+    this.nameSpans();
   }
 
-  call(number, name) {
+  /** One person more; the others' fields stay, somebody may be typing. */
+  addRow(track) {
+    this.rows.push(track);
+    this.part(".people").append(this.row(track));
+    this.nameSpans();
+  }
+
+  row(track) {
+    const { number } = track;
+    const item = make("li");
+    const size = () => (item.style.height = `${track.open ? ROW : FOLDED}px`);
+    const box = make("input", { type: "checkbox", checked: track.open, ariaLabel: `Unfold face ${number}` });
+    const name = make("input", { type: "text", maxLength: 60, value: this.people.get(number) ?? "" });
+    Object.assign(name, { placeholder: `Face ${number}`, ariaLabel: `Name of face ${number}`, autocomplete: "off" });
+    box.onchange = () => (track.open = box.checked, size(), this.drawTimeline());
+    name.oninput = () => this.rename(number, name.value.trim());
+    size();
+    item.append(box, name);
+    return item;
+  }
+
+  /** All results are there: of very many people, those who were seen most have a row. */
+  settle() {
+    const hidden = this.tracks.size - this.rows.length;
+    if (hidden) {
+      const byLength = [...this.tracks.values()].sort((a, b) => b.samples.length - a.samples.length);
+      this.rows = byLength.slice(0, MOST_ROWS).sort((a, b) => a.number - b.number);
+      this.drawPeople();
+    }
+    this.part(".more").hidden = !hidden;
+    this.part(".more").textContent = `and ${hidden} more, who were seen for less time; the CSV has all`;
+    this.draw();
+  }
+
+  nameSpans() {
+    const annotated = this.spans.all.map(({ track }) => track).filter((number) => number !== null);
+    this.spans.draw([...new Set([...this.rows.map(({ number }) => number), ...annotated])]);
+  }
+
+  rename(number, name) {
     this.people.set(number, name);
     this.spans.draw();
     this.changed();

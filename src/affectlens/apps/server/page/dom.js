@@ -32,6 +32,12 @@ export function calmly(work, pause_ms = 1000) {
   };
 }
 
+/** `work(now, {mediaTime})` with the next picture of a video; older browsers do not say when that is. */
+export function onPicture(video, work) {
+  if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(work);
+  else requestAnimationFrame((now) => work(now, { mediaTime: video.currentTime }));
+}
+
 /** Describes a canvas to who does not see it, at most once a second. */
 export function describer(canvas) {
   return calmly((text) => canvas.getAttribute("aria-label") !== text && canvas.setAttribute("aria-label", text));

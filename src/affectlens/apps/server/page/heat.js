@@ -12,7 +12,7 @@ const SHADES = [
 
 export class Heat {
   constructor(root) {
-    Object.assign(this, { root, figure: find("figure", root), button: find("button", root), asked: null });
+    Object.assign(this, { root, figure: find("figure", root), asked: null });
     const key = find(".key canvas", root);
     Object.assign(key, { width: 256, height: 1 });
     const pen = key.getContext("2d");
@@ -23,29 +23,25 @@ export class Heat {
   clear() {
     this.asked?.abort();
     this.asked = null;
-    this.button.disabled = false;
     this.figure.hidden = true;
   }
 
-  /** Ask about the face nearest to `face` in a picture element; resolves when it is shown.  Rejects as `analyze`. */
-  async show(picture, face, name, time_s) {
+  /** Ask about the face nearest to `face` in a photo's file or a picture element; resolves when it is shown.  Rejects
+   * as `analyze`. */
+  async show(shown, face, name, time_s) {
     this.clear();
     const asked = (this.asked = new AbortController());
-    this.button.disabled = true;
-    try {
-      const blob = await still(picture);
-      let result = null;
-      await analyze(blob, { query: { explain: true }, signal: asked.signal, onResult: (one) => (result = one) });
-      const seen = nearest(result.faces, face.box_xyxy);
-      if (!seen) throw new Error("in this still no face is found at that place");
-      await this.draw(seen);
-      if (asked !== this.asked) return;
-      const when = time_s === null ? "" : ` at ${seconds(time_s)}`;
-      find("figcaption", this.root).textContent = `${name}${when}: ${wording(seen)}, by ${seen.explanation.method}`;
-      this.figure.hidden = false;
-    } finally {
-      if (asked === this.asked) this.button.disabled = false;
-    }
+    const blob = shown instanceof Blob ? shown : await still(shown);
+    if (!blob) throw new Error("this browser cannot copy the picture");
+    let result = null;
+    await analyze(blob, { query: { explain: true }, signal: asked.signal, onResult: (one) => (result = one) });
+    const seen = nearest(result.faces, face.box_xyxy);
+    if (!seen) throw new Error("in this still no face is found at that place");
+    await this.draw(seen);
+    if (asked !== this.asked) return;
+    const when = time_s === null ? "" : ` at ${seconds(time_s)}`;
+    this.figure.hidden = false;
+    find("figcaption", this.root).textContent = `${name}${when}: ${wording(seen)}, by ${seen.explanation.method}`;
   }
 
   async draw({ explanation: { crop, heat } }) {
@@ -76,11 +72,10 @@ async function picture(png) {
   return image;
 }
 
-/** The picture that an image or video shows, in its own size, as JPEG. */
-function still(picture) {
-  const { videoWidth, videoHeight, naturalWidth, naturalHeight } = picture;
-  const { canvas, pen } = blank(videoWidth ?? naturalWidth, videoHeight ?? naturalHeight);
-  pen.drawImage(picture, 0, 0);
+/** The picture that a video shows, in its own size, as JPEG. */
+function still(video) {
+  const { canvas, pen } = blank(video.videoWidth, video.videoHeight);
+  pen.drawImage(video, 0, 0);
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
 }
 

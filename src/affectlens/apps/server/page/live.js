@@ -2,7 +2,7 @@
 
 import { inWords, numberOf, People, percent, sentence } from "./affect.js";
 import { Stream } from "./api.js";
-import { calmly, describer, find, make, say, theme } from "./dom.js";
+import { calmly, describer, find, make, onPicture, say, theme } from "./dom.js";
 import { drawOverlay, faceAt } from "./overlay.js";
 import { FacePanel } from "./panel.js";
 import { allSeries, legend } from "./series.js";
@@ -60,6 +60,7 @@ export class Live {
   async start() {
     this.stop("Waiting for the camera …");
     const run = (this.run = {});
+    this.connections = 0;
     this.button.textContent = "Stop camera";
     try {
       const camera = await openCamera(this.choice.value);
@@ -117,22 +118,20 @@ export class Live {
       onResult: (result, latency_ms) => stream === this.stream && this.take(result, latency_ms),
       onState: (state) => stream === this.stream && this.turn(state),
     }));
-    this.lost = false;
   }
 
   turn(state) {
     this.forget();
     this.draw();
-    if (state === "lost") say(this.status, "The service cannot be reached. Trying again …", true);
-    else say(this.status, this.lost ? "Connected again; faces are numbered anew." : "The camera is on.");
-    this.lost = state === "lost";
+    if (state === "lost") say(this.status, "The service cannot be reached or has no room. Trying again …", true);
+    else say(this.status, this.connections++ ? "Connected again; faces are numbered anew." : "The camera is on.");
   }
 
   /** Send each picture of the camera for which there is room; hidden pages get none. */
   watch(run) {
     if (run !== this.run) return;
-    this.video.requestVideoFrameCallback(() => this.watch(run));
-    if (document.hidden || performance.now() < this.rest_ms || !this.stream.ready || this.encoding) return;
+    onPicture(this.video, () => this.watch(run));
+    if (document.hidden || performance.now() < this.rest_ms || !this.stream.hasRoom() || this.encoding) return;
     const { videoWidth: width, videoHeight: height } = this.video;
     const scale = Math.min(SIDE_PX / Math.max(width, height), 1);
     Object.assign(this.canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
@@ -168,6 +167,7 @@ export class Live {
   choose(now_s) {
     const last = this.samples.get(this.selected)?.at(-1);
     const { faces } = this.result;
+    if (this.panel.naming.contains(document.activeElement)) return; // the name is this one's
     if (faces.length && !(last && now_s - last.t < AWAY_S)) this.selected = numberOf(faces[0], 0);
   }
 

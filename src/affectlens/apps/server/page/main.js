@@ -7,24 +7,25 @@ import { Review } from "./review.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 
-/** Show the workspace of a tab; the one that is left lets go of the camera. */
-function open(tab, live) {
+/** Show the workspace of a tab; those that are left let go of the camera and stop playing. */
+function open(tab, live, review) {
   for (const one of tabs) {
     one.setAttribute("aria-selected", String(one === tab));
     one.tabIndex = one === tab ? 0 : -1;
     find(`#${one.getAttribute("aria-controls")}`).hidden = one !== tab;
   }
   if (tab.id !== "tab-live") live.leave();
+  if (tab.id !== "tab-review") review.leave();
 }
 
 function listen(live, review) {
   for (const tab of tabs) {
-    tab.onclick = () => open(tab, live);
+    tab.onclick = () => open(tab, live, review);
     tab.onkeydown = ({ key }) => {
       const here = tabs.indexOf(tab);
       const [before, after] = [tabs.at(here - 1), tabs[(here + 1) % tabs.length]];
       const next = { ArrowLeft: before, ArrowRight: after, Home: tabs[0], End: tabs.at(-1) }[key];
-      if (next) (open(next, live), next.focus());
+      if (next) (open(next, live, review), next.focus());
     };
   }
   addEventListener("dragover", (event) => event.preventDefault());
@@ -35,13 +36,12 @@ function listen(live, review) {
     event.preventDefault();
     mark(false);
     if (!event.dataTransfer.files.length) return;
-    open(find("#tab-review"), live);
+    open(find("#tab-review"), live, review);
     review.open([...event.dataTransfer.files]);
   });
 }
 
 theme.read();
-theme.onChange(() => {});
 const local = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(location.hostname);
 find("#where").textContent = `${location.host} (${local ? "this computer" : "another computer"})`;
 try {

@@ -66,8 +66,8 @@ function drawChip(pen, text, box, colour, width, chips) {
   const size = { width: pen.measureText(text).width + 14, height: CHIP };
   const x = Math.max(Math.min(box.x, width - size.width), 0);
   const places = [box.y - CHIP - 3, box.y + box.height + 3, box.y + 4].map((y) => ({ x, y, ...size }));
-  const free = places.find((place) => place.y >= 0 && !chips.some((other) => overlap(place, other)));
-  const chip = free ?? { ...places[2], y: Math.max(box.y + 4, 0) };
+  const spot = places.find((place) => place.y >= 0 && !chips.some((other) => overlap(place, other)));
+  const chip = spot ?? { ...places[2], y: Math.max(box.y + 4, 0) };
   pen.fillStyle = colour;
   pen.beginPath();
   pen.roundRect(chip.x, chip.y, chip.width, chip.height, 5);

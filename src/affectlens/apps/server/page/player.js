@@ -1,6 +1,6 @@
 /** The picture of a photo or clip: shown, played, sought. */
 
-import { find } from "./dom.js";
+import { find, onPicture } from "./dom.js";
 
 const INTO_FRAME_S = 0.002;
 
@@ -13,6 +13,7 @@ export class Player {
     for (const element of [image, video])
       element.addEventListener("error", () => element.getAttribute("src") && this.refuse());
     image.addEventListener("load", () => onState());
+    video.addEventListener("loadedmetadata", () => video.videoWidth || this.refuse()); // its sound is known, no more
     video.addEventListener("loadeddata", () => onState());
     this.close();
   }
@@ -34,7 +35,7 @@ export class Player {
     }
     this.video.load();
     if (this.url) URL.revokeObjectURL(this.url);
-    Object.assign(this, { url: null, refused: false, start_s: null });
+    Object.assign(this, { url: null, refused: false, start_s: null, wanted_s: null });
   }
 
   /** The element that shows a whole picture now, or null. */
@@ -55,8 +56,12 @@ export class Player {
   /** `picture`, once the clip has come to where it was sent. */
   async still() {
     const { video } = this;
-    const there = () => new Promise((resolve) => video.addEventListener("seeked", resolve, { once: true }));
-    if (!video.hidden && video.seeking) await there();
+    const there = new AbortController(); // of the events the first ends the wait; a closed clip is emptied
+    const either = (resolve) => {
+      for (const name of ["seeked", "emptied"])
+        video.addEventListener(name, () => (there.abort(), resolve()), { signal: there.signal });
+    };
+    if (!video.hidden && video.seeking) await new Promise(either);
     return this.picture;
   }
 
@@ -68,13 +73,16 @@ export class Player {
   /** Show the picture of a time in seconds from the first one. */
   seek(time_s) {
     this.video.pause();
-    if (!this.video.hidden) this.video.currentTime = (this.start_s ?? 0) + time_s + INTO_FRAME_S;
+    if (this.start_s === null) this.wanted_s = time_s; // where the first picture lies is not known yet
+    else if (!this.video.hidden) this.video.currentTime = this.start_s + time_s + INTO_FRAME_S;
   }
 
   watch(url) {
-    this.video.requestVideoFrameCallback((_, { mediaTime }) => {
+    onPicture(this.video, (_, { mediaTime }) => {
       if (url !== this.url) return;
       this.start_s ??= mediaTime;
+      if (this.wanted_s !== null) this.seek(this.wanted_s);
+      this.wanted_s = null;
       if (this.playing) this.onTime(mediaTime - this.start_s);
       this.watch(url);
     });

@@ -49,7 +49,8 @@ export class Review {
     const typing = target.matches("select, textarea, [type=text], [type=number], [name=text], [contenteditable]");
     const pressing = event.key === " " && target.matches("button, summary, [type=checkbox]");
     const own = typing || pressing || target.matches("[role=tab], [type=radio]");
-    if (this.root.hidden || own || event.ctrlKey || event.metaKey || event.altKey) return;
+    const bracket = event.altKey && "[]".includes(event.key); // on many keyboards they need Option or AltGr
+    if (this.root.hidden || own || event.metaKey || ((event.ctrlKey || event.altKey) && !bracket)) return;
     const moves = target === this.desk.slider && /^(Arrow|Home|End)/.test(event.key);
     if ((moves || this.part("[name=keys]").checked) && this.desk.key(event)) event.preventDefault();
   }
@@ -62,6 +63,11 @@ export class Review {
     this.part(".drop").hidden = false;
     this.part(".working").hidden = true;
     this.allow();
+  }
+
+  /** Another workspace is shown. */
+  leave() {
+    this.desk.player.video.pause();
   }
 
   allow() {
@@ -79,12 +85,16 @@ export class Review {
   }
 
   async load(file, remark) {
+    const most = file.type.startsWith("image/") ? this.model.photo_bytes : this.model.video_bytes;
+    const fits = file.size <= most;
+    if (!fits) say(this.status, `${file.name}: at most ${Math.round(most / MEGABYTE)} MB are taken.`, true);
     const lost = () => `Names and annotations of ${this.file.name} were not downloaded.`;
-    if (this.dirty && !confirm(`${lost()} Open ${file.name} all the same?`)) return;
+    if (!fits || (this.dirty && !confirm(`${lost()} Open ${file.name} all the same?`))) {
+      this.waiting = null; // it came with this file
+      return;
+    }
     this.reset();
     this.file = file;
-    const most = file.type.startsWith("image/") ? this.model.photo_bytes : this.model.video_bytes;
-    if (file.size > most) return this.fail(`at most ${Math.round(most / MEGABYTE)} MB are taken`);
     const asked = (this.asked = new AbortController());
     this.begin(remark);
     try {
@@ -133,18 +143,23 @@ export class Review {
     const last = this.results.at(-1);
     const why = problem || (last && !last.width ? last.detail : "");
     if (!frames.length) return this.fail(why || "nothing could be read");
+    const held = this.part(".working").contains(document.activeElement);
     this.part(".working").hidden = true;
+    if (held) this.part("[data-do=open]").focus();
     this.asked = null;
     const people = tracks.size === 1 ? "1 person" : `${tracks.size || "no"} people`;
     const seen = frames.filter(({ result }) => result.faces.length).length;
     const found = last.frame === null && !why ? people : `${people}, in ${seen} of ${frames.length} frames`;
     say(this.status, `${this.remark}${this.file.name}: ${why ? `${why}; ${found} until there` : found}.`, Boolean(why));
-    this.desk.draw();
+    this.desk.settle();
   }
 
   fail(why) {
     const { name } = this.file;
+    const held = this.part(".working").contains(document.activeElement);
     this.reset();
+    this.waiting = null;
+    if (held) this.part("[data-do=open]").focus();
     say(this.status, `${name}: ${why}.`, true);
   }
 
@@ -162,6 +177,8 @@ export class Review {
   applyNotes() {
     const { source, people, spans } = this.waiting;
     this.waiting = null;
+    const foreign = source && source !== this.file.name;
+    if (foreign && !confirm(`These annotations are of ${source}. Take them over for ${this.file.name}?`)) return;
     if (this.dirty && !confirm("Names and annotations of this tab were not downloaded. Replace them?")) return;
     this.people.clear();
     people.forEach(([number, name]) => this.people.set(number, name));
@@ -169,8 +186,9 @@ export class Review {
     this.desk.drawPeople();
     this.desk.draw();
     this.dirty = false;
-    const from = source && source !== this.file.name ? ` of ${source}` : "";
-    say(this.status, `${spans.length} annotations and ${people.length} names${from} are taken over.`);
+    const from = foreign ? ` of ${source}` : "";
+    this.remark = `${spans.length} annotations and ${people.length} names${from} are taken over. `;
+    say(this.status, this.remark.trim());
   }
 
   saveNotes() {

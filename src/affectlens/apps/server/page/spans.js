@@ -13,13 +13,15 @@ export class Spans {
       this.keep();
     };
     for (const button of root.querySelectorAll("[data-set]")) button.onclick = () => this.set(button.dataset.set);
+    this.form.addEventListener("keydown", ({ key }) => key === "Escape" && this.edited && this.leave());
   }
 
   /** Start or end the span at the cursor. */
   set(edge) {
     const { start, end } = this.form.elements;
-    this.form.elements[edge].value = this.now().toFixed(2);
-    if (Number(start.value) > Number(end.value)) (edge === "start" ? end : start).value = this.now().toFixed(2);
+    const now_s = this.now();
+    this.form.elements[edge].value = now_s;
+    if (Number(start.value) > Number(end.value)) (edge === "start" ? end : start).value = now_s;
   }
 
   /** Go to the text. */
@@ -38,6 +40,7 @@ export class Spans {
   /** Write the list; `numbers` are those of all people. */
   draw(numbers = this.numbers) {
     this.numbers = numbers;
+    const focused = [...this.root.querySelectorAll("ol button")].indexOf(document.activeElement);
     this.all.sort((a, b) => a.start_s - b.start_s);
     const { track } = this.form.elements;
     const chosen = track.value;
@@ -46,6 +49,7 @@ export class Spans {
     track.value = numbers.some((number) => String(number) === chosen) ? chosen : "";
     find("button:not([type])", this.form).textContent = this.edited ? "Save" : "Add";
     find("ol", this.root).replaceChildren(...this.all.map((span) => this.item(span)));
+    if (focused >= 0) this.root.querySelectorAll("ol button")[focused]?.focus();
   }
 
   item(span) {
@@ -79,6 +83,13 @@ export class Spans {
     this.draw();
     [start.value, end.value, track.value, text.value] = [span.start_s, span.end_s, span.track ?? "", span.text];
     this.write();
+  }
+
+  /** Keep a span as it was. */
+  leave() {
+    this.edited = null;
+    this.form.elements.text.value = "";
+    this.draw();
   }
 
   remove(span) {

@@ -2,6 +2,7 @@
 
 import { numberOf } from "./affect.js";
 
+const LONGEST = 60;
 const COLUMNS = [
   "source", "frame", "time_s", "face", "track", "x1", "y1", "x2", "y2", "score", "expression", "uncertain",
   "disagreement", "valence", "arousal", "va_source", "quality", "reason", "model",
@@ -27,7 +28,7 @@ function rows(source, result, people) {
     ...{ expression: face.expression, uncertain: face.uncertain, va_source: face.va_source },
     quality: face.quality && (face.quality.flaws.join("+") || "ok"),
     ...Object.fromEntries(Object.entries(face.probabilities).map(([label, value]) => [`p_${label}`, real(value)])),
-    name: people.get(numberOf(face, place)),
+    name: harmless(people.get(numberOf(face, place))),
   }));
 }
 
@@ -37,6 +38,9 @@ function real(value) {
   if (Number.isInteger(value)) return `${Object.is(value, -0) ? "-" : ""}${value}.0`;
   return Math.abs(value) < 1e-4 ? value.toExponential().replace(/e-(\d)$/, "e-0$1") : String(value);
 }
+
+/** A name that no spreadsheet takes for a formula; names come out of other people's files, too. */
+const harmless = (name) => (/^[=+\-@\t\r]/.test(name ?? "") ? `'${name}` : name);
 
 function cell(value) {
   const text = value === null || value === undefined ? "" : String(value);
@@ -59,7 +63,7 @@ export function fromNotes(text) {
       throw new Error("a span lacks start_s, end_s, track or text");
     return { start_s, end_s, track, text: words };
   });
-  const names = Object.entries(people).map(([number, name]) => [Number(number), String(name)]);
+  const names = Object.entries(people).map(([number, name]) => [Number(number), String(name).slice(0, LONGEST)]);
   if (names.some(([number]) => !Number.isInteger(number))) throw new Error("people go by numbers");
   return { source: String(source), people: names, spans: read };
 }

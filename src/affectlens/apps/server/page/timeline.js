@@ -10,7 +10,7 @@ export const FOLDED = 32;
 const LANE = 20;
 const AXIS = 18;
 const [STACK, STRIP, GAP] = [46, 5, 6];
-const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120];
+const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800];
 
 export class Timeline {
   /** `onSeek(time_s)`, if given, is called where the canvas is pressed or dragged. */
@@ -67,7 +67,7 @@ export class Timeline {
 
   drawAxis(pen, width, height) {
     const { from_s, to_s, mark } = this.view;
-    const step_s = STEPS_S.find((step) => this.x(from_s + step) >= 56) ?? 300;
+    const step_s = STEPS_S.find((step) => this.x(from_s + step) >= 56) ?? 3600;
     Object.assign(pen, { fillStyle: theme.soft, strokeStyle: theme.line, lineWidth: 1 });
     for (let number = Math.ceil(from_s / step_s - 1e-9); number * step_s <= to_s; number++) {
       const x = Math.round(this.x(number * step_s)) + 0.5;
