@@ -1,18 +1,18 @@
 """What spoils an answer, and does the quality gate see it?
 
-Validation faces of FER+ are made smaller, blurred, darkened, overexposed, flattened and cut off, step by step. For each
-step: accuracy, the mean top probability (what the model itself takes its accuracy to be), how many faces have a flaw by
-the limits of `core.reasons.Flaw`, and the accuracy on those without. At the end accuracy by pose, of the faces that the
-detector finds again when they are enlarged.
+Validation faces of FER+ are spoilt as `affectlens audit` spoils them, step by step. For each step: accuracy, the mean
+top probability (what the model itself takes its accuracy to be), how many faces have a flaw by the limits of
+`core.reasons.Flaw`, and the accuracy on those without. At the end accuracy by pose, of the faces that the detector
+finds again when they are enlarged.
 
 usage: python benchmarks/quality.py ferplus:FOLDER [--model FILE]
 """
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 
-import cv2
 import numpy as np
 from crop_geometry import find_again
 from numpy.typing import NDArray
@@ -20,59 +20,28 @@ from numpy.typing import NDArray
 from affectlens.core.answers import Answers
 from affectlens.core.detection import Detections
 from affectlens.core.probabilities import softmax
+from affectlens.core.quality import pose_deg, qualities
 from affectlens.data import source
-from affectlens.faces.quality import pose_deg, qualities
+from affectlens.evaluation.corruptions import CORRUPTIONS
 from affectlens.runtime.analyzer import Analyzer
 
 Image = NDArray[np.uint8]
-Spoil = Callable[[Image], tuple[Image, tuple[float, float]]]
 SIDE_PX = 48
 ANGLES_DEG = (-90, -45, -30, -15, 15, 30, 45, 90)
 
 
-def steps() -> Iterator[tuple[str, Spoil]]:
-    """Name and (face -> spoilt face, (side of its box in pixels, share of the box within the picture))."""
-    yield "as it is", lambda face: (face, (SIDE_PX, 1))
-    for side in (32, 28, 24, 20, 16, 12):
-        yield f"{side} pixels", lambda face, side=side: (_smaller(face, side), (side, 1))
-    for sigma in (0.5, 1.0, 1.5, 2.0):
-        yield f"blurred by {sigma} pixels", lambda face, sigma=sigma: (_blurred(face, sigma), (SIDE_PX, 1))
-    for factor in (0.35, 0.2, 0.1, 0.05):
-        yield f"light x {factor}", lambda face, factor=factor: (_lit(face, factor, 0), (SIDE_PX, 1))
-    for factor in (1.5, 2, 3):
-        yield f"light x {factor}", lambda face, factor=factor: (_lit(face, factor, 0), (SIDE_PX, 1))
-    for factor in (0.4, 0.2, 0.1, 0.05):
-        yield f"contrast x {factor}", lambda face, factor=factor: (_lit(face, factor, 128), (SIDE_PX, 1))
-    for side in ("left", "top", "bottom"):
-        for share in (0.1, 0.2, 0.3):
-            yield (
-                f"{share:.0%} cut off, {side}",
-                lambda face, side=side, share=share: (
-                    _cut_off(face, side, share),
-                    (SIDE_PX, 1 - share),
-                ),
-            )
+def steps() -> Iterator[tuple[str, Callable[[int, Image], Image], float, float]]:
+    """Name, (row, face) -> spoilt face, side of its box in pixels, share of the box that is within the picture."""
+    yield "as it is", lambda _, face: face, SIDE_PX, 1
+    for name, how in CORRUPTIONS.items():
+        for level in how.levels:
+            spoil = partial(_spoilt, name, level)
+            side = min(level, SIDE_PX) if name == "size" else SIDE_PX
+            yield f"{name}, {level:g} {how.unit}", spoil, side, 1 - level if name == "cut off" else 1
 
 
-def _smaller(face: Image, side: int) -> Image:
-    small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-
-
-def _blurred(face: Image, sigma: float) -> Image:
-    return np.asarray(cv2.GaussianBlur(face, (0, 0), sigma), dtype=np.uint8)
-
-
-def _lit(face: Image, factor: float, around: int) -> Image:
-    return np.clip(np.rint((face - float(around)) * factor + around), 0, 255).astype(np.uint8)
-
-
-def _cut_off(face: Image, side: str, share: float) -> Image:
-    """The nearest pixel row or column repeated, as the runtime does beyond the edge of a picture."""
-    away = round(share * SIDE_PX)
-    turned = {"left": face, "top": face.T, "bottom": face[::-1].T}[side].copy()
-    turned[:, :away] = turned[:, away : away + 1]
-    return np.ascontiguousarray({"left": turned, "top": turned.T, "bottom": turned.T[::-1]}[side])
+def _spoilt(name: str, level: float, row: int, face: Image) -> Image:
+    return CORRUPTIONS[name].spoil(face, level, row)
 
 
 def answers(analyzer: Analyzer, faces: list[Image]) -> NDArray[np.float64]:
@@ -99,15 +68,15 @@ def main() -> None:
     table = table.keep(table.targets >= 0)
     faces = [table.images[row] for row in range(len(table))]
     print(f"{analyzer.spec.name}, {len(faces)} validation faces")
-    print(f"{'':24}accuracy  sure of  with flaw  accuracy without")
-    for name, spoil in steps():
-        spoilt = [spoil(face) for face in faces]
-        probabilities = answers(analyzer, [face for face, _ in spoilt])
+    print(f"{'':34}accuracy  sure of  with flaw  accuracy without")
+    for name, spoil, side_px, inside in steps():
+        spoilt = [spoil(row, face) for row, face in enumerate(faces)]
+        probabilities = answers(analyzer, spoilt)
         right = probabilities.argmax(axis=1) == table.targets
-        flaw = np.array([flawed(face, *how) for face, how in spoilt])
+        flaw = np.array([flawed(face, side_px, inside) for face in spoilt])
         without = f"{right[~flaw].mean():.3f}" if (~flaw).sum() >= 50 else "-"
         sure = probabilities.max(axis=1).mean()
-        print(f"{name:24}{right.mean():8.3f}{sure:9.3f}{flaw.mean():10.1%}{without:>18}")
+        print(f"{name:34}{right.mean():8.3f}{sure:9.3f}{flaw.mean():10.1%}{without:>18}")
     found = find_again(asked.data, len(faces))
     right = answers(analyzer, [one.original for one in found]).argmax(axis=1) == [one.target for one in found]
     poses = np.array([pose_deg(one.detection.landmarks_xy[0]) for one in found])

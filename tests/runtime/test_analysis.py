@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from affectlens import Analysis, Reason
-from affectlens.core.affect import Face, Quality
+from affectlens.core.affect import Face
 from affectlens.core.errors import BadSetting, MissingExtra
+from affectlens.core.quality import Quality
 from affectlens.runtime.analysis import COLUMNS, columns
 
 LABELS = ("neutral", "happiness", "surprise")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.reasons import Flaw
+from affectlens.core.quality import Quality
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,44 +22,6 @@ class Explanation:
     crop: NDArray[np.uint8]
     heat: NDArray[np.float32]
     method: str
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How well a face can be seen (`faces.quality`).
-
-    Attributes:
-        size_px: longer side of the box in the image. inside: part of the box that lies within the image, 0 to 1.
-        sharpness: deviation of the Laplacian of the crop, divided by the deviation of the crop; 0.5 to 1.5 for FER+.
-        brightness, contrast: mean and deviation of the crop, 0 (black) to 1 (white).
-        overexposed: part of the crop that is white.
-        yaw_deg, pitch_deg, roll_deg: pose from the landmarks; NaN without. Positive where the face looks to the right
-            of the picture and down, and where the head is turned clockwise.
-    """
-
-    size_px: float
-    inside: float
-    sharpness: float
-    brightness: float
-    contrast: float
-    overexposed: float
-    yaw_deg: float
-    pitch_deg: float
-    roll_deg: float
-
-    @property
-    def flaws(self) -> tuple[Flaw, ...]:
-        """Why the answer deserves less trust; the limits are those of `Flaw`."""
-        found = {
-            Flaw.SMALL: self.size_px < 24,
-            Flaw.CUT_OFF: self.inside < 0.85,
-            Flaw.BLURRED: self.sharpness < 0.2,
-            Flaw.DARK: self.brightness < 0.08,
-            Flaw.OVEREXPOSED: self.overexposed > 0.5,
-            Flaw.FLAT: self.contrast < 0.03,
-            Flaw.TURNED: abs(self.yaw_deg) > 45 or abs(self.pitch_deg) > 40,
-        }
-        return tuple(flaw for flaw, here in found.items() if here)
 
 
 @dataclass(frozen=True, eq=False)

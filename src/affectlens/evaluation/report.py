@@ -95,8 +95,13 @@ def evaluation_report(
     views = {"all": figures, "without twins of Train": without_twins} if without_twins else {"": figures}
     sections = [_summary(views)]
     if figures["faces"]:
-        sections += [_classes(figures), _confusion(figures), _calibration(figures), _selective({"model": figures})]
-    sections += [_groups(column, figures) for column, group in figures["groups"].items() if group]
+        sections += [
+            classes_section(figures),
+            _confusion(figures),
+            _calibration(figures),
+            _selective({"model": figures}),
+        ]
+    sections += [groups_section(column, figures) for column, group in figures["groups"].items() if group]
     return render(Report(title, facts, sections))
 
 
@@ -186,6 +191,11 @@ def _summary(models: Mapping[str, Figures]) -> Section:
     return Section("Summary", tables=[Table("All figures", ["figure", *(name or "value" for name in columns)], rows)])
 
 
+def summary_section(figures: Figures) -> Section:
+    """All figures of one model."""
+    return _summary({"": figures})
+
+
 def _with_picture(section: Section, models: Mapping[str, Figures]) -> Section:
     measures: dict[str, list[float | None]] = {
         "accuracy": [figures["accuracy"] for figures in models.values()],
@@ -208,7 +218,8 @@ def _with_picture(section: Section, models: Mapping[str, Figures]) -> Section:
     return Section(section.heading, section.text, [picture], section.tables)
 
 
-def _classes(figures: Figures) -> Section:
+def classes_section(figures: Figures) -> Section:
+    """Recall and mean probabilities of each class."""
     rows = [
         [row["label"], str(row["faces"]), *(percent(row[name]) for name in ("precision", "recall", "f1"))]
         for row in figures["classes"]
@@ -311,7 +322,7 @@ def _selective(models: Mapping[str, Figures]) -> Section:
     )
 
 
-def _groups(column: str, figures: Figures) -> Section:
+def groups_section(column: str, figures: Figures) -> Section:
     """Accuracy and labels of the faces of each value of a group column."""
     group, labels = figures["groups"][column], figures["labels"]
     rows = [

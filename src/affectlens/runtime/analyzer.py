@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core import catalog
-from affectlens.core.affect import Face, Quality
+from affectlens.core.affect import Face
 from affectlens.core.answers import Answers
 from affectlens.core.detection import Detections, Detector
 from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
 from affectlens.core.expressions import projected_affect
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import normalised_entropy, softmax
+from affectlens.core.quality import Quality, qualities
 from affectlens.core.reasons import Reason
 from affectlens.core.session import ModelSpec, model_file, open_session, read_answers, read_spec
 from affectlens.faces.align import cut_faces
-from affectlens.faces.quality import qualities
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.explain import explanations
 from affectlens.runtime.media import display_name, read_image

@@ -8,7 +8,7 @@ from affectlens import Analysis, Reason
 from affectlens.apps.cli import tables
 from affectlens.apps.cli.console import PLAIN
 from affectlens.apps.cli.tables import table_writer
-from affectlens.core.affect import Quality
+from affectlens.core.quality import Quality
 
 LABELS = ("neutral", "happiness")
 

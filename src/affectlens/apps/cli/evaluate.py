@@ -65,10 +65,10 @@ def evaluate(
     Over all faces, and over those without a twin in Train (the same picture, its mirror image, or nearly so). Faces
     without a label count for disagreement, valence and arousal only.
     """
-    (opened,), source, table = _open([model], data, split, folder)
+    (opened,), source, table = open_all([model], data, split, folder)
     train = None if split is Split.TRAIN else sources.load_if_usable(source.without_meta(), "train")
     scored = score(opened, table, find_faces, prior)
-    result = _facts(source, split, scored.table, prior)
+    result = facts_of(source, split, scored.table, prior)
     result |= {"model": scored.name, "all": evaluation.figures(scored.scores)}
     if train is not None:
         alone = dict(zip(table.ids, ~has_twin(table.images, train.images), strict=True))
@@ -78,7 +78,7 @@ def evaluate(
     def page(facts: dict[str, str]) -> str:
         return report.evaluation_report(result["all"], facts, without_twins=result.get("without_twins_of_train"))
 
-    _deliver(result, folder, as_json, page, _print)
+    deliver(result, folder, as_json, page, _print)
 
 
 def compare(
@@ -96,12 +96,12 @@ def compare(
     """
     if len(models) < 2:
         raise BadSetting(f"compare needs at least two models, got {len(models)}")
-    opened, source, table = _open(models, data, split, folder)
+    opened, source, table = open_all(models, data, split, folder)
     names = _names([model.name for model in opened], models)
     search = find_faces or any(model.find_faces for model in opened)
     scored = _shared(dict(zip(names, [score(model, table, search, prior) for model in opened], strict=True)))
     right = {name: _right(part) for name, part in scored.items()}
-    result = _facts(source, split, next(iter(scored.values())).table, prior) | {
+    result = facts_of(source, split, next(iter(scored.values())).table, prior) | {
         "models": {name: evaluation.figures(part.scores) for name, part in scored.items()},
         "against_the_first": {name: evaluation.compare(right[names[0]], right[name]) for name in names[1:]},
     }
@@ -109,10 +109,12 @@ def compare(
     def page(facts: dict[str, str]) -> str:
         return report.comparison_report(result["models"], facts, result["against_the_first"])
 
-    _deliver(result, folder, as_json, page, _print_comparison)
+    deliver(result, folder, as_json, page, _print_comparison)
 
 
-def _open(models: list[str], data: str, split: Split, folder: Path | None) -> tuple[list[Model], DataSource, FaceTable]:
+def open_all(
+    models: list[str], data: str, split: Split, folder: Path | None
+) -> tuple[list[Model], DataSource, FaceTable]:
     """Models, data and the faces of a split; what takes longest comes last."""
     if folder:
         report.require()
@@ -133,8 +135,8 @@ def _table(source: DataSource, split: Split) -> FaceTable:
     return table
 
 
-def _facts(source: DataSource, split: Split, table: FaceTable, prior: Prior) -> dict[str, Any]:
-    """What the figures are about."""
+def facts_of(source: DataSource, split: Split, table: FaceTable, prior: Prior) -> dict[str, Any]:
+    """What figures are about, for JSON and reports."""
     options = {f"data_{key}": value for key, value in source.options.items() if value}
     facts = {"data": source.reader, **options, "split": split, "class_count": len(table.labels)}
     facts |= {} if prior is Prior.NATURAL else {"prior": prior}
@@ -162,7 +164,7 @@ def _right(part: Scored) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.asarray(part.scores.predicted[labelled] == part.scores.targets[labelled])
 
 
-def _deliver(
+def deliver(
     result: dict[str, Any],
     folder: Path | None,
     as_json: bool,

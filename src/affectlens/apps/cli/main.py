@@ -40,6 +40,7 @@ def _root(
 
 COMMANDS = (
     "analyze",
+    "audit",
     "bench",
     "data",
     "demo",

@@ -1,7 +1,7 @@
 """What a model says about a table of labelled faces, whether it is a file for the runtime or a run of training."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from affectlens.core.errors import BadData
 from affectlens.core.expressions import projected_affect
 from affectlens.core.preprocessing import InputSpec
 from affectlens.core.probabilities import softmax
-from affectlens.data.images import in_chunks
+from affectlens.data.images import Pixels, in_chunks
 from affectlens.data.samplers import age_group, age_group_name
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
@@ -62,6 +62,10 @@ class Scored:
         """The answers where the (N,) `mask` is true."""
         return Scored(self.name, self.table.keep(mask, "another model has no answer"), self.scores.keep(mask))
 
+    def with_groups(self, groups: Mapping[str, NDArray[np.str_]]) -> "Scored":
+        """The answers with these group columns."""
+        return replace(self, scores=replace(self.scores, groups=groups))
+
 
 def open_model(model: str) -> Model:
     """The model `model`: "bundled", an ONNX file, a checkpoint, or a run folder: its model.onnx, or its best checkpoint
@@ -103,7 +107,21 @@ def with_options_of(models: Sequence[Model], source: DataSource) -> DataSource:
 
 
 def score(model: Model, table: FaceTable, find_faces: bool = False, prior: Prior = Prior.NATURAL) -> Scored:
-    """Answers of `model` for the faces of `table`; larger pictures are searched for theirs if either says so.
+    """Answers of `model` for the faces of `table`, as `score_spoilt` gives them for the pictures as they are."""
+    (scored,) = score_spoilt(model, table, [lambda face, _: face], find_faces, prior)
+    return scored
+
+
+def score_spoilt(
+    model: Model,
+    table: FaceTable,
+    changes: Sequence[Callable[[Pixels, int], Pixels]],
+    find_faces: bool = False,
+    prior: Prior = Prior.NATURAL,
+) -> list[Scored]:
+    """Answers of `model` for the faces of `table` after each of `changes`, which take a face and its row.
+
+    Larger pictures are searched for their faces if `find_faces` or the model says so, before they are changed.
 
     Classes that only the model knows are left out and the rest is normalised again. Images that cannot be decoded are
     named on standard error, left out and counted.
@@ -121,21 +139,23 @@ def score(model: Model, table: FaceTable, find_faces: bool = False, prior: Prior
         table = crops.cut(table, model.input, search, err.is_terminal)
         if not len(table):
             raise BadData(f"no face was found in any picture; left out: {dict(table.dropped)}")
-    answers: list[Answers] = []
+    answers: list[list[Answers]] = [[] for _ in changes]
     readable = np.zeros(len(table), dtype=bool)
     chunks = in_chunks(table.images, _FACES_AT_ONCE)
     for faces, rows in track(chunks, -(-len(table) // _FACES_AT_ONCE), f"scoring {model.name}"):
         readable[rows] = True
-        if faces:
-            answers.append(model.answers_of(faces))
-    if not answers:
+        for part, change in zip(answers, changes, strict=True) if faces else ():
+            part.append(model.answers_of([change(face, row) for face, row in zip(faces, rows.tolist(), strict=True)]))
+    if not any(answers):
         raise BadData("no image of the data can be decoded")
     kept = table.keep(readable, "image cannot be decoded")
     columns = [model.labels.index(label) for label in table.labels]
-    joined = Answers.joined(answers)
     shares = None if shares is None else shares[columns]
-    probabilities = softmax(joined.logits[:, columns], model.temperature, shares)
-    return Scored(model.name, kept, _scores(kept, probabilities, joined.affect, model.uncertain_below))
+    scored = []
+    for joined in map(Answers.joined, answers):
+        probabilities = softmax(joined.logits[:, columns], model.temperature, shares)
+        scored.append(Scored(model.name, kept, _scores(kept, probabilities, joined.affect, model.uncertain_below)))
+    return scored
 
 
 def _scores(

@@ -6,14 +6,15 @@ projection of one average face; it is rough, some ten degrees.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.affect import Quality
 from affectlens.core.detection import Detections
 from affectlens.core.preprocessing import resize
+from affectlens.core.reasons import Flaw
 
 _SIDE_PX = 48
 _NEARLY_WHITE = 250
@@ -21,6 +22,44 @@ _FACE_MM = np.array([[-31.5, 0, 0], [31.5, 0, 0], [0, 37, 32], [-26, 68, 9], [26
 """The five landmarks of an average face, x to the right of the picture, y down, z to the camera: widths and heights
 as MTCNN finds them on frontal faces of FER+, depths by anthropometry."""
 _FROM_POINTS = np.linalg.pinv(_FACE_MM - _FACE_MM.mean(axis=0))
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well a face can be seen.
+
+    Attributes:
+        size_px: longer side of the box in the image. inside: part of the box that lies within the image, 0 to 1.
+        sharpness: deviation of the Laplacian of the crop, divided by the deviation of the crop; 0.5 to 1.5 for FER+.
+        brightness, contrast: mean and deviation of the crop, 0 (black) to 1 (white).
+        overexposed: part of the crop that is white.
+        yaw_deg, pitch_deg, roll_deg: pose from the landmarks; NaN without. Positive where the face looks to the right
+            of the picture and down, and where the head is turned clockwise.
+    """
+
+    size_px: float
+    inside: float
+    sharpness: float
+    brightness: float
+    contrast: float
+    overexposed: float
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+    @property
+    def flaws(self) -> tuple[Flaw, ...]:
+        """Why the answer deserves less trust; the limits are those of `Flaw`."""
+        found = {
+            Flaw.SMALL: self.size_px < 24,
+            Flaw.CUT_OFF: self.inside < 0.85,
+            Flaw.BLURRED: self.sharpness < 0.2,
+            Flaw.DARK: self.brightness < 0.08,
+            Flaw.OVEREXPOSED: self.overexposed > 0.5,
+            Flaw.FLAT: self.contrast < 0.03,
+            Flaw.TURNED: abs(self.yaw_deg) > 45 or abs(self.pitch_deg) > 40,
+        }
+        return tuple(flaw for flaw, here in found.items() if here)
 
 
 def qualities(

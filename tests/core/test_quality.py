@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from affectlens import Analyzer
+from affectlens.core import quality
 from affectlens.core.detection import Detections
+from affectlens.core.quality import pose_deg, qualities
 from affectlens.core.reasons import Flaw
-from affectlens.faces import quality
-from affectlens.faces.quality import pose_deg, qualities
 
 NONE = np.full((1, 5, 2), np.nan, dtype=np.float32)
 
