@@ -97,3 +97,29 @@ def test_shrinking_averages_areas():
 def test_a_spec_that_makes_no_sense_is_refused(changes):
     with pytest.raises(ValidationError):
         InputSpec.model_validate(GRAY.model_dump() | changes)
+
+
+@SPECS
+def test_standardised_faces_do_not_depend_on_light_and_contrast(spec):
+    spec = spec.model_copy(update={"standardise": True})
+    random = np.random.default_rng(0)
+    face = random.integers(40, 200, (16, 16, 3), dtype=np.uint8)
+    dim = np.rint(face * 0.5 + 10).astype(np.uint8)
+    mean, std = (np.array(values)[:, None, None] for values in (spec.mean, spec.std))
+    plain, changed = (one * std + mean for one in to_input([face, dim], spec))
+    assert plain.mean() == pytest.approx(0.5, abs=1e-5)
+    assert plain.std() == pytest.approx(0.25, abs=1e-5)
+    np.testing.assert_allclose(changed, plain, atol=0.02)  # of rounding the dim one
+
+
+def test_a_face_of_one_tone_is_standardised_to_gray():
+    spec = GRAY.model_copy(update={"standardise": True})
+    assert not to_input([np.full((16, 16), 200, dtype=np.uint8)], spec).any()
+
+
+def test_channels_keep_their_colour_when_standardised():
+    spec = RGB.model_copy(update={"standardise": True, "mean": (0.5,) * 3, "std": (0.25,) * 3})
+    red = np.zeros((16, 16, 3), dtype=np.uint8)
+    red[:8, :, 0] = 200
+    batch = to_input([red], spec)[0]
+    assert batch[0, :8].min() > batch[1].max()

@@ -1,10 +1,12 @@
 import math
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
-from affectlens.training.augment import augment, draws, rows_of_draws
+from affectlens.training.augment import augment, draws, rows_of_draws, spoil
 from affectlens.training.recipe import find
 
 FULL = replace(find("default"), shear_deg=20.0)
@@ -31,7 +33,7 @@ def uniform():
 
 def middle(samples, **columns):
     """Draws that change nothing but what the named columns (`c12=1.0`) say."""
-    uniform = torch.full((samples, 24), 0.5)
+    uniform = torch.full((samples, 26), 0.5)
     for name, value in columns.items():
         uniform[:, int(name[1:])] = value
     return uniform
@@ -257,9 +259,9 @@ def test_draws_leave_the_random_state_of_others_alone():
 
 def test_draws_are_uniform_and_differ_between_samples():
     uniform = draws(2000, seed=0, epoch=0)
-    assert uniform.shape == (2000, 24)
+    assert uniform.shape == (2000, 26)
     assert (uniform.mean(dim=0) - 0.5).abs().max() < 0.03
-    assert (torch.corrcoef(uniform.T) - torch.eye(24)).abs().max() < 0.1
+    assert (torch.corrcoef(uniform.T) - torch.eye(26)).abs().max() < 0.1
     assert uniform.min() >= 0
     assert uniform.max() < 1
     assert uniform.mean().item() == pytest.approx(0.5, abs=0.01)
@@ -274,3 +276,31 @@ def test_gray_stays_gray_under_imagenets_normalisation():
     changed = augment((gray - m) / s, draws(16, seed=0, epoch=0), strong) * s + m
     torch.testing.assert_close(changed, changed[:, :1].expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
     assert (changed - gray).abs().max() > 0.05
+
+
+def test_every_other_face_is_blurred_by_its_own_gaussian(images):
+    recipe = replace(NONE, blur=2.0)
+    changed = spoil(images, middle(6, c24=torch.tensor([0.0, 0.5, 0.625, 0.75, 0.875, 1.0])), recipe)
+    torch.testing.assert_close(changed[:2], images[:2], atol=1e-6, rtol=0)
+    for place, sigma in ((2, 0.5), (3, 1.0), (5, 2.0)):
+        expected = cv2.GaussianBlur(images[place, 0].numpy(), (13, 13), sigma, borderType=cv2.BORDER_REPLICATE)
+        np.testing.assert_allclose(changed[place, 0].numpy(), expected, atol=2e-3)
+
+
+def test_blur_treats_channels_alike(colours):
+    changed = spoil(colours, middle(6, c24=0.75), replace(RGB, blur=2.0))
+    alone = spoil(colours[:, 1:2], middle(6, c24=0.75), replace(NONE, blur=2.0))
+    torch.testing.assert_close(changed[:, 1:2], alone)
+
+
+def test_noise_has_the_drawn_strength():
+    flat = torch.zeros((3, 1, 48, 48))
+    torch.manual_seed(0)
+    noisy = spoil(flat, middle(3, c25=torch.tensor([0.2, 0.75, 1.0])), replace(NONE, noise=0.4))
+    assert noisy[0].abs().max() == 0
+    assert noisy[1].std().item() == pytest.approx(0.2, rel=0.1)
+    assert noisy[2].std().item() == pytest.approx(0.4, rel=0.1)
+
+
+def test_nothing_is_spoilt_unless_asked_for(images, uniform):
+    assert torch.equal(spoil(images, uniform, FULL), images)

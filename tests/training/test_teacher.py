@@ -8,10 +8,11 @@ from torch import nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.facts import TrainingFacts
+from affectlens.training.export import export
 from affectlens.training.fit import fit
-from affectlens.training.module import ExpressionModule, teach
+from affectlens.training.module import ExpressionModule, teach, train_loader, training_facts
 from affectlens.training.recipe import from_dict
-from affectlens.training.run import load_run
+from affectlens.training.run import check_sources, load_run
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +26,23 @@ def taught(recipe, data, tmp_path_factory):
 def test_a_teacher_answers_a_face_and_its_mirror_image_alike():
     network = nn.Sequential(nn.Conv2d(1, 3, 5), nn.Flatten(), nn.Linear(3 * 12 * 12, 4))
     images = torch.randn(6, 1, 16, 16)
-    answer = teach(network, images)
-    torch.testing.assert_close(answer, teach(network, images.flip(3)))
+    answer = teach([network], images)
+    torch.testing.assert_close(answer, teach([network], images.flip(3)))
     torch.testing.assert_close(answer.sum(dim=1), torch.ones(6))
     assert not answer.requires_grad
     assert not torch.allclose(answer, network(images).softmax(dim=1), atol=1e-3)
 
 
+def test_several_teachers_teach_the_mean_of_their_distributions():
+    networks = [nn.Sequential(nn.Flatten(), nn.Linear(16 * 16, 4)) for _ in range(3)]
+    images = torch.randn(6, 1, 16, 16)
+    expected = sum(teach([network], images) for network in networks) / 3
+    torch.testing.assert_close(teach(networks, images), expected)
+
+
 def test_the_teacher_is_no_part_of_the_student(recipe):
     teacher = nn.Linear(2, 2)
-    module = ExpressionModule(recipe, 8, teacher=teacher)
+    module = ExpressionModule(recipe, 8, teachers=(teacher,))
     assert not any(parameter is teacher.weight for parameter in module.parameters())
     assert module.state_dict().keys() == ExpressionModule(recipe, 8).state_dict().keys()
 
@@ -48,7 +56,7 @@ def test_the_target_mixes_votes_and_teacher(recipe, monkeypatch, weight, expecte
             return torch.zeros(len(images), 2)
 
     facts = TrainingFacts(("a", "b"), np.zeros(1, dtype=np.int64), np.full((1, 2), np.nan, dtype=np.float32))
-    module = ExpressionModule(replace(recipe, teacher="constant", teacher_weight=weight), 2, facts, Constant())
+    module = ExpressionModule(replace(recipe, teacher="constant", teacher_weight=weight), 2, facts, (Constant(),))
     monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
     module.losses.forward = lambda answer, target, **_: seen.append(target) or answer.logits.sum()
     module.trainer = None
@@ -62,12 +70,44 @@ def test_the_target_mixes_votes_and_teacher(recipe, monkeypatch, weight, expecte
     torch.testing.assert_close(seen[0], torch.tensor([expected]))
 
 
+def test_the_teacher_sees_the_picture_before_it_is_spoilt(recipe, data, monkeypatch):
+    plain = replace(recipe, teacher="some", teacher_weight=0.5)
+    seen = {}
+    for name, asked in (("plain", plain), ("spoilt", replace(plain, noise=2.0, blur=2.0))):
+        by_teacher, by_student = [], []
+        teacher = nn.Sequential(nn.Flatten(), nn.Linear(48 * 48, 8))
+        teacher.register_forward_pre_hook(lambda _, images, into=by_teacher: into.append(images[0]))
+        module = ExpressionModule(asked, 8, training_facts(data.train), (teacher,))
+        module.network.register_forward_pre_hook(lambda _, images, into=by_student: into.append(images[0]))
+        monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
+        monkeypatch.setattr(ExpressionModule, "global_step", 0)
+        monkeypatch.setattr(ExpressionModule, "current_epoch", 0)
+        module.trainer = None
+        module.on_train_epoch_start()
+        module.training_step(next(iter(train_loader(data.train, recipe))))
+        seen[name] = (by_teacher[0], by_student[0])
+    torch.testing.assert_close(seen["spoilt"][0], seen["plain"][0])
+    torch.testing.assert_close(seen["plain"][1], seen["plain"][0])
+    assert not torch.allclose(seen["spoilt"][1], seen["spoilt"][0], atol=0.1)
+
+
 def test_a_student_starts_from_its_teacher(taught, recipe, data, tmp_path):
     out, student = taught
     still = replace(student, learning_rate=1e-12, ema=0.0)
     fit(still, data, tmp_path, resume=False, progress=False)
     for name, weight in load_run(tmp_path).network.named_parameters():
         torch.testing.assert_close(weight, load_run(out).network.get_parameter(name), rtol=0, atol=1e-5)
+
+
+def test_a_student_of_two_teachers_says_who_they_were(taught, recipe, data, tmp_path):
+    out, student = taught
+    student = replace(student, teacher=f"{out},{out}", start_from="")
+    check_sources(student)
+    fit(student, data, tmp_path, resume=False, progress=False)
+    teachers = export(load_run(tmp_path), data, tmp_path).provenance["teachers"]
+    assert [one["settings"]["epochs"] for one in teachers] == [1, 1]
+    with pytest.raises(BadModelFile, match="teacher is 'nowhere'"):
+        check_sources(replace(student, teacher=f"{out},nowhere"))
 
 
 def test_a_folder_without_a_run_cannot_teach(recipe, data, tmp_path):
@@ -100,7 +140,7 @@ def test_a_teacher_of_another_architecture_is_one_line(taught, data, tmp_path):
 
 def test_the_teacher_follows_the_student_to_its_device(recipe):
     teacher = nn.Linear(2, 2)
-    module = ExpressionModule(recipe, 8, teacher=teacher).to("meta")
+    module = ExpressionModule(recipe, 8, teachers=(teacher,)).to("meta")
     module.on_fit_start()
     assert teacher.weight.device.type == "meta"
 

@@ -18,6 +18,8 @@ class InputSpec(BaseModel):
         size_px: side of the square input.
         channels: "gray" (1 channel, ITU-R BT.601 luma) or "rgb" (3).
         mean, std: per channel, on the scale [0, 1]; std above 0.
+        standardise: bring each face to the mean 0.5 and the deviation 0.25 of this scale before `mean` and `std`, so
+            that neither its light nor its contrast matters.
         rotate: turn the face so that the eyes are level before it is cut out.
         margin: side of the square crop divided by the larger side of the face box.
         shift_y: downward shift of the crop's centre from the box centre, as a fraction of the larger box side.
@@ -32,6 +34,7 @@ class InputSpec(BaseModel):
     channels: Literal["gray", "rgb"]
     mean: tuple[FiniteFloat, ...]
     std: tuple[FiniteFloat, ...]
+    standardise: bool = False
     rotate: bool
     margin: float = Field(gt=0, le=4)
     shift_y: float = Field(ge=-1, le=1)
@@ -83,4 +86,15 @@ def normalise(batch: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
     """(N, H, W, C) uint8 -> (N, C, H, W) float32, (x / 255 - mean) / std."""
     mean = np.asarray(spec.mean, dtype=np.float32) * 255
     std = np.asarray(spec.std, dtype=np.float32) * 255
-    return np.ascontiguousarray(((batch - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
+    pixels = _standardised(batch) if spec.standardise else batch
+    return np.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def _standardised(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, H, W, C) uint8 -> float32 of which each face has the mean 127.5 and the deviation 63.75; all its channels get
+    the same light.
+    """
+    pixels = batch.astype(np.float32)
+    mean = pixels.mean(axis=(1, 2, 3), keepdims=True)
+    deviation = pixels.std(axis=(1, 2, 3), keepdims=True)
+    return np.asarray((pixels - mean) * (63.75 / np.maximum(deviation, 1.0)) + 127.5, dtype=np.float32)

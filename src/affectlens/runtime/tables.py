@@ -19,7 +19,6 @@ def read_series(file: Path) -> list[Series]:
         BadSetting: another suffix. BadData: not such a table, or no face of a video in it.
         MissingExtra: the extra "parquet" is not installed. OSError: the file cannot be read.
     """
-    file.open("rb").close()  # Arrow says at length what the system says in a line
     table = _read(file)
     missing = [name for name in _NEEDED if name not in table.column_names]
     labels = tuple(name.removeprefix("p_") for name in table.column_names if name.startswith("p_"))
@@ -81,6 +80,7 @@ def _read(file: Path) -> Any:
     }
     if file.suffix.lower() not in readers:
         raise BadSetting(f"tables are .parquet, .csv or .jsonl, got '{file}'")
+    file.open("rb").close()  # Arrow says at length what the system says in a line
     try:
         return readers[file.suffix.lower()]()
     except pyarrow.ArrowInvalid as error:

@@ -4,17 +4,17 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, avg_pool2d, grid_sample
+from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, pad
 
 from affectlens.training.recipe import Recipe
 
-_DRAWS = (12, 6, 2, 4)
+_DRAWS = (12, 6, 2, 4, 2)
 """Columns of random numbers; later steps got a block of their own, so that the earlier ones kept their numbers."""
 _COPIES = 7919  # a prime: copy c of sample i has the numbers that sample i + c * 7919 has for its first
 
 
 def draws(samples: int, seed: int, epoch: int) -> Tensor:
-    """(samples, 24) float32, uniform in [0, 1): row i holds all random numbers of sample i in that epoch."""
+    """(samples, 26) float32, uniform in [0, 1): row i holds all random numbers of sample i in that epoch."""
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
     return torch.cat([torch.rand((samples, n), generator=generator) for n in _DRAWS], dim=1)
 
@@ -25,7 +25,7 @@ def rows_of_draws(index: Tensor, copy: Tensor, samples: int) -> Tensor:
 
 
 def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
-    """Augment (B, C, H, W) normalised images with their (B, 24) rows of `draws`; 0, which is mid-gray or black by
+    """Augment (B, C, H, W) normalised images with their (B, 26) rows of `draws`; 0, which is mid-gray or black by
     the recipe's mean, fills what moves in.
 
     The steps and their strengths are the recipe's: flip, rotation, shear, scale and shift in one resampling, then
@@ -56,6 +56,32 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
         light = (1 + signed[:, 7] * recipe.exposure).view(-1, 1, 1, 1)
         images = images * light + (light - 1) * mean / std
     return _erase(images, uniform, recipe) if recipe.erase else images
+
+
+def spoil(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
+    """What a poor camera does to (B, C, H, W) normalised images, by their (B, 26) rows of `draws`: a Gaussian blur and
+    then noise, each of every other face, of a uniform strength up to the recipe's. Noise is torch's own, seeded by the
+    caller.
+    """
+    strength = (2 * uniform[:, 24:26] - 1).clamp_min(0)
+    if recipe.blur:
+        images = _blurred(images, strength[:, 0] * recipe.blur)
+    if recipe.noise:
+        images = images + torch.randn_like(images) * (strength[:, 1] * recipe.noise).view(-1, 1, 1, 1)
+    return images
+
+
+def _blurred(images: Tensor, deviation_px: Tensor) -> Tensor:
+    """(B, C, H, W) under a Gaussian of its own each; the edge is repeated."""
+    batch, channels, height, width = images.shape
+    reach = max(math.ceil(3 * float(deviation_px.max())), 1)
+    steps = torch.arange(-reach, reach + 1, device=images.device)
+    kernel = torch.exp(-0.5 * (steps / deviation_px.clamp_min(1e-3).unsqueeze(1)) ** 2)
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
+    flat = pad(images.reshape(1, batch * channels, height, width), [reach] * 4, mode="replicate")
+    flat = conv2d(flat, kernel.view(-1, 1, 1, 2 * reach + 1), groups=batch * channels)
+    flat = conv2d(flat, kernel.view(-1, 1, 2 * reach + 1, 1), groups=batch * channels)
+    return flat.view(batch, channels, height, width)
 
 
 def _normalisation(images: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:

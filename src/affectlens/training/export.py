@@ -217,10 +217,12 @@ def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) ->
         "versions": versions(),
         "validation": calibration.figures,
     }
-    if recipe.teacher:
-        teacher = Path(recipe.teacher).expanduser()
-        facts["teacher"] = {
-            "settings": json.loads((teacher / "recipe.json").read_text(encoding="utf-8")),
-            "sha256": hashlib.sha256(final_checkpoint(teacher).read_bytes()).hexdigest(),
-        }
+    if recipe.teachers:
+        facts["teachers"] = [
+            {
+                "settings": json.loads((teacher / "recipe.json").read_text(encoding="utf-8")),
+                "sha256": hashlib.sha256(final_checkpoint(teacher).read_bytes()).hexdigest(),
+            }
+            for teacher in recipe.teachers
+        ]
     return facts

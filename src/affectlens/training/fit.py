@@ -158,9 +158,9 @@ def fit(
     last = last_checkpoint(out)
     torch.manual_seed(recipe.seed)
     labels = data.train.labels
-    teacher = load_run(Path(recipe.teacher).expanduser()).network if recipe.teacher else None
+    teachers = tuple(load_run(folder).network for folder in recipe.teachers)
     facts = training_facts(data.train)
-    module = ExpressionModule(recipe, len(labels), facts, teacher)
+    module = ExpressionModule(recipe, len(labels), facts, teachers)
     remark = begin(module.network, recipe, labels, fresh=not (resume and last.is_file()))
     if isinstance(module.network, EmotionGCN):
         connect(module.network, facts, data.train.votes, str(recipe.model_options.get("words", "")))

@@ -7,7 +7,7 @@ from affectlens.training.recipe import Recipe
 
 
 def mix(images: Tensor, target: Tensor, uniform: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Mix (B, C, H, W) images and (B, classes) distributions with those before them, by their (B, 24) rows of `draws`.
+    """Mix (B, C, H, W) images and (B, classes) distributions with those before them, by their (B, 26) rows of `draws`.
 
     A face is, with the recipe's probabilities, blended with the other (`mixup`; Zhang et al. 2018, arXiv:1710.09412),
     gets a rectangle of it (`cutmix`; Yun et al. 2019, arXiv:1905.04899), or stays as it is. Its share is uniform in

@@ -1,7 +1,7 @@
 """The Lightning module and the data loaders that every recipe trains with."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics
 from affectlens.models.layers.outputs import Outputs, as_outputs
 from affectlens.training import masks, sam
-from affectlens.training.augment import augment, draws, move, rows_of_draws
+from affectlens.training.augment import augment, draws, move, rows_of_draws, spoil
 from affectlens.training.mix import mix
 from affectlens.training.recipe import Recipe
 from affectlens.training.views import averaged
@@ -156,7 +156,7 @@ class ExpressionModule(L.LightningModule):
     """
 
     def __init__(
-        self, recipe: Recipe, classes: int, facts: TrainingFacts | None = None, teacher: nn.Module | None = None
+        self, recipe: Recipe, classes: int, facts: TrainingFacts | None = None, teachers: tuple[nn.Module, ...] = ()
     ) -> None:
         super().__init__()
         self.recipe = recipe
@@ -169,7 +169,7 @@ class ExpressionModule(L.LightningModule):
         )
         self._uniform = torch.empty(0)
         self._first_pass = True
-        self._teacher = (teacher,)  # in a tuple, so that it is no part of this module's state
+        self._teachers = teachers  # a tuple, so that they are no part of this module's state
         self._valid: list[tuple[Outputs, Batch]] = []
 
     def forward(self, images: Tensor) -> Outputs:
@@ -177,9 +177,8 @@ class ExpressionModule(L.LightningModule):
         return as_outputs(self.network(images))
 
     def on_fit_start(self) -> None:
-        for teacher in self._teacher:
-            if teacher is not None:
-                teacher.to(self.device)
+        for teacher in self._teachers:
+            teacher.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         if self.recipe.freeze_norms:
@@ -202,9 +201,10 @@ class ExpressionModule(L.LightningModule):
         target = targets(batch, uniform, self.recipe.target)
         if self.recipe.mixup or self.recipe.cutmix:
             images, target = mix(images, target, uniform, self.recipe)
-        (teacher,) = self._teacher
-        if teacher is not None:
-            target = torch.lerp(target, teach(teacher, images), self.recipe.teacher_weight)
+        if self._teachers:
+            target = torch.lerp(target, teach(self._teachers, images), self.recipe.teacher_weight)
+        with torch.autocast(self.device.type, enabled=False):
+            images = spoil(images, uniform, self.recipe)
         truth = {"target": target, "label": batch["target"], "affect_target": batch["affect"]}
         truth["attribute_target"] = batch["attributes"]
         if "mask" in batch:
@@ -345,9 +345,10 @@ def targets(batch: Batch, uniform: Tensor, kind: str) -> Tensor:
 
 
 @torch.no_grad()
-def teach(teacher: nn.Module, images: Tensor) -> Tensor:
-    """(B, classes) distributions of `teacher` on (B, C, H, W) images, logits averaged with the mirror images'."""
-    return averaged(teacher, images, "flip").logits.float().softmax(dim=1)
+def teach(teachers: Sequence[nn.Module], images: Tensor) -> Tensor:
+    """(B, classes) mean distribution of `teachers` on (B, C, H, W) images, logits averaged with the mirror images'."""
+    answers = [averaged(teacher, images, "flip").logits.float().softmax(dim=1) for teacher in teachers]
+    return torch.stack(answers).mean(dim=0)
 
 
 def answers_of(module: ExpressionModule, crops: list[NDArray[np.uint8]]) -> Answers:

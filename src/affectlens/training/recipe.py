@@ -35,7 +35,7 @@ CHOICES = {
 _PROBABILITIES = ("flip", "autocontrast", "erase", "mixup", "cutmix")
 _AT_LEAST_ZERO = (
     *("schedule_patience", "early_stop", "sam_radius", "gradient_clip", "seed", "rotation_deg", "shear_deg", "scale"),
-    *("shift", "brightness", "exposure", "contrast", "saturation", "hue", "sharpness"),
+    *("shift", "brightness", "exposure", "contrast", "saturation", "hue", "sharpness", "blur", "noise"),
 )
 
 
@@ -55,7 +55,7 @@ class Recipe:
         train_share: fraction of each class's training faces that is used, drawn by the seed. balanced: validation and
             test have equally many faces of each class, as many as the smallest has, drawn by the seed.
         find_faces: search larger pictures for the largest face and cut it out as the runtime does.
-        size_px, channels, mean, std: input of the network, as in `core.preprocessing.InputSpec`.
+        size_px, channels, mean, std, standardise: input of the network, as in `core.preprocessing.InputSpec`.
         margin, shift_y, rotate: crop at inference on photos, likewise. eye_distance, eye_height: likewise, and faces
             whose data have landmarks are cut so in training too.
         epochs, batch_size: whole passes; faces per step.
@@ -77,13 +77,15 @@ class Recipe:
         flip, autocontrast, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side),
             brightness (normalised units), exposure (factor of the light), contrast, saturation, hue (fraction of the
             circle), sharpness: largest deviation to either side. 0 switches a step off. erase_with: "zero" or "noise".
-            erase_shape: "square" or "rectangle". mixup, cutmix: probabilities of mixing a face with another
-            (`training.mix`), for losses that learn distributions.
+            erase_shape: "square" or "rectangle". blur (deviation in pixels), noise (deviation in normalised units): the
+            largest, of every other face; a teacher sees the picture before these two. mixup, cutmix: probabilities of
+            mixing a face with another (`training.mix`), for losses that learn distributions.
         views: what evaluation averages over: "one", "flip" (and the mirror image) or "ten-crop" (centre and corners of
             7/8 of the side, and their mirror images).
-        teacher: run folder of a network that teaches ("" for none): the target is the mean of the votes and, with
-            `teacher_weight` in [0, 1], the teacher's distribution on the same augmented face, averaged with its mirror
-            image (Beyer et al. 2022, arXiv:2106.05237: a patient and consistent teacher).
+        teacher: run folder of a network that teaches, or several with commas between ("" for none): the target is the
+            mean of the votes and, with `teacher_weight` in [0, 1], the teachers' mean distribution on the same
+            augmented face, averaged with its mirror image (Beyer et al. 2022, arXiv:2106.05237: a patient and
+            consistent teacher).
         start_from: begin with the weights of a run folder, an exported file or "bundled", of the same architecture; ""
             for fresh ones. freeze_norms: batch norms keep their statistics, as they must after an exported file.
         pretrained: begin with the model's published weights, for those that have some, from `pretrained_file` or, where
@@ -122,6 +124,7 @@ class Recipe:
     channels: str = "gray"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
+    standardise: bool = False
     margin: float = 1.0
     shift_y: float = 0.0
     rotate: bool = False
@@ -150,6 +153,8 @@ class Recipe:
     erase: float = 0.0
     erase_with: str = "zero"
     erase_shape: str = "square"
+    blur: float = 0.0
+    noise: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     views: str = "one"
@@ -165,6 +170,11 @@ class Recipe:
     def name(self) -> str:
         """`work/row`."""
         return f"{self.work}/{self.row}"
+
+    @property
+    def teachers(self) -> tuple[Path, ...]:
+        """Run folders of those that teach."""
+        return tuple(Path(name).expanduser() for name in self.teacher.split(",") if name)
 
     @property
     def folder_name(self) -> str:

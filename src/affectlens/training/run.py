@@ -149,9 +149,9 @@ def check_sources(recipe: Recipe) -> None:
         name = str(recipe.model_options.get(option, "") if owner else getattr(recipe, key))
         if (key, name) == ("start_from", "bundled"):
             continue
-        path = Path(name).expanduser()
-        if name and not (best_checkpoint(path).is_file() or (key != "teacher" and path.is_file())):
-            raise BadModelFile(f"{recipe.name} needs what is not there: {key} is '{name}'; {_SOURCES[key]}")
+        for part in recipe.teachers if key == "teacher" else [Path(name).expanduser()] if name else []:
+            if not (best_checkpoint(part).is_file() or (key != "teacher" and part.is_file())):
+                raise BadModelFile(f"{recipe.name} needs what is not there: {key} is '{part}'; {_SOURCES[key]}")
 
 
 def load_recipe(folder: Path) -> Recipe:

@@ -139,7 +139,8 @@ def trace(recipe, table, make_trainer):
     table = cut(table, short.input_spec(), search=False)
     torch.manual_seed(short.seed)
     facts = training_facts(table)
-    module = ExpressionModule(short, len(table.labels), facts, Undecided() if recipe.teacher else None)
+    teachers = (Undecided(),) if recipe.teacher else ()
+    module = ExpressionModule(short, len(table.labels), facts, teachers)
     if recipe.start_from == "bundled":
         start_from(module.network, short, table.labels)
     if recipe.pretrained:  # weights of another kind than fresh ones, as far as this test goes
@@ -279,6 +280,11 @@ SETTINGS = [
     {"teacher": "elsewhere", "teacher_weight": 0.5},
     {"freeze_norms": True},
     {"autocontrast": 1.0},
+    {"mixup": 0.5},
+    {"cutmix": 0.5},
+    {"blur": 2.0},
+    {"noise": 1.0},
+    {"standardise": True},
 ]
 """Changes of a row that must change its training."""
 
