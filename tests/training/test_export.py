@@ -26,6 +26,10 @@ def fresh_module(recipe, seed=0):
     return module.eval()
 
 
+def calibrate(module, valid):
+    return export.calibrate(module.recipe.name, *predict(module, valid), valid)
+
+
 CURVES = "epoch,valid_nll,valid_accuracy,train_loss\n0,2.0,0.5,2.1\n1,1.5,0.6,1.7\n"
 
 
@@ -76,10 +80,10 @@ def test_concordance_is_that_of_the_faces_that_have_both(recipe, data):
     valence = np.linspace(-1, 1, len(data.valid), dtype=np.float32)
     valid = replace(data.valid, valence=valence, arousal=np.where(valence > 0, valence, np.nan).astype(np.float32))
     guess = predict(module, valid)[0].affect[valence > 0]
-    figures = export.calibrate(module, valid).figures
+    figures = calibrate(module, valid).figures
     assert figures["valence_ccc"] == pytest.approx(metrics.ccc(guess[:, 0], valence[valence > 0]))
     assert figures["arousal_ccc"] == pytest.approx(metrics.ccc(guess[:, 1], valence[valence > 0]))
-    assert "valence_ccc" not in export.calibrate(module, data.valid).figures
+    assert "valence_ccc" not in calibrate(module, data.valid).figures
 
 
 def test_the_class_prior_is_the_mean_answer_on_validation(exported, recipe, data):
@@ -106,7 +110,7 @@ def test_a_network_that_diverged_is_not_exported(recipe, data):
     with torch.no_grad():
         next(module.parameters()).fill_(float("nan"))
     with pytest.raises(BadModelFile, match="are not finite; try a lower learning_rate"):
-        export.calibrate(module, data.valid)
+        calibrate(module, data.valid)
 
 
 def test_what_is_not_a_number_is_no_parity(exported, data, monkeypatch):

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
+from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData, BadModelFile
 from affectlens.core.files import write_whole
 from affectlens.core.preprocessing import to_input
@@ -42,18 +45,33 @@ class Calibration:
     class_prior: tuple[float, ...]
     figures: dict[str, float | int | dict[str, float] | None]
 
+    @property
+    def accuracy(self) -> float:
+        """Of the validation faces."""
+        accuracy = self.figures["accuracy"]
+        assert isinstance(accuracy, float)
+        return accuracy
 
-def calibrate(module: ExpressionModule, valid: FaceTable) -> Calibration:
+    def of_spec(self) -> dict[str, Any]:
+        """The fields of `ModelSpec`."""
+        return {
+            "temperature": self.temperature,
+            "uncertain_below": self.uncertain_below,
+            "class_prior": self.class_prior,
+        }
+
+
+def calibrate(name: str, answers: Answers, rows: NDArray[np.int64], valid: FaceTable) -> Calibration:
     """Fit temperature and threshold on the validation faces that have a majority label.
 
     The concordance of valence and arousal, where the network regresses them, is that of all faces that have both.
+    `answers` are what the model `name` says of the `rows` of `valid`.
 
     Raises:
-        BadData: none of their images can be decoded. BadModelFile: the network's answers are not finite.
+        BadData: none of these has a label. BadModelFile: the answers are not finite.
     """
-    answers, rows = predict(module, valid)
     if not np.isfinite(answers.logits).all():
-        raise BadModelFile(f"the answers of {module.recipe.name} are not finite; try a lower learning_rate")
+        raise BadModelFile(f"the answers of {name} are not finite; try a lower learning_rate")
     labelled = valid.labelled[rows]
     if not labelled.any():
         raise BadData("no validation face with a majority label can be decoded")
@@ -79,16 +97,14 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
     """
     recipe = module.recipe
     curves = read_curves(out / "curves.csv")
-    calibration = calibrate(module, data.valid)
+    calibration = calibrate(recipe.name, *predict(module, data.valid), data.valid)
     if recipe.select == "attribute_accuracy":
         calibration.figures["attribute_accuracy"] = max(row["valid_attribute_accuracy"] for row in curves)
     spec = ModelSpec(
         name=f"{recipe.work}-{recipe.row}",
         labels=data.valid.labels,
         input=recipe.input_spec(),
-        temperature=calibration.temperature,
-        uncertain_below=calibration.uncertain_below,
-        class_prior=calibration.class_prior,
+        **calibration.of_spec(),
         recipe=recipe.name,
         provenance=_provenance(recipe, data, calibration),
         licence=data.licence,

@@ -368,10 +368,21 @@ def predict(module: ExpressionModule, table: FaceTable) -> tuple[Answers, NDArra
     Raises:
         BadData: none can.
     """
+    return answers_for(table, partial(answers_of, module), faces_at_once(module.recipe))
+
+
+def answers_for(
+    table: FaceTable, answers_of: Callable[[list[NDArray[np.uint8]]], Answers], at_once: int
+) -> tuple[Answers, NDArray[np.int64]]:
+    """What `answers_of` says of the images of `table`, `at_once` at a time, and the (N,) rows that can be decoded.
+
+    Raises:
+        BadData: none can.
+    """
     answers, rows = [], []
-    for images, places in in_chunks(table.images, faces_at_once(module.recipe)):
+    for images, places in in_chunks(table.images, at_once):
         if images:
-            answers.append(answers_of(module, images))
+            answers.append(answers_of(images))
             rows.append(places)
     if not rows:
         raise BadData(f"none of {len(table)} images can be decoded")

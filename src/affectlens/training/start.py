@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
@@ -117,10 +119,7 @@ def _unfold(network: nn.Module, file: Path, recipe: Recipe) -> dict[str, Tensor]
     Export folds a batch norm into the convolution before it; here the norm is set to do nothing but add the bias that
     came of it. That holds in evaluation mode only: train with `freeze_norms`.
     """
-    weights = {
-        _name(weight.name): torch.from_numpy(onnx.numpy_helper.to_array(weight).copy()).float()
-        for weight in onnx.load(file).graph.initializer
-    }
+    weights = {name.removeprefix("network."): torch.from_numpy(value) for name, value in _stored_weights(file).items()}
     state: dict[str, Tensor] = {}
     for conv, norm in _norms_behind(network, recipe).items():
         bias = weights.pop(f"{conv}.weight_bias", None)
@@ -137,9 +136,19 @@ def _unfold(network: nn.Module, file: Path, recipe: Recipe) -> dict[str, Tensor]
     return state | {key: weights[key] for key in network.state_dict() if key in weights and key not in state}
 
 
-def _name(stored: str) -> str:
-    """What the network calls a weight that the file names, in half precision or inside a network of several views."""
-    return stored.removesuffix(".half").removeprefix("network.")
+def _stored_weights(file: Path) -> dict[str, NDArray[np.float32]]:
+    """The weights of an exported file under the names they had in full precision, whatever they are stored in."""
+    graph = onnx.load(file).graph
+    values = {weight.name: onnx.numpy_helper.to_array(weight) for weight in graph.initializer}
+    whole = {}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in values:
+            quantised, scale, zero = (values.pop(name).astype(np.float32) for name in node.input)
+            per_channel = (-1, *[1] * (quantised.ndim - 1)) if scale.ndim else ()
+            name = node.input[0].removesuffix("_quantized")
+            whole[name] = (quantised - zero.reshape(per_channel)) * scale.reshape(per_channel)
+    half = {name.removesuffix(".half"): value.astype(np.float32) for name, value in values.items()}
+    return half | whole
 
 
 def _norms_behind(network: nn.Module, recipe: Recipe) -> dict[str, str]:

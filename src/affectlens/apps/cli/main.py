@@ -50,6 +50,7 @@ COMMANDS = (
     "live",
     "models",
     "plot",
+    "quantise",
     "recipes",
     "reproduce",
     "serve",

@@ -1,0 +1,46 @@
+"""`affectlens quantise`: a model file in eight bits, where that is faster and costs nothing to speak of."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affectlens.apps.cli.console import err, out
+from affectlens.apps.cli.evaluate import Data
+from affectlens.apps.cli.train import require_training
+from affectlens.core.errors import BadSetting
+from affectlens.core.session import model_file, open_session, read_spec
+from affectlens.data import source as sources
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(quantise)
+
+
+def quantise(
+    model: Annotated[str, typer.Argument(help="A run folder or an ONNX file exported by affectlens.")],
+    data: Data,
+    file: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")],
+) -> None:
+    """Store a model in eight bits, with the data that it was trained on, and measure what that changes.
+
+    The new file is calibrated anew on the validation faces. It is written only if it is faster on this machine and
+    loses at most 0.3 points of validation accuracy.
+    """
+    require_training("'affectlens quantise'")
+    from affectlens.training.fit import load_data
+    from affectlens.training.quantise import quantise
+    from affectlens.training.recipe import from_dict
+
+    source = model_file(model)
+    if file.suffix != ".onnx":
+        raise BadSetting(f"'{file}' is no name for a model; it must end in .onnx")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    spec = read_spec(open_session(source), str(source))
+    recipe = from_dict(spec.provenance.get("settings", {}))
+    gain = quantise(source, load_data(recipe, sources.parse(data), err.is_terminal), file)
+    out.print(f"accuracy on validation: {gain.accuracy[0]:.4f} -> {gain.accuracy[1]:.4f}")
+    out.print(f"one face, one thread: {gain.ms_per_face[0]:.2f} ms -> {gain.ms_per_face[1]:.2f} ms")
+    out.print(f"bytes: {source.stat().st_size} -> {file.stat().st_size}")
+    out.print(f"model: {file}")
