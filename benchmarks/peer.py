@@ -147,7 +147,9 @@ def main() -> None:
         medians = {title: float(np.median(taken)) for title, taken in times.items()}
         for what in ("network", "pipeline"):
             first = medians[f"affectlens {what}"]
-            for title in sorted(title for title in medians if what in title or (what, title[:4]) == ("network", "bare")):
+            for title in sorted(
+                title for title in medians if what in title or (what, title[:4]) == ("network", "bare")
+            ):
                 print(f"{title:20} {medians[title]:8.2f} ms, {medians[title] / first:6.2f} times affectlens's")
         if faces:
             print(f"{len(faces)} validation faces, 7 labels")

@@ -10,7 +10,7 @@ from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.preprocessing import InputSpec
 from affectlens.data.images import Images, Stored
 from affectlens.evaluation import metrics
-from affectlens.models.layers.outputs import Outputs
+from affectlens.models.layers.outputs import Outputs, as_outputs
 from affectlens.training.augment import augment, draws
 from affectlens.training.module import (
     ExpressionModule,
@@ -317,3 +317,16 @@ def test_faces_are_not_mixed_for_losses_on_labels(recipe, data):
     labelled = replace(recipe, mixup=0.5, losses={"soft_cross_entropy": 1.0, "multi_target": 1.0, "contrastive": 0.1})
     with pytest.raises(BadSetting, match="losses on distributions, which 'contrastive' is not"):
         ExpressionModule(labelled, 8, training_facts(data.train))
+
+
+def test_losses_see_logits_with_a_share_of_the_classes_log_frequencies(recipe, data):
+    targets = np.where(np.arange(len(data.train)) < 15, 0, 1)
+    few = replace(data.train, targets=np.where(np.arange(len(data.train)) < 20, targets, -1))
+    losses = ExpressionModule(replace(recipe, logit_adjustment=0.5), 8, training_facts(few)).losses
+    plain = ExpressionModule(recipe, 8, training_facts(few)).losses
+    logits, target = torch.randn(6, 8), torch.softmax(torch.randn(6, 8), dim=1)
+    shares = torch.tensor([16, 6, 1, 1, 1, 1, 1, 1]) / 28  # one face more for each class
+    got = losses(as_outputs(logits), target=target)
+    torch.testing.assert_close(got, plain(as_outputs(logits + 0.5 * shares.log()), target=target))
+    assert (got - plain(as_outputs(logits), target=target)).abs() > 0.01
+    assert losses.state_dict().keys() == plain.state_dict().keys()

@@ -110,8 +110,11 @@ class WeightedLosses(nn.Module):
 
     A loss names what it needs: the parameters of its call are fields of the network's answer (`models.layers.outputs`)
     or of the truth: `target` (B, classes), the distribution to learn, `label` (B,), `affect_target` (B, 2),
-    `attribute_target` (B, A) and `mask_target` (B, 1, H, W), -1 and NaN where unknown.
+    `attribute_target` (B, A) and `mask_target` (B, 1, H, W), -1 and NaN where unknown. The logits that losses see are
+    adjusted by the recipe's share of the classes' log frequencies (`logit_adjustment`).
     """
+
+    shift: Tensor
 
     def __init__(self, recipe: Recipe, facts: TrainingFacts | None) -> None:
         super().__init__()
@@ -129,6 +132,9 @@ class WeightedLosses(nn.Module):
         other = [name for name, needs in self.needs.items() if not {"logits", "target"}.issuperset(needs)]
         if other and (recipe.mixup or recipe.cutmix):
             raise BadSetting(f"mixup and cutmix are for losses on distributions, which '{other[0]}' is not")
+        shares = facts.class_shares if facts and recipe.logit_adjustment else np.ones(1)
+        shift = torch.tensor(recipe.logit_adjustment * np.log(shares), dtype=torch.float32)
+        self.register_buffer("shift", shift, persistent=False)
         self.modules_of = nn.ModuleDict({name: loss for name, loss in built.items() if isinstance(loss, nn.Module)})
 
     def forward(self, answer: Outputs, **truth: Tensor) -> Tensor:
@@ -138,6 +144,7 @@ class WeightedLosses(nn.Module):
             BadSetting: a loss needs what the network does not answer.
         """
         given = {name: value.float() for name, value in answer._asdict().items() if value is not None}
+        given["logits"] = given["logits"] + self.shift
         given |= truth
         total = []
         for name, loss in self.calls.items():

@@ -36,6 +36,7 @@ _PROBABILITIES = ("flip", "autocontrast", "erase", "mixup", "cutmix")
 _AT_LEAST_ZERO = (
     *("schedule_patience", "early_stop", "sam_radius", "gradient_clip", "seed", "rotation_deg", "shear_deg", "scale"),
     *("shift", "brightness", "exposure", "contrast", "saturation", "hue", "sharpness", "blur", "noise"),
+    "logit_adjustment",
 )
 
 
@@ -51,7 +52,9 @@ class Recipe:
         model, model_options: catalogue name and the keyword arguments of its `build`.
         losses, loss_options: catalogue name -> weight; catalogue name -> keyword arguments of its `build`.
         target: what the losses see: "votes" (the distribution), "label" (its one label) or "drawn" (one label drawn
-            from the distribution, anew each epoch).
+            from the distribution, anew each epoch). logit_adjustment: how much of the classes' log frequencies the losses
+            add to the logits, so that these come out without it: with more, rare classes are answered more often (tau
+            in Menon et al. 2021, arXiv:2007.07314, equation 10; 1 takes all classes for equally frequent).
         train_share: fraction of each class's training faces that is used, drawn by the seed. balanced: validation and
             test have equally many faces of each class, as many as the smallest has, drawn by the seed.
         find_faces: search larger pictures for the largest face and cut it out as the runtime does.
@@ -107,6 +110,7 @@ class Recipe:
     model_options: Mapping[str, Any] = field(default_factory=dict)
     loss_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     target: str = "votes"
+    logit_adjustment: float = 0.0
     sampler: str = "shuffle"
     optimiser: str = "sgd"
     schedule: str = "one-cycle"

@@ -301,7 +301,7 @@ PAIRS = [
 
 ELSEWHERE = (
     {"work", "row", "model", "data", "data_options", "without_twins", "find_faces", "start_from", "balanced"}  # of what
-    | {"train_share", "pretrained", "pretrained_file", "classifier", "eye_distance", "eye_height"}
+    | {"train_share", "pretrained", "pretrained_file", "classifier", "eye_distance", "eye_height", "logit_adjustment"}
     | {
         "epochs",
         "batch_size",
@@ -314,7 +314,7 @@ ELSEWHERE = (
     }  # longer
     | {"size_px", "margin", "shift_y", "rotate", "views"}  # of the input, and of evaluation
 )
-"""Keys whose effect the tests of fit, schedules, crops, start, views and align show."""
+"""Keys whose effect the tests of fit, module, schedules, crops, start, views and align show."""
 
 
 def shown(changes):
