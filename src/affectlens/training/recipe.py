@@ -52,7 +52,7 @@ class Recipe:
         model, model_options: catalogue name and the keyword arguments of its `build`.
         losses, loss_options: catalogue name -> weight; catalogue name -> keyword arguments of its `build`.
         target: what the losses see: "votes" (the distribution), "label" (its one label) or "drawn" (one label drawn
-            from the distribution, anew each epoch). logit_adjustment: how much of the classes' log frequencies the losses
+            from the distribution, anew each epoch). logit_adjustment: how much of the classes' log frequencies losses
             add to the logits, so that these come out without it: with more, rare classes are answered more often (tau
             in Menon et al. 2021, arXiv:2007.07314, equation 10; 1 takes all classes for equally frequent).
         train_share: fraction of each class's training faces that is used, drawn by the seed. balanced: validation and
