@@ -37,7 +37,7 @@ class TrainingFacts:
     def class_shares(self) -> NDArray[np.float64]:
         """(C,) how frequent each class is among the faces with a label, as if each had one face more."""
         counts = self.class_counts + 1
-        return counts / counts.sum()
+        return np.asarray(counts / counts.sum())
 
     def known_affect(self, what: str) -> NDArray[np.float32]:
         """(M, 2) valence and arousal of the faces that have both.
