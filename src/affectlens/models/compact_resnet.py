@@ -5,7 +5,8 @@ arithmetic. Basic blocks (3x3, batch norm, ReLU, twice) at strides 2, 4, 8 and 1
 stride 2 without pooling, because there is little to throw away in 48 pixels. Widths are multiples of 32, which vector
 units like; the third stage is deepened rather than widened, since at 6x6 a block costs little. Global average pooling,
 dropout, one linear layer. With `se` each block's result is weighed by squeeze and excitation before the shortcut is
-added (Hu et al. 2018, arXiv:1709.01507, figure 3). Initialisation: He for convolutions, the last batch norm of every block starts at 0.
+added (Hu et al. 2018, arXiv:1709.01507, figure 3). Initialisation: He for convolutions, the last batch norm of every
+block starts at 0.
 
 Our own design; no weights of others. With the default options and 8 classes: 99 M multiply-adds at 48x48, 3.2 M
 parameters.
