@@ -17,11 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from affectlens import Analyzer
 from affectlens.apps.cli.scenes import letterbox
@@ -50,7 +52,15 @@ class Peer:
             )
         self.facts = self._line()
 
+    def __enter__(self) -> "Peer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
     def ask(self, line: str) -> Any:
+        """The answer to a line."""
         assert self._process.stdin
         if self._process.poll() is None:
             self._process.stdin.write(line + "\n")
@@ -101,56 +111,56 @@ def accuracy(peer: Peer, faces: list[Any], truth: list[str]) -> dict[str, float]
     return rows
 
 
+def calls(frame: NDArray[np.uint8]) -> dict[str, tuple[str, Callable[[], object]]]:
+    """Title -> "network" or "pipeline", and what is timed of affectlens and onnxruntime."""
+    analyzer = Analyzer(threads=0)
+    session = open_session(model_file("bundled"))
+    tensor = to_input([frame[:480, :480]], read_spec(session, "bundled").input)
+    name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
+    return {
+        "bare onnxruntime": ("network", lambda: session.run([output], {name: tensor})),
+        "affectlens network": ("network", lambda: read_answers(session, tensor)),
+        "affectlens pipeline": ("pipeline", lambda: analyzer.analyze(frame)),
+    }
+
+
+def labelled(data: str) -> tuple[list[Any], list[str]]:
+    """Validation faces of a label that both know, and their labels."""
+    table = source.parse(data).load("valid")
+    rows = [row for row in np.flatnonzero(table.labelled) if table.labels[table.targets[row]] != "contempt"]
+    return [table.images[row] for row in rows], [table.labels[table.targets[row]] for row in rows]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    """Print times, ratios and, with data, accuracies."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "affectlens" / "peer"
     parser.add_argument("--environment", type=Path, default=cache)
     parser.add_argument("--data", help="ferplus:FOLDER")
     asked = parser.parse_args()
     python = environment(asked.environment)
-
     frame = letterbox(read_image(PORTRAIT))
-    faces, truth = [], []
-    if asked.data:
-        table = source.parse(asked.data).load("valid")
-        rows = [row for row in np.flatnonzero(table.labelled) if table.labels[table.targets[row]] != "contempt"]
-        faces = [table.images[row] for row in rows]
-        truth = [table.labels[table.targets[row]] for row in rows]
-    analyzer = Analyzer(threads=0)
-    session = open_session(model_file("bundled"))
-    spec = read_spec(session, "bundled")
-    tensor = to_input([frame[:480, :480]], spec.input)
-    name = session.get_inputs()[0].name
-    outputs = [session.get_outputs()[0].name]
-    ours = {
-        "bare onnxruntime": ("network", lambda: session.run(outputs, {name: tensor})),
-        "affectlens network": ("network", lambda: read_answers(session, tensor)),
-        "affectlens pipeline": ("pipeline", lambda: analyzer.analyze(frame)),
-    }
-    times: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        given = {"frame_bgr": cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), "faces": np.array(faces)}
+    faces, truth = labelled(asked.data) if asked.data else ([], [])
+    given = {"frame_bgr": cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), "faces": np.array(faces)}
+    ours = calls(frame)
+    times: dict[str, dict[str, list[float]]] = {"network": {}, "pipeline": {}}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         peers = {
-            "network": Peer(python, given | {"threads": 1}, Path(folder, "network")),
-            "pipeline": Peer(python, given | {"threads": os.cpu_count()}, Path(folder, "pipeline")),
+            what: stack.enter_context(Peer(python, given | {"threads": threads}, folder / what))
+            for what, threads in (("network", 1), ("pipeline", os.cpu_count()))
         }
         for _ in range(ROUNDS):
             for what, peer in peers.items():
                 for title, (kind, call) in ours.items():
                     if kind == what:
-                        times.setdefault(title, []).append(median_ms(call))
-                said = peer.ask(f"{what} {CALLS}")
-                times.setdefault(f"fer {what}", []).append(said["ms"])
-        facts = peers["network"].facts
-        print(f"{PEER}, TensorFlow {facts['tensorflow']}; {said['faces']} face found by it, ", end="")
-        print(f"{len(analyzer.analyze(frame).faces)} by affectlens")
-        medians = {title: float(np.median(taken)) for title, taken in times.items()}
-        for what in ("network", "pipeline"):
-            first = medians[f"affectlens {what}"]
-            for title in sorted(
-                title for title in medians if what in title or (what, title[:4]) == ("network", "bare")
-            ):
-                print(f"{title:20} {medians[title]:8.2f} ms, {medians[title] / first:6.2f} times affectlens's")
+                        times[what].setdefault(title, []).append(median_ms(call))
+                times[what].setdefault(f"fer {what}", []).append(peer.ask(f"{what} {CALLS}"))
+        print(f"{PEER}, TensorFlow {peers['network'].facts['tensorflow']}, on {os.cpu_count()} cores")
+        for what, taken in times.items():
+            first = np.median(taken[f"affectlens {what}"])
+            for title, values in taken.items():
+                print(f"{title:20}{np.median(values):8.2f} ms,{np.median(values) / first:6.2f} times affectlens's")
         if faces:
             print(f"{len(faces)} validation faces, 7 labels")
             for title, value in accuracy(peers["network"], faces, truth).items():

@@ -22,7 +22,7 @@ from affectlens.core.detection import Detections
 from affectlens.core.probabilities import softmax
 from affectlens.core.quality import pose_deg, qualities
 from affectlens.data import source
-from affectlens.evaluation.corruptions import CORRUPTIONS
+from affectlens.evaluation.corruptions import CORRUPTIONS, spoil
 from affectlens.runtime.analyzer import Analyzer
 
 Image = NDArray[np.uint8]
@@ -30,18 +30,14 @@ SIDE_PX = 48
 ANGLES_DEG = (-90, -45, -30, -15, 15, 30, 45, 90)
 
 
-def steps() -> Iterator[tuple[str, Callable[[int, Image], Image], float, float]]:
-    """Name, (row, face) -> spoilt face, side of its box in pixels, share of the box that is within the picture."""
-    yield "as it is", lambda _, face: face, SIDE_PX, 1
+def steps() -> Iterator[tuple[str, Callable[[Image, int], Image], float, float]]:
+    """Name, (face, row) -> spoilt face, side of its box in pixels, share of the box that is within the picture."""
+    yield "as it is", lambda face, _: face, SIDE_PX, 1
     for name, how in CORRUPTIONS.items():
         for level in how.levels:
-            spoil = partial(_spoilt, name, level)
+            change = partial(spoil, name, level)
             side = min(level, SIDE_PX) if name == "size" else SIDE_PX
-            yield f"{name}, {level:g} {how.unit}", spoil, side, 1 - level if name == "cut off" else 1
-
-
-def _spoilt(name: str, level: float, row: int, face: Image) -> Image:
-    return CORRUPTIONS[name].spoil(face, level, row)
+            yield f"{name}, {level:g} {how.unit}", change, side, 1 - level if name == "cut off" else 1
 
 
 def answers(analyzer: Analyzer, faces: list[Image]) -> NDArray[np.float64]:
@@ -54,7 +50,7 @@ def flawed(face: Image, side_px: float, inside: float) -> bool:
     """Whether the gate finds a flaw in a face in a box of this size."""
     box = np.array([[0, 0, side_px, side_px]], dtype=np.float32)
     found = Detections(box, np.full((1, 5, 2), np.nan, dtype=np.float32), np.ones(1, dtype=np.float32))
-    return bool(qualities([face], found, (side_px, side_px * inside))[0].flaws)
+    return bool(qualities([face], found, (round(side_px), round(side_px * inside)))[0].flaws)
 
 
 def main() -> None:
@@ -69,8 +65,8 @@ def main() -> None:
     faces = [table.images[row] for row in range(len(table))]
     print(f"{analyzer.spec.name}, {len(faces)} validation faces")
     print(f"{'':34}accuracy  sure of  with flaw  accuracy without")
-    for name, spoil, side_px, inside in steps():
-        spoilt = [spoil(row, face) for row, face in enumerate(faces)]
+    for name, change, side_px, inside in steps():
+        spoilt = [change(face, row) for row, face in enumerate(faces)]
         probabilities = answers(analyzer, spoilt)
         right = probabilities.argmax(axis=1) == table.targets
         flaw = np.array([flawed(face, side_px, inside) for face in spoilt])

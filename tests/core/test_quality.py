@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -87,6 +88,25 @@ def test_size_and_share_are_those_of_the_box(face, box, size_px, inside):
 def test_a_spoilt_face_has_its_flaw_and_the_face_itself_none(face, flaw, spoil):
     assert measured(face).flaws == ()
     assert flaw in measured(spoil(face)).flaws
+
+
+@pytest.mark.parametrize(
+    ("measure", "limit", "beyond", "flaw"),
+    [
+        ("size_px", 24, 23.9, Flaw.SMALL),
+        ("inside", 0.85, 0.849, Flaw.CUT_OFF),
+        ("sharpness", 0.2, 0.199, Flaw.BLURRED),
+        ("brightness", 0.08, 0.079, Flaw.DARK),
+        ("overexposed", 0.5, 0.501, Flaw.OVEREXPOSED),
+        ("contrast", 0.03, 0.029, Flaw.FLAT),
+        ("yaw_deg", 45, -45.1, Flaw.TURNED),
+        ("pitch_deg", -40, 40.1, Flaw.TURNED),
+    ],
+)
+def test_a_flaw_begins_beyond_its_limit(measure, limit, beyond, flaw):
+    good = quality.Quality(48, 1, 1, 0.5, 0.2, 0, 0, 0, 0)
+    assert replace(good, **{measure: limit}).flaws == ()
+    assert replace(good, **{measure: beyond}).flaws == (flaw,)
 
 
 def test_boxes_and_poses_have_their_flaws(face):

@@ -32,7 +32,9 @@ def found():
     side = np.array(["left"] * 40 + ["right"] * 40 + ["few"] * 10)
     clean = scores([True] * 70 + [False] * 20, groups={"side": side}, uncertain_below=0.5)
     worse = [scores([True] * (60 - 10 * severity) + [False] * (30 + 10 * severity)) for severity in range(5)]
-    return auditing.audit(clean, dict.fromkeys(CORRUPTIONS, worse))
+    spoilt = dict.fromkeys(CORRUPTIONS, [scores([True] * 80 + [False] * 10)] * 5)
+    surest = [scores([True] * 75 + [False] * 15)] * 4 + [scores([True] * 15 + [False] * 75, sure=0.99)]
+    return auditing.audit(clean, spoilt | {"blur": worse, "noise": surest})
 
 
 def test_each_severity_has_its_level_and_figures(found):
@@ -70,6 +72,8 @@ def test_quarters_are_called_by_their_bounds_and_in_order():
     assert names.tolist() == ["0.05 to 0.25", "0.25 to 0.45", "0.45 to 0.65", "0.65 to 0.85"]
     assert counts.sum() == 41
     assert counts.min() >= 10
+    narrow = auditing.measured_groups([seen(contrast=0.12 + value / 1000) for value in range(9)])["contrast"]
+    assert sorted(set(narrow)) == ["0.120 to 0.122", "0.122 to 0.124", "0.124 to 0.126", "0.126 to 0.128"]
     sizes = auditing.measured_groups([seen(size_px=value) for value in (20, 40, 80, 160, 320)])["size in pixels"]
     assert sizes[-1] == "160 to 320"
 
@@ -78,6 +82,6 @@ def test_the_report_is_one_page_with_pictures_and_says_what_costs_most(found, po
     page = auditing.audit_report(found, {"model": "x"}, portrait[:48, :48])
     assert page.count("data:image/svg+xml;base64,") >= 5
     assert "Spoilt pictures" in page
-    assert "accuracy falls from 77.78 % to 44.44 %" in page
-    assert "takes itself to be in 90.00 %" in page
+    assert "severities blur costs most: accuracy falls from 77.78 % to 44.44 %" in page
+    assert "furthest from admitting it under noise: at the fifth it is right in 16.67 % and takes itself to be" in page
     assert "Calibration by side" in page

@@ -11,7 +11,7 @@ from affectlens.core.preprocessing import InputSpec
 from affectlens.data.images import Images, Stored
 from affectlens.evaluation import metrics
 from affectlens.models.layers.outputs import Outputs, as_outputs
-from affectlens.training.augment import augment, draws
+from affectlens.training.augment import augment, draws, rows_of_draws
 from affectlens.training.module import (
     ExpressionModule,
     FaceBatches,
@@ -300,13 +300,19 @@ def test_faces_are_mixed_before_the_network_sees_them(recipe, data, setting, mon
     mixed = replace(recipe, **{setting: 1.0})
     module = ExpressionModule(mixed, 8, training_facts(data.train))
     batch = next(iter(train_loader(data.train, recipe)))
-    seen = []
+    seen, pictures, logged = [], [], {}
     module.losses.forward = lambda answer, target, **_: seen.append(target) or answer.logits.sum()
-    monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
+    module.network.forward = lambda images: torch.eye(8)[3].expand(len(images), 8)
+    module.network.register_forward_pre_hook(lambda _, images: pictures.append(images[0]))
+    monkeypatch.setattr(ExpressionModule, "log", lambda _, name, value, **__: logged.update({name: value}))
     monkeypatch.setattr(ExpressionModule, "global_step", 0)
     monkeypatch.setattr(ExpressionModule, "current_epoch", 0)
     module.on_train_epoch_start()
+    rows = rows_of_draws(batch["index"], batch["copy"], len(data.train))
+    plain = augment(batch["image"], module._uniform[rows], recipe)
     module.training_step(batch)
+    assert (pictures[0] - plain).abs().mean() > 0.1
+    assert logged["train_accuracy"] == (seen[0].argmax(dim=1) == 3).float().mean()
     torch.testing.assert_close(seen[0].sum(dim=1), batch["votes"].sum(dim=1))
     assert not torch.allclose(seen[0], batch["votes"])
     pair = torch.maximum(batch["votes"], batch["votes"].roll(1, dims=0))

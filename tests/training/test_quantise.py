@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from affectlens.core.errors import BadModelFile
+from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.preprocessing import to_input
 from affectlens.core.session import open_session, read_answers, read_spec
+from affectlens.evaluation import metrics
 from affectlens.training import export, quantise
 from affectlens.training.module import ExpressionModule
 from affectlens.training.start import start_from
@@ -63,6 +66,7 @@ def test_convolutions_are_stored_in_seven_bits_with_a_sign(whole, eight):
         values = onnx.numpy_helper.to_array(weight)
         assert 32 < np.abs(values.astype(int)).max() <= 64
     scales = [value for name, value in stored.items() if name.endswith("conv1.weight_scale")]
+    assert len(scales) == 4
     assert all(scale.dims[0] > 1 for scale in scales)
 
 
@@ -83,6 +87,8 @@ def test_it_is_calibrated_anew_and_says_what_it_is(whole, eight, data):
     logits = answers(file, data).logits[data.valid.labelled]
     assert figures["accuracy"] == np.mean(logits.argmax(axis=1) == data.valid.targets[data.valid.labelled])
     assert after.class_prior != before.class_prior
+    found = metrics.fit_temperature(logits, data.valid.targets[data.valid.labelled])
+    assert after.temperature == pytest.approx(found, abs=1e-3)
 
 
 def test_training_goes_on_from_it(eight, whole, recipe, data):
@@ -104,11 +110,34 @@ def test_what_is_no_faster_is_not_written(whole, data, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_costs_accuracy_is_not_written(whole, data, tmp_path, faster, monkeypatch):
-    monkeypatch.setattr(quantise, "MOST_LOST", -2.0)
-    with pytest.raises(BadModelFile, match="eight bits cost too much: validation accuracy"):
+@pytest.mark.parametrize(("after", "written"), [(0.8671, True), (0.8669, False)])
+def test_three_tenths_of_a_point_may_be_lost(whole, data, tmp_path, monkeypatch, after, written):
+    monkeypatch.setattr(quantise, "_in_turns", lambda *_: (0.9, 0.3))
+    found = iter((0.87, after))
+
+    def calibrated(*arguments):
+        return replace(export.calibrate(*arguments), accuracy=next(found))
+
+    monkeypatch.setattr(quantise, "calibrate", calibrated)
+    if written:
+        assert quantise.quantise(whole, data, tmp_path / "eight.onnx").accuracy == (0.87, after)
+        return
+    with pytest.raises(BadModelFile, match=r"eight bits cost too much: validation accuracy 0\.8700 -> 0\.8669"):
         quantise.quantise(whole, data, tmp_path / "eight.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_is_not_overwritten_by_itself(whole, data):
+    before = whole.read_bytes()
+    with pytest.raises(BadSetting, match="is the model itself"):
+        quantise.quantise(whole, data, whole.parent / "." / whole.name)
+    assert whole.read_bytes() == before
+
+
+def test_data_with_other_labels_are_refused(whole, data, tmp_path):
+    other = replace(data, valid=replace(data.valid, labels=data.valid.labels[::-1]))
+    with pytest.raises(BadData, match=r"the labels of tiny-faces are neutral, .*, of the data contempt, "):
+        quantise.quantise(whole, other, tmp_path / "eight.onnx")
 
 
 def test_twice_is_once_too_often(eight, data, tmp_path):

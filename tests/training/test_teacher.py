@@ -8,10 +8,17 @@ from torch import nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.facts import TrainingFacts
+from affectlens.core.preprocessing import to_input
 from affectlens.training.export import export
 from affectlens.training.fit import fit
-from affectlens.training.module import ExpressionModule, teach, train_loader, training_facts
-from affectlens.training.recipe import from_dict
+from affectlens.training.module import (
+    ExpressionModule,
+    Teacher,
+    teach,
+    train_loader,
+    training_facts,
+)
+from affectlens.training.recipe import find, from_dict
 from affectlens.training.run import check_sources, load_run
 
 
@@ -23,11 +30,18 @@ def taught(recipe, data, tmp_path_factory):
     return out, replace(recipe, epochs=1, teacher=str(out), teacher_weight=0.5, start_from=str(out))
 
 
+SPEC = find("default").input_spec()
+
+
+def taught_by(networks, images):
+    return teach([Teacher(network, SPEC) for network in networks], images, None, SPEC)
+
+
 def test_a_teacher_answers_a_face_and_its_mirror_image_alike():
     network = nn.Sequential(nn.Conv2d(1, 3, 5), nn.Flatten(), nn.Linear(3 * 12 * 12, 4))
     images = torch.randn(6, 1, 16, 16)
-    answer = teach([network], images)
-    torch.testing.assert_close(answer, teach([network], images.flip(3)))
+    answer = taught_by([network], images)
+    torch.testing.assert_close(answer, taught_by([network], images.flip(3)))
     torch.testing.assert_close(answer.sum(dim=1), torch.ones(6))
     assert not answer.requires_grad
     assert not torch.allclose(answer, network(images).softmax(dim=1), atol=1e-3)
@@ -36,13 +50,13 @@ def test_a_teacher_answers_a_face_and_its_mirror_image_alike():
 def test_several_teachers_teach_the_mean_of_their_distributions():
     networks = [nn.Sequential(nn.Flatten(), nn.Linear(16 * 16, 4)) for _ in range(3)]
     images = torch.randn(6, 1, 16, 16)
-    expected = sum(teach([network], images) for network in networks) / 3
-    torch.testing.assert_close(teach(networks, images), expected)
+    expected = sum(taught_by([network], images) for network in networks) / 3
+    torch.testing.assert_close(taught_by(networks, images), expected)
 
 
 def test_the_teacher_is_no_part_of_the_student(recipe):
     teacher = nn.Linear(2, 2)
-    module = ExpressionModule(recipe, 8, teachers=(teacher,))
+    module = ExpressionModule(recipe, 8, teachers=(Teacher(teacher, SPEC),))
     assert not any(parameter is teacher.weight for parameter in module.parameters())
     assert module.state_dict().keys() == ExpressionModule(recipe, 8).state_dict().keys()
 
@@ -56,7 +70,9 @@ def test_the_target_mixes_votes_and_teacher(recipe, monkeypatch, weight, expecte
             return torch.zeros(len(images), 2)
 
     facts = TrainingFacts(("a", "b"), np.zeros(1, dtype=np.int64), np.full((1, 2), np.nan, dtype=np.float32))
-    module = ExpressionModule(replace(recipe, teacher="constant", teacher_weight=weight), 2, facts, (Constant(),))
+    module = ExpressionModule(
+        replace(recipe, teacher="constant", teacher_weight=weight), 2, facts, (Teacher(Constant(), SPEC),)
+    )
     monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
     module.losses.forward = lambda answer, target, **_: seen.append(target) or answer.logits.sum()
     module.trainer = None
@@ -77,7 +93,7 @@ def test_the_teacher_sees_the_picture_before_it_is_spoilt(recipe, data, monkeypa
         by_teacher, by_student = [], []
         teacher = nn.Sequential(nn.Flatten(), nn.Linear(48 * 48, 8))
         teacher.register_forward_pre_hook(lambda _, images, into=by_teacher: into.append(images[0]))
-        module = ExpressionModule(asked, 8, training_facts(data.train), (teacher,))
+        module = ExpressionModule(asked, 8, training_facts(data.train), (Teacher(teacher, SPEC),))
         module.network.register_forward_pre_hook(lambda _, images, into=by_student: into.append(images[0]))
         monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
         monkeypatch.setattr(ExpressionModule, "global_step", 0)
@@ -89,6 +105,23 @@ def test_the_teacher_sees_the_picture_before_it_is_spoilt(recipe, data, monkeypa
     torch.testing.assert_close(seen["spoilt"][0], seen["plain"][0])
     torch.testing.assert_close(seen["plain"][1], seen["plain"][0])
     assert not torch.allclose(seen["spoilt"][1], seen["spoilt"][0], atol=0.1)
+
+
+def test_a_teacher_sees_faces_in_its_own_light_and_normalisation(recipe, data):
+    student = replace(recipe, standardise=True, mean=(0.4,), std=(0.3,))
+    batch = next(iter(train_loader(data.train, student)))
+    teacher = Teacher(nn.Identity(), replace(recipe, mean=(0.1,), std=(0.6,)).input_spec())
+    plain = to_input(list(data.train.images[batch["index"].numpy()]), teacher.input)
+    seen = teacher.seen(batch["image"], batch["light"], student.input_spec())
+    torch.testing.assert_close(seen, torch.from_numpy(plain), atol=1e-4, rtol=0)
+    alike = Teacher(nn.Identity(), student.input_spec())
+    torch.testing.assert_close(alike.seen(batch["image"], batch["light"], alike.input), batch["image"])
+
+
+@pytest.mark.parametrize(("change", "said"), [({"size_px": 64}, "size_px=64, its student size_px=48")])
+def test_a_teacher_of_another_input_is_refused(recipe, change, said):
+    with pytest.raises(BadSetting, match=said):
+        Teacher(nn.Identity(), replace(recipe, **change).input_spec()).check(recipe.input_spec())
 
 
 def test_a_student_starts_from_its_teacher(taught, recipe, data, tmp_path):
@@ -140,7 +173,7 @@ def test_a_teacher_of_another_architecture_is_one_line(taught, data, tmp_path):
 
 def test_the_teacher_follows_the_student_to_its_device(recipe):
     teacher = nn.Linear(2, 2)
-    module = ExpressionModule(recipe, 8, teachers=(teacher,)).to("meta")
+    module = ExpressionModule(recipe, 8, teachers=(Teacher(teacher, SPEC),)).to("meta")
     module.on_fit_start()
     assert teacher.weight.device.type == "meta"
 

@@ -83,7 +83,7 @@ def to_input(crops: list[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.floa
 
 
 def normalise(batch: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
-    """(N, H, W, C) uint8 -> (N, C, H, W) float32, (x / 255 - mean) / std."""
+    """(N, H, W, C) uint8 -> (N, C, H, W) float32, (x / 255 - mean) / std, after `standardise`."""
     mean = np.asarray(spec.mean, dtype=np.float32) * 255
     std = np.asarray(spec.std, dtype=np.float32) * 255
     pixels = _standardised(batch) if spec.standardise else batch

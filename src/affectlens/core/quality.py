@@ -16,6 +16,14 @@ from affectlens.core.detection import Detections
 from affectlens.core.preprocessing import resize
 from affectlens.core.reasons import Flaw
 
+SMALLEST_PX = 24
+LEAST_INSIDE = 0.85
+LEAST_SHARPNESS = 0.2
+LEAST_BRIGHTNESS, LEAST_CONTRAST = 0.08, 0.03
+MOST_OVEREXPOSED = 0.5
+MOST_YAW_DEG, MOST_PITCH_DEG = 45, 40
+"""Limits beyond which a face has a flaw (benchmarks/quality.txt)."""
+
 _SIDE_PX = 48
 _NEARLY_WHITE = 250
 _FACE_MM = np.array([[-31.5, 0, 0], [31.5, 0, 0], [0, 37, 32], [-26, 68, 9], [26, 68, 9]])
@@ -49,15 +57,15 @@ class Quality:
 
     @property
     def flaws(self) -> tuple[Flaw, ...]:
-        """Why the answer deserves less trust; the limits are those of `Flaw`."""
+        """Why the answer deserves less trust."""
         found = {
-            Flaw.SMALL: self.size_px < 24,
-            Flaw.CUT_OFF: self.inside < 0.85,
-            Flaw.BLURRED: self.sharpness < 0.2,
-            Flaw.DARK: self.brightness < 0.08,
-            Flaw.OVEREXPOSED: self.overexposed > 0.5,
-            Flaw.FLAT: self.contrast < 0.03,
-            Flaw.TURNED: abs(self.yaw_deg) > 45 or abs(self.pitch_deg) > 40,
+            Flaw.SMALL: self.size_px < SMALLEST_PX,
+            Flaw.CUT_OFF: self.inside < LEAST_INSIDE,
+            Flaw.BLURRED: self.sharpness < LEAST_SHARPNESS,
+            Flaw.DARK: self.brightness < LEAST_BRIGHTNESS,
+            Flaw.OVEREXPOSED: self.overexposed > MOST_OVEREXPOSED,
+            Flaw.FLAT: self.contrast < LEAST_CONTRAST,
+            Flaw.TURNED: abs(self.yaw_deg) > MOST_YAW_DEG or abs(self.pitch_deg) > MOST_PITCH_DEG,
         }
         return tuple(flaw for flaw, here in found.items() if here)
 

@@ -1,4 +1,4 @@
-"""Every code that the columns `reason` and `quality` can hold."""
+"""The codes of the column `reason`, and those that `quality` joins by "+" where it is not "ok"."""
 
 from enum import StrEnum
 
@@ -7,7 +7,7 @@ class Reason(StrEnum):
     """Why a source has no face in the results: what is written, and in each docstring what happened."""
 
     MISSING = "missing"
-    """No such file or folder, or a glob that matches nothing."""
+    """No such file or folder, a glob that matches nothing, or an address that is not fetched."""
     NO_PERMISSION = "no_permission"
     """The file or folder may not be read."""
     NOT_A_FILE = "not_a_file"

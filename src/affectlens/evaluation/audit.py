@@ -52,6 +52,8 @@ def _quarters(values: NDArray[np.float64]) -> NDArray[np.str_]:
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _PARTS + 1)))
     place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     digits = 0 if edges[-1] > 10 else 2
+    while len({f"{edge:.{digits}f}" for edge in edges}) < len(edges):
+        digits += 1
     names = np.array([f"{low:.{digits}f} to {high:.{digits}f}" for low, high in pairwise(edges)])
     return names[place]
 
@@ -59,7 +61,7 @@ def _quarters(values: NDArray[np.float64]) -> NDArray[np.str_]:
 def audit(clean: Scores, spoilt: Mapping[str, Sequence[Scores]]) -> dict[str, Any]:
     """All figures, ready for JSON.
 
-    - `clean`: `evaluation.figures`, with its groups
+    - `clean`: `evaluation.figures`, with its groups, and mean `confidence`
     - `corruptions`: name -> for each severity `level`, `accuracy` with `accuracy_interval`, mean `confidence`,
       `expected_calibration_error`, `coverage`, `accuracy_when_certain`
     - `calibration`: group column -> value -> `faces`, `accuracy`, `confidence`, `expected_calibration_error` (None for
@@ -67,7 +69,7 @@ def audit(clean: Scores, spoilt: Mapping[str, Sequence[Scores]]) -> dict[str, An
     """
     labelled = clean.keep(clean.targets >= 0)
     return {
-        "clean": evaluation.figures(clean),
+        "clean": evaluation.figures(clean) | {"confidence": _confidence(clean)},
         "corruptions": {
             name: [
                 {"level": level, **_figures(part)} for level, part in zip(CORRUPTIONS[name].levels, parts, strict=True)
@@ -75,28 +77,28 @@ def audit(clean: Scores, spoilt: Mapping[str, Sequence[Scores]]) -> dict[str, An
             for name, parts in spoilt.items()
         },
         "calibration": {
-            column: {value: _calibration(labelled.keep(values == value)) for value in _in_order(values)}
+            column: {value: _calibration(labelled.keep(values == value)) for value in metrics.group_names(values)}
             for column, values in labelled.groups.items()
         },
     }
 
 
-def _in_order(values: NDArray[np.str_]) -> list[str]:
-    return list(metrics.by_group(values, np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=np.int64)))
+def _confidence(scores: Scores) -> float:
+    """Mean top probability of the faces with a label."""
+    return float(scores.probabilities[scores.targets >= 0].max(axis=1).mean())
 
 
 def _figures(scores: Scores) -> dict[str, Any]:
     found = evaluation.figures(scores)
     kept = ("accuracy", "accuracy_interval", "expected_calibration_error", "coverage", "accuracy_when_certain")
-    labelled = scores.probabilities[scores.targets >= 0]
-    return {name: found[name] for name in kept} | {"confidence": float(labelled.max(axis=1).mean())}
+    return {name: found[name] for name in kept} | {"confidence": _confidence(scores)}
 
 
 def _calibration(scores: Scores) -> dict[str, Any]:
     enough = len(scores) >= _FEW
     error = metrics.expected_calibration_error(scores.probabilities, scores.targets) if enough else None
     right = metrics.accuracy(scores.predicted, scores.targets)
-    sure = float(scores.probabilities.max(axis=1).mean())
+    sure = _confidence(scores)
     return {"faces": len(scores), "accuracy": right, "confidence": sure, "expected_calibration_error": error}
 
 
@@ -136,10 +138,6 @@ def severity_curves(clean: Figures, corruptions: Mapping[str, Sequence[Mapping[s
 def audit_report(found: Figures, facts: Mapping[str, str], example: Pixels, title: str = "Audit") -> str:
     """`audit` as one HTML page; `example` is the face that shows the corruptions."""
     clean, corruptions = found["clean"], found["corruptions"]
-    sure = sum(
-        count * (c or 0) for count, c in zip(*(clean["reliability"][k] for k in ("count", "confidence")), strict=True)
-    )
-    whole = {"accuracy": clean["accuracy"], "confidence": sure / max(clean["faces"], 1)}
     groups = [
         _with_calibration(groups_section(column, clean), found["calibration"][column], column)
         for column, group in clean["groups"].items()
@@ -147,7 +145,7 @@ def audit_report(found: Figures, facts: Mapping[str, str], example: Pixels, titl
     ]
     sections = [
         summary_section(clean),
-        _corruptions(whole, corruptions, example),
+        _corruptions(clean, corruptions, example),
         classes_section(clean),
         *groups,
     ]

@@ -65,8 +65,9 @@ def noisy(face: Pixels, deviation: float, number: int = 0) -> Pixels:
 
 def compressed(face: Pixels, quality: float, _: int = 0) -> Pixels:
     """JPEG of this quality and back."""
-    code = cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
-    flags = cv2.IMREAD_GRAYSCALE if face.ndim == 2 else cv2.IMREAD_COLOR
+    picture = face if face.ndim == 2 else cv2.cvtColor(face, cv2.COLOR_RGB2BGR)
+    code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
+    flags = cv2.IMREAD_GRAYSCALE if face.ndim == 2 else cv2.IMREAD_COLOR_RGB
     return np.asarray(cv2.imdecode(code, flags), dtype=np.uint8)
 
 
@@ -97,6 +98,11 @@ def cut_off(face: Pixels, share: float, number: int = 0) -> Pixels:
     away = round(share * turned.shape[1])
     turned[:, :away] = turned[:, away : away + 1]
     return np.ascontiguousarray(np.rot90(turned, -(number % 4)))
+
+
+def spoil(name: str, level: float, face: Pixels, number: int) -> Pixels:
+    """`face` under the corruption `name`."""
+    return CORRUPTIONS[name].spoil(face, level, number)
 
 
 CORRUPTIONS: Mapping[str, Corruption] = {

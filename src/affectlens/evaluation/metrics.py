@@ -165,10 +165,15 @@ def by_group(values: Sequence[str] | NDArray[np.str_], predicted: Ints, target: 
     Faces with the value "" belong to no group.
     """
     column = np.asarray(values, dtype=np.str_)
-    groups = sorted(set(column.tolist()) - {""}, key=_natural)
     return {
-        name: (accuracy(predicted[column == name], target[column == name]), _count(column == name)) for name in groups
+        name: (accuracy(predicted[column == name], target[column == name]), _count(column == name))
+        for name in group_names(column)
     }
+
+
+def group_names(values: NDArray[np.str_]) -> list[str]:
+    """The groups among the (N,) values, numbers in them in their order; "" is none."""
+    return sorted(set(values.tolist()) - {""}, key=_natural)
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:

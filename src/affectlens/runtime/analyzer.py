@@ -77,15 +77,16 @@ class Analyzer:
             `core.detection.Detector`.
         min_face_px: longer box side of the smallest face to look for, in pixels; None is the detector's default: 40 for
             mtcnn and yunet, none for whole.
-        prior: "natural", or "balanced": rare expressions are found more often, and more often where there are none.
-        explain: say for each face where the model looked (`Face.explanation`). Models that do not tell are asked 64
-            times more for it.
         threads: of the expression network; 0 is one per core. Several photos at once use several cores better than
             several threads on one photo.
+        explain: say for each face where the model looked (`Face.explanation`). Models that do not tell are asked 64
+            times more for it.
+        prior: "natural", or "balanced": rare expressions are found more often, and more often where there are none.
 
     Raises:
         BadModelFile: the model or a network of the detector cannot be used.
-        UnknownName, BadSetting: the detector does not exist or does not take these settings.
+        UnknownName, BadSetting: the detector does not exist or does not take these settings, `prior` has no such value,
+            or the model does not say how frequent its labels are.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Analyzer:
         self._session = open_session(file, threads)
         self._spec = read_spec(self._session, str(file))
         self._explain = explain
-        self._prior = to_divide_out(prior, self._spec.class_prior, self._spec.name)
+        self._prior = prior_of(prior, self._spec.class_prior, self._spec.name)
         self._detect = _make_detector(detector, min_face_px) if isinstance(detector, str) else detector
 
     @property
@@ -258,7 +259,7 @@ class Analyzer:
         )
 
 
-def to_divide_out(prior: str, shares: Sequence[float] | None, model: str) -> NDArray[np.float64] | None:
+def prior_of(prior: str, shares: Sequence[float] | None, model: str) -> NDArray[np.float64] | None:
     """(C,) what `softmax` has to divide out for `prior`, given the `class_prior` of `model`; None for nothing.
 
     Raises:

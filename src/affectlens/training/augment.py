@@ -60,7 +60,7 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
 
 def spoil(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     """What a poor camera does to (B, C, H, W) normalised images, by their (B, 26) rows of `draws`: a Gaussian blur and
-    then noise, each of every other face, of a uniform strength up to the recipe's. Noise is torch's own, seeded by the
+    then noise, each of half of the faces, of a uniform strength up to the recipe's. Noise is torch's own, seeded by the
     caller.
     """
     strength = (2 * uniform[:, 24:26] - 1).clamp_min(0)

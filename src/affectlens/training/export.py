@@ -18,7 +18,7 @@ from affectlens.core.errors import BadData, BadModelFile
 from affectlens.core.files import write_whole
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import softmax
-from affectlens.core.session import METADATA_KEY, ModelSpec, open_session, read_answers, read_spec
+from affectlens.core.session import ModelSpec, open_session, read_answers, read_spec
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics, plots
 from affectlens.models.layers.evidence import Explaining
@@ -26,6 +26,7 @@ from affectlens.training.fit import TrainingData
 from affectlens.training.module import ExpressionModule, predict
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import final_checkpoint, read_curves, versions
+from affectlens.training.storage import describe, store_in_half
 from affectlens.training.views import Averaged
 
 WANTED_ACCURACY = 0.9
@@ -43,14 +44,8 @@ class Calibration:
     temperature: float
     uncertain_below: float
     class_prior: tuple[float, ...]
+    accuracy: float
     figures: dict[str, float | int | dict[str, float] | None]
-
-    @property
-    def accuracy(self) -> float:
-        """Of the validation faces."""
-        accuracy = self.figures["accuracy"]
-        assert isinstance(accuracy, float)
-        return accuracy
 
     def of_spec(self) -> dict[str, Any]:
         """The fields of `ModelSpec`."""
@@ -86,7 +81,9 @@ def calibrate(name: str, answers: Answers, rows: NDArray[np.int64], valid: FaceT
         valence, arousal = (metrics.ccc(guess, truth) for guess, truth in pairs)
         figures |= {"valence_ccc": valence, "arousal_ccc": arousal}
     prior = softmax(answers.logits, temperature).mean(axis=0)
-    return Calibration(temperature, threshold, tuple(max(round(float(share), 6), 1e-6) for share in prior), figures)
+    shares = tuple(max(round(float(share), 6), 1e-6) for share in prior)
+    accuracy = metrics.accuracy(probabilities.argmax(axis=1), targets)
+    return Calibration(temperature, threshold, shares, accuracy, figures)
 
 
 def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec:
@@ -140,13 +137,12 @@ def write(network: torch.nn.Module, spec: ModelSpec, file: Path, half: bool = Tr
     with _explaining(network.network):
         _to_onnx(network, example, outputs, file)
     model = onnx.load(file)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, spec.model_dump_json()
+    describe(model, spec)
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
     if half:
-        _store_weights_in_half(model.graph)
+        store_in_half(model.graph)
     onnx.checker.check_model(model)
     onnx.save(model, file)
 
@@ -176,25 +172,6 @@ def _to_onnx(network: Averaged, example: torch.Tensor, outputs: list[str], file:
         verbose=False,
         dynamo=True,
     )
-
-
-def _store_weights_in_half(graph: onnx.GraphProto) -> None:
-    """Replace float32 weights of two or more dimensions by float16 and a cast, which the runtime does once at load.
-
-    Weights that are too large for it stay as they are.
-    """
-    casts = []
-    for weight in graph.initializer:
-        if weight.data_type != onnx.TensorProto.FLOAT or len(weight.dims) < 2:
-            continue
-        name, values = weight.name, onnx.numpy_helper.to_array(weight)
-        if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
-            continue
-        half = onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half")
-        weight.CopyFrom(half)
-        casts.append(onnx.helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT))
-    for cast in reversed(casts):
-        graph.node.insert(0, cast)
 
 
 def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: int = 64) -> float:

@@ -28,7 +28,15 @@ from affectlens.training import svm
 from affectlens.training.callbacks import Curves, Log, Patience, Progress, WholeCheckpoints
 from affectlens.training.crops import check_landmarks, cut
 from affectlens.training.graph import connect
-from affectlens.training.module import Batch, ExpressionModule, monitor, train_loader, training_facts, valid_loader
+from affectlens.training.module import (
+    Batch,
+    ExpressionModule,
+    Teacher,
+    monitor,
+    train_loader,
+    training_facts,
+    valid_loader,
+)
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import best_checkpoint, last_checkpoint, load_run, open_run, with_data_options
 from affectlens.training.start import begin
@@ -158,7 +166,11 @@ def fit(
     last = last_checkpoint(out)
     torch.manual_seed(recipe.seed)
     labels = data.train.labels
-    teachers = tuple(load_run(folder).network for folder in recipe.teachers)
+    teachers = tuple(
+        Teacher(run.network, run.recipe.input_spec()) for run in (load_run(folder) for folder in recipe.teachers)
+    )
+    for teacher in teachers:
+        teacher.check(recipe.input_spec())
     facts = training_facts(data.train)
     module = ExpressionModule(recipe, len(labels), facts, teachers)
     remark = begin(module.network, recipe, labels, fresh=not (resume and last.is_file()))

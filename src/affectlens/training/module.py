@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from affectlens.core import catalog
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.facts import TrainingFacts
-from affectlens.core.preprocessing import to_input
+from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.data.images import decoded, in_chunks
 from affectlens.data.samplers import EpochBatches, InOrder, Rows
 from affectlens.data.table import FaceTable
@@ -77,6 +77,12 @@ class FaceBatches(Dataset[Batch]):
             "index": torch.from_numpy(index),
             "copy": torch.from_numpy(copy),
         }
+        if self.spec.standardise:
+            raw = to_input(images, self.spec.model_copy(update={"standardise": False}))
+            std, mean = (np.reshape(values, (-1, 1, 1)) for values in (self.spec.std, self.spec.mean))
+            pixels = raw * std + mean
+            light = np.stack([pixels.mean(axis=(1, 2, 3)), pixels.std(axis=(1, 2, 3))], axis=1)
+            batch["light"] = torch.from_numpy(light.astype(np.float32))
         if self.masks:
             faces = zip(self.table.landmarks_xy[index], images, strict=True)
             drawn = [masks.draw(points, image.shape, self.spec.size_px) for points, image in faces]
@@ -156,6 +162,37 @@ class WeightedLosses(nn.Module):
         return torch.stack(total).sum()
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network and the input that it was trained with."""
+
+    network: nn.Module
+    input: InputSpec
+
+    def check(self, student: InputSpec) -> None:
+        """Raises BadSetting where it cannot see what the student sees."""
+        for key in ("size_px", "channels"):
+            if getattr(self.input, key) != getattr(student, key):
+                raise BadSetting(
+                    f"a teacher has {key}={getattr(self.input, key)}, its student {key}={getattr(student, key)}"
+                )
+
+    def seen(self, images: Tensor, light: Tensor | None, student: InputSpec) -> Tensor:
+        """(B, C, H, W) images of the student in the teacher's normalisation.
+
+        `light` (B, 2), mean and deviation of each face on the scale [0, 1], puts back what `standardise` took.
+        """
+        mean, std, own_mean, own_std = (
+            torch.tensor(values, device=images.device).view(1, -1, 1, 1)
+            for values in (student.mean, student.std, self.input.mean, self.input.std)
+        )
+        pixels = images * std + mean
+        if light is not None and not self.input.standardise:
+            shade, spread = light.view(-1, 2, 1, 1, 1).unbind(dim=1)
+            pixels = (pixels - 0.5) / 0.25 * spread + shade
+        return (pixels - own_mean) / own_std
+
+
 class ExpressionModule(L.LightningModule):
     """Trains the recipe's network; validates on the faces with a majority label.
 
@@ -163,7 +200,7 @@ class ExpressionModule(L.LightningModule):
     """
 
     def __init__(
-        self, recipe: Recipe, classes: int, facts: TrainingFacts | None = None, teachers: tuple[nn.Module, ...] = ()
+        self, recipe: Recipe, classes: int, facts: TrainingFacts | None = None, teachers: tuple[Teacher, ...] = ()
     ) -> None:
         super().__init__()
         self.recipe = recipe
@@ -185,7 +222,7 @@ class ExpressionModule(L.LightningModule):
 
     def on_fit_start(self) -> None:
         for teacher in self._teachers:
-            teacher.to(self.device)
+            teacher.network.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         if self.recipe.freeze_norms:
@@ -209,7 +246,8 @@ class ExpressionModule(L.LightningModule):
         if self.recipe.mixup or self.recipe.cutmix:
             images, target = mix(images, target, uniform, self.recipe)
         if self._teachers:
-            target = torch.lerp(target, teach(self._teachers, images), self.recipe.teacher_weight)
+            taught = teach(self._teachers, images, batch.get("light"), self.recipe.input_spec())
+            target = torch.lerp(target, taught, self.recipe.teacher_weight)
         with torch.autocast(self.device.type, enabled=False):
             images = spoil(images, uniform, self.recipe)
         truth = {"target": target, "label": batch["target"], "affect_target": batch["affect"]}
@@ -220,8 +258,10 @@ class ExpressionModule(L.LightningModule):
         loss: Tensor = self.losses(answer, **truth)
         if self._first_pass:
             self._log_mean("train_loss", loss, len(images))
-            right = answer.logits.argmax(dim=1) == batch["target"]
-            if labelled := int((batch["target"] >= 0).sum()):
+            mixed = self.recipe.mixup or self.recipe.cutmix
+            labels = target.argmax(dim=1) if mixed else batch["target"]  # of a mixed face that of its larger part
+            right = answer.logits.argmax(dim=1) == labels
+            if labelled := int((labels >= 0).sum()):
                 self._log_mean("train_accuracy", right.float().sum() / labelled, labelled)
         return loss
 
@@ -352,10 +392,12 @@ def targets(batch: Batch, uniform: Tensor, kind: str) -> Tensor:
 
 
 @torch.no_grad()
-def teach(teachers: Sequence[nn.Module], images: Tensor) -> Tensor:
-    """(B, classes) mean distribution of `teachers` on (B, C, H, W) images, logits averaged with the mirror images'."""
-    answers = [averaged(teacher, images, "flip").logits.float().softmax(dim=1) for teacher in teachers]
-    return torch.stack(answers).mean(dim=0)
+def teach(teachers: Sequence[Teacher], images: Tensor, light: Tensor | None, student: InputSpec) -> Tensor:
+    """(B, classes) mean distribution of `teachers` on the student's (B, C, H, W) images and their `light`, logits
+    averaged with the mirror images'.
+    """
+    answers = [averaged(one.network, one.seen(images, light, student), "flip").logits.float() for one in teachers]
+    return torch.stack([logits.softmax(dim=1) for logits in answers]).mean(dim=0)
 
 
 def answers_of(module: ExpressionModule, crops: list[NDArray[np.uint8]]) -> Answers:

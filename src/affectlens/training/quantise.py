@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from affectlens.core.answers import Answers
-from affectlens.core.errors import BadModelFile
+from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.preprocessing import InputSpec, to_input
-from affectlens.core.session import METADATA_KEY, Session, open_session, read_answers, read_spec
+from affectlens.core.session import Session, open_session, read_answers, read_spec
 from affectlens.data.images import in_chunks
 from affectlens.training.export import calibrate
 from affectlens.training.fit import TrainingData
 from affectlens.training.module import answers_for
+from affectlens.training.storage import describe, with_whole_weights
 
 MOST_LOST = 0.003
 """Validation accuracy that eight bits may cost."""
@@ -62,18 +63,28 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
 
     Raises:
         BadModelFile: `file` is none of affectlens's, or has eight bits already; or eight bits cost more than
-            `MOST_LOST`, or gain no time on this machine: then nothing is written.
+            `MOST_LOST`, or gain no time on this machine: then nothing is written. BadSetting: `out` is `file`. BadData:
+            the labels of the data are others than the model's, or no image can be decoded.
     """
+    if out.resolve() == file.resolve():
+        raise BadSetting(f"'{out}' is the model itself; name another file")
     before = open_session(file)
     spec = read_spec(before, str(file))
     if "quantised" in spec.provenance:
         raise BadModelFile(f"'{file}' has eight bits already")
-    model = _widened(onnx.load(file))
+    if data.valid.labels != spec.labels:
+        raise BadData(
+            f"the labels of {spec.name} are {', '.join(spec.labels)}, of the data {', '.join(data.valid.labels)}"
+        )
+    model = with_whole_weights(onnx.load(file))
     chosen = np.random.default_rng(0).permutation(len(data.train)) < _FACES_FOR_RANGES
     pictures, _ = next(in_chunks(data.train.keep(chosen).images, _FACES_FOR_RANGES))
+    if not pictures:
+        raise BadData(f"none of {chosen.sum()} training images can be decoded")
     faces = to_input(pictures, spec.input)
-    unfinished = out.with_suffix(".partial")
-    try:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        unfinished = Path(folder, out.name)
         _to_eight_bits(model, before.get_inputs()[0].name, faces, unfinished)
         after = open_session(unfinished)
         whole, calibration = (
@@ -92,24 +103,11 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
             "quantised": {"faces": len(faces), "validation_before": whole.figures},
         }
         changed = calibration.of_spec() | {"provenance": provenance}
-        _describe(unfinished, spec.model_copy(update=changed).model_dump_json())
+        quantised = onnx.load(unfinished)
+        describe(quantised, spec.model_copy(update=changed))
+        onnx.save(quantised, unfinished)
         unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return gain
-
-
-def _widened(model: onnx.ModelProto) -> onnx.ModelProto:
-    """With weights in full precision, which the quantiser wants."""
-    graph = model.graph
-    for weight in graph.initializer:
-        if weight.name.endswith(".half"):
-            values = onnx.numpy_helper.to_array(weight).astype(np.float32)
-            weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name.removesuffix(".half")))
-    kept = [node for node in graph.node if not (node.op_type == "Cast" and node.input[0].endswith(".half"))]
-    del graph.node[:]
-    graph.node.extend(kept)
-    return model
 
 
 def _to_eight_bits(model: onnx.ModelProto, name: str, faces: NDArray[np.float32], out: Path) -> None:
@@ -132,20 +130,13 @@ def _to_eight_bits(model: onnx.ModelProto, name: str, faces: NDArray[np.float32]
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Without what the quantiser writes to the root logger about steps that do not concern exported files."""
-    logging.disable(logging.WARNING)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
-
-
-def _describe(file: Path, spec: str) -> None:
-    """Replace the metadata of `file`."""
-    model = onnx.load(file)
-    del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, spec
-    onnx.save(model, file)
+        root.setLevel(level)
 
 
 def _read(session: Session, spec: InputSpec, pictures: list[NDArray[np.uint8]]) -> Answers:

@@ -81,8 +81,8 @@ class Recipe:
             brightness (normalised units), exposure (factor of the light), contrast, saturation, hue (fraction of the
             circle), sharpness: largest deviation to either side. 0 switches a step off. erase_with: "zero" or "noise".
             erase_shape: "square" or "rectangle". blur (deviation in pixels), noise (deviation in normalised units): the
-            largest, of every other face; a teacher sees the picture before these two. mixup, cutmix: probabilities of
-            mixing a face with another (`training.mix`), for losses that learn distributions.
+            largest, each of half of the faces; teachers see the picture before these two. mixup, cutmix: probabilities
+            of mixing a face with another (`training.mix`), for losses that learn distributions.
         views: what evaluation averages over: "one", "flip" (and the mirror image) or "ten-crop" (centre and corners of
             7/8 of the side, and their mirror images).
         teacher: run folder of a network that teaches, or several with commas between ("" for none): the target is the

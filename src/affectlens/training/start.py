@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
@@ -14,6 +12,7 @@ from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.published import copy_into
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import load_labels, load_run
+from affectlens.training.storage import stored_weights
 
 
 def begin(network: nn.Module, recipe: Recipe, labels: tuple[str, ...], fresh: bool) -> str:
@@ -119,7 +118,8 @@ def _unfold(network: nn.Module, file: Path, recipe: Recipe) -> dict[str, Tensor]
     Export folds a batch norm into the convolution before it; here the norm is set to do nothing but add the bias that
     came of it. That holds in evaluation mode only: train with `freeze_norms`.
     """
-    weights = {name.removeprefix("network."): torch.from_numpy(value) for name, value in _stored_weights(file).items()}
+    stored = stored_weights(onnx.load(file))
+    weights = {name.removeprefix("network."): torch.tensor(value).float() for name, value in stored.items()}
     state: dict[str, Tensor] = {}
     for conv, norm in _norms_behind(network, recipe).items():
         bias = weights.pop(f"{conv}.weight_bias", None)
@@ -134,21 +134,6 @@ def _unfold(network: nn.Module, file: Path, recipe: Recipe) -> dict[str, Tensor]
             f"{norm}.num_batches_tracked": torch.tensor(0),
         }
     return state | {key: weights[key] for key in network.state_dict() if key in weights and key not in state}
-
-
-def _stored_weights(file: Path) -> dict[str, NDArray[np.float32]]:
-    """The weights of an exported file under the names they had in full precision, whatever they are stored in."""
-    graph = onnx.load(file).graph
-    values = {weight.name: onnx.numpy_helper.to_array(weight) for weight in graph.initializer}
-    whole = {}
-    for node in graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in values:
-            quantised, scale, zero = (values.pop(name).astype(np.float32) for name in node.input)
-            per_channel = (-1, *[1] * (quantised.ndim - 1)) if scale.ndim else ()
-            name = node.input[0].removesuffix("_quantized")
-            whole[name] = (quantised - zero.reshape(per_channel)) * scale.reshape(per_channel)
-    half = {name.removesuffix(".half"): value.astype(np.float32) for name, value in values.items()}
-    return half | whole
 
 
 def _norms_behind(network: nn.Module, recipe: Recipe) -> dict[str, str]:

@@ -21,7 +21,7 @@ from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.training import svm
 from affectlens.training.crops import cut
 from affectlens.training.graph import connect
-from affectlens.training.module import ExpressionModule, train_loader, training_facts, valid_loader
+from affectlens.training.module import ExpressionModule, Teacher, train_loader, training_facts, valid_loader
 from affectlens.training.recipe import Recipe, find
 from affectlens.training.start import start_from
 
@@ -139,7 +139,7 @@ def trace(recipe, table, make_trainer):
     table = cut(table, short.input_spec(), search=False)
     torch.manual_seed(short.seed)
     facts = training_facts(table)
-    teachers = (Undecided(),) if recipe.teacher else ()
+    teachers = (Teacher(Undecided(), short.input_spec()),) if recipe.teacher else ()
     module = ExpressionModule(short, len(table.labels), facts, teachers)
     if recipe.start_from == "bundled":
         start_from(module.network, short, table.labels)

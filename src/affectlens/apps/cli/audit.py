@@ -1,5 +1,6 @@
 """`affectlens audit`: where a model can be trusted, in groups of faces and under spoilt pictures."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ from affectlens.core.detection import Detections
 from affectlens.core.quality import Quality, qualities
 from affectlens.data.images import Pixels, in_chunks
 from affectlens.evaluation import audit as auditing
-from affectlens.evaluation.corruptions import CORRUPTIONS, SEVERITIES
+from affectlens.evaluation.corruptions import CORRUPTIONS, SEVERITIES, spoil
 from affectlens.runtime.analyzer import Analyzer, Prior
 from affectlens.runtime.media import PORTRAIT, read_image
 
@@ -64,13 +65,9 @@ def audit(
     deliver(result, folder, as_json, lambda facts: auditing.audit_report(result, facts, _example()), _print)
 
 
-def _changes() -> list[Any]:
+def _changes() -> list[Callable[[Pixels, int], Pixels]]:
     """(face, row) -> spoilt face, for each severity of each corruption."""
-
-    def change(name: str, level: float, face: Pixels, row: int) -> Pixels:
-        return CORRUPTIONS[name].spoil(face, level, row)
-
-    return [partial(change, name, level) for name, how in CORRUPTIONS.items() for level in how.levels]
+    return [partial(spoil, name, level) for name, how in CORRUPTIONS.items() for level in how.levels]
 
 
 def _with_measures(scored: Scored) -> Scored:
@@ -107,7 +104,5 @@ def _print(result: dict[str, Any]) -> None:
         table.add_row(name, *(f"{row['accuracy']:.2f} ({row['confidence']:.2f})" for row in rows))
     print_table(table)
     for column, group in result["calibration"].items():
-        cells = (
-            f"{value or 'unknown'} {row['accuracy']:.3f} ({row['confidence']:.3f})" for value, row in group.items()
-        )
+        cells = (f"{value} {row['accuracy']:.3f} ({row['confidence']:.3f})" for value, row in group.items())
         out.print(f"{column}: {', '.join(cells)}")

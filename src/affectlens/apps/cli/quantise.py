@@ -1,5 +1,6 @@
 """`affectlens quantise`: a model file in eight bits, where that is faster and costs nothing to speak of."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from affectlens.apps.cli.console import err, out
 from affectlens.apps.cli.evaluate import Data
 from affectlens.apps.cli.train import require_training
-from affectlens.core.errors import BadSetting
+from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.data import source as sources
 
@@ -29,17 +30,18 @@ def quantise(
     loses at most 0.3 points of validation accuracy.
     """
     require_training("'affectlens quantise'")
+    from affectlens.training import quantise as quantising
     from affectlens.training.fit import load_data
-    from affectlens.training.quantise import quantise
     from affectlens.training.recipe import from_dict
 
     source = model_file(model)
     if file.suffix != ".onnx":
         raise BadSetting(f"'{file}' is no name for a model; it must end in .onnx")
-    file.parent.mkdir(parents=True, exist_ok=True)
     spec = read_spec(open_session(source), str(source))
-    recipe = from_dict(spec.provenance.get("settings", {}))
-    gain = quantise(source, load_data(recipe, sources.parse(data), err.is_terminal), file)
+    if "settings" not in spec.provenance:
+        raise BadModelFile(f"'{source}' does not say how it was trained, which tells how its faces are cut")
+    recipe = replace(from_dict(spec.provenance["settings"]), without_twins=False)
+    gain = quantising.quantise(source, load_data(recipe, sources.parse(data), err.is_terminal), file)
     out.print(f"accuracy on validation: {gain.accuracy[0]:.4f} -> {gain.accuracy[1]:.4f}")
     out.print(f"one face, one thread: {gain.ms_per_face[0]:.2f} ms -> {gain.ms_per_face[1]:.2f} ms")
     out.print(f"bytes: {source.stat().st_size} -> {file.stat().st_size}")

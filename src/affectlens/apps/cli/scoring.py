@@ -20,7 +20,7 @@ from affectlens.data.samplers import age_group, age_group_name
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.evaluation.evaluation import Scores
-from affectlens.runtime.analyzer import Analyzer, Prior, to_divide_out
+from affectlens.runtime.analyzer import Analyzer, Prior, prior_of
 
 _FACES_AT_ONCE = 256
 
@@ -130,7 +130,7 @@ def score_spoilt(
         BadData: the data have classes that the model does not know, or nothing is left. BadSetting: the model does not
             say how frequent its classes are, and `prior` asks for it.
     """
-    shares = to_divide_out(prior, model.class_prior, model.name)
+    shares = prior_of(prior, model.class_prior, model.name)
     model.check(table.labels)
     search = model.find_faces or find_faces
     if search or model.input.eye_distance:
