@@ -100,26 +100,45 @@ def test_a_spec_that_makes_no_sense_is_refused(changes):
 
 
 @SPECS
-def test_standardised_faces_do_not_depend_on_light_and_contrast(spec):
-    spec = spec.model_copy(update={"standardise": True})
-    random = np.random.default_rng(0)
-    face = random.integers(40, 200, (16, 16, 3), dtype=np.uint8)
-    dim = np.rint(face * 0.5 + 10).astype(np.uint8)
-    mean, std = (np.array(values)[:, None, None] for values in (spec.mean, spec.std))
-    plain, changed = (one * std + mean for one in to_input([face, dim], spec))
-    assert plain.mean() == pytest.approx(0.5, abs=1e-5)
-    assert plain.std() == pytest.approx(0.25, abs=1e-5)
-    np.testing.assert_allclose(changed, plain, atol=0.02)  # of rounding the dim one
+@pytest.mark.parametrize(
+    ("low", "high", "mean", "deviation"),
+    [(0, 30, 0.3, 0.12), (225, 256, 0.7, 0.12), (100, 120, None, 0.12), (40, 60, 0.3, 0.12)],
+    ids=["dark", "light", "flat", "dark and flat"],
+)
+def test_faces_in_an_unusual_light_are_brought_into_the_usual_range(spec, low, high, mean, deviation):
+    spec = spec.model_copy(update={"relight": True, "size_px": 16})
+    face = np.random.default_rng(0).integers(low, high, (16, 16), dtype=np.uint8)
+    scale, zero = (np.array(values)[:, None, None] for values in (spec.std, spec.mean))
+    (seen,) = to_input([face], spec) * scale + zero
+    assert seen.mean() == pytest.approx(face.mean() / 255 if mean is None else mean, abs=1e-5)
+    assert seen.std() == pytest.approx(deviation, abs=1e-5)
+    assert np.corrcoef(seen[0].ravel(), face.ravel())[0, 1] > 0.9999
 
 
-def test_a_face_of_one_tone_is_standardised_to_gray():
-    spec = GRAY.model_copy(update={"standardise": True})
-    assert not to_input([np.full((16, 16), 200, dtype=np.uint8)], spec).any()
+@SPECS
+def test_faces_in_a_usual_light_stay_as_they_are(spec):
+    face = np.random.default_rng(0).integers(40, 220, (16, 16), dtype=np.uint8)
+    spec = spec.model_copy(update={"size_px": 16})
+    relit = spec.model_copy(update={"relight": True, "size_px": 16})
+    np.testing.assert_allclose(to_input([face], relit), to_input([face], spec), atol=1e-5)
 
 
-def test_channels_keep_their_colour_when_standardised():
-    spec = RGB.model_copy(update={"standardise": True, "mean": (0.5,) * 3, "std": (0.25,) * 3})
+def test_harsh_faces_are_softened():
+    face = np.zeros((16, 16), dtype=np.uint8)
+    face[:8] = 255
+    seen = to_input([face], GRAY.model_copy(update={"relight": True, "size_px": 16})) * GRAY.std[0] + GRAY.mean[0]
+    assert np.unique(seen.round(4)) == pytest.approx([0.18, 0.82])
+
+
+def test_a_face_of_one_tone_has_no_contrast_to_raise():
+    seen = to_input([np.full((16, 16), 220, dtype=np.uint8)], GRAY.model_copy(update={"relight": True, "size_px": 16}))
+    np.testing.assert_allclose(seen * GRAY.std[0] + GRAY.mean[0], 0.7, atol=1e-4)
+
+
+def test_channels_keep_their_colour_in_another_light():
+    spec = RGB.model_copy(update={"relight": True, "size_px": 16})
     red = np.zeros((16, 16, 3), dtype=np.uint8)
-    red[:8, :, 0] = 200
+    red[:8, :, 0] = 60
     batch = to_input([red], spec)[0]
-    assert batch[0, :8].min() > batch[1].max()
+    assert batch[0, :8].min() > batch[0, 8:].max() + 0.5
+    assert np.ptp(batch[0, 8:] * spec.std[0] + spec.mean[0] - (batch[2, 8:] * spec.std[2] + spec.mean[2])) < 1e-5

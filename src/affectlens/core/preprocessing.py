@@ -11,6 +11,10 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the pictures of ImageNet, in RGB from 0 to 1."""
 
 
+MEANS, DEVIATIONS = (0.3, 0.7), (0.12, 0.32)
+"""Of the pixels of a face, 0 is black and 1 is white; nine in ten of FER+ lie within."""
+
+
 class InputSpec(BaseModel):
     """How a face becomes the input tensor of a model.
 
@@ -18,8 +22,8 @@ class InputSpec(BaseModel):
         size_px: side of the square input.
         channels: "gray" (1 channel, ITU-R BT.601 luma) or "rgb" (3).
         mean, std: per channel, on the scale [0, 1]; std above 0.
-        standardise: bring each face to the mean 0.5 and the deviation 0.25 of this scale before `mean` and `std`, so
-            that neither its light nor its contrast matters.
+        relight: first bring faces that are darker, lighter, flatter or harsher than nearly all of FER+'s into the range
+            of these (`light_change`).
         rotate: turn the face so that the eyes are level before it is cut out.
         margin: side of the square crop divided by the larger side of the face box.
         shift_y: downward shift of the crop's centre from the box centre, as a fraction of the larger box side.
@@ -34,7 +38,7 @@ class InputSpec(BaseModel):
     channels: Literal["gray", "rgb"]
     mean: tuple[FiniteFloat, ...]
     std: tuple[FiniteFloat, ...]
-    standardise: bool = False
+    relight: bool = False
     rotate: bool
     margin: float = Field(gt=0, le=4)
     shift_y: float = Field(ge=-1, le=1)
@@ -73,28 +77,36 @@ def resize(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     return np.asarray(resized, dtype=np.uint8).reshape(size_px, size_px, image.shape[2])
 
 
-def to_input(crops: list[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.float32]:
-    """Crops, each (H, W) or (H, W, 3) RGB uint8 -> (N, C, size_px, size_px) float32, normalised by mean and std."""
+def to_pixels(crops: list[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.uint8]:
+    """Crops, each (H, W) or (H, W, 3) RGB uint8 -> (N, size_px, size_px, C) uint8."""
     size = spec.size_px
     batch = np.empty((len(crops), size, size, spec.channel_count), dtype=np.uint8)
     for i, crop in enumerate(crops):
         batch[i] = resize(to_channels(crop, spec), size)
-    return normalise(batch, spec)
+    return batch
+
+
+def to_input(crops: list[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.float32]:
+    """Crops, each (H, W) or (H, W, 3) RGB uint8 -> (N, C, size_px, size_px) float32, normalised as `spec` says."""
+    return normalise(to_pixels(crops, spec), spec)
 
 
 def normalise(batch: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
-    """(N, H, W, C) uint8 -> (N, C, H, W) float32, (x / 255 - mean) / std, after `standardise`."""
+    """(N, H, W, C) uint8 -> (N, C, H, W) float32, (x / 255 - mean) / std, in another light if `relight` says so."""
     mean = np.asarray(spec.mean, dtype=np.float32) * 255
     std = np.asarray(spec.std, dtype=np.float32) * 255
-    pixels = _standardised(batch) if spec.standardise else batch
+    pixels: NDArray[np.floating | np.uint8] = batch
+    if spec.relight:
+        gain, offset = (change.reshape(-1, 1, 1, 1) for change in light_change(batch).T)
+        pixels = batch * gain + 255 * offset
     return np.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
 
 
-def _standardised(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, H, W, C) uint8 -> float32 of which each face has the mean 127.5 and the deviation 63.75; all its channels get
-    the same light.
+def light_change(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, H, W, C) uint8 -> (N, 2) gain and offset that bring each face, on the scale [0, 1], into `MEANS` and
+    `DEVIATIONS`; 1 and 0 where it is there already. All its channels get the same light.
     """
-    pixels = batch.astype(np.float32)
-    mean = pixels.mean(axis=(1, 2, 3), keepdims=True)
-    deviation = pixels.std(axis=(1, 2, 3), keepdims=True)
-    return np.asarray((pixels - mean) * (63.75 / np.maximum(deviation, 1.0)) + 127.5, dtype=np.float32)
+    pixels = batch.reshape(len(batch), -1).astype(np.float32) / 255
+    mean, deviation = pixels.mean(axis=1), np.maximum(pixels.std(axis=1), 1 / 255)
+    gain = deviation.clip(*DEVIATIONS) / deviation
+    return np.stack([gain, mean.clip(*MEANS) - gain * mean], axis=1)

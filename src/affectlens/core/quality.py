@@ -19,7 +19,7 @@ from affectlens.core.reasons import Flaw
 SMALLEST_PX = 24
 LEAST_INSIDE = 0.85
 LEAST_SHARPNESS = 0.2
-LEAST_BRIGHTNESS, LEAST_CONTRAST = 0.08, 0.03
+LEAST_BRIGHTNESS, LEAST_CONTRAST = 0.03, 0.015
 MOST_OVEREXPOSED = 0.5
 MOST_YAW_DEG, MOST_PITCH_DEG = 45, 40
 """Limits beyond which a face has a flaw (benchmarks/quality.txt)."""

@@ -19,7 +19,7 @@ from affectlens.core import catalog
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.facts import TrainingFacts
-from affectlens.core.preprocessing import InputSpec, to_input
+from affectlens.core.preprocessing import InputSpec, light_change, normalise, to_input, to_pixels
 from affectlens.data.images import decoded, in_chunks
 from affectlens.data.samplers import EpochBatches, InOrder, Rows
 from affectlens.data.table import FaceTable
@@ -68,8 +68,9 @@ class FaceBatches(Dataset[Batch]):
             first = self.table.ids[picks[0, 0]]
             raise BadData(f"none of the {len(picks)} images of a batch can be decoded, '{first}' first")
         index, copy = picks[readable, 0], picks[readable, 1]
+        pixels = to_pixels(images, self.spec)
         batch = {
-            "image": torch.from_numpy(to_input(images, self.spec)),
+            "image": torch.from_numpy(normalise(pixels, self.spec)),
             "votes": torch.from_numpy(self.table.votes[index]),
             "target": torch.from_numpy(self.table.targets[index]),
             "affect": torch.from_numpy(np.stack([self.table.valence[index], self.table.arousal[index]], axis=1)),
@@ -77,12 +78,8 @@ class FaceBatches(Dataset[Batch]):
             "index": torch.from_numpy(index),
             "copy": torch.from_numpy(copy),
         }
-        if self.spec.standardise:
-            raw = to_input(images, self.spec.model_copy(update={"standardise": False}))
-            std, mean = (np.reshape(values, (-1, 1, 1)) for values in (self.spec.std, self.spec.mean))
-            pixels = raw * std + mean
-            light = np.stack([pixels.mean(axis=(1, 2, 3)), pixels.std(axis=(1, 2, 3))], axis=1)
-            batch["light"] = torch.from_numpy(light.astype(np.float32))
+        if self.spec.relight:
+            batch["light"] = torch.from_numpy(light_change(pixels))
         if self.masks:
             faces = zip(self.table.landmarks_xy[index], images, strict=True)
             drawn = [masks.draw(points, image.shape, self.spec.size_px) for points, image in faces]
@@ -180,16 +177,16 @@ class Teacher:
     def seen(self, images: Tensor, light: Tensor | None, student: InputSpec) -> Tensor:
         """(B, C, H, W) images of the student in the teacher's normalisation.
 
-        `light` (B, 2), mean and deviation of each face on the scale [0, 1], puts back what `standardise` took.
+        `light` (B, 2) is what `core.preprocessing.light_change` made of the faces.
         """
         mean, std, own_mean, own_std = (
             torch.tensor(values, device=images.device).view(1, -1, 1, 1)
             for values in (student.mean, student.std, self.input.mean, self.input.std)
         )
         pixels = images * std + mean
-        if light is not None and not self.input.standardise:
-            shade, spread = light.view(-1, 2, 1, 1, 1).unbind(dim=1)
-            pixels = (pixels - 0.5) / 0.25 * spread + shade
+        if light is not None and not self.input.relight:
+            gain, offset = light.view(-1, 2, 1, 1, 1).unbind(dim=1)
+            pixels = (pixels - offset) / gain
         return (pixels - own_mean) / own_std
 
 
@@ -304,7 +301,7 @@ class ExpressionModule(L.LightningModule):
         figures |= {
             "valid_accuracy": metrics.accuracy(predicted, target),
             "valid_macro_recall": metrics.macro_recall(predicted, target, logits.shape[1]),
-            "valid_nll": metrics.negative_log_likelihood(logits, target),
+            "valid_nll": metrics.negative_log_likelihood(logits + self.losses.shift.cpu().numpy(), target),
         }
         self.log_dict(figures, sync_dist=True)  # they are the same in every process
 

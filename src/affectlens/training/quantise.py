@@ -17,7 +17,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.preprocessing import InputSpec, to_input
-from affectlens.core.session import Session, open_session, read_answers, read_spec
+from affectlens.core.session import EXPLANATION, Session, open_session, read_answers, read_spec
 from affectlens.data.images import in_chunks
 from affectlens.training.export import calibrate
 from affectlens.training.fit import TrainingData
@@ -111,6 +111,7 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
 
 
 def _to_eight_bits(model: onnx.ModelProto, name: str, faces: NDArray[np.float32], out: Path) -> None:
+    spared = _for_explanations(model.graph)
     with _quietly(), tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "whole.onnx")
         onnx.save(model, whole)
@@ -124,7 +125,21 @@ def _to_eight_bits(model: onnx.ModelProto, name: str, faces: NDArray[np.float32]
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
+            nodes_to_exclude=spared,
         )
+
+
+def _for_explanations(graph: onnx.GraphProto) -> list[str]:
+    """Names of the nodes that no answer needs; they stay exact, so that evidence adds up to the logits."""
+    needed = {output.name for output in graph.output} - {EXPLANATION}
+    names = []
+    for place, node in reversed(list(enumerate(graph.node))):
+        node.name = node.name or f"node_{place}"
+        if needed.intersection(node.output):
+            needed.update(node.input)
+        else:
+            names.append(node.name)
+    return names
 
 
 @contextmanager

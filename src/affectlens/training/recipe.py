@@ -58,7 +58,7 @@ class Recipe:
         train_share: fraction of each class's training faces that is used, drawn by the seed. balanced: validation and
             test have equally many faces of each class, as many as the smallest has, drawn by the seed.
         find_faces: search larger pictures for the largest face and cut it out as the runtime does.
-        size_px, channels, mean, std, standardise: input of the network, as in `core.preprocessing.InputSpec`.
+        size_px, channels, mean, std, relight: input of the network, as in `core.preprocessing.InputSpec`.
         margin, shift_y, rotate: crop at inference on photos, likewise. eye_distance, eye_height: likewise, and faces
             whose data have landmarks are cut so in training too.
         epochs, batch_size: whole passes; faces per step.
@@ -128,7 +128,7 @@ class Recipe:
     channels: str = "gray"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
-    standardise: bool = False
+    relight: bool = False
     margin: float = 1.0
     shift_y: float = 0.0
     rotate: bool = False

@@ -284,7 +284,6 @@ SETTINGS = [
     {"cutmix": 0.5},
     {"blur": 2.0},
     {"noise": 1.0},
-    {"standardise": True},
 ]
 """Changes of a row that must change its training."""
 
@@ -301,7 +300,16 @@ PAIRS = [
 
 ELSEWHERE = (
     {"work", "row", "model", "data", "data_options", "without_twins", "find_faces", "start_from", "balanced"}  # of what
-    | {"train_share", "pretrained", "pretrained_file", "classifier", "eye_distance", "eye_height", "logit_adjustment"}
+    | {
+        "train_share",
+        "pretrained",
+        "pretrained_file",
+        "classifier",
+        "eye_distance",
+        "eye_height",
+        "logit_adjustment",
+        "relight",
+    }
     | {
         "epochs",
         "batch_size",
@@ -314,7 +322,7 @@ ELSEWHERE = (
     }  # longer
     | {"size_px", "margin", "shift_y", "rotate", "views"}  # of the input, and of evaluation
 )
-"""Keys whose effect the tests of fit, module, schedules, crops, start, views and align show."""
+"""Keys whose effect the tests of fit, module, preprocessing, schedules, crops, start, views and align show."""
 
 
 def shown(changes):

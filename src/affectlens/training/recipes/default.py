@@ -2,9 +2,7 @@
 
 The first row is what the name of the work alone stands for. Averaged with its mirror image, its network is better by
 most of a point; `distilled` folds that gain into a single pass: the same network goes on for some epochs with its own
-mirror-averaged answers as part of the target. `wide` is a network of three times the size, `taught` learns from it, on
-faces of standard light, with blur and noise, and leaves out three tenths of the classes' log frequencies: rare ones are
-found more often at hardly any cost (results/LOG.md).
+mirror-averaged answers as part of the target. `wide` is a network of three times the arithmetic, to teach.
 """
 
 from dataclasses import replace
@@ -40,6 +38,7 @@ DISTILLED = replace(
     teacher="runs/default-ferplus",
     teacher_weight=0.7,
     start_from="runs/default-ferplus",
+    relight=True,
     epochs=20,
     learning_rate=0.03,
     warmup=0.1,
@@ -56,21 +55,4 @@ WIDE = replace(
     mixup=0.25,
     cutmix=0.25,
 )
-TAUGHT = replace(
-    FERPLUS,
-    row="taught",
-    teacher="runs/default-wide",
-    teacher_weight=0.7,
-    start_from="runs/default-distilled",
-    standardise=True,
-    logit_adjustment=0.3,
-    optimiser="adamw",
-    learning_rate=0.0005,
-    weight_decay=0.02,
-    warmup=0.1,
-    epochs=12,
-    scale=0.2,
-    blur=1.5,
-    noise=0.4,
-)
-ROWS = {"ferplus": FERPLUS, "distilled": DISTILLED, "wide": WIDE, "taught": TAUGHT}
+ROWS = {"ferplus": FERPLUS, "distilled": DISTILLED, "wide": WIDE}

@@ -15,6 +15,7 @@ BUNDLED = replace(
     data="folder",
     start_from="bundled",
     freeze_norms=True,
+    relight=True,
     find_faces=True,
     sampler="expression",
     epochs=20,
