@@ -20,6 +20,7 @@ from affectlens.models.layers.outputs import as_outputs
 from affectlens.training import export
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
+from affectlens.training.storage import store_in_half
 from affectlens.training.views import Averaged
 
 PARAMETERS = {
@@ -247,7 +248,7 @@ def test_the_exported_file_gives_the_logits_of_torch(name, options, faces, tmp_p
     export.write(Averaged(module.network, "one"), spec, file, half=False)
     assert export.check_parity(module, file, faces) < 1e-3
     model = onnx.load(file)
-    export._store_weights_in_half(model.graph)
+    store_in_half(model.graph)
     onnx.save(model, file)
     monkeypatch.setattr(export, "TOLERANCE", 0.1)  # a tenth of the spread of the logits
     assert export.check_parity(module, file, faces) < 0.1

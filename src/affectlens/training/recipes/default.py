@@ -46,7 +46,7 @@ DISTILLED = replace(
 WIDE = replace(
     FERPLUS,
     row="wide",
-    model_options={"widths": (64, 128, 256, 512), "depths": (2, 2, 2, 2)},
+    model_options={"widths": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
     optimiser="adamw",
     learning_rate=0.002,
     weight_decay=0.05,
