@@ -1,10 +1,7 @@
 """An exported file with convolutions in whole numbers of eight bits: smaller, and faster where that can be measured."""
 
-import logging
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +16,7 @@ from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.core.session import EXPLANATION, Session, open_session, read_answers, read_spec
 from affectlens.data.images import in_chunks
+from affectlens.models.layers.published import quiet
 from affectlens.training.export import calibrate
 from affectlens.training.fit import TrainingData
 from affectlens.training.module import answers_for
@@ -112,7 +110,7 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
 
 def _to_eight_bits(model: onnx.ModelProto, name: str, faces: NDArray[np.float32], out: Path) -> None:
     spared = _for_explanations(model.graph)
-    with _quietly(), tempfile.TemporaryDirectory() as folder:
+    with quiet(""), tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "whole.onnx")
         onnx.save(model, whole)
         quantize_static(
@@ -140,18 +138,6 @@ def _for_explanations(graph: onnx.GraphProto) -> list[str]:
         else:
             names.append(node.name)
     return names
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without what the quantiser writes to the root logger about steps that do not concern exported files."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
 
 
 def _read(session: Session, spec: InputSpec, pictures: list[NDArray[np.uint8]]) -> Answers:

@@ -92,7 +92,7 @@ def _from_hub(name: str) -> str:
     except Exception:  # not there
         pass
     try:
-        with _quiet("huggingface_hub"):
+        with quiet("huggingface_hub"):
             get_session().head(hf_hub_url(repository, _HUB_FILE), timeout=_PATIENCE_S)
             return str(hf_hub_download(repository, _HUB_FILE))
     except Exception as error:  # the hub raises many types when it is out of reach
@@ -104,8 +104,8 @@ def _from_hub(name: str) -> str:
 
 
 @contextmanager
-def _quiet(logger: str) -> Iterator[None]:
-    """Only errors are logged."""
+def quiet(logger: str) -> Iterator[None]:
+    """Only errors are logged; "" is the root logger."""
     which = logging.getLogger(logger)
     level = which.level
     which.setLevel(logging.ERROR)
