@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 
@@ -9,17 +10,19 @@ from torch import nn
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.facts import TrainingFacts
 from affectlens.core.preprocessing import to_input
+from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.training.export import export
 from affectlens.training.fit import fit
 from affectlens.training.module import (
     ExpressionModule,
-    Teacher,
-    teach,
+    adjustment,
     train_loader,
     training_facts,
 )
 from affectlens.training.recipe import find, from_dict
 from affectlens.training.run import check_sources, load_run
+from affectlens.training.start import open_teacher
+from affectlens.training.teachers import Teacher, teach
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +33,12 @@ def taught(recipe, data, tmp_path_factory):
     return out, replace(recipe, epochs=1, teacher=str(out), teacher_weight=0.5, start_from=str(out))
 
 
-SPEC = find("default").input_spec()
+PLAIN = find("default")
+SPEC = PLAIN.input_spec()
 
 
-def taught_by(networks, images):
-    return teach([Teacher(network, SPEC) for network in networks], images, None, SPEC)
+def taught_by(networks, images, student=PLAIN):
+    return teach([Teacher(network, SPEC) for network in networks], images, None, student)
 
 
 def test_a_teacher_answers_a_face_and_its_mirror_image_alike():
@@ -45,6 +49,23 @@ def test_a_teacher_answers_a_face_and_its_mirror_image_alike():
     torch.testing.assert_close(answer.sum(dim=1), torch.ones(6))
     assert not answer.requires_grad
     assert not torch.allclose(answer, network(images).softmax(dim=1), atol=1e-3)
+    once = taught_by([network], images, replace(PLAIN, teacher_views="one"))
+    torch.testing.assert_close(once, network(images).softmax(dim=1))
+
+
+def test_a_teacher_trained_with_an_adjustment_teaches_how_frequent_classes_are(data):
+    images = torch.randn(5, 1, 16, 16)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16 * 16, 3))
+    shares = torch.tensor([0.6, 0.3, 0.1])
+    teacher = Teacher(network, SPEC, shares.log() / 2)
+    answer = teach([teacher], images, None, replace(PLAIN, teacher_views="one"))
+    unnormalised = network(images).softmax(dim=1) * shares.sqrt()
+    torch.testing.assert_close(answer, unnormalised / unnormalised.sum(dim=1, keepdim=True))
+
+    facts = training_facts(data.train)
+    assert adjustment(0.0, facts) is None
+    half = adjustment(0.5, facts)
+    np.testing.assert_allclose(half, np.log(facts.class_shares) / 2, rtol=1e-6)
 
 
 def test_several_teachers_teach_the_mean_of_their_distributions():
@@ -125,6 +146,33 @@ def test_a_teacher_of_another_input_is_refused(recipe, change, said):
         Teacher(nn.Identity(), replace(recipe, **change).input_spec()).check(recipe.input_spec())
 
 
+def test_an_exported_file_teaches_as_its_run_does(taught, data):
+    out, student = taught
+    export(load_run(out), data, out)
+    facts = training_facts(data.train)
+    images = torch.randn(4, 1, 48, 48)
+    by_file, by_run = (
+        teach([open_teacher(str(where), SPEC, facts)], images, None, student) for where in (out / "model.onnx", out)
+    )
+    torch.testing.assert_close(by_file, by_run, atol=2e-3, rtol=0)
+
+
+def test_the_bundled_file_teaches_and_is_named_with_its_settings(recipe, data, tmp_path):
+    student = replace(recipe, epochs=1, teacher="bundled", teacher_weight=0.5)
+    check_sources(student)
+    fit(student, data, tmp_path, resume=False, progress=False)
+    (origin,) = export(load_run(tmp_path), data, tmp_path).provenance["teachers"]
+    spec = read_spec(open_session(model_file("bundled")), "bundled")
+    assert origin["settings"] == spec.provenance["settings"]
+    assert origin["sha256"] == hashlib.sha256(model_file("bundled").read_bytes()).hexdigest()
+
+
+def test_a_teacher_of_other_labels_is_refused(data):
+    facts = training_facts(replace(data.train, labels=tuple(reversed(data.train.labels))))
+    with pytest.raises(BadSetting, match=r"the teacher 'bundled' knows neutral, .*; the data have contempt, "):
+        open_teacher("bundled", SPEC, facts)
+
+
 def test_a_student_starts_from_its_teacher(taught, recipe, data, tmp_path):
     out, student = taught
     still = replace(student, learning_rate=1e-12, ema=0.0)
@@ -145,7 +193,7 @@ def test_a_student_of_two_teachers_says_who_they_were(taught, recipe, data, tmp_
 
 
 def test_a_folder_without_a_run_cannot_teach(recipe, data, tmp_path):
-    with pytest.raises(BadModelFile, match="none' holds no run"):
+    with pytest.raises(BadModelFile, match="none' does not exist"):
         fit(replace(recipe, teacher=str(tmp_path / "none")), data, tmp_path / "run", resume=False, progress=False)
     assert not (tmp_path / "run").exists()
 

@@ -55,10 +55,11 @@ class ModelSpec(BaseModel):
     first_place: float = Field(default=0.5, ge=0, le=1)
 
 
-def open_session(model: Path, threads: int = 1) -> Session:
+def open_session(model: Path, threads: int = 1, in_training: bool = False) -> Session:
     """An onnxruntime session on the CPU.
 
-    `threads` is the number of intra-operator threads; 0 lets onnxruntime take one per core.
+    `threads` is the number of intra-operator threads; 0 lets onnxruntime take one per core. With `in_training` memory is
+    kept for the next batch, which is as large, and threads that wait leave the cores to torch.
 
     Raises:
         BadModelFile: the file is missing or is not an ONNX model. BadSetting: `threads` is negative.
@@ -68,7 +69,8 @@ def open_session(model: Path, threads: int = 1) -> Session:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # a large photo would leave its arena behind
+    options.enable_cpu_mem_arena = in_training  # a large photo would leave its arena behind
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0" if in_training else "1")
     options.log_severity_level = 3
     if not model.is_file():
         if model.name == "model.onnx" and (model.parent / "recipe.json").is_file():

@@ -18,7 +18,7 @@ from affectlens.core.errors import BadData, BadModelFile
 from affectlens.core.files import write_whole
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import softmax
-from affectlens.core.session import ModelSpec, open_session, read_answers, read_spec
+from affectlens.core.session import ModelSpec, model_file, open_session, read_answers, read_spec
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics, plots
 from affectlens.models.layers.evidence import Explaining
@@ -211,11 +211,16 @@ def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) ->
         "validation": calibration.figures,
     }
     if recipe.teachers:
-        facts["teachers"] = [
-            {
-                "settings": json.loads((teacher / "recipe.json").read_text(encoding="utf-8")),
-                "sha256": hashlib.sha256(final_checkpoint(teacher).read_bytes()).hexdigest(),
-            }
-            for teacher in recipe.teachers
-        ]
+        facts["teachers"] = [_origin(teacher) for teacher in recipe.teachers]
     return facts
+
+
+def _origin(name: str) -> dict[str, object]:
+    """The settings behind "bundled", an exported file or a run folder, and the hash of its weights."""
+    where = Path(name).expanduser()
+    if name != "bundled" and where.is_dir():
+        weights, settings = final_checkpoint(where), json.loads((where / "recipe.json").read_text(encoding="utf-8"))
+    else:
+        weights = model_file(name)
+        settings = read_spec(open_session(weights), name).provenance["settings"]
+    return {"settings": settings, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}

@@ -31,15 +31,14 @@ from affectlens.training.graph import connect
 from affectlens.training.module import (
     Batch,
     ExpressionModule,
-    Teacher,
     monitor,
     train_loader,
     training_facts,
     valid_loader,
 )
 from affectlens.training.recipe import Recipe
-from affectlens.training.run import best_checkpoint, last_checkpoint, load_run, open_run, with_data_options
-from affectlens.training.start import begin
+from affectlens.training.run import best_checkpoint, last_checkpoint, open_run, with_data_options
+from affectlens.training.start import begin, open_teacher
 
 
 @dataclass(frozen=True)
@@ -166,12 +165,8 @@ def fit(
     last = last_checkpoint(out)
     torch.manual_seed(recipe.seed)
     labels = data.train.labels
-    teachers = tuple(
-        Teacher(run.network, run.recipe.input_spec()) for run in (load_run(folder) for folder in recipe.teachers)
-    )
-    for teacher in teachers:
-        teacher.check(recipe.input_spec())
     facts = training_facts(data.train)
+    teachers = tuple(open_teacher(where, recipe.input_spec(), facts) for where in recipe.teachers)
     module = ExpressionModule(recipe, len(labels), facts, teachers)
     remark = begin(module.network, recipe, labels, fresh=not (resume and last.is_file()))
     if isinstance(module.network, EmotionGCN):

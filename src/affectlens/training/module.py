@@ -1,8 +1,8 @@
 """The Lightning module and the data loaders that every recipe trains with."""
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from affectlens.core import catalog
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.facts import TrainingFacts
-from affectlens.core.preprocessing import InputSpec, light_change, normalise, to_input, to_pixels
+from affectlens.core.preprocessing import light_change, normalise, to_input, to_pixels
 from affectlens.data.images import decoded, in_chunks
 from affectlens.data.samplers import EpochBatches, InOrder, Rows
 from affectlens.data.table import FaceTable
@@ -29,6 +29,7 @@ from affectlens.training import masks, sam
 from affectlens.training.augment import augment, draws, move, rows_of_draws, spoil
 from affectlens.training.mix import mix
 from affectlens.training.recipe import Recipe
+from affectlens.training.teachers import Teacher, teach
 from affectlens.training.views import averaged
 
 Batch = dict[str, Tensor]
@@ -108,6 +109,11 @@ def training_facts(train: FaceTable) -> TrainingFacts:
     return TrainingFacts(train.labels, train.targets, np.stack([train.valence, train.arousal], axis=1))
 
 
+def adjustment(share: float, facts: TrainingFacts) -> Tensor | None:
+    """(C,) what losses add to the logits with a `logit_adjustment` of `share`; None for nothing."""
+    return torch.tensor(share * np.log(facts.class_shares), dtype=torch.float32) if share else None
+
+
 class WeightedLosses(nn.Module):
     """The recipe's losses by weight; none without `facts`.
 
@@ -135,9 +141,8 @@ class WeightedLosses(nn.Module):
         other = [name for name, needs in self.needs.items() if not {"logits", "target"}.issuperset(needs)]
         if other and (recipe.mixup or recipe.cutmix):
             raise BadSetting(f"mixup and cutmix are for losses on distributions, which '{other[0]}' is not")
-        shares = facts.class_shares if facts and recipe.logit_adjustment else np.ones(1)
-        shift = torch.tensor(recipe.logit_adjustment * np.log(shares), dtype=torch.float32)
-        self.register_buffer("shift", shift, persistent=False)
+        shift = adjustment(recipe.logit_adjustment, facts) if facts else None
+        self.register_buffer("shift", torch.zeros(1) if shift is None else shift, persistent=False)
         self.modules_of = nn.ModuleDict({name: loss for name, loss in built.items() if isinstance(loss, nn.Module)})
 
     def forward(self, answer: Outputs, **truth: Tensor) -> Tensor:
@@ -157,37 +162,6 @@ class WeightedLosses(nn.Module):
                 )
             total.append(self.weights[name] * loss(*(given[need] for need in self.needs[name])))
         return torch.stack(total).sum()
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A trained network and the input that it was trained with."""
-
-    network: nn.Module
-    input: InputSpec
-
-    def check(self, student: InputSpec) -> None:
-        """Raises BadSetting where it cannot see what the student sees."""
-        for key in ("size_px", "channels"):
-            if getattr(self.input, key) != getattr(student, key):
-                raise BadSetting(
-                    f"a teacher has {key}={getattr(self.input, key)}, its student {key}={getattr(student, key)}"
-                )
-
-    def seen(self, images: Tensor, light: Tensor | None, student: InputSpec) -> Tensor:
-        """(B, C, H, W) images of the student in the teacher's normalisation.
-
-        `light` (B, 2) is what `core.preprocessing.light_change` made of the faces.
-        """
-        mean, std, own_mean, own_std = (
-            torch.tensor(values, device=images.device).view(1, -1, 1, 1)
-            for values in (student.mean, student.std, self.input.mean, self.input.std)
-        )
-        pixels = images * std + mean
-        if light is not None and not self.input.relight:
-            gain, offset = light.view(-1, 2, 1, 1, 1).unbind(dim=1)
-            pixels = (pixels - offset) / gain
-        return (pixels - own_mean) / own_std
 
 
 class ExpressionModule(L.LightningModule):
@@ -243,7 +217,7 @@ class ExpressionModule(L.LightningModule):
         if self.recipe.mixup or self.recipe.cutmix:
             images, target = mix(images, target, uniform, self.recipe)
         if self._teachers:
-            taught = teach(self._teachers, images, batch.get("light"), self.recipe.input_spec())
+            taught = teach(self._teachers, images, batch.get("light"), self.recipe)
             target = torch.lerp(target, taught, self.recipe.teacher_weight)
         with torch.autocast(self.device.type, enabled=False):
             images = spoil(images, uniform, self.recipe)
@@ -386,15 +360,6 @@ def targets(batch: Batch, uniform: Tensor, kind: str) -> Tensor:
         label = (votes.cumsum(dim=1) <= uniform[:, 15:16] * votes.sum(dim=1, keepdim=True)).sum(dim=1)
         label = label.clamp_max(votes.shape[1] - 1)
     return one_hot(label, votes.shape[1]).to(votes.dtype)
-
-
-@torch.no_grad()
-def teach(teachers: Sequence[Teacher], images: Tensor, light: Tensor | None, student: InputSpec) -> Tensor:
-    """(B, classes) mean distribution of `teachers` on the student's (B, C, H, W) images and their `light`, logits
-    averaged with the mirror images'.
-    """
-    answers = [averaged(one.network, one.seen(images, light, student), "flip").logits.float() for one in teachers]
-    return torch.stack([logits.softmax(dim=1) for logits in answers]).mean(dim=0)
 
 
 def answers_of(module: ExpressionModule, crops: list[NDArray[np.uint8]]) -> Answers:

@@ -18,6 +18,7 @@ from affectlens.core.errors import BadSetting, MissingExtra, UnknownName
 from affectlens.core.preprocessing import InputSpec
 from affectlens.data.samplers import SAMPLERS
 
+VIEWS = ("one", "flip", "ten-crop")
 CHOICES = {
     "channels": ("gray", "rgb"),
     "precision": ("bf16-mixed", "32-true"),
@@ -28,7 +29,8 @@ CHOICES = {
     "select": ("nll", "accuracy", "macro_recall", "ccc", "attribute_accuracy"),
     "erase_with": ("zero", "noise"),
     "erase_shape": ("square", "rectangle"),
-    "views": ("one", "flip", "ten-crop"),
+    "views": VIEWS,
+    "teacher_views": VIEWS,
     "classifier": ("network", "svm"),
 }
 """Recipe keys that take one of a few names."""
@@ -85,10 +87,10 @@ class Recipe:
             of mixing a face with another (`training.mix`), for losses that learn distributions.
         views: what evaluation averages over: "one", "flip" (and the mirror image) or "ten-crop" (centre and corners of
             7/8 of the side, and their mirror images).
-        teacher: run folder of a network that teaches, or several with commas between ("" for none): the target is the
-            mean of the votes and, with `teacher_weight` in [0, 1], the teachers' mean distribution on the same
-            augmented face, averaged with its mirror image (Beyer et al. 2022, arXiv:2106.05237: a patient and
-            consistent teacher).
+        teacher: run folder or exported file of a network that teaches, or "bundled", or several with commas between (""
+            for none): the target is the mean of the votes and, with `teacher_weight` in [0, 1], the teachers' mean
+            distribution on the same augmented face (Beyer et al. 2022, arXiv:2106.05237: a patient and consistent
+            teacher), averaged over `teacher_views`, of which "one" takes half the time of "flip".
         start_from: begin with the weights of a run folder, an exported file or "bundled", of the same architecture; ""
             for fresh ones. freeze_norms: batch norms keep their statistics, as they must after an exported file.
         pretrained: begin with the model's published weights, for those that have some, from `pretrained_file` or, where
@@ -164,6 +166,7 @@ class Recipe:
     views: str = "one"
     teacher: str = ""
     teacher_weight: float = 0.0
+    teacher_views: str = "flip"
     start_from: str = ""
     freeze_norms: bool = False
     pretrained: bool = False
@@ -176,9 +179,9 @@ class Recipe:
         return f"{self.work}/{self.row}"
 
     @property
-    def teachers(self) -> tuple[Path, ...]:
-        """Run folders of those that teach."""
-        return tuple(Path(name).expanduser() for name in self.teacher.split(",") if name)
+    def teachers(self) -> tuple[str, ...]:
+        """Run folders or files of those that teach, or "bundled"."""
+        return tuple(name for name in self.teacher.split(",") if name)
 
     @property
     def folder_name(self) -> str:

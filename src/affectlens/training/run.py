@@ -24,7 +24,7 @@ _NOT_TRAINED = ("margin", "shift_y", "rotate")
 """Settings of the crop on photos; a finished run can be exported again with others."""
 _WORDS, _LANDMARKS = "model_options.words", "model_options.landmark_file"
 _SOURCES = {
-    "teacher": "train that first, or name another run with --set teacher=DIR",
+    "teacher": "train that first, or name another run or exported file with --set teacher=PATH",
     "start_from": "train that first, or name a run folder or an exported file with --set start_from=PATH",
     "pretrained_file": "train that first, or name a file of published weights or a run folder with --set "
     "pretrained_file=PATH, or train from scratch with --set pretrained=false --set pretrained_file=",
@@ -147,10 +147,10 @@ def check_sources(recipe: Recipe) -> None:
     for key in _SOURCES:
         owner, _, option = key.rpartition(".")
         name = str(recipe.model_options.get(option, "") if owner else getattr(recipe, key))
-        if (key, name) == ("start_from", "bundled"):
-            continue
-        for part in recipe.teachers if key == "teacher" else [Path(name).expanduser()] if name else []:
-            if not (best_checkpoint(part).is_file() or (key != "teacher" and part.is_file())):
+        for part in recipe.teachers if key == "teacher" else [name] if name else []:
+            where = Path(part).expanduser()
+            bundled = part == "bundled" and key in ("teacher", "start_from")
+            if not (bundled or best_checkpoint(where).is_file() or where.is_file()):
                 raise BadModelFile(f"{recipe.name} needs what is not there: {key} is '{part}'; {_SOURCES[key]}")
 
 

@@ -1,4 +1,4 @@
-"""Begin with trained weights: those of a run folder, or of an exported file such as the bundled one."""
+"""Begin with, or learn from, trained weights: those of a run folder, or of an exported file such as the bundled one."""
 
 from pathlib import Path
 
@@ -7,12 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.facts import TrainingFacts
+from affectlens.core.preprocessing import InputSpec
 from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.published import copy_into
+from affectlens.training.module import adjustment
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import load_labels, load_run
 from affectlens.training.storage import stored_weights
+from affectlens.training.teachers import Exported, Teacher
 
 
 def begin(network: nn.Module, recipe: Recipe, labels: tuple[str, ...], fresh: bool) -> str:
@@ -85,6 +89,30 @@ def _outer(network: nn.Module) -> tuple[str, ...]:
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     last = "classifier" if "classifier" in linear else linear[-1] if linear else ""
     return (f"{last}.weight", f"{last}.bias") if last else ()
+
+
+def open_teacher(name: str, student: InputSpec, facts: TrainingFacts) -> Teacher:
+    """The teacher that `name` means: "bundled", an ONNX file or a run folder.
+
+    Raises:
+        BadSetting: it has other labels than `facts`, or does not take the student's input. BadModelFile: there is no
+            such file or run.
+    """
+    where = Path(name).expanduser()
+    if name != "bundled" and where.is_dir():
+        run = load_run(where)
+        known, share = load_labels(where), run.recipe.logit_adjustment
+        network, spec = run.network, run.recipe.input_spec()
+    else:
+        session = open_session(model_file(name), torch.get_num_threads(), in_training=True)
+        described = read_spec(session, name)
+        known, share = described.labels, described.provenance["settings"].get("logit_adjustment", 0.0)
+        network, spec = Exported(session), described.input
+    if known != facts.labels:
+        raise BadSetting(f"the teacher '{name}' knows {', '.join(known)}; the data have {', '.join(facts.labels)}")
+    teacher = Teacher(network, spec, adjustment(share, facts))
+    teacher.check(student)
+    return teacher
 
 
 def load_pretrained(network: nn.Module, recipe: Recipe) -> None:

@@ -72,8 +72,9 @@ def test_names_beyond_ascii_can_be_written_where_the_terminal_has_only_ascii(pro
 
 
 def test_the_suffix_of_the_file_says_the_format(cli, tmp_path):
-    assert cli("analyze", PORTRAIT, "--out", tmp_path / "rows.csv").out == ""
-    assert cli("analyze", PORTRAIT, "--out", tmp_path / "rows.jsonl").out == ""
+    for name in ("rows.csv", "rows.jsonl"):
+        result = cli("analyze", PORTRAIT, "--out", tmp_path / name)
+        assert (result.out, result.errors) == ("", [f"1 row in {tmp_path / name}"])
     (from_csv,) = rows_of((tmp_path / "rows.csv").read_text())
     from_jsonl = json.loads((tmp_path / "rows.jsonl").read_text())
     assert list(from_csv) == list(from_jsonl)

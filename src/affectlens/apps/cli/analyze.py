@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import Bars, fail, warn
+from affectlens.apps.cli.console import Bars, fail, note, warn
 from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline, PriorOption
 from affectlens.apps.cli.tables import table_writer
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
@@ -87,8 +87,9 @@ def analyze(
         raise BadSetting(f"--out would overwrite the source '{out}'")
     if annotate:
         annotate.mkdir(parents=True, exist_ok=True)
-    read = 0
+    read = rows = 0
     with ExitStack() as stack:
+        stack.callback(lambda: _say_where(rows, out))  # when the file is closed, also after Ctrl-C
         write = _open_writer(stack, analyzer, out, _format(format, out))
         drawn = stack.enter_context(_Drawn(annotate, set(inputs)))
         bars = stack.enter_context(Bars())
@@ -98,6 +99,7 @@ def analyze(
                 for analysis in analyses:
                     frames += analysis.image is not None
                     write(analysis)
+                    rows += max(len(analysis.faces), 1)
                     drawn.add(analysis, item)
             drawn.end(whole=True)
             read += frames > 0
@@ -107,6 +109,11 @@ def analyze(
         raise AffectLensError(f"nothing could be read; the last was '{name}': {analysis.detail} ({analysis.reason})")
     if read < len(items):
         warn(f"{len(items) - read} of {len(items)} have no answer; their rows say why")
+
+
+def _say_where(rows: int, out: Path | None) -> None:
+    if out and rows:
+        note(f"{rows} {'row' if rows == 1 else 'rows'} in {out}")
 
 
 def _analyses(

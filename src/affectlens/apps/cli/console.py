@@ -44,6 +44,11 @@ def warn(text: str) -> None:
     print("warning:", " ".join(text.split()), file=sys.stderr)
 
 
+def note(text: str) -> None:
+    """One line on standard error about what was done; standard output is for results."""
+    print(text, file=sys.stderr)
+
+
 def print_table(table: Table, console: Console = out, fold: bool = False) -> None:
     """A table without blanks at the ends of its lines; with `fold` no wider than `console`."""
     with console.capture() as capture:

@@ -1,0 +1,80 @@
+"""What networks that are trained already teach another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from affectlens.core.errors import BadSetting
+from affectlens.core.preprocessing import InputSpec
+from affectlens.core.session import Session, read_answers
+from affectlens.training.recipe import Recipe
+from affectlens.training.views import averaged
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network, the input that it was trained with, and the (C,) share of the classes' log frequencies that
+    its losses added to its logits, so that it can teach how frequent they are; None for none.
+    """
+
+    network: nn.Module
+    input: InputSpec
+    shift: Tensor | None = None
+
+    def __deepcopy__(self, _: dict[int, object]) -> Self:
+        """Itself: averaging the student's weights copies the student, not who teaches it."""
+        return self
+
+    def check(self, student: InputSpec) -> None:
+        """Raises BadSetting where it cannot see what the student sees."""
+        for key in ("size_px", "channels"):
+            if getattr(self.input, key) != getattr(student, key):
+                raise BadSetting(
+                    f"a teacher has {key}={getattr(self.input, key)}, its student {key}={getattr(student, key)}"
+                )
+
+    def answers(self, images: Tensor, light: Tensor | None, student: InputSpec, views: str) -> Tensor:
+        """(B, classes) distribution over the `views` of what it sees of the student's (B, C, H, W) images."""
+        logits = averaged(self.network, self.seen(images, light, student), views).logits.float()
+        return (logits if self.shift is None else logits + self.shift.to(logits.device)).softmax(dim=1)
+
+    def seen(self, images: Tensor, light: Tensor | None, student: InputSpec) -> Tensor:
+        """(B, C, H, W) images of the student in the teacher's normalisation.
+
+        `light` (B, 2) is what `core.preprocessing.light_change` made of the faces.
+        """
+        mean, std, own_mean, own_std = (
+            torch.tensor(values, device=images.device).view(1, -1, 1, 1)
+            for values in (student.mean, student.std, self.input.mean, self.input.std)
+        )
+        pixels = images * std + mean
+        if light is not None and not self.input.relight:
+            gain, offset = light.view(-1, 2, 1, 1, 1).unbind(dim=1)
+            pixels = (pixels - offset) / gain
+        return (pixels - own_mean) / own_std
+
+
+class Exported(nn.Module):
+    """An exported file as a network that answers on the CPU and does not learn: in eight bits it takes less than half
+    the time of its weights in torch.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, classes) logits."""
+        faces = np.ascontiguousarray(images.float().cpu().numpy())
+        return torch.from_numpy(read_answers(self._session, faces).logits).to(images.device)
+
+
+@torch.no_grad()
+def teach(teachers: Sequence[Teacher], images: Tensor, light: Tensor | None, student: Recipe) -> Tensor:
+    """(B, classes) mean distribution of `teachers` on the student's (B, C, H, W) images and their `light`."""
+    spec = student.input_spec()
+    return torch.stack([one.answers(images, light, spec, student.teacher_views) for one in teachers]).mean(dim=0)
