@@ -53,7 +53,7 @@ def main() -> None:
     table = source.parse(asked.data).load(asked.split)
     table = table.keep(table.targets >= 0)
     facts = training_facts(source.parse(asked.data).load("train"))
-    models = {name: open_teacher(name, find("default").input_spec(), facts) for name in asked.models}
+    models = {name: open_teacher(name, find("default"), facts) for name in asked.models}
     print(f"{len(table)} faces of {asked.split}")
     for title, views in VIEWS.items():
         together = []

@@ -95,7 +95,7 @@ def on_faces(analyzer: Analyzer, data: str, count: int) -> list[Image]:
     print(f"{analyzer.spec.name}, {len(faces)} validation faces, seed 0")
     print(
         f"{'':28}found  accuracy  macro recall  nll    neutral  {'  '.join(LOST_FIRST)}"
-        f"   (neutral among the labels: {(target == 0).mean():.3f})"
+        f"   (neutral among the labels: {(target == labels.index('neutral')).mean():.3f})"
     )
 
     def report(name: str, crops: list[Image], kept: NDArray[np.bool_]) -> None:

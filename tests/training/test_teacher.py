@@ -140,10 +140,28 @@ def test_a_teacher_sees_faces_in_its_own_light_and_normalisation(recipe, data):
     torch.testing.assert_close(alike.seen(batch["image"], batch["light"], alike.input), batch["image"])
 
 
-@pytest.mark.parametrize(("change", "said"), [({"size_px": 64}, "size_px=64, its student size_px=48")])
-def test_a_teacher_of_another_input_is_refused(recipe, change, said):
+def test_a_relit_teacher_sees_an_unlit_students_faces_in_its_light(recipe, data):
+    student = replace(recipe, teacher="some", teacher_weight=0.5)
+    dim = replace(data.train, images=(data.train.images * 0.2).astype(np.uint8))
+    batch = next(iter(train_loader(dim, student)))
+    teacher = Teacher(nn.Identity(), replace(recipe, relight=True).input_spec())
+    relit = to_input(list(dim.images[batch["index"].numpy()]), teacher.input)
+    seen = teacher.seen(batch["image"], batch["light"], student.input_spec())
+    torch.testing.assert_close(seen, torch.from_numpy(relit), atol=1e-4, rtol=0)
+    assert not torch.allclose(seen, batch["image"], atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "said"),
+    [
+        ({"size_px": 64}, {}, "size_px=64, its student size_px=48"),
+        ({"channels": "rgb", "mean": (0.5,) * 3, "std": (0.25,) * 3}, {}, "channels=rgb, its student channels=gray"),
+        ({"relight": True}, {"mixup": 0.5}, "relight=True, its student relight=False"),
+    ],
+)
+def test_a_teacher_of_another_input_is_refused(recipe, change, asked, said):
     with pytest.raises(BadSetting, match=said):
-        Teacher(nn.Identity(), replace(recipe, **change).input_spec()).check(recipe.input_spec())
+        Teacher(nn.Identity(), replace(recipe, **change).input_spec()).check(replace(recipe, **asked))
 
 
 def test_an_exported_file_teaches_as_its_run_does(taught, data):
@@ -152,7 +170,7 @@ def test_an_exported_file_teaches_as_its_run_does(taught, data):
     facts = training_facts(data.train)
     images = torch.randn(4, 1, 48, 48)
     by_file, by_run = (
-        teach([open_teacher(str(where), SPEC, facts)], images, None, student) for where in (out / "model.onnx", out)
+        teach([open_teacher(str(where), student, facts)], images, None, student) for where in (out / "model.onnx", out)
     )
     torch.testing.assert_close(by_file, by_run, atol=2e-3, rtol=0)
 
@@ -170,7 +188,7 @@ def test_the_bundled_file_teaches_and_is_named_with_its_settings(recipe, data, t
 def test_a_teacher_of_other_labels_is_refused(data):
     facts = training_facts(replace(data.train, labels=tuple(reversed(data.train.labels))))
     with pytest.raises(BadSetting, match=r"the teacher 'bundled' knows neutral, .*; the data have contempt, "):
-        open_teacher("bundled", SPEC, facts)
+        open_teacher("bundled", PLAIN, facts)
 
 
 def test_a_student_starts_from_its_teacher(taught, recipe, data, tmp_path):

@@ -54,12 +54,17 @@ class ModelSpec(BaseModel):
     licence: str
     first_place: float = Field(default=0.5, ge=0, le=1)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of the training recipe; none where the file does not say them."""
+        return dict(self.provenance.get("settings", {}))
+
 
 def open_session(model: Path, threads: int = 1, in_training: bool = False) -> Session:
     """An onnxruntime session on the CPU.
 
-    `threads` is the number of intra-operator threads; 0 lets onnxruntime take one per core. With `in_training` memory is
-    kept for the next batch, which is as large, and threads that wait leave the cores to torch.
+    `threads` is the number of intra-operator threads; 0 lets onnxruntime take one per core. With `in_training` memory
+    is kept for the next batch, which is as large, and threads that wait leave the cores to torch.
 
     Raises:
         BadModelFile: the file is missing or is not an ONNX model. BadSetting: `threads` is negative.

@@ -54,7 +54,7 @@ class Prior(StrEnum):
     """How frequent the expressions are taken to be."""
 
     NATURAL = "natural"
-    """As in the data that the model was trained on."""
+    """As the model takes them."""
     BALANCED = "balanced"
     """All equally."""
 

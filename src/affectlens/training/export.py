@@ -222,5 +222,5 @@ def _origin(name: str) -> dict[str, object]:
         weights, settings = final_checkpoint(where), json.loads((where / "recipe.json").read_text(encoding="utf-8"))
     else:
         weights = model_file(name)
-        settings = read_spec(open_session(weights), name).provenance["settings"]
+        settings = read_spec(open_session(weights), name).settings
     return {"settings": settings, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}

@@ -166,7 +166,7 @@ def fit(
     torch.manual_seed(recipe.seed)
     labels = data.train.labels
     facts = training_facts(data.train)
-    teachers = tuple(open_teacher(where, recipe.input_spec(), facts) for where in recipe.teachers)
+    teachers = tuple(open_teacher(where, recipe, facts) for where in recipe.teachers)
     module = ExpressionModule(recipe, len(labels), facts, teachers)
     remark = begin(module.network, recipe, labels, fresh=not (resume and last.is_file()))
     if isinstance(module.network, EmotionGCN):

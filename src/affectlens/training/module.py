@@ -49,8 +49,9 @@ def monitor(recipe: Recipe) -> tuple[str, Literal["min", "max"]]:
 
 class FaceBatches(Dataset[Batch]):
     """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target (B,), affect
-    (B, 2) valence and arousal and attributes (B, A), NaN where unknown, index and copy (B,); for networks with a mask
-    task mask (B, 1, H, W), NaN where the face has no 68 landmarks.
+    (B, 2) valence and arousal and attributes (B, A), NaN where unknown, index and copy (B,); with `relight` or a
+    teacher light (B, 2), gain and offset of `core.preprocessing.light_change`; for networks with a mask task mask
+    (B, 1, H, W), NaN where the face has no 68 landmarks.
 
     Images that cannot be decoded are left out; a batch of a single one may be empty.
 
@@ -62,6 +63,7 @@ class FaceBatches(Dataset[Batch]):
         self.table = table
         self.spec = recipe.input_spec()
         self.masks = bool(recipe.model_options.get("mask"))
+        self.teachers = recipe.teachers
 
     def __getitem__(self, picks: Rows) -> Batch:
         images, readable = decoded(self.table.images, picks[:, 0])
@@ -79,7 +81,7 @@ class FaceBatches(Dataset[Batch]):
             "index": torch.from_numpy(index),
             "copy": torch.from_numpy(copy),
         }
-        if self.spec.relight:
+        if self.spec.relight or self.teachers:
             batch["light"] = torch.from_numpy(light_change(pixels))
         if self.masks:
             faces = zip(self.table.landmarks_xy[index], images, strict=True)
@@ -213,9 +215,10 @@ class ExpressionModule(L.LightningModule):
         uniform = self._uniform[rows].to(batch["image"].device)
         with torch.autocast(self.device.type, enabled=False):  # it moves pixels by less than half precision resolves
             images = augment(batch["image"], uniform, self.recipe)
-        target = targets(batch, uniform, self.recipe.target)
+        target, labels = targets(batch, uniform, self.recipe.target), batch["target"]
         if self.recipe.mixup or self.recipe.cutmix:
             images, target = mix(images, target, uniform, self.recipe)
+            labels = torch.where(labels >= 0, target.argmax(dim=1), labels)  # of a mixed face that of its larger part
         if self._teachers:
             taught = teach(self._teachers, images, batch.get("light"), self.recipe)
             target = torch.lerp(target, taught, self.recipe.teacher_weight)
@@ -229,8 +232,6 @@ class ExpressionModule(L.LightningModule):
         loss: Tensor = self.losses(answer, **truth)
         if self._first_pass:
             self._log_mean("train_loss", loss, len(images))
-            mixed = self.recipe.mixup or self.recipe.cutmix
-            labels = target.argmax(dim=1) if mixed else batch["target"]  # of a mixed face that of its larger part
             right = answer.logits.argmax(dim=1) == labels
             if labelled := int((labels >= 0).sum()):
                 self._log_mean("train_accuracy", right.float().sum() / labelled, labelled)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.facts import TrainingFacts
-from affectlens.core.preprocessing import InputSpec
 from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.published import copy_into
@@ -91,8 +90,10 @@ def _outer(network: nn.Module) -> tuple[str, ...]:
     return (f"{last}.weight", f"{last}.bias") if last else ()
 
 
-def open_teacher(name: str, student: InputSpec, facts: TrainingFacts) -> Teacher:
+def open_teacher(name: str, student: Recipe, facts: TrainingFacts) -> Teacher:
     """The teacher that `name` means: "bundled", an ONNX file or a run folder.
+
+    A `logit_adjustment` that it was trained with is put back with the frequencies of the classes in `facts`.
 
     Raises:
         BadSetting: it has other labels than `facts`, or does not take the student's input. BadModelFile: there is no
@@ -106,7 +107,7 @@ def open_teacher(name: str, student: InputSpec, facts: TrainingFacts) -> Teacher
     else:
         session = open_session(model_file(name), torch.get_num_threads(), in_training=True)
         described = read_spec(session, name)
-        known, share = described.labels, described.provenance["settings"].get("logit_adjustment", 0.0)
+        known, share = described.labels, described.settings.get("logit_adjustment", 0.0)
         network, spec = Exported(session), described.input
     if known != facts.labels:
         raise BadSetting(f"the teacher '{name}' knows {', '.join(known)}; the data have {', '.join(facts.labels)}")
@@ -150,6 +151,11 @@ def _unfold(network: nn.Module, file: Path, recipe: Recipe) -> dict[str, Tensor]
     weights = {name.removeprefix("network."): torch.tensor(value).float() for name, value in stored.items()}
     state: dict[str, Tensor] = {}
     for conv, norm in _norms_behind(network, recipe).items():
+        if f"{conv}.weight" not in weights:
+            raise BadSetting(
+                f"'{recipe.start_from}' has another architecture than '{recipe.model}' with these options: {conv} "
+                "does not fit"
+            )
         bias = weights.pop(f"{conv}.weight_bias", None)
         module = network.get_submodule(norm)
         if bias is None or not isinstance(module, nn.BatchNorm2d) or module.running_var is None:

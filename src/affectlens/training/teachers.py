@@ -17,8 +17,8 @@ from affectlens.training.views import averaged
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained network, the input that it was trained with, and the (C,) share of the classes' log frequencies that
-    its losses added to its logits, so that it can teach how frequent they are; None for none.
+    """A trained network, the input that it was trained with, and the (C,) logarithms that put back how frequent the
+    classes are where its training left that out (`logit_adjustment`); None for none.
     """
 
     network: nn.Module
@@ -29,9 +29,12 @@ class Teacher:
         """Itself: averaging the student's weights copies the student, not who teaches it."""
         return self
 
-    def check(self, student: InputSpec) -> None:
+    def check(self, student: Recipe) -> None:
         """Raises BadSetting where it cannot see what the student sees."""
-        for key in ("size_px", "channels"):
+        keys = ["size_px", "channels"]
+        if student.mixup or student.cutmix:
+            keys.append("relight")  # two faces in one picture, each in a light of its own
+        for key in keys:
             if getattr(self.input, key) != getattr(student, key):
                 raise BadSetting(
                     f"a teacher has {key}={getattr(self.input, key)}, its student {key}={getattr(student, key)}"
@@ -45,16 +48,17 @@ class Teacher:
     def seen(self, images: Tensor, light: Tensor | None, student: InputSpec) -> Tensor:
         """(B, C, H, W) images of the student in the teacher's normalisation.
 
-        `light` (B, 2) is what `core.preprocessing.light_change` made of the faces.
+        `light` (B, 2) is what `core.preprocessing.light_change` makes of the faces: what it made of the student's is
+        undone for a teacher that was trained without, and done for one that was trained with it.
         """
         mean, std, own_mean, own_std = (
             torch.tensor(values, device=images.device).view(1, -1, 1, 1)
             for values in (student.mean, student.std, self.input.mean, self.input.std)
         )
         pixels = images * std + mean
-        if light is not None and not self.input.relight:
+        if light is not None and self.input.relight != student.relight:
             gain, offset = light.view(-1, 2, 1, 1, 1).unbind(dim=1)
-            pixels = (pixels - offset) / gain
+            pixels = pixels * gain + offset if self.input.relight else (pixels - offset) / gain
         return (pixels - own_mean) / own_std
 
 

@@ -282,7 +282,7 @@ def test_a_missing_run_to_learn_or_start_from_is_named_before_the_data_are_read(
     result = cli("train", "default/distilled", "--data", f"folder:{tmp_path / 'empty'}", "--out", tmp_path / "run")
     assert (result.code, len(result.errors)) == (1, 1)
     assert "teacher is 'runs/default-ferplus'" in result.err
-    assert "--set teacher=DIR" in result.err
+    assert "--set teacher=PATH" in result.err
     known = tmp_path / "known" / "checkpoints"
     known.mkdir(parents=True)
     (known / "best.ckpt").touch()

@@ -38,9 +38,9 @@ def quantise(
     if file.suffix != ".onnx":
         raise BadSetting(f"'{file}' is no name for a model; it must end in .onnx")
     spec = read_spec(open_session(source), str(source))
-    if "settings" not in spec.provenance:
+    if not spec.settings:
         raise BadModelFile(f"'{source}' does not say how it was trained, which tells how its faces are cut")
-    recipe = replace(from_dict(spec.provenance["settings"]), without_twins=False)
+    recipe = replace(from_dict(spec.settings), without_twins=False)
     gain = quantising.quantise(source, load_data(recipe, sources.parse(data), err.is_terminal), file)
     out.print(f"accuracy on validation: {gain.accuracy[0]:.4f} -> {gain.accuracy[1]:.4f}")
     out.print(f"one face, one thread: {gain.ms_per_face[0]:.2f} ms -> {gain.ms_per_face[1]:.2f} ms")

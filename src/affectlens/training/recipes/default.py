@@ -3,7 +3,7 @@
 The first row is what the name of the work alone stands for. Averaged with its mirror image, its network is better by
 most of a point; `distilled` folds that gain into a single pass: the same network goes on for some epochs with its own
 mirror-averaged answers as part of the target. `wide` is a network of three times the arithmetic, to teach. `taught`, of
-a size between them, learns from both.
+a size between them, learns from both; `shipped` goes on from there with itself among the teachers.
 """
 
 from dataclasses import replace
@@ -64,7 +64,7 @@ TAUGHT = replace(
     teacher_weight=0.7,
     teacher_views="one",
     relight=True,
-    logit_adjustment=0.35,
+    logit_adjustment=0.2,
     optimiser="adamw",
     learning_rate=0.002,
     weight_decay=0.05,
@@ -73,4 +73,15 @@ TAUGHT = replace(
     blur=1.0,
     noise=0.2,
 )
-ROWS = {"ferplus": FERPLUS, "distilled": DISTILLED, "wide": WIDE, "taught": TAUGHT}
+SHIPPED = replace(
+    TAUGHT,
+    row="shipped",
+    teacher="runs/default-taught,runs/default-wide,runs/default-distilled",
+    teacher_weight=0.8,
+    start_from="runs/default-taught",
+    learning_rate=0.001,
+    weight_decay=0.1,
+    warmup=0.1,
+    epochs=20,
+)
+ROWS = {row.row: row for row in (FERPLUS, DISTILLED, WIDE, TAUGHT, SHIPPED)}

@@ -6,21 +6,26 @@ augmentation's geometry. Pictures larger than faces are searched for the largest
 
 from dataclasses import replace
 
-from affectlens.training.recipes.default import FERPLUS
+from affectlens.training.recipes.default import SHIPPED
 
 BUNDLED = replace(
-    FERPLUS,
+    SHIPPED,
     work="finetune",
     row="bundled",
     data="folder",
     start_from="bundled",
+    teacher="",
+    teacher_weight=0.0,
+    logit_adjustment=0.0,
+    optimiser="sgd",
     freeze_norms=True,
-    relight=True,
     find_faces=True,
     sampler="expression",
     epochs=20,
     batch_size=32,
     learning_rate=0.005,
+    warmup=0.2,
+    weight_decay=5e-4,
     ema=0.98,
     scale=0.1,
     shift=0.05,
