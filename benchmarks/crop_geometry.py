@@ -43,6 +43,18 @@ class Found:
     target: int
 
 
+def as_photos(face: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A training crop as a photo, RGB, with black around it, which does not mislead the detector, and with its edge
+    repeated, which does not mislead the network.
+    """
+    large = cv2.resize(face, (ENLARGED_PX, ENLARGED_PX), interpolation=cv2.INTER_CUBIC)
+    black, edge = (
+        np.asarray(cv2.cvtColor(cv2.copyMakeBorder(large, *[BORDER_PX] * 4, kind), cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+        for kind in (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE)
+    )
+    return black, edge
+
+
 def find_again(data: str, count: int) -> list[Found]:
     """Random validation faces with a majority label, as far as the detector finds them."""
     table = source.parse(data).load("valid")
@@ -50,15 +62,11 @@ def find_again(data: str, count: int) -> list[Found]:
     detect = mtcnn.build()
     found = []
     for row in np.random.default_rng(0).permutation(len(table))[:count]:
-        large = cv2.resize(table.images[row], (ENLARGED_PX, ENLARGED_PX), interpolation=cv2.INTER_CUBIC)
-        bordered = [
-            cv2.cvtColor(cv2.copyMakeBorder(large, *[BORDER_PX] * 4, kind), cv2.COLOR_GRAY2RGB)
-            for kind in (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE)
-        ]
-        faces = detect(bordered[0])
+        around_black, around_edge = as_photos(table.images[row])
+        faces = detect(around_black)
         if len(faces):
             best = Detections(faces.boxes_xyxy[:1], faces.landmarks_xy[:1], faces.scores[:1])
-            found.append(Found(table.images[row], bordered[1], best, int(table.targets[row])))
+            found.append(Found(table.images[row], around_edge, best, int(table.targets[row])))
     print(f"found again: {len(found)} of {count}")
     return found
 

@@ -15,6 +15,7 @@ from affectlens.training.augment import augment, draws, rows_of_draws
 from affectlens.training.module import (
     ExpressionModule,
     FaceBatches,
+    adjustment,
     optimisers,
     predict,
     targets,
@@ -102,6 +103,17 @@ def test_validation_scores_the_faces_with_a_majority_only(recipe, data, module, 
     logits, target = answers.logits[scored], data.valid.targets[scored]
     assert figures["valid_accuracy"] == pytest.approx(metrics.accuracy(logits.argmax(axis=1), target))
     assert figures["valid_macro_recall"] == pytest.approx(metrics.macro_recall(logits.argmax(axis=1), target, 8))
+    assert figures["valid_nll"] == pytest.approx(metrics.negative_log_likelihood(logits, target), rel=1e-4)
+
+
+def test_the_likelihood_that_selects_has_the_class_frequencies_put_back(recipe, data, module, make_trainer):
+    facts = training_facts(data.train)
+    adjusted = ExpressionModule(replace(recipe, logit_adjustment=0.5), 8, facts)
+    adjusted.network.load_state_dict(module.network.state_dict())
+    (figures,) = make_trainer().validate(adjusted, valid_loader(data.valid, recipe), verbose=False)
+    answers, _ = predict(adjusted, data.valid)
+    scored = data.valid.targets >= 0
+    logits, target = answers.logits[scored] + adjustment(0.5, facts).numpy(), data.valid.targets[scored]
     assert figures["valid_nll"] == pytest.approx(metrics.negative_log_likelihood(logits, target), rel=1e-4)
 
 

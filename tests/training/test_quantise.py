@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -147,7 +148,16 @@ def test_twice_is_once_too_often(eight, data, tmp_path):
         quantise.quantise(eight[0], data, tmp_path / "four.onnx")
 
 
-def test_both_are_timed(whole, data):
-    session = open_session(whole)
-    faces = to_input(list(data.valid.images[:1]), read_spec(session, "it").input)
-    assert all(0 < value < 1000 for value in quantise._in_turns((session, session), faces))
+def test_both_are_timed_in_milliseconds_and_in_turns(monkeypatch):
+    order = []
+
+    def takes(seconds, face):
+        order.append(seconds)
+        time.sleep(seconds)
+
+    monkeypatch.setattr(quantise, "read_answers", takes)
+    monkeypatch.setattr(quantise, "_TIMED_CALLS", 5)
+    before, after = quantise._in_turns((0.02, 0.004), None)
+    assert before >= 20
+    assert 4 <= after < before
+    assert order == [0.02, 0.004] * 5

@@ -151,6 +151,38 @@ def test_a_relit_teacher_sees_an_unlit_students_faces_in_its_light(recipe, data)
     assert not torch.allclose(seen, batch["image"], atol=0.1)
 
 
+def test_a_training_step_hands_on_what_was_done_to_the_light(recipe, data, monkeypatch):
+    student = replace(recipe, relight=True, teacher="some", teacher_weight=0.5)
+    handed = []
+
+    def uniform(teachers, images, light, asked):
+        handed.append((light, asked))
+        return torch.full((len(images), 8), 1 / 8)
+
+    monkeypatch.setattr("affectlens.training.module.teach", uniform)
+    monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
+    monkeypatch.setattr(ExpressionModule, "global_step", 0)
+    monkeypatch.setattr(ExpressionModule, "current_epoch", 0)
+    module = ExpressionModule(student, 8, training_facts(data.train), (Teacher(nn.Identity(), SPEC),))
+    module.trainer = None
+    module.on_train_epoch_start()
+    dim = replace(data.train, images=(data.train.images * 0.2).astype(np.uint8))
+    batch = next(iter(train_loader(dim, student)))
+    module.training_step(batch)
+    ((light, asked),) = handed
+    torch.testing.assert_close(light, batch["light"])
+    assert (light[:, 0] > 1).any()
+    assert asked == student
+
+
+def test_a_teacher_puts_back_what_its_run_or_file_left_out(recipe, data, tmp_path):
+    fit(replace(recipe, epochs=1, logit_adjustment=0.5), data, tmp_path, resume=False, progress=False)
+    export(load_run(tmp_path), data, tmp_path)
+    facts = training_facts(data.train)
+    for where in (tmp_path, tmp_path / "model.onnx"):
+        torch.testing.assert_close(open_teacher(str(where), PLAIN, facts).shift, adjustment(0.5, facts))
+
+
 @pytest.mark.parametrize(
     ("change", "asked", "said"),
     [

@@ -18,7 +18,7 @@ def describe(model: onnx.ModelProto, spec: ModelSpec) -> None:
 
 
 def with_whole_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with weights that are stored in half precision widened, under the names that they had."""
+    """`model` itself, its weights that are stored in half precision widened, under the names that they had."""
     graph = model.graph
     for weight in graph.initializer:
         if weight.name.endswith(_HALF):

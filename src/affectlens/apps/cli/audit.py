@@ -9,18 +9,8 @@ import typer
 from rich.table import Table
 
 from affectlens.apps.cli.console import out, print_table
-from affectlens.apps.cli.evaluate import (
-    AsJson,
-    Data,
-    FindFaces,
-    ReportFolder,
-    Split,
-    SplitOption,
-    deliver,
-    facts_of,
-    open_all,
-)
-from affectlens.apps.cli.options import PriorOption
+from affectlens.apps.cli.evaluate import about, deliver, facts_of, open_all, print_left_out
+from affectlens.apps.cli.options import AsJson, Data, FindFaces, PriorOption, ReportFolder, Split, SplitOption
 from affectlens.apps.cli.scoring import Scored, score_spoilt
 from affectlens.core.detection import Detections
 from affectlens.core.quality import Quality, qualities
@@ -95,7 +85,9 @@ def _example() -> Pixels:
 
 def _print(result: dict[str, Any]) -> None:
     clean = result["clean"]
-    out.print(f"{result['model']}: {clean['faces']} faces, accuracy {clean['accuracy']:.4f}, severities 1 to 5")
+    out.print(f"{result['model']} on {about(result)}")
+    print_left_out(result, clean)
+    out.print(f"{clean['faces']} faces, accuracy {clean['accuracy']:.4f}; severities 1 to 5:")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("accuracy (confidence)")
     for severity in range(1, SEVERITIES + 1):

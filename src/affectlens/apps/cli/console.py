@@ -45,8 +45,9 @@ def warn(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """One line on standard error about what was done; standard output is for results."""
-    print(text, file=sys.stderr)
+    """One line on standard error about what was done, for people: silent when that is no terminal."""
+    if err.is_terminal:
+        print(text, file=sys.stderr)
 
 
 def print_table(table: Table, console: Console = out, fold: bool = False) -> None:

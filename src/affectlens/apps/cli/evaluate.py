@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from rich.table import Table
 
 from affectlens.apps.cli.console import out, print_table
-from affectlens.apps.cli.options import PriorOption
+from affectlens.apps.cli.options import AsJson, Data, FindFaces, PriorOption, ReportFolder, Split, SplitOption
 from affectlens.apps.cli.scoring import Model, Scored, open_model, score, with_options_of
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.files import write_whole
@@ -21,28 +20,6 @@ from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
 from affectlens.evaluation import evaluation, report
 from affectlens.runtime.analyzer import Prior
-
-
-class Split(StrEnum):
-    """Parts of a data set."""
-
-    TRAIN = "train"
-    VALID = "valid"
-    TEST = "test"
-
-
-Data = Annotated[
-    str, typer.Option(metavar="SPEC", help="NAME:FOLDER[?key=value...]; for example ferplus:~/data/ferplus.")
-]
-SplitOption = Annotated[Split, typer.Option(help="Which part of the data.")]
-ReportFolder = Annotated[
-    Path | None, typer.Option("--report", metavar="DIR", help="Write report.html and report.json there.")
-]
-FindFaces = Annotated[
-    bool,
-    typer.Option("--find-faces", help="Search pictures of more than 128 pixels a side for their largest face."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -192,13 +169,13 @@ _SHOWN = ("faces", "accuracy", "mean_class_accuracy", "expected_calibration_erro
 
 def _print(result: dict[str, Any]) -> None:
     """The figures as a table, one column per view."""
-    out.print(f"{result['model']} on {_about(result)}")
-    _print_left_out(result, result["all"])
+    out.print(f"{result['model']} on {about(result)}")
+    print_left_out(result, result["all"])
     views = {name.replace("_", " "): result[name] for name in ("all", "without_twins_of_train") if result.get(name)}
     print_table(_columns(views))
 
 
-def _about(result: dict[str, Any]) -> str:
+def about(result: dict[str, Any]) -> str:
     """Data with their options, split and number of classes."""
     options = [f"{key.removeprefix('data_')}={value}" for key, value in result.items() if key.startswith("data_")]
     return f"{', '.join([result['data'], *options])}, split {result['split']}, {result['class_count']} classes" + (
@@ -207,8 +184,8 @@ def _about(result: dict[str, Any]) -> str:
 
 
 def _print_comparison(result: dict[str, Any]) -> None:
-    out.print(_about(result))
-    _print_left_out(result, next(iter(result["models"].values())))
+    out.print(about(result))
+    print_left_out(result, next(iter(result["models"].values())))
     print_table(_columns(result["models"]))
     first = next(iter(result["models"]))
     for name, test in result["against_the_first"].items():
@@ -218,7 +195,8 @@ def _print_comparison(result: dict[str, Any]) -> None:
         )
 
 
-def _print_left_out(result: dict[str, Any], figures: dict[str, Any]) -> None:
+def print_left_out(result: dict[str, Any], figures: dict[str, Any]) -> None:
+    """What does not count in `figures`, and why."""
     for reason, count in result["left_out"].items():
         out.print(f"  {count} left out: {reason}")
     if without := figures["faces_without_label"]:

@@ -11,7 +11,7 @@ import typer
 from numpy.typing import NDArray
 
 from affectlens.apps.cli.console import err, out
-from affectlens.apps.cli.evaluate import Split, SplitOption
+from affectlens.apps.cli.options import Split, SplitOption
 from affectlens.apps.cli.scoring import Scored, open_model, score
 from affectlens.apps.cli.train import require_training
 from affectlens.core.errors import BadData, BadSetting, MissingExtra

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.cli.console import err, out
-from affectlens.apps.cli.evaluate import Data
+from affectlens.apps.cli.options import Data
 from affectlens.apps.cli.train import require_training
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.session import model_file, open_session, read_spec
