@@ -386,8 +386,8 @@ def test_requests_at_once_are_read_together_and_none_gets_another_ones_answer(se
         expected = alone.analyze(picture).faces[0].probabilities["happiness"]
         assert answers[i]["width"] == picture.shape[1]
         assert answers[i]["faces"][0]["probabilities"]["happiness"] == pytest.approx(expected, abs=1e-5)
-    assert metric(url, "affectlens_batch_pictures_count") == 2
-    assert metric(url, 'affectlens_batch_pictures_bucket{le="1.0"}') == 1
+    assert metric(url, "affectlens_batch_pictures_sum") == 8
+    assert metric(url, "affectlens_batch_pictures_count") <= 2  # what came first, and what came while that waited
 
 
 def stream(url, query=""):
