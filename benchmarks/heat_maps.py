@@ -28,7 +28,7 @@ def bilinear(positive, start, side):
 def main(spec):
     """Print a table."""
     table = source.parse(spec).load("valid")
-    crops = [np.stack([table.images[row]] * 3, axis=-1) for row in range(FACES)]
+    crops = [np.stack([table.images[row]] * 3, axis=-1) for row in range(min(FACES, len(table)))]
     analyzer = Analyzer(detector="whole", explain=True)
     answers = analyzer.answers(crops)
     occluded = explain.explanations(crops, Answers(answers.logits), analyzer.answers)

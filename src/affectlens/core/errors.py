@@ -14,7 +14,7 @@ class UnknownName(AffectLensError):
 
 
 class BadModelFile(AffectLensError):
-    """A model file is missing, damaged, or lacks the metadata that the runtime needs."""
+    """A model file is missing, damaged, lacks the metadata that the runtime needs, or cannot become what was asked."""
 
 
 class BadData(AffectLensError):

@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the pictures of ImageNet, in RGB from 0 to 1."""
 
-
-MEANS, DEVIATIONS = (0.3, 0.7), (0.12, 0.32)
-"""Of the pixels of a face, 0 is black and 1 is white; nine in ten of FER+ lie within."""
+USUAL_MEANS, USUAL_DEVIATIONS = (0.3, 0.7), (0.12, 0.32)
+"""Of the pixels of a face, 0 is black and 1 is white; nine in ten of FER+'s lie within."""
 
 
 class InputSpec(BaseModel):
@@ -103,10 +102,10 @@ def normalise(batch: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
 
 
 def light_change(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, H, W, C) uint8 -> (N, 2) gain and offset that bring each face, on the scale [0, 1], into `MEANS` and
-    `DEVIATIONS`; 1 and 0 where it is there already. All its channels get the same light.
+    """(N, H, W, C) uint8 -> (N, 2) gain and offset that bring each face, on the scale [0, 1], into `USUAL_MEANS` and
+    `USUAL_DEVIATIONS`; 1 and 0 where it is there already. All its channels get the same light.
     """
     pixels = batch.reshape(len(batch), -1).astype(np.float32) / 255
     mean, deviation = pixels.mean(axis=1), np.maximum(pixels.std(axis=1), 1 / 255)
-    gain = deviation.clip(*DEVIATIONS) / deviation
-    return np.stack([gain, mean.clip(*MEANS) - gain * mean], axis=1)
+    gain = deviation.clip(*USUAL_DEVIATIONS) / deviation
+    return np.stack([gain, mean.clip(*USUAL_MEANS) - gain * mean], axis=1)

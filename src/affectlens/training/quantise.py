@@ -16,6 +16,7 @@ from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.core.session import EXPLANATION, Session, open_session, read_answers, read_spec
 from affectlens.data.images import in_chunks
+from affectlens.data.table import FaceTable
 from affectlens.models.layers.published import quiet
 from affectlens.training.export import calibrate
 from affectlens.training.fit import TrainingData
@@ -39,6 +40,13 @@ class Gain:
 
     accuracy: tuple[float, float]
     ms_per_face: tuple[float, float]
+
+    def check(self) -> None:
+        """Raises BadModelFile where it is none."""
+        if self.accuracy[1] < self.accuracy[0] - MOST_LOST:
+            raise BadModelFile(f"eight bits cost too much: validation accuracy {_arrow(self.accuracy)}")
+        if self.ms_per_face[1] >= self.ms_per_face[0]:
+            raise BadModelFile(f"eight bits are no faster here: {_arrow(self.ms_per_face)} ms a face")
 
 
 class _Faces(CalibrationDataReader):
@@ -74,16 +82,11 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
         raise BadData(
             f"the labels of {spec.name} are {', '.join(spec.labels)}, of the data {', '.join(data.valid.labels)}"
         )
-    model = with_whole_weights(onnx.load(file))
-    chosen = np.random.default_rng(0).permutation(len(data.train)) < _FACES_FOR_RANGES
-    pictures, _ = next(in_chunks(data.train.keep(chosen).images, _FACES_FOR_RANGES))
-    if not pictures:
-        raise BadData(f"none of {chosen.sum()} training images can be decoded")
-    faces = to_input(pictures, spec.input)
+    faces = _faces_for_ranges(data.train, spec.input)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         unfinished = Path(folder, out.name)
-        _to_eight_bits(model, before.get_inputs()[0].name, faces, unfinished)
+        _to_eight_bits(with_whole_weights(onnx.load(file)), before.get_inputs()[0].name, faces, unfinished)
         after = open_session(unfinished)
         whole, calibration = (
             calibrate(
@@ -92,10 +95,7 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
             for session in (before, after)
         )
         gain = Gain((whole.accuracy, calibration.accuracy), _in_turns((before, after), faces[:1]))
-        if gain.accuracy[1] < gain.accuracy[0] - MOST_LOST:
-            raise BadModelFile(f"eight bits cost too much: validation accuracy {_arrow(gain.accuracy)}")
-        if gain.ms_per_face[1] >= gain.ms_per_face[0]:
-            raise BadModelFile(f"eight bits are no faster here: {_arrow(gain.ms_per_face)} ms a face")
+        gain.check()
         provenance = spec.provenance | {
             "validation": calibration.figures,
             "quantised": {"faces": len(faces), "validation_before": whole.figures},
@@ -106,6 +106,15 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
         onnx.save(quantised, unfinished)
         unfinished.replace(out)
     return gain
+
+
+def _faces_for_ranges(train: FaceTable, spec: InputSpec) -> NDArray[np.float32]:
+    """(N, C, H, W) inputs of 512 training faces, or of as many as there are."""
+    chosen = np.random.default_rng(0).permutation(len(train)) < _FACES_FOR_RANGES
+    pictures, _ = next(in_chunks(train.keep(chosen).images, _FACES_FOR_RANGES))
+    if not pictures:
+        raise BadData(f"none of {chosen.sum()} training images can be decoded")
+    return to_input(pictures, spec)
 
 
 def _to_eight_bits(model: onnx.ModelProto, name: str, faces: NDArray[np.float32], out: Path) -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-import cv2
 import pytest
 
 from affectlens.apps.cli.main import main
@@ -77,23 +76,3 @@ def bad_files(tmp_path):
     for name, (content, _) in contents.items():
         (folder / name).write_bytes(content)
     return folder, {str(folder / name): reason for name, (_, reason) in contents.items()}
-
-
-@pytest.fixture(scope="session")
-def make_ferplus(portrait):
-    """Writes a tiny FER+ folder: four 48x48 faces for each split, other ones unless `twins`."""
-
-    def make(root, twins=False):
-        for number, folder in enumerate(("FER2013Train", "FER2013Valid", "FER2013Test")):
-            (root / folder).mkdir(parents=True)
-            lines = []
-            for index in range(4):
-                left = 130 + 8 * index + (0 if twins else 40 * number)
-                face = cv2.cvtColor(portrait[50 : 50 + 120, left : left + 120], cv2.COLOR_RGB2GRAY)
-                cv2.imwrite(str(root / folder / f"fer{index}.png"), cv2.resize(face, (48, 48)))
-                votes = ["10" if column == index % 2 else "0" for column in range(10)]
-                lines.append(f'fer{index}.png,"(0, 0, 48, 48)",{",".join(votes)}\n')
-            (root / folder / "label.csv").write_text("".join(lines))
-        return root
-
-    return make

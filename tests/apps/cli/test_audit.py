@@ -1,5 +1,7 @@
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from affectlens.evaluation.corruptions import CORRUPTIONS
@@ -29,6 +31,32 @@ def test_as_json_it_is_what_the_report_holds(cli, ferplus):
     rows = found["corruptions"]["darkness"]
     assert [row["level"] for row in rows] == list(CORRUPTIONS["darkness"].levels)
     assert found["split"] == "valid"
+
+
+def test_prior_meta_and_broken_pictures_reach_the_figures(cli, ferplus, tmp_path):
+    rows = ["id,light", "fer0.png,indoor", "fer1.png,outdoor", "fer2.png,indoor", "fer3.png,outdoor"]
+    (tmp_path / "meta.csv").write_text("\n".join(rows))
+    (ferplus / "FER2013Test" / "fer3.png").write_bytes(b"no picture")
+    asked = ("audit", "bundled", "--data", f"ferplus:{ferplus}?meta={tmp_path / 'meta.csv'}", "--json")
+    natural, balanced = (cli(*asked, "--prior", prior) for prior in ("natural", "balanced"))
+    found, other = json.loads(natural.out), json.loads(balanced.out)
+    assert found["left_out"] == {"image cannot be decoded": 1}
+    assert {value: row["faces"] for value, row in found["calibration"]["light"].items()} == {"indoor": 2, "outdoor": 1}
+    assert ("prior" in found, other["prior"]) == (False, "balanced")
+    assert found["clean"]["confidence"] != other["clean"]["confidence"]
+
+
+def test_faces_are_looked_for_before_pictures_are_spoilt(cli, tmp_path, portrait):
+    folder = tmp_path / "photos" / "test" / "happiness"
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "face.png"), portrait[..., ::-1])
+    cv2.imwrite(str(folder / "wall.png"), np.full((200, 200, 3), 90, dtype=np.uint8))
+    asked = ("audit", "bundled", "--data", f"folder:{tmp_path / 'photos'}", "--json")
+    result = cli(*asked, "--find-faces")
+    found = json.loads(result.out)
+    assert found["clean"]["faces"] == 1
+    assert sum(found["left_out"].values()) == 1
+    assert json.loads(cli(*asked).out)["clean"]["faces"] == 2
 
 
 def test_a_model_that_is_not_there_is_one_line(cli, ferplus):

@@ -1,0 +1,33 @@
+"""Benchmarks run as their first lines say, here with four faces."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+CALLS = {
+    "class_prior.py bundled {data}": "strength 1.00: accuracy",
+    "crop_geometry.py {data} --faces 4": "eyes x 2.80 rotate True",
+    "ensemble.py {data} bundled {model}": "mean of 2, mirrored",
+    "heat_maps.py {data}": "first place  spread  correlation with occlusion",
+    "quality.py {data}": "found again: 4 of 4",
+    "wild.py {data} --faces 4": "turned by 30 degrees",
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_benchmark_runs(call, make_ferplus, tmp_path):
+    model = BENCHMARKS.parent / "src" / "affectlens" / "weights" / "default.onnx"
+    name, *arguments = call.format(data=f"ferplus:{make_ferplus(tmp_path)}", model=model).split()
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / name, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert CALLS[call] in done.stdout
+
+
+def test_all_but_those_that_need_more_are_here():
+    rest = {"peer.py", "peer_worker.py", "soak.py", "training.py"}  # a network, a service, minutes of training
+    assert {file.name for file in BENCHMARKS.glob("*.py")} - rest == {call.split()[0] for call in CALLS}
