@@ -4,13 +4,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-SOAK = Path(__file__).parent.parent / "benchmarks" / "soak.py"
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def run(name, *options):
+    command = [sys.executable, BENCHMARKS / name, *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_service_and_a_video_hold_their_bars():
-    done = subprocess.run([sys.executable, SOAK, "--short"], capture_output=True, text=True, timeout=300, check=False)
+    done = run("soak.py", "--short")
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert len(lines) == 7
     assert all(line.startswith("ok ") for line in lines[1:])
     assert "503" in lines[3], "the overload was none"
+
+
+def test_a_batch_that_is_killed_holds_every_source_once():
+    done = run("kills.py", "--times", "2")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert [line[:3] for line in done.stdout.splitlines()[1:]] == ["ok ", "ok "]

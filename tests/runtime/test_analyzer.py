@@ -84,6 +84,14 @@ def test_a_tilde_stands_for_the_home_folder(analyzer, tmp_path, monkeypatch, kin
     assert (len(analysis.faces), analysis.source) == (1, str(tmp_path / "photo.jpg"))
 
 
+def test_the_bytes_of_a_file_are_read_like_the_file(analyzer):
+    content = PORTRAIT.read_bytes()
+    named = analyzer.analyze(content, "portrait")
+    assert named.to_rows() == [row | {"source": "portrait"} for row in analyzer.analyze(PORTRAIT).to_rows()]
+    assert analyzer.analyze(content).source == ""
+    assert analyzer.analyze(content[:500], "cut").reason is Reason.TRUNCATED
+
+
 def test_an_array_has_no_source(analyzer, portrait):
     assert analyzer.analyze(portrait).source == ""
 
@@ -173,7 +181,7 @@ def test_a_truncated_pil_image_has_its_reason(analyzer, portrait, format):
         (np.zeros((2, 9, 9, 3), dtype=np.uint8), r"\(2, 9, 9, 3\)"),
         (np.zeros(9, dtype=np.uint8), r"\(9,\)"),
         (np.zeros((0, 9, 3), dtype=np.uint8), r"\(0, 9, 3\)"),
-        (b"bytes of a file", "bytes"),
+        (bytearray(b"bytes of a file"), "bytearray"),
         (None, "NoneType"),
         ([[1, 2], [3, 4]], "list"),
     ],

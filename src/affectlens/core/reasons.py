@@ -41,6 +41,11 @@ class Reason(StrEnum):
     """There is no camera of this number, or it may not be used."""
     STREAM_LOST = "stream_lost"
     """The camera or the network stream gave no more pictures, or could not be reached."""
+    CRASHED = "crashed"
+    """Of batches: the process that read it died, twice."""
+    NOT_WRITTEN = "not_written"
+    """Of batches: its rows could not be written, for want of space for example; it has none, and is read again when the
+    batch goes on."""
     NO_FACE = "no_face"
     """The image was read and the detector found no face of at least the smallest size."""
 

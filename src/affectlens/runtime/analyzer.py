@@ -26,7 +26,7 @@ from affectlens.core.session import ModelSpec, model_file, open_session, read_an
 from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.explain import explanations
-from affectlens.runtime.media import display_name, read_image
+from affectlens.runtime.media import decode_image, display_name, read_image
 from affectlens.runtime.pipeline import VideoSettings, analyze_frames
 from affectlens.runtime.video import open_video
 
@@ -59,7 +59,7 @@ class Prior(StrEnum):
     """All equally."""
 
 
-Source: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | Image"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image"
 """What `Analyzer.analyze` takes."""
 VideoSource: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 """What `Analyzer.video` takes."""
@@ -125,12 +125,13 @@ class Analyzer:
         other._explain = True
         return other
 
-    def analyze(self, source: "Source") -> Analysis:
+    def analyze(self, source: "Source", name: str = "") -> Analysis:
         """One image.
 
         Args:
-            source: path of an image file, (H, W, 3) RGB uint8 array, (H, W) gray uint8 array, or PIL image (turned
-                upright by its EXIF orientation, if it still has one).
+            source: path of an image file, the bytes of one, (H, W, 3) RGB uint8 array, (H, W) gray uint8 array, or PIL
+                image (turned upright by its EXIF orientation, if it still has one).
+            name: what the results call it; default the path.
 
         Returns:
             The analysis; an image that cannot be read gives one without faces and with a `reason`, never an exception.
@@ -138,22 +139,24 @@ class Analyzer:
         Raises:
             BadSetting: `source` is none of these.
         """
-        name = ""
         try:
             if isinstance(source, (str, os.PathLike)):
                 path = Path(os.path.expanduser(source))
-                name = display_name(path)
+                name = name or display_name(path)
                 return self._analyze_image(read_image(path), name)
+            if isinstance(source, bytes):
+                return self._analyze_image(decode_image(source), name)
             return self._analyze_image(_as_rgb(source), name)
         except Exception as error:
             return self.failed(name, error)
 
-    def video(self, source: "VideoSource", settings: VideoSettings | None = None) -> Iterator[Analysis]:
+    def video(self, source: "VideoSource", settings: VideoSettings | None = None, name: str = "") -> Iterator[Analysis]:
         """A video, frame by frame, as it goes on.
 
         Args:
             source: path of a video file, a binary stream of one, "rtsp://..." or "camera:0".
             settings: which frames, and how answers follow in time; the default analyzes all and smooths.
+            name: what the results call it; default the path.
 
         Yields:
             The analysis of each frame, in order; where the video ends before its time or cannot be opened, one more
@@ -162,7 +165,7 @@ class Analyzer:
         Raises:
             BadSetting: the camera's number is none. MissingExtra: the extra "video" is not installed.
         """
-        name = display_name(source) if isinstance(source, (str, os.PathLike)) else ""
+        name = name or (display_name(source) if isinstance(source, (str, os.PathLike)) else "")
         try:
             frames = open_video(source)
         except UnreadableMedia as error:
@@ -291,7 +294,7 @@ def _as_rgb(image: Any) -> NDArray[np.uint8]:
     if hasattr(image, "convert"):
         image = _from_pil(image)
     if not isinstance(image, np.ndarray):
-        raise BadSetting(f"expected a path, an RGB uint8 array or a PIL image, got {type(image).__name__}")
+        raise BadSetting(f"expected a path, bytes, an RGB uint8 array or a PIL image, got {type(image).__name__}")
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
         raise BadSetting(
             f"expected (H, W, 3) RGB or (H, W) gray uint8, got shape {image.shape} and dtype {image.dtype}"

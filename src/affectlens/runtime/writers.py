@@ -47,17 +47,13 @@ def jsonl_writer(stream: TextIO, columns: Sequence[str]) -> Writer:
 def parquet_writer(file: Path, columns: Sequence[str]) -> Iterator[Writer]:
     """Collects some thousand rows at a time; the file can be read when the context is left, for whatever reason.
 
-    Text as strings, frame, face and track as 64-bit integers, `uncertain` as booleans, all else as doubles.
-
     Raises:
         MissingExtra: the extra "parquet" is not installed.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtra("writing Parquet", "parquet") from error
-    schema = pyarrow.schema([(name, _type(pyarrow, name)) for name in columns])
+    schema = arrow_schema(columns)
+    import pyarrow
+    from pyarrow import parquet
+
     rows: list[Row] = []
     with parquet.ParquetWriter(file, schema) as table:
 
@@ -75,6 +71,20 @@ def parquet_writer(file: Path, columns: Sequence[str]) -> Iterator[Writer]:
             yield write
         finally:
             flush()
+
+
+def arrow_schema(columns: Sequence[str]) -> "pyarrow.Schema":
+    """Types of the columns: text as strings, frame, face and track as 64-bit integers, `uncertain` as booleans, all
+    else as doubles.
+
+    Raises:
+        MissingExtra: the extra "parquet" is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtra("writing Parquet", "parquet") from error
+    return pyarrow.schema([(name, _type(pyarrow, name)) for name in columns])
 
 
 def _type(pyarrow: Any, column: str) -> "pyarrow.DataType":

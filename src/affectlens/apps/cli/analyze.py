@@ -5,23 +5,34 @@ import sys
 from collections.abc import Generator
 from contextlib import ExitStack, closing
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from affectlens.apps.cli.console import Bars, fail, note, warn
-from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline, PriorOption
+from affectlens.apps.cli.options import (
+    Baseline,
+    DetectorOption,
+    Every,
+    Fps,
+    MinFace,
+    ModelOption,
+    Offline,
+    PriorOption,
+    Smooth,
+    video_settings,
+)
 from affectlens.apps.cli.tables import table_writer
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
 from affectlens.core.offline import forbid_network
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis, columns
 from affectlens.runtime.analyzer import Analyzer, Prior
-from affectlens.runtime.media import ANNOTATED, expand, is_live, is_video, save_image
+from affectlens.runtime.media import ANNOTATED, expand, is_live, is_video
 from affectlens.runtime.pipeline import VideoSettings, analyze_frames
-from affectlens.runtime.record import Recorder, suffix_for
-from affectlens.runtime.temporal import Smoothing
+from affectlens.runtime.record import AnnotatedCopy
 from affectlens.runtime.video import open_video
 from affectlens.runtime.writers import FORMATS, Writer, parquet_writer
 
@@ -59,17 +70,10 @@ def analyze(
     detector: DetectorOption = "mtcnn",
     min_face: MinFace = None,
     prior: PriorOption = Prior.NATURAL,
-    every: Annotated[int, typer.Option(metavar="N", min=1, help="Of videos: analyze each N-th frame.")] = 1,
-    fps: Annotated[
-        float | None, typer.Option(metavar="F", help="Of videos: analyze at most F frames per second.")
-    ] = None,
-    smooth: Annotated[
-        bool,
-        typer.Option(help="Of videos: expression and uncertain change only where the change is clear over time."),
-    ] = True,
-    baseline: Annotated[
-        bool, typer.Option("--baseline", help="Of videos: learn how each person looks at rest, and read it as neutral.")
-    ] = False,
+    every: Every = 1,
+    fps: Fps = None,
+    smooth: Smooth = True,
+    baseline: Baseline = False,
     offline: Offline = False,
 ) -> None:
     """Find the faces in photos and videos and read their expression, valence and arousal.
@@ -80,7 +84,7 @@ def analyze(
     if offline:
         forbid_network()
     analyzer = Analyzer(model, detector, min_face, prior=prior)
-    settings = VideoSettings(every, fps, smoothing=Smoothing(baseline=baseline) if smooth else None)
+    settings = video_settings(every, fps, smooth, baseline)
     items = list(dict.fromkeys(item for source in sources for item in expand(source)))
     inputs = {item.resolve() for _, item in items if isinstance(item, Path)}
     if out and out.resolve() in inputs:
@@ -133,7 +137,7 @@ def _analyses(
             yield analyzer.failed(name, error)
         else:
             analyses = analyze_frames(analyzer, frames, name, settings)
-            yield from bars.along(analyses, lambda analysis: analysis.time_s, frames.duration_s, name)
+            yield from bars.along(analyses, lambda analysis: analysis.time_s, frames.duration_s, f"seconds of {name}")
 
 
 def _format(wanted: Format | None, out: Path | None) -> Format:
@@ -169,7 +173,7 @@ class _Drawn:
 
     def __init__(self, folder: Path | None, taken: set[Path]) -> None:
         self._folder, self._taken = folder, taken
-        self._video: Recorder | None = None
+        self._copy: AnnotatedCopy | None = None
         self._failed = ""
 
     def __enter__(self) -> "_Drawn":
@@ -180,30 +184,27 @@ class _Drawn:
 
     def add(self, analysis: Analysis, item: Path | str | UnreadableMedia) -> None:
         """Draw one; what cannot be written costs a line, and the rows go on."""
-        picture = analysis.draw() if self._folder and analysis.source != self._failed else None
-        if picture is None:
+        if not self._folder or analysis.source == self._failed:
             return
         try:
-            if analysis.time_s is None:
-                save_image(self._free(Path(analysis.source).stem, ".jpg"), picture)
-                return
-            if self._video is None:
+            if self._copy is None:
                 name = re.sub(r"[:/?*]+", "-", analysis.source) if is_live(analysis.source) else analysis.source
-                sound = item if isinstance(item, Path) else None
-                self._video = Recorder(self._free(Path(name).stem, suffix_for(sound)), sound)
-            self._video.write(picture, analysis.time_s)
+                self._copy = AnnotatedCopy(
+                    partial(self._free, Path(name).stem), item if isinstance(item, Path) else None
+                )
+            self._copy.add(analysis)
         except (AffectLensError, OSError) as error:
             fail(error)
             self._failed = analysis.source
             self.end()
 
     def end(self, whole: bool = False) -> None:
-        """Finish the video, if one is being written; `whole` where all of it was seen."""
-        video, self._video = self._video, None
-        if video is None:
+        """Finish the copy of a source; `whole` where all of it was seen."""
+        copy, self._copy = self._copy, None
+        if copy is None:
             return
         try:
-            video.close(rest_of_sound=whole)
+            copy.close(whole)
         except (AffectLensError, OSError) as error:
             fail(error)
 

@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 Item = TypeVar("Item")
 
@@ -58,6 +67,14 @@ def print_table(table: Table, console: Console = out, fold: bool = False) -> Non
         console.file.write(f"{line.rstrip()}\n")
 
 
+class _Rate(ProgressColumn):
+    """How many a second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        """Empty until it is known."""
+        return Text("" if task.speed is None else f"{task.speed:.3g}/s", style="progress.data.speed")
+
+
 class Bars:
     """Progress bars on standard error; silent when that is no terminal.  A context manager."""
 
@@ -66,6 +83,7 @@ class Bars:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            _Rate(),
             TimeRemainingColumn(),
             console=err,
             transient=True,
@@ -87,13 +105,13 @@ class Bars:
         yield from self._progress.track(items, total=total, description=what)
 
     def along(
-        self, items: Iterable[Item], at_s: Callable[[Item], float | None], total_s: float | None, what: str
+        self, items: Iterable[Item], at: Callable[[Item], float | None], total: float | None, what: str
     ) -> Iterator[Item]:
-        """Yield `items` under a bar of seconds; `at_s` says how far each is."""
-        task = self._progress.add_task(f"seconds of {what}", total=total_s)
+        """Yield `items` under a bar; `at` says how far it is after each."""
+        task = self._progress.add_task(what, total=total)
         for item in items:
             yield item
-            self._progress.update(task, completed=at_s(item))
+            self._progress.update(task, completed=at(item))
         self._progress.remove_task(task)
 
 

@@ -41,6 +41,7 @@ def _root(
 COMMANDS = (
     "analyze",
     "audit",
+    "batch",
     "bench",
     "data",
     "demo",

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from affectlens.runtime.analyzer import Prior
+from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.temporal import Smoothing
 
 
 class Split(StrEnum):
@@ -40,4 +42,17 @@ FindFaces = Annotated[
     bool,
     typer.Option("--find-faces", help="Search pictures of more than 128 pixels a side for their largest face."),
 ]
+Every = Annotated[int, typer.Option(metavar="N", min=1, help="Of videos: analyze each N-th frame.")]
+Fps = Annotated[float | None, typer.Option(metavar="F", help="Of videos: analyze at most F frames per second.")]
+Smooth = Annotated[
+    bool, typer.Option(help="Of videos: expression and uncertain change only where the change is clear over time.")
+]
+Baseline = Annotated[
+    bool, typer.Option("--baseline", help="Of videos: learn how each person looks at rest, and read it as neutral.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def video_settings(every: int, fps: float | None, smooth: bool, baseline: bool) -> VideoSettings:
+    """What `Every`, `Fps`, `Smooth` and `Baseline` ask for.  Raises BadSetting."""
+    return VideoSettings(every, fps, smoothing=Smoothing(baseline=baseline) if smooth else None)

@@ -1,0 +1,130 @@
+"""Does a batch hold every source once, whenever its processes are killed?
+
+Runs `affectlens batch` over photos and a video again and again and kills it with SIGKILL at random moments: all of it,
+and goes on with --resume; or one of its workers, which must not even be noticed. Every time the shards must hold what
+those of a batch that was left alone hold, and at the kill no row twice.
+
+usage: python benchmarks/kills.py [--times 20] [--seed 0]
+"""
+
+import argparse
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import psutil
+from pyarrow import parquet
+
+from affectlens.apps.batch.manifest import NAME
+from affectlens.apps.cli.scenes import one_face
+from affectlens.runtime.media import save_image
+from affectlens.runtime.record import Recorder
+
+PHOTOS, FRAMES, SHARD_ROWS, WORKERS = 60, 120, 7, 2
+
+
+def sources(folder: Path) -> None:
+    """Photos, some of which cannot be read, and a video."""
+    frames = one_face(None, FRAMES)
+    for number in range(PHOTOS):
+        save_image(folder / f"{number:03d}.jpg", cv2.resize(frames[number % len(frames)], (320, 240)))
+    for number in (10, 30):
+        file = folder / f"{number:03d}.jpg"
+        file.write_bytes(file.read_bytes()[:2000])
+    with Recorder(folder / "film.mp4") as video:
+        for number in range(FRAMES):
+            video.write(frames[number % len(frames)], number / 30)
+
+
+def start(photos: Path, out: Path) -> subprocess.Popen[bytes]:
+    """A batch, or the rest of one."""
+    options = ["--workers", str(WORKERS), "--shard-rows", str(SHARD_ROWS), "--resume"]
+    command = [sys.executable, "-m", "affectlens", "batch", str(photos), "--out", str(out), *options]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def rows(out: Path) -> Counter[tuple[Any, ...]]:
+    """What the shards hold; an unreadable one ends the check."""
+    found: Counter[tuple[Any, ...]] = Counter()
+    for file in out.glob("part-*.parquet"):
+        found.update(tuple(row.values()) for row in parquet.read_table(file).to_pylist())
+    return found
+
+
+def states(out: Path) -> dict[str, int]:
+    """How many sources are in which state."""
+    if not (out / NAME).exists():
+        return {}
+    base = sqlite3.connect(out / NAME)
+    try:
+        return dict(base.execute("select state, count(*) from sources group by state").fetchall())
+    except sqlite3.OperationalError:  # killed before it made its tables
+        return {}
+    finally:
+        base.close()
+
+
+def kill(batch: subprocess.Popen[bytes], worker: bool, after_s: float) -> str:
+    """End the driver or one of its workers after so many seconds; what was killed, or nothing if all was done."""
+    try:
+        batch.wait(after_s)
+        return "nothing, it was done"
+    except subprocess.TimeoutExpired:
+        pass
+    victim = batch.pid
+    if worker:
+        found = [one.pid for one in psutil.Process(batch.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+        if not found:
+            return "nothing, no worker had begun"
+        victim = random.choice(found)
+    os.kill(victim, signal.SIGKILL)
+    if not worker:
+        batch.wait()
+    return "a worker" if worker else "the driver"
+
+
+def main() -> int:
+    """Print a line for each kill; 1 where a batch did not end as it should."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    random.seed(asked.seed)
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(folder, "photos")
+        photos.mkdir()
+        sources(photos)
+        began = time.monotonic()
+        if start(photos, Path(folder, "whole")).wait():
+            raise SystemExit("the batch that was left alone failed")
+        whole_s = time.monotonic() - began
+        wanted = rows(Path(folder, "whole"))
+        print(f"{PHOTOS} photos and a video of {FRAMES} frames, {WORKERS} workers: {whole_s:.1f} s left alone")
+        for number in range(asked.times):
+            out = Path(folder, str(number))
+            worker, after_s = number % 2 == 1, random.uniform(0.2, 0.8 * whole_s)
+            batch = start(photos, out)
+            killed = kill(batch, worker, after_s)
+            code = batch.wait() if worker else 0
+            at_death = rows(out)
+            once = not at_death - wanted
+            then = states(out)
+            code = code or start(photos, out).wait()
+            good = once and code == 0 and rows(out) == wanted and not (out / ".partial").exists()
+            wrong += not good
+            print(f"{'ok ' if good else 'BAD'} {killed} after {after_s:.2f} s; sources then: {then or 'none listed'}")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""One source of a batch: a file, or a picture inside one."""
+
+import json
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal, Self
+
+from affectlens.core.reasons import Reason
+from affectlens.runtime.media import SUFFIXES, VIDEO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Item:
+    """Where a photo or a video is.
+
+    Attributes:
+        name: what its rows call it.
+        url: path (bytes that are not UTF-8 as surrogates, as `os.fsdecode` makes them) or fsspec URL of its file.
+        video: it is one.
+        within: what kind of file holds it; "" where the file is the photo or video itself.
+        place: in a tar file its first byte and how many there are, in a Parquet file its row group and row.
+        fault: why it cannot be read, where that is known already: reason code and detail.
+    """
+
+    name: str
+    url: str
+    video: bool = False
+    within: Literal["", "tar", "parquet"] = ""
+    place: tuple[int, int] = (0, 0)
+    fault: tuple[Reason, str] | None = None
+
+    def to_json(self) -> str:
+        """All but name and URL, as one line."""
+        return json.dumps([self.video, self.within, self.place, self.fault])
+
+    @classmethod
+    def from_json(cls, name: str, url: str, text: str) -> Self:
+        """What `to_json` wrote."""
+        video, within, place, fault = json.loads(text)
+        return cls(name, url, video, within, tuple(place), (Reason(fault[0]), fault[1]) if fault else None)
+
+
+def is_photo_name(name: str) -> bool:
+    """Whether a file is named like a photo."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def is_video_name(name: str) -> bool:
+    """Whether a file is named like a video."""
+    return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES

@@ -1,0 +1,212 @@
+"""What a batch consists of: photos and videos behind a folder, glob, list, Parquet or tar files, here or at a URL."""
+
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from affectlens.apps.batch.item import Item, is_photo_name, is_video_name
+from affectlens.core.errors import BadSetting, MissingExtra, UnreadableMedia
+from affectlens.core.reasons import Reason
+from affectlens.runtime.media import ANNOTATED, display_name, expand, file_reasons, is_live
+
+LISTS = frozenset({".txt", ".lst", ".list"})
+"""Text files with a source on each line; relative ones are meant from where the list is."""
+
+_TAR_END = 512
+_IN_CELLS = ("image", "bytes", "content", "jpg", "jpeg", "png")
+_PATHS = ("path", "file", "filename", "file_name", "image", "image_path", "url", "source")
+
+
+def list_items(source: str) -> Iterator[Item]:
+    """An iterator over the photos and videos of a batch.
+
+    Folders are searched for files that are named like photos and videos; what is inside tar and Parquet files is found
+    where these are named, by a glob for example. Annotated copies are left out.
+
+    Raises:
+        BadSetting: there is nothing of that name, it is a camera or stream, or a Parquet file has no column of images
+            or paths. MissingExtra: it needs the extra "batch".
+    """
+    if is_live(source):
+        raise BadSetting(f"'{source}' has no end; read it with 'affectlens analyze'")
+    items = _items(source)
+    first = next(items, None)
+    second = next(items, None)
+    if first is None or (second is None and first.fault):
+        raise BadSetting(
+            f"'{source}' has no photos or videos" + (f": {first.fault[1]}" if first and first.fault else "")
+        )
+    return chain((item for item in (first, second) if item), items)
+
+
+def is_url(source: str) -> bool:
+    """Whether a source is at a URL, which fsspec opens."""
+    return re.match(r"[a-z][a-z0-9+.-]+(://|::)", source, re.IGNORECASE) is not None
+
+
+@contextmanager
+def opened(url: str) -> Iterator[BinaryIO]:
+    """The bytes of a file here or at a URL; `.gz` is unpacked.  Raises OSError, BadSetting, MissingExtra."""
+    filesystem, path = _filesystem(url)
+    compression = "gzip" if path.endswith(".gz") else None
+    with filesystem.open(path, "rb", compression=compression) as stream:
+        yield stream
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    """The file system of a URL and the path in it."""
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise MissingExtra("a batch", "batch") from error
+    try:
+        found: tuple[Any, str] = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise BadSetting(f"'{url}' cannot be reached: {error}") from error
+    return found
+
+
+def _items(source: str, in_list: bool = False) -> Iterator[Item]:
+    """As `list_items`; what is not there has a fault."""
+    files = _remote(source) if is_url(source) else _local(source)
+    for item in files:
+        suffixes = PurePosixPath(item.url.lower()).suffixes
+        if item.fault or is_photo_name(item.url) or is_video_name(item.url):
+            yield item
+        elif suffixes[-1:] == [".parquet"]:
+            yield from _to_its_end(item, _in_parquet)
+        elif ".tar" in suffixes[-2:]:
+            yield from _to_its_end(item, _in_tar)
+        elif suffixes and suffixes[-1] in LISTS and not in_list:
+            yield from _to_its_end(item, _in_list)
+        else:
+            yield item
+
+
+def _local(source: str) -> Iterator[Item]:
+    for name, found in expand(source):
+        if isinstance(found, UnreadableMedia):
+            yield Item(name, name, fault=(Reason(found.reason), found.detail))
+        elif isinstance(found, Path) and not os.path.lexists(found):
+            yield Item(name, str(found), fault=(Reason.MISSING, "no such file or folder"))
+        else:
+            yield Item(name, str(found), is_video_name(name))
+
+
+def _remote(url: str) -> Iterator[Item]:
+    filesystem, path = _filesystem(url)
+    if "*" in path or "[" in path:
+        paths: Iterable[str] = sorted(filesystem.glob(path))
+    elif filesystem.isdir(path):
+        paths = _walk(filesystem, path)
+    else:
+        paths = [path]
+    found = False
+    for one in paths:
+        found = True
+        full = filesystem.unstrip_protocol(one)
+        yield Item(display_name(full), full, is_video_name(full))
+    if not found:
+        yield Item(url, url, fault=(Reason.MISSING, "no file matches"))
+
+
+def _walk(filesystem: Any, path: str) -> Iterator[str]:
+    """Files in a folder and below that are named like photos or videos, folder by folder, sorted."""
+    for folder, folders, names in filesystem.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            if (is_photo_name(name) or is_video_name(name)) and not PurePosixPath(name).stem.endswith(ANNOTATED):
+                yield f"{folder}/{name}"
+
+
+def _to_its_end(file: Item, inside: Callable[[Item], Iterator[Item]]) -> Iterator[Item]:
+    """What is inside a file; where that breaks off, the file itself with its fault."""
+    try:
+        with file_reasons():
+            yield from inside(file)
+    except UnreadableMedia as error:
+        yield Item(file.name, file.url, fault=(Reason(error.reason), error.detail))
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        yield Item(file.name, file.url, fault=(Reason.DAMAGED, str(error)))
+
+
+def _in_list(file: Item) -> Iterator[Item]:
+    """The sources in the lines of a text file."""
+    with opened(file.url) as stream:
+        for line in stream:
+            if entry := os.fsdecode(line.strip()):
+                yield from _items(_beside(file.url, entry), in_list=True)
+
+
+def _in_tar(file: Item) -> Iterator[Item]:
+    """The photos and videos of a tar file (WebDataset), by their place in it."""
+    with opened(file.url) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        for member in archive:
+            if member.isfile() and (is_photo_name(member.name) or is_video_name(member.name)):
+                name, place = f"{file.name}#{display_name(member.name)}", (member.offset_data, member.size)
+                yield Item(name, file.url, is_video_name(member.name), "tar", place)
+            archive.members.clear()  # type: ignore[attr-defined]  # or it remembers all
+        stream.seek(archive.offset)  # where tarfile stops at what is no header, without a word
+        if stream.read(_TAR_END) != bytes(_TAR_END):
+            raise tarfile.ReadError("the tar file is cut off or damaged behind what was found in it")
+
+
+def _in_parquet(file: Item) -> Iterator[Item]:
+    """The pictures in the cells of a column, or the sources that a column of paths names."""
+    from pyarrow import ArrowInvalid, parquet
+
+    with opened(file.url) as stream:
+        try:
+            table = parquet.ParquetFile(stream)
+            column, paths = parquet_column(table.schema_arrow, file.name)
+            if paths:
+                cells = (cell for part in table.iter_batches(columns=[column]) for cell in part.column(0).to_pylist())
+                for cell in cells:
+                    yield from _items(_beside(file.url, cell), in_list=True) if cell else ()
+                return
+            number = 0
+            for group in range(table.num_row_groups):
+                for row in range(table.metadata.row_group(group).num_rows):
+                    yield Item(f"{file.name}#{number}", file.url, False, "parquet", (group, row))
+                    number += 1
+        except ArrowInvalid as error:
+            raise UnreadableMedia(Reason.DAMAGED, str(error).partition("\n")[0]) from error
+
+
+def parquet_column(schema: Any, name: str) -> tuple[str, bool]:
+    """The column of images (bytes, or a structure with `bytes`) or else of paths, and whether it is of paths.
+
+    Raises:
+        BadSetting: there is none.
+    """
+    from pyarrow import types
+
+    for column in _IN_CELLS:
+        if column in schema.names:
+            kind = schema.field(column).type
+            if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+                return column, False
+            if types.is_binary(kind) or types.is_large_binary(kind):
+                return column, False
+    for column in _PATHS:
+        if column in schema.names:
+            kind = schema.field(column).type
+            if types.is_string(kind) or types.is_large_string(kind):
+                return column, True
+    raise BadSetting(
+        f"'{name}' has no column of images ({', '.join(_IN_CELLS)}) or paths ({', '.join(_PATHS)}); it has "
+        f"{', '.join(schema.names)}"
+    )
+
+
+def _beside(file: str, entry: str) -> str:
+    """A path that is meant from where `file` is."""
+    if is_url(entry) or os.path.isabs(entry) or entry.startswith("~"):
+        return entry
+    return f"{file.rpartition('/')[0]}/{entry}" if is_url(file) else str(Path(file).parent / entry)

@@ -1,0 +1,153 @@
+"""The engine for one machine: processes that each analyze whole sources, so that none of them waits for another."""
+
+import multiprocessing
+import signal
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+import cv2
+
+from affectlens.apps.batch.item import Item
+from affectlens.apps.batch.work import Part, Settings, Worker
+from affectlens.core.errors import AffectLensError
+from affectlens.core.reasons import Reason
+
+_AHEAD = 8
+"""Sources that wait for a worker, sent together, so that neighbours in a tar or Parquet file come to one."""
+_DEATHS = 2
+"""So often a process may die with a source before that is given up."""
+_FALSE_STARTS = 4
+"""So many processes may die before they begin."""
+_LEAVE_S = 5.0
+_NONE = 0  # sources are numbered from 1
+
+Sources = Iterator[tuple[int, Item]]
+
+
+def analyze_here(sources: Sources, settings: Settings) -> Iterator[Part]:
+    """Parts of all sources, in their order, in this process.  Raises AffectLensError."""
+    worker = Worker(settings)
+    for number, item in sources:
+        yield from worker.parts(number, item)
+
+
+def analyze_in_processes(sources: Sources, settings: Settings, workers: int) -> Iterator[Part]:
+    """Parts of all sources, as they come, from `workers` processes of one thread each.
+
+    A process that dies costs the source that it was at: it is tried once more, then given up with the reason "crashed";
+    another process takes its place. Queues are short, so that memory does not grow with the batch.
+
+    Raises:
+        AffectLensError: what every source would meet.
+    """
+    context = multiprocessing.get_context("spawn")
+    deaths: Counter[int] = Counter()
+    again: deque[tuple[int, Item]] = deque()
+    crew = [_Process(context, settings) for _ in range(workers)]
+    try:
+        while True:
+            for one in crew:
+                one.fill(again, sources)
+            if not any(one.given for one in crew):
+                return
+            for ready in wait([one.pipe for one in crew if one.given]):
+                one = next(one for one in crew if one.pipe is ready)
+                try:
+                    part = one.receive()
+                except (EOFError, OSError):
+                    crew[crew.index(one)] = _Process(context, settings)
+                    yield from _after_death(one, deaths, again, settings)
+                else:
+                    if part is not None:
+                        yield part
+    finally:
+        for one in crew:
+            one.end()
+
+
+def _after_death(
+    dead: "_Process", deaths: Counter[int], again: deque[tuple[int, Item]], settings: Settings
+) -> Iterator[Part]:
+    """Give back what a process was to analyze, except what has killed it twice."""
+    code = dead.end()
+    if not dead.started:
+        deaths[_NONE] += 1
+        if deaths[_NONE] > _FALSE_STARTS:
+            raise AffectLensError(f"worker processes end before they begin (exit code {code})")
+        again.extend(dead.given)
+        return
+    number, item = dead.given.popleft()
+    deaths[number] += 1
+    if deaths[number] < _DEATHS:
+        again.append((number, item))
+    else:
+        yield Worker(settings).failed(number, item, Reason.CRASHED, f"the process that read it ended with {code}")
+    again.extend(dead.given)
+
+
+@dataclass(eq=False)
+class _Process:
+    """A worker process, seen from outside."""
+
+    context: multiprocessing.context.SpawnContext
+    settings: Settings
+    given: deque[tuple[int, Item]] = field(default_factory=deque)
+    started: bool = False
+
+    def __post_init__(self) -> None:
+        self.pipe, theirs = self.context.Pipe()
+        self.process: BaseProcess = self.context.Process(target=_serve, args=(theirs, self.settings), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def fill(self, again: deque[tuple[int, Item]], sources: Sources) -> None:
+        """Give it more to do where it has little left."""
+        if len(self.given) > _AHEAD // 2:
+            return
+        for _ in range(_AHEAD):
+            found = again.popleft() if again else next(sources, None)
+            if found is None:
+                return
+            self.given.append(found)
+            with suppress(OSError):  # that it is dead shows when it is asked for an answer
+                self.pipe.send(found)
+
+    def receive(self) -> Part | None:
+        """What it has to say; None where that is no part.  Raises EOFError or OSError where it is dead."""
+        said = self.pipe.recv()
+        if isinstance(said, Exception):
+            raise said
+        if not isinstance(said, Part):
+            self.started = True
+            return None
+        if said.end is not None:
+            self.given.popleft()
+        return said
+
+    def end(self) -> int | None:
+        """Let it go; its exit code."""
+        self.pipe.close()
+        self.process.join(_LEAVE_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        return self.process.exitcode
+
+
+def _serve(pipe: Connection, settings: Settings) -> None:
+    """Analyze what comes until nothing comes any more; a worker's whole life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all, and ends the batch from outside
+    cv2.setNumThreads(1)
+    with suppress(EOFError, OSError):
+        try:
+            worker = Worker(settings)
+            pipe.send("ready")
+            while True:
+                for part in worker.parts(*pipe.recv()):
+                    pipe.send(part)
+        except AffectLensError as error:
+            pipe.send(error)

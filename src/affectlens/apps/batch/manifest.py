@@ -1,0 +1,153 @@
+"""How far a batch is: a row for each source, in a file that survives the death of any process."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+from affectlens.apps.batch.item import Item
+from affectlens.apps.batch.work import End
+from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra
+from affectlens.core.reasons import Reason
+
+NAME = "manifest.sqlite"
+WAITING, DONE, FAILED = "not yet", "done", "failed"
+"""States of a source. Failed are those of which nothing could be read; the shards say why, as `reason` does here."""
+
+_AT_ONCE = 1000
+_TABLES = """
+create table if not exists settings (key text primary key, value text not null);
+create table if not exists shards (name text primary key, rows integer not null);
+create table if not exists sources (
+    number integer primary key,
+    source text not null,
+    url blob not null,
+    place text not null,
+    state text not null default 'not yet',
+    reason text,
+    detail text,
+    unique (url, place)
+);
+create index if not exists by_state on sources (state);
+"""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A Parquet file of the batch, by its name, and how many rows it has."""
+
+    name: str
+    rows: int
+
+
+class Manifest:
+    """`manifest.sqlite` in the folder of a batch: tables `sources` (source, state, reason, detail), `shards` and
+    `settings`. A context manager; one process at a time may hold it for writing.
+
+    Raises:
+        BadSetting: another process holds it. MissingExtra: the extra "batch" is not installed. OSError: the folder
+            cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from filelock import FileLock, Timeout
+        except ImportError as error:
+            raise MissingExtra("a batch", "batch") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / f"{NAME}.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BadSetting(f"another process writes to '{folder}'") from error
+        self._base = sqlite3.connect(folder / NAME, isolation_level=None)
+        try:
+            self._base.execute("pragma synchronous = full")
+            self._base.executescript(_TABLES)
+        except sqlite3.Error as error:
+            self.__exit__()
+            raise BadSetting(f"'{folder / NAME}' is no manifest: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._base.close()
+        self._lock.release()
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """A new batch, or one that goes on: sources whose rows could not be written wait again.
+
+        Raises:
+            BadSetting: it was begun with other settings.
+        """
+        known = dict(self._base.execute("select key, value from settings"))
+        wanted = {key: json.dumps(value) for key, value in settings.items()}
+        for key, value in wanted.items():
+            if known and known.get(key) != value:
+                raise BadSetting(f"this batch was begun with {key}={known.get(key)}, not {value}; name another folder")
+        with self._transaction():
+            self._base.executemany("insert or ignore into settings values (?, ?)", wanted.items())
+            again = (WAITING, FAILED, Reason.NOT_WRITTEN)
+            self._base.execute("update sources set state = ?, reason = null where state = ? and reason = ?", again)
+
+    def add(self, items: Iterable[Item]) -> None:
+        """All sources; those that are listed already stay as they are."""
+        add = "insert or ignore into sources (source, url, place) values (?, ?, ?)"
+        rows = ((item.name, os.fsencode(item.url), item.to_json()) for item in items)
+        while some := list(islice(rows, _AT_ONCE)):
+            with self._transaction():
+                self._base.executemany(add, some)
+        with self._transaction():
+            self._base.execute("insert into settings values ('listed', 'true')")
+
+    @property
+    def listed(self) -> bool:
+        """Whether all sources are in it."""
+        return bool(self._base.execute("select count(*) from settings where key = 'listed'").fetchone()[0])
+
+    def waiting(self) -> Iterator[tuple[int, Item]]:
+        """Number and item of each source that is to be analyzed."""
+        last = 0
+        find = "select number, source, url, place from sources where state = ? and number > ? order by number limit ?"
+        while rows := self._base.execute(find, (WAITING, last, _AT_ONCE)).fetchall():
+            for number, name, url, place in rows:
+                yield number, Item.from_json(name, os.fsdecode(url), place)
+            last = rows[-1][0]
+
+    def commit(self, shards: Iterable[Shard], ends: Iterable[tuple[int, End]]) -> None:
+        """The shards are where they belong, and hold all rows of these sources: all of it is so, or nothing."""
+        done = ((DONE if end.read else FAILED, end.reason, end.detail or None, number) for number, end in ends)
+        with self._transaction():
+            self._base.executemany("insert into shards values (?, ?)", ((shard.name, shard.rows) for shard in shards))
+            self._base.executemany("update sources set state = ?, reason = ?, detail = ? where number = ?", done)
+
+    def shards(self) -> list[Shard]:
+        """Those that were committed."""
+        return [Shard(*row) for row in self._base.execute("select name, rows from shards order by name")]
+
+    def counts(self) -> dict[str, int]:
+        """How many sources are done, failed and not yet analyzed."""
+        found = dict(self._base.execute("select state, count(*) from sources group by state"))
+        return {state: found.get(state, 0) for state in (DONE, FAILED, WAITING)}
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All that is done here, or nothing."""
+        try:
+            self._base.execute("begin immediate")
+            yield
+            self._base.execute("commit")
+        except sqlite3.Error as error:
+            if self._base.in_transaction:
+                self._base.execute("rollback")
+            raise AffectLensError(f"the manifest cannot be written: {error}; go on with --resume") from error
+        except BaseException:
+            if self._base.in_transaction:
+                self._base.execute("rollback")
+            raise

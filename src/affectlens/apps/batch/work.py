@@ -1,0 +1,162 @@
+"""What is done with each source of a batch, on whatever engine."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from affectlens.apps.batch.item import Item
+from affectlens.apps.batch.listing import is_url
+from affectlens.apps.batch.reading import Reader
+from affectlens.core.errors import AffectLensError, MissingExtra, UnreadableMedia
+from affectlens.core.reasons import Reason
+from affectlens.runtime.analysis import Analysis, Row
+from affectlens.runtime.analyzer import Analyzer, Prior
+from affectlens.runtime.media import ANNOTATED
+from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.record import AnnotatedCopy
+
+UNFINISHED, COPIES = ".partial", "annotated"
+"""Folders in the folder of a batch: what is being written, and the annotated copies."""
+
+_ROWS_AT_ONCE = 1000
+"""Of a video; what comes of a photo comes at once."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the sources of a batch are analyzed; `annotate_in` is the folder of the batch, where copies of the sources
+    with their faces drawn come into `annotated/`.
+    """
+
+    model: str = "bundled"
+    detector: str = "mtcnn"
+    min_face_px: int | None = None
+    prior: str = Prior.NATURAL
+    video: VideoSettings = field(default_factory=VideoSettings)
+    annotate_in: Path | None = None
+
+    def analyzer(self) -> Analyzer:
+        """The engine, in one thread.  Raises BadModelFile, UnknownName, BadSetting."""
+        return Analyzer(self.model, self.detector, self.min_face_px, prior=self.prior)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a source ended: whether a picture of it was read, why it has no face or breaks off, and what went wrong
+    beside that.
+    """
+
+    read: bool
+    reason: Reason | None = None
+    detail: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one source, by its number in the manifest.
+
+    Attributes:
+        first: nothing of this source came before, or what came does not count.
+        end: how it ended, with its last rows.
+    """
+
+    number: int
+    rows: list[Row]
+    first: bool
+    end: End | None = None
+
+
+class Worker:
+    """Analyzes sources, one after the other."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._analyzer = settings.analyzer()
+        self._reader = Reader()
+
+    def parts(self, number: int, item: Item) -> Iterator[Part]:
+        """The rows of a source: of a photo at once, of a video some thousand at a time.
+
+        Raises:
+            AffectLensError: what every source would meet.
+        """
+        rows: list[Row] = []
+        first, read, faces = True, False, 0
+        drawn = _Drawn(self._settings.annotate_in, number, item)
+        for analysis in self._analyses(item):
+            read |= analysis.image is not None
+            faces += len(analysis.faces)
+            rows += analysis.to_rows()
+            drawn.add(analysis)
+            if len(rows) >= _ROWS_AT_ONCE:
+                yield Part(number, rows, first)
+                rows, first = [], False
+        drawn.end()
+        said = analysis.image is None or not faces
+        reason, detail = (analysis.reason, analysis.detail) if said else (None, "")
+        yield Part(number, rows, first, End(read, reason, detail, drawn.warning))
+
+    def failed(self, number: int, item: Item, reason: Reason, detail: str) -> Part:
+        """The one row of a source that could not be analyzed here."""
+        analysis = self._analyzer.failed(item.name, UnreadableMedia(reason, detail))
+        return Part(number, analysis.to_rows(), True, End(False, reason, detail))
+
+    def _analyses(self, item: Item) -> Iterator[Analysis]:
+        """At least one."""
+        try:
+            if item.video:
+                yield from self._analyzer.video(self._reader.video(item), self._settings.video, item.name)
+            else:
+                yield self._analyzer.analyze(self._reader.photo(item), item.name)
+        except MissingExtra as error:
+            yield self._analyzer.failed(item.name, UnreadableMedia(Reason.MISSING_EXTRA, str(error)))
+        except Exception as error:
+            yield self._analyzer.failed(item.name, error)
+
+
+class _Drawn:
+    """The annotated copy of one source, if asked for: `annotated/NUMBER-STEM.faces.SUFFIX`, once it is whole."""
+
+    def __init__(self, folder: Path | None, number: int, item: Item) -> None:
+        self.warning = ""
+        self._folder = folder
+        stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(item.name).stem)[:80]
+        self._name = f"{number:06d}-{stem}{ANNOTATED}"
+        self._partial: Path | None = None
+        sound = Path(item.url) if item.video and not item.within and not is_url(item.url) else None
+        self._copy = AnnotatedCopy(self._in_work, sound) if folder else None
+
+    def add(self, analysis: Analysis) -> None:
+        """Draw one; what cannot be written costs a warning, and the rows go on."""
+        if self._copy is not None:
+            try:
+                self._copy.add(analysis)
+            except (AffectLensError, OSError) as error:
+                self._fail(error)
+
+    def end(self) -> None:
+        """All was drawn."""
+        if self._copy is not None:
+            try:
+                self._copy.close(whole=True)
+                if self._folder is not None and self._partial is not None:
+                    self._partial.replace(self._folder / COPIES / self._partial.name)
+            except (AffectLensError, OSError) as error:
+                self._fail(error)
+
+    def _in_work(self, suffix: str) -> Path:
+        """Where the copy is until it is whole."""
+        self._partial = (self._folder or Path()) / UNFINISHED / f"{self._name}{suffix}"
+        return self._partial
+
+    def _fail(self, error: Exception) -> None:
+        self.warning = f"no annotated copy: {error}"
+        copy, self._copy = self._copy, None
+        with suppress(AffectLensError, OSError):
+            if copy is not None:
+                copy.close()
+        if self._partial is not None:
+            self._partial.unlink(missing_ok=True)

@@ -1,0 +1,109 @@
+"""`affectlens batch`: photos and videos by the million, into Parquet shards."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affectlens.apps.batch.manifest import NAME as MANIFEST
+from affectlens.apps.batch.run import run
+from affectlens.apps.batch.work import Part, Settings
+from affectlens.apps.cli.console import Bars, err, note, out, warn
+from affectlens.apps.cli.options import (
+    Baseline,
+    DetectorOption,
+    Every,
+    Fps,
+    MinFace,
+    ModelOption,
+    PriorOption,
+    Smooth,
+    video_settings,
+)
+from affectlens.core.errors import AffectLensError
+from affectlens.runtime.analyzer import Prior
+
+_LINE_EVERY_S = 30.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(batch)
+
+
+def batch(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder, a glob, a list (.txt, a source on each line), Parquet with images or paths, tar shards; "
+            "here or at a URL (s3://, gs://, hf://, ...).",
+        ),
+    ],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where shards and manifest are written.")],
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Processes; 0 does all in this one.  [default: one for each core]"),
+    ] = None,
+    shard_rows: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many rows in a shard.")] = 10_000,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the batch in DIR.")] = False,
+    annotate: Annotated[
+        bool,
+        typer.Option("--annotate", help="Also write each photo and video with its faces drawn into DIR/annotated."),
+    ] = False,
+    model: ModelOption = "bundled",
+    detector: DetectorOption = "mtcnn",
+    min_face: MinFace = None,
+    prior: PriorOption = Prior.NATURAL,
+    every: Every = 1,
+    fps: Fps = None,
+    smooth: Smooth = True,
+    baseline: Baseline = False,
+) -> None:
+    """Analyze any number of photos and videos on all cores, and go on where it was stopped or killed.
+
+    DIR gets part-*.parquet with the columns of 'affectlens analyze', in which every source comes once, and
+    manifest.sqlite, which says for each whether it is done, failed (and why) or not yet analyzed. Exits 1 if nothing
+    could be read.
+    """
+    settings = Settings(
+        model, detector, min_face, prior, video_settings(every, fps, smooth, baseline), folder if annotate else None
+    )
+    started = time.monotonic()
+    outcome = run(source, folder, settings, _cores() if workers is None else workers, shard_rows, resume, _shown, warn)
+    sources = outcome.done + outcome.failed + outcome.waiting
+    out.print(f"{outcome.done} of {sources} done, {outcome.failed} failed; {folder}: {outcome.rows} rows, ", end="")
+    out.print(f"{outcome.shards} shards")
+    note(f"{time.monotonic() - started:.1f} s")
+    if not outcome.done:
+        raise AffectLensError(f"nothing could be read; '{folder / MANIFEST}' says why")
+    if outcome.failed:
+        warn(f"{outcome.failed} of {sources} have no answer; '{MANIFEST}' says why")
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _shown(parts: Iterator[Part], waiting: int) -> Iterator[Part]:
+    """The parts, under a bar; in a log, which is no terminal, with a line now and then."""
+    ended = 0
+    started = said = time.monotonic()
+
+    def so_far(_: Part) -> int:
+        return ended
+
+    with Bars() as bars:
+        for part in bars.along(parts, so_far, waiting, "sources"):
+            yield part
+            ended += part.end is not None
+            now = time.monotonic()
+            if now - said >= _LINE_EVERY_S and not err.is_terminal:
+                said = now
+                rate = ended / (now - started)
+                left = f"{(waiting - ended) / rate / 60:.1f} min left" if rate else "no end in sight"
+                err.print(f"{ended} of {waiting} sources, {rate:.3g}/s, {left}")

@@ -1,0 +1,53 @@
+"""A batch that is killed between any two steps of writing goes on as if nothing had been."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from affectlens.apps.batch.run import run
+from affectlens.apps.batch.work import Settings
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from affectlens.apps.batch import manifest, run, shards, work
+
+source, folder, where, count = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+home, name = {
+    "write": (shards._File, "write"),
+    "close": (shards._File, "close"),
+    "fsync": (os, "fsync"),
+    "rename": (Path, "replace"),
+    "manifest": (manifest.Manifest, "commit"),
+}[where]
+original, calls = getattr(home, name), 0
+
+def deadly(*arguments):
+    global calls
+    calls += 1
+    if calls == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments)
+
+setattr(home, name, deadly)
+run.run(source, folder, work.Settings(annotate_in=folder), workers=0, most_rows=3)
+"""
+
+
+@pytest.mark.parametrize("where", ["write", "close", "fsync", "rename", "manifest"])
+@pytest.mark.parametrize("count", [1, 4])
+def test_it_goes_on(where, count, photos, read_back, tmp_path):
+    folder = tmp_path / "out"
+    done = subprocess.run([sys.executable, "-c", KILLED, photos, folder, where, str(count)], timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL
+    rows, states = read_back(folder)
+    assert len(rows) == len({row["source"] for row in rows})
+    assert ("not yet", None) in states.values()
+    outcome = run(str(photos), folder, Settings(annotate_in=folder), workers=0, most_rows=3, resume=True)
+    rows, states = read_back(folder)
+    assert sorted(row["source"] for row in rows) == sorted(states)
+    assert (len(states), outcome.done, outcome.failed, outcome.waiting) == (12, 10, 2, 0)
+    assert len(list((folder / "annotated").glob("*.faces.jpg"))) == 10
+    assert not (folder / ".partial").exists()

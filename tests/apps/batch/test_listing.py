@@ -1,0 +1,187 @@
+import io
+import tarfile
+
+import pyarrow as pa
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from pyarrow import parquet
+
+from affectlens.apps.batch import listing
+from affectlens.apps.batch.item import Item
+from affectlens.apps.batch.listing import list_items
+from affectlens.apps.batch.reading import Reader
+from affectlens.core.errors import BadSetting, UnreadableMedia
+from affectlens.core.reasons import Reason
+
+
+@pytest.fixture
+def memory():
+    """fsspec's file system in memory, empty."""
+    found = MemoryFileSystem()
+    found.store.clear()
+    yield found
+    found.store.clear()
+
+
+def names(source):
+    return [item.name for item in list_items(str(source))]
+
+
+def tar_of(files, mode="w"):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=mode) as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def table_of(columns):
+    stream = io.BytesIO()
+    parquet.write_table(pa.table(columns), stream, row_group_size=2)
+    return stream.getvalue()
+
+
+def test_a_folder_is_searched_and_copies_are_left_out(photos):
+    found = {item.name.removeprefix(f"{photos}/"): item for item in list_items(str(photos))}
+    assert set(found) == {
+        *(f"{number}.jpg" for number in range(0, 10, 2)),
+        *(f"more/{number}.jpg" for number in range(1, 10, 2)),
+        "cut.jpg",
+        "empty.png",
+    }
+    assert not any(item.video or item.within for item in found.values())
+
+
+def test_a_glob_and_a_list_name_the_same_files(photos, tmp_path):
+    wanted = names(photos / "*.jpg")
+    assert len(wanted) == 7  # the copy too, since it is named
+    lines = ["photos/0.jpg", "", f"{photos}/more", "photos/nothing.jpg"]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    found = list(list_items(str(tmp_path / "list.txt")))
+    assert [item.name for item in found] == [
+        f"{photos}/0.jpg",
+        *(f"{photos}/more/{number}.jpg" for number in range(1, 10, 2)),
+        f"{photos}/nothing.jpg",
+    ]
+    assert [item.fault for item in found if item.fault] == [(Reason.MISSING, "no such file or folder")]
+
+
+def test_a_url_is_searched_like_a_folder(memory, jpeg):
+    for path in ("/in/a.jpg", "/in/b/c.png", "/in/b/film.MP4", "/in/b/notes.md", "/in/a.faces.jpg"):
+        memory.pipe(path, jpeg)
+    assert names("memory://in") == ["memory:///in/a.jpg", "memory:///in/b/c.png", "memory:///in/b/film.MP4"]
+    assert [item.video for item in list_items("memory://in")] == [False, False, True]
+    assert names("memory://in/*/c.*") == ["memory:///in/b/c.png"]
+    assert names("memory://in/a.jpg") == ["memory:///in/a.jpg"]
+
+
+@pytest.mark.parametrize("where", ["local", "file", "memory"])
+@pytest.mark.parametrize("packed", [False, True], ids=["tar", "tar.gz"])
+def test_photos_and_videos_in_a_tar_are_found_by_their_place(where, packed, memory, tmp_path, jpeg):
+    members = {"001.jpg": jpeg, "001.json": b"{}", "002.jpg": jpeg[::-1], "002.mp4": b"film", "003.png": b""}
+    content = tar_of(members, "w:gz" if packed else "w")
+    file = "shard.tar.gz" if packed else "shard.tar"
+    url = {"local": str(tmp_path / file), "file": f"file://{tmp_path}/{file}", "memory": f"memory:///{file}"}[where]
+    memory.pipe(f"/{file}", content)
+    (tmp_path / file).write_bytes(content)
+    items = list(list_items(url))
+    assert [item.name for item in items] == [f"{url}#{name}" for name in members if not name.endswith("json")]
+    reader = Reader()
+    assert [reader.photo(item) for item in items] == [jpeg, jpeg[::-1], b"film", b""]
+    assert reader.video(items[2]).read() == b"film"
+
+
+@pytest.mark.parametrize("behind", [0, 300, 612], ids=["boundary", "header", "data"])
+def test_a_damaged_tar_gives_what_stands_before_the_damage(tmp_path, jpeg, behind):
+    content = tar_of({f"{number}.jpg": jpeg for number in range(4)})
+    (tmp_path / "half.tar").write_bytes(content[: 512 + -(-len(jpeg) // 512) * 512 + behind])
+    (tmp_path / "none.tar").write_bytes(b"x" * 2000)
+    items = list(list_items(f"{tmp_path}/*.tar"))
+    faults = [(item.name.rpartition("/")[2], item.fault[0]) for item in items if item.fault]
+    assert faults == [("half.tar", Reason.DAMAGED), ("none.tar", Reason.DAMAGED)]
+    assert items[0].name.endswith("half.tar#0.jpg")
+    reader = Reader()
+    assert reader.photo(items[0]) == jpeg
+
+
+def test_a_tar_that_became_shorter_has_pictures_that_are_truncated(tmp_path, jpeg):
+    (tmp_path / "a.tar").write_bytes(tar_of({"0.jpg": jpeg}))
+    (item,) = list_items(str(tmp_path / "a.tar"))
+    (tmp_path / "a.tar").write_bytes(tar_of({"0.jpg": jpeg})[:700])
+    with pytest.raises(UnreadableMedia, match=r"truncated: the tar file ends before"):
+        Reader().photo(item)
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_pictures_in_the_cells_of_parquet(memory, jpeg, structured):
+    pictures = [jpeg, jpeg[::-1], None, b"x", b"y"]
+    cells = [{"bytes": cell, "path": "p.jpg"} for cell in pictures] if structured else pictures
+    memory.pipe("/faces.parquet", table_of({"label": range(5), "image": cells}))
+    items = list(list_items("memory:///faces.parquet"))
+    assert [item.name for item in items] == [f"memory:///faces.parquet#{row}" for row in range(5)]
+    assert [item.place for item in items] == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]
+    reader = Reader()
+    assert [reader.photo(items[row]) for row in (4, 0, 1, 3)] == [b"y", jpeg, jpeg[::-1], b"x"]
+    with pytest.raises(UnreadableMedia, match="empty_file: the cell is empty"):
+        reader.photo(items[2])
+
+
+def test_a_column_of_paths_is_a_list(photos, tmp_path):
+    paths = ["photos/0.jpg", None, "photos/more/1.jpg", "photos/nothing.jpg"]
+    (tmp_path / "index.parquet").write_bytes(table_of({"path": paths}))
+    found = list(list_items(str(tmp_path / "index.parquet")))
+    assert [item.name.removeprefix(f"{tmp_path}/") for item in found] == [path for path in paths if path]
+
+
+def test_parquet_without_pictures_is_refused_with_its_columns(tmp_path):
+    (tmp_path / "other.parquet").write_bytes(table_of({"age": [1], "image": [3.5]}))
+    with pytest.raises(BadSetting, match=r"has no column of images .* it has age, image"):
+        list_items(str(tmp_path / "other.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("nowhere", "no such file"),
+        ("*.nothing", "no file matches"),
+        ("memory://nothing/*.jpg", "no file matches"),
+        ("camera:0", "has no end"),
+        ("nonsense://bucket/x", "cannot be reached: Protocol not known: nonsense"),
+        ("empty", "holds no images or videos"),
+    ],
+)
+def test_where_nothing_is_it_says_so(source, why, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadSetting, match=why):
+        list_items(source)
+
+
+def test_a_url_vanishes_or_is_too_large(memory, jpeg, monkeypatch):
+    memory.pipe("/a.jpg", jpeg)
+    (item,) = list_items("memory:///a.jpg")
+    reader = Reader()
+    assert reader.photo(item) == jpeg
+    monkeypatch.setattr("affectlens.apps.batch.reading.MAX_BYTES", 10)
+    with pytest.raises(UnreadableMedia, match="too_large: 11 bytes, at most 10 are read"):
+        reader.photo(item)
+    memory.rm("/a.jpg")
+    with pytest.raises(UnreadableMedia, match="missing"):
+        reader.photo(item)
+
+
+def test_an_item_comes_back_from_a_line():
+    for item in (
+        Item("a", "/a\udcff.jpg"),
+        Item("b#c", "s3://b", True, "tar", (512, 99)),
+        Item("d", "d", fault=(Reason.NO_PERMISSION, "the folder may not be listed")),
+    ):
+        assert Item.from_json(item.name, item.url, item.to_json()) == item
+
+
+def test_addresses_are_told_from_paths():
+    assert [listing.is_url(one) for one in ("s3://a/b", "zip://a::file://b", "/a://b", "c:\\x", "a b.jpg")] == [
+        True, True, False, False, False,
+    ]  # fmt: skip

@@ -1,0 +1,126 @@
+import os
+import signal
+import sys
+import textwrap
+
+import psutil
+import pytest
+
+from affectlens.apps.batch import local
+from affectlens.apps.batch.item import Item
+from affectlens.apps.batch.listing import list_items
+from affectlens.apps.batch.local import analyze_here, analyze_in_processes
+from affectlens.apps.batch.work import Settings
+from affectlens.core.errors import AffectLensError, BadModelFile
+from affectlens.core.reasons import Reason
+
+
+@pytest.fixture
+def sources(photos):
+    return list(enumerate(list_items(str(photos)), 1))
+
+
+@pytest.fixture
+def poison(tmp_path, monkeypatch):
+    """Settings whose worker dies of what `where` says: in processes that come from here, too."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "poisoned_settings.py").write_text(
+        textwrap.dedent("""
+            import os, signal
+            from affectlens.apps.batch.work import Settings
+
+            class Poisoned(Settings):
+                def analyzer(self):
+                    if self.model == "start" and os.environ.get("AFFECTLENS_TEST_WORKER"):
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    found = Settings("bundled").analyzer()
+                    analyze = found.analyze
+                    def deadly(source, name=""):
+                        if name.endswith(self.model):
+                            os.kill(os.getpid(), signal.SIGSEGV)
+                        return analyze(source, name)
+                    found.analyze = deadly
+                    return found
+        """)
+    )
+    monkeypatch.syspath_prepend(tmp_path / "code")
+    import poisoned_settings
+
+    yield poisoned_settings.Poisoned
+    del sys.modules["poisoned_settings"]
+
+
+def comparable(parts):
+    return {part.number: (part.rows, part.end) for part in parts}
+
+
+def test_processes_answer_as_one_does(sources):
+    alone = list(analyze_here(iter(sources), Settings()))
+    assert [part.number for part in alone] == [number for number, _ in sources]
+    together = list(analyze_in_processes(iter(sources), Settings(), 2))
+    assert comparable(together) == comparable(alone)
+    ends = {item.name.rpartition("/")[2]: part.end for (_, item), part in zip(sources, alone, strict=True)}
+    assert (ends["cut.jpg"].read, ends["cut.jpg"].reason) == (False, Reason.TRUNCATED)
+    assert (ends["empty.png"].read, ends["empty.png"].reason) == (False, Reason.EMPTY_FILE)
+    assert (ends["0.jpg"].read, ends["0.jpg"].reason) == (True, None)
+
+
+def test_what_crashes_its_process_fails_and_the_rest_goes_on(sources, poison):
+    parts = comparable(analyze_in_processes(iter(sources), poison("/4.jpg"), 2))
+    assert sorted(parts) == [number for number, _ in sources]
+    (deadly,) = [number for number, item in sources if item.name.endswith("/4.jpg")]
+    rows, end = parts[deadly]
+    assert (end.read, end.reason) == (False, Reason.CRASHED)
+    assert end.detail == f"the process that read it ended with {-signal.SIGSEGV}"
+    assert [row["reason"] for row in rows] == ["crashed"]
+    assert sum(end.read for _, end in parts.values()) == 9
+
+
+def test_a_process_that_is_killed_costs_nothing(sources):
+    parts = []
+    for part in analyze_in_processes(iter(sources * 4), Settings(), 2):
+        if len(parts) in (3, 20):
+            workers = [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
+            os.kill(workers[-1].pid, signal.SIGKILL)
+        parts.append(part)
+    ended = [part.number for part in parts if part.end]
+    assert sorted(ended) == sorted(number for number, _ in sources * 4)
+    assert sum(part.end.read for part in parts) == 40
+
+
+def test_what_every_source_would_meet_ends_the_batch(sources, tmp_path):
+    with pytest.raises(BadModelFile, match=r"nothing\.onnx"):
+        list(analyze_in_processes(iter(sources), Settings(str(tmp_path / "nothing.onnx")), 2))
+
+
+def test_processes_that_never_begin_end_the_batch(sources, poison, monkeypatch):
+    monkeypatch.setenv("AFFECTLENS_TEST_WORKER", "1")
+    with pytest.raises(AffectLensError, match=r"worker processes end before they begin \(exit code -9\)"):
+        list(analyze_in_processes(iter(sources), poison("start"), 2))
+
+
+def test_no_process_is_left_behind(sources):
+    def workers():
+        return {one.pid for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())}
+
+    before = workers()
+    parts = analyze_in_processes(iter(sources), Settings(), 2)
+    next(parts)
+    assert len(workers() - before) == 2
+    parts.close()
+    assert not workers() - before
+
+
+def test_only_so_much_is_taken_ahead(photos, monkeypatch):
+    taken = []
+
+    def endless():
+        for number in range(1, 1000):
+            taken.append(number)
+            yield number, Item(f"{number}", str(photos / "0.jpg"))
+
+    parts = analyze_in_processes(endless(), Settings(), 2)
+    for _ in range(10):
+        next(parts)
+    parts.close()
+    assert len(taken) <= 10 + 2 * (local._AHEAD + local._AHEAD // 2)

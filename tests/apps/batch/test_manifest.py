@@ -1,0 +1,79 @@
+import sqlite3
+
+import pytest
+
+from affectlens.apps.batch.item import Item
+from affectlens.apps.batch.manifest import NAME, Manifest, Shard
+from affectlens.apps.batch.work import End
+from affectlens.core.errors import AffectLensError, BadSetting
+from affectlens.core.reasons import Reason
+
+ITEMS = [Item("a.jpg", "/a.jpg"), Item("b\ufffd.jpg", "/b\udcff.jpg"), Item("c#1", "c", within="tar", place=(1, 2))]
+
+
+def test_sources_wait_until_they_are_committed(tmp_path):
+    with Manifest(tmp_path / "out") as manifest:
+        assert not manifest.listed
+        manifest.add([*ITEMS, ITEMS[0]])
+        assert manifest.listed
+        assert list(manifest.waiting()) == list(enumerate(ITEMS, 1))
+        manifest.commit([Shard("part-000000.parquet", 5)], [(1, End(True)), (3, End(False, Reason.DAMAGED, "why"))])
+        assert list(manifest.waiting()) == [(2, ITEMS[1])]
+    with Manifest(tmp_path / "out") as manifest:
+        assert manifest.counts() == {"done": 1, "failed": 1, "not yet": 1}
+        assert manifest.shards() == [Shard("part-000000.parquet", 5)]
+        assert list(manifest.waiting()) == [(2, ITEMS[1])]
+    rows = sqlite3.connect(tmp_path / "out" / NAME).execute("select source, state, reason, detail from sources")
+    assert rows.fetchall() == [
+        ("a.jpg", "done", None, None),
+        ("b\ufffd.jpg", "not yet", None, None),
+        ("c#1", "failed", "damaged", "why"),
+    ]
+
+
+def test_what_could_not_be_written_waits_again_when_the_batch_goes_on(tmp_path):
+    with Manifest(tmp_path) as manifest:
+        manifest.begin({})
+        manifest.add(ITEMS)
+        manifest.commit([], [(1, End(False, Reason.NOT_WRITTEN, "no space")), (2, End(False, Reason.CRASHED))])
+        assert manifest.counts() == {"done": 0, "failed": 2, "not yet": 1}
+        manifest.begin({})
+        assert [number for number, _ in manifest.waiting()] == [1, 3]
+
+
+def test_more_than_one_page_of_sources_waits(tmp_path):
+    items = [Item(f"{number}.jpg", f"/{number}.jpg") for number in range(2500)]
+    with Manifest(tmp_path) as manifest:
+        manifest.add(iter(items))
+        assert [item for _, item in manifest.waiting()] == items
+
+
+def test_other_settings_are_refused(tmp_path):
+    with Manifest(tmp_path) as manifest:
+        manifest.begin({"prior": "natural", "min_face_px": None})
+        manifest.begin({"prior": "natural", "min_face_px": None})
+        with pytest.raises(BadSetting, match="this batch was begun with min_face_px=null, not 30; name another folder"):
+            manifest.begin({"prior": "natural", "min_face_px": 30})
+
+
+def test_one_process_at_a_time_writes(tmp_path):
+    with Manifest(tmp_path), pytest.raises(BadSetting, match="another process writes to"):
+        Manifest(tmp_path)
+    with Manifest(tmp_path) as manifest:
+        assert manifest.counts() == {"done": 0, "failed": 0, "not yet": 0}
+
+
+def test_a_commit_is_whole_or_nothing(tmp_path):
+    with Manifest(tmp_path) as manifest:
+        manifest.add(ITEMS)
+        manifest.commit([Shard("part-000000.parquet", 5)], [(1, End(True))])
+        with pytest.raises(AffectLensError, match=r"the manifest cannot be written: UNIQUE constraint .* --resume"):
+            manifest.commit([Shard("new", 1), Shard("part-000000.parquet", 5)], [(2, End(True))])
+        assert manifest.shards() == [Shard("part-000000.parquet", 5)]
+        assert [number for number, _ in manifest.waiting()] == [2, 3]
+
+
+def test_a_file_that_is_no_manifest_is_one_line(tmp_path):
+    (tmp_path / NAME).write_bytes(b"something else" * 100)
+    with pytest.raises(BadSetting, match="is no manifest: file is not a database"):
+        Manifest(tmp_path)
