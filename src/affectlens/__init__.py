@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from affectlens.core.reasons import Reason
     from affectlens.runtime.analysis import Analysis
     from affectlens.runtime.analyzer import Analyzer
+    from affectlens.runtime.batches import BatchAnalyzer
     from affectlens.runtime.pipeline import VideoSettings
     from affectlens.runtime.temporal import Smoothing
 
@@ -27,6 +28,7 @@ __all__ = [
     "Analyzer",
     "BadModelFile",
     "BadSetting",
+    "BatchAnalyzer",
     "Client",
     "Face",
     "MissingExtra",
@@ -43,6 +45,7 @@ _HOMES = {
     "Analyzer": "runtime.analyzer",
     "BadModelFile": "core.errors",
     "BadSetting": "core.errors",
+    "BatchAnalyzer": "runtime.batches",
     "Client": "apps.server.client",
     "Face": "core.affect",
     "MissingExtra": "core.errors",

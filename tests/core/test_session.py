@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
@@ -143,3 +144,11 @@ def test_a_folder_stands_for_the_model_in_it(tmp_path):
     assert file_of(tmp_path) == tmp_path / "model.onnx"
     with pytest.raises(BadModelFile, match=r"model.onnx' does not exist"):
         open_session(file_of(tmp_path))
+
+
+def test_a_device_that_onnxruntime_does_not_know_is_refused():
+    with pytest.raises(BadSetting, match="device must be cpu or cuda, got 'tpu'"):
+        open_session(file_of("bundled"), device="tpu")
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        with pytest.raises(BadSetting, match="does not know the device 'cuda'; install onnxruntime-gpu in its place"):
+            open_session(file_of("bundled"), device="cuda")

@@ -60,15 +60,24 @@ class ModelSpec(BaseModel):
         return dict(self.provenance.get("settings", {}))
 
 
-def open_session(model: Path, threads: int = 1, in_training: bool = False) -> Session:
-    """An onnxruntime session on the CPU.
+PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+"""Devices that a session runs on."""
+
+
+def open_session(model: Path, threads: int = 1, device: str = "cpu", in_training: bool = False) -> Session:
+    """An onnxruntime session on a device.
 
     `threads` is the number of intra-operator threads; 0 lets onnxruntime take one per core. With `in_training` memory
     is kept for the next batch, which is as large, and threads that wait leave the cores to torch.
 
     Raises:
-        BadModelFile: the file is missing or is not an ONNX model. BadSetting: `threads` is negative.
+        BadModelFile: the file is missing or is not an ONNX model. BadSetting: `threads` is negative, or this
+            onnxruntime does not know the device.
     """
+    if device not in PROVIDERS:
+        raise BadSetting(f"device must be {' or '.join(PROVIDERS)}, got '{device}'")
+    if PROVIDERS[device][0] not in ort.get_available_providers():
+        raise BadSetting(f"this onnxruntime does not know the device '{device}'; install onnxruntime-gpu in its place")
     if threads < 0:
         raise BadSetting(f"threads must be 0 (one per core) or more, got {threads}")
     options = ort.SessionOptions()
@@ -82,7 +91,7 @@ def open_session(model: Path, threads: int = 1, in_training: bool = False) -> Se
             raise BadModelFile(f"the run in '{model.parent}' is not finished: it has no {model.name} yet")
         raise BadModelFile(f"model file '{model}' does not exist; 'bundled' is the one in the package")
     try:
-        return Session(str(model), options, providers=["CPUExecutionProvider"])
+        return Session(str(model), options, providers=PROVIDERS[device])
     except Exception as error:  # onnxruntime raises many private types
         raise BadModelFile(
             f"'{model}' is not a model that onnxruntime can open: {str(error).partition(chr(10))[0]}"

@@ -82,11 +82,12 @@ class Analyzer:
         explain: say for each face where the model looked (`Face.explanation`). Models that do not tell are asked 64
             times more for it.
         prior: "natural", or "balanced": rare expressions are found more often, and more often where there are none.
+        device: of the expression network: "cpu", or "cuda" with the package onnxruntime-gpu in onnxruntime's place.
 
     Raises:
         BadModelFile: the model or a network of the detector cannot be used.
-        UnknownName, BadSetting: the detector does not exist or does not take these settings, `prior` has no such value,
-            or the model does not say how frequent its labels are.
+        UnknownName, BadSetting: the detector does not exist or does not take these settings, `prior` or `device` has no
+            such value, or the model does not say how frequent its labels are.
     """
 
     def __init__(
@@ -97,13 +98,14 @@ class Analyzer:
         threads: int = 1,
         explain: bool = False,
         prior: str = Prior.NATURAL,
+        device: str = "cpu",
     ) -> None:
         if not isinstance(detector, str) and not callable(detector):
             raise BadSetting(f"detector must be a name or a callable, got {type(detector).__name__}")
         if min_face_px is not None and not isinstance(detector, str):
             raise BadSetting("min_face_px goes with a detector's name; set it where you make your own detector")
         file = model_file(model)
-        self._session = open_session(file, threads)
+        self._session = open_session(file, threads, device)
         self._spec = read_spec(self._session, str(file))
         self._explain = explain
         self._prior = prior_of(prior, self._spec.class_prior, self._spec.name)

@@ -119,7 +119,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         UnreadableMedia: with its reason, see `Reason`.
     """
     with file_reasons():
-        data = _read_bytes(path)
+        data = read_bytes(path)
     return decode_image(data)
 
 
@@ -144,8 +144,8 @@ def regular_size(path: Path) -> int:
     return status.st_size
 
 
-def _read_bytes(path: Path) -> bytes:
-    """All bytes of a regular file whose beginning is that of an image."""
+def read_bytes(path: Path) -> bytes:
+    """All bytes of a regular file whose beginning is that of an image.  Raises UnreadableMedia, OSError."""
     size = regular_size(path)
     if size > MAX_BYTES:
         raise UnreadableMedia(Reason.TOO_LARGE, f"{size:,} bytes, at most {MAX_BYTES:,} are read")

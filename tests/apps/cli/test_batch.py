@@ -96,3 +96,15 @@ def test_a_source_that_is_not_there_leaves_nothing(cli, tmp_path):
     result = cli("batch", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert (result.code, len(result.errors)) == (1, 1)
     assert not (tmp_path / "out").exists()
+
+
+def test_options_that_do_not_fit_are_one_line(cli, photos, tmp_path):
+    alone = cli("batch", photos, "--out", tmp_path / "out", "--address", "auto")
+    assert (alone.code, alone.errors) == (
+        1,
+        ["error: --address names a Ray cluster and goes with --engine ray"],
+    )
+    device = cli("batch", photos, "--out", tmp_path / "out", "--gpus", "0.5")
+    assert device.code == 1
+    assert "does not know the device 'cuda'" in device.err
+    assert not (tmp_path / "out").exists()

@@ -18,7 +18,7 @@ from affectlens.core.reasons import Reason
 
 _AHEAD = 8
 """Sources that wait for a worker, sent together, so that neighbours in a tar or Parquet file come to one."""
-_DEATHS = 2
+MOST_DEATHS = 2
 """So often a process may die with a source before that is given up."""
 _FALSE_STARTS = 4
 """So many processes may die before they begin."""
@@ -82,7 +82,7 @@ def _after_death(
         return
     number, item = dead.given.popleft()
     deaths[number] += 1
-    if deaths[number] < _DEATHS:
+    if deaths[number] < MOST_DEATHS:
         again.append((number, item))
     else:
         yield Worker(settings).failed(number, item, Reason.CRASHED, f"the process that read it ended with {code}")

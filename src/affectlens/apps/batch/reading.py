@@ -9,7 +9,7 @@ from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import is_url, opened, parquet_column
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
-from affectlens.runtime.media import MAX_BYTES, file_reasons
+from affectlens.runtime.media import MAX_BYTES, file_reasons, read_bytes
 
 
 class Reader:
@@ -29,13 +29,21 @@ class Reader:
         """
         if item.fault:
             raise UnreadableMedia(*item.fault)
-        if not item.within and not is_url(item.url):
-            return Path(item.url)
+        return self.content(item) if item.within or is_url(item.url) else Path(item.url)
+
+    def content(self, item: Item) -> bytes:
+        """The bytes of a photo, wherever it is.
+
+        Raises:
+            UnreadableMedia, BadSetting, MissingExtra: as `photo`.
+        """
         with file_reasons():
             if item.within == "tar":
                 return self._in_tar(item)
             if item.within == "parquet":
                 return self._in_parquet(item)
+            if not is_url(item.url):
+                return read_bytes(Path(item.url))
             with opened(item.url) as stream:
                 data = stream.read(MAX_BYTES + 1)
         _check_size(len(data))

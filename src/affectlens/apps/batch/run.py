@@ -10,6 +10,7 @@ from typing import Any
 from affectlens.apps.batch.listing import list_items
 from affectlens.apps.batch.local import analyze_here, analyze_in_processes
 from affectlens.apps.batch.manifest import DONE, FAILED, NAME, WAITING, Manifest
+from affectlens.apps.batch.on_ray import analyze_on_ray
 from affectlens.apps.batch.shards import Shards
 from affectlens.apps.batch.work import COPIES, Part, Settings
 from affectlens.core.errors import BadSetting
@@ -23,6 +24,9 @@ class Engine(StrEnum):
     """Where the work is done."""
 
     LOCAL = "local"
+    """Processes of this machine."""
+    RAY = "ray"
+    """Ray Data, on this machine or on a cluster."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ def run(
     workers: int,
     most_rows: int,
     resume: bool = False,
+    engine: Engine = Engine.LOCAL,
+    address: str | None = None,
     progress: Progress = lambda parts, _: parts,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
@@ -52,9 +58,11 @@ def run(
         source: as `list_items` takes it.
         folder: is made if there is none.
         settings: how it is analyzed.
-        workers: processes; 0 does all in this one.
+        workers: processes, or actors of Ray; 0 does all in this process.
         most_rows: of a shard.
         resume: go on with the batch in `folder`, if there is one.
+        engine: where it is done.
+        address: of a Ray cluster; Ray is started here if there is none.
         progress: shown the parts as they come, with the number of sources that are waiting.
         warn: told what went wrong beside a source, an annotated copy for example.
 
@@ -74,7 +82,10 @@ def run(
             (folder / COPIES).mkdir(exist_ok=True)
         shards = Shards(folder, manifest, columns(analyzer.spec.labels), most_rows)
         sources = manifest.waiting()
-        parts = analyze_in_processes(sources, settings, workers) if workers else analyze_here(sources, settings)
+        if engine is Engine.RAY:
+            parts = analyze_on_ray(sources, settings, max(workers, 1), address)
+        else:
+            parts = analyze_in_processes(sources, settings, workers) if workers else analyze_here(sources, settings)
         try:
             for part in progress(parts, manifest.counts()[WAITING]):
                 shards.add(part)
@@ -89,8 +100,7 @@ def run(
 def _facts(source: str, settings: Settings) -> dict[str, Any]:
     """What must not change while a batch goes on."""
     facts = asdict(settings) | {"source": source, "model": _fingerprint(model_file(settings.model))}
-    del facts["annotate_in"]
-    return facts
+    return {key: value for key, value in facts.items() if key not in ("annotate_in", "gpus")}
 
 
 def _fingerprint(file: Path) -> str:

@@ -27,7 +27,7 @@ _ROWS_AT_ONCE = 1000
 @dataclass(frozen=True)
 class Settings:
     """How the sources of a batch are analyzed; `annotate_in` is the folder of the batch, where copies of the sources
-    with their faces drawn come into `annotated/`.
+    with their faces drawn come into `annotated/`; with `gpus` each worker has this share of a GPU for its network.
     """
 
     model: str = "bundled"
@@ -36,10 +36,12 @@ class Settings:
     prior: str = Prior.NATURAL
     video: VideoSettings = field(default_factory=VideoSettings)
     annotate_in: Path | None = None
+    gpus: float = 0
 
     def analyzer(self) -> Analyzer:
         """The engine, in one thread.  Raises BadModelFile, UnknownName, BadSetting."""
-        return Analyzer(self.model, self.detector, self.min_face_px, prior=self.prior)
+        device = "cuda" if self.gpus else "cpu"
+        return Analyzer(self.model, self.detector, self.min_face_px, prior=self.prior, device=device)
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,10 @@ class Worker:
         self._analyzer = settings.analyzer()
         self._reader = Reader()
 
-    def parts(self, number: int, item: Item) -> Iterator[Part]:
+    def parts(self, number: int, item: Item, data: bytes | None = None) -> Iterator[Part]:
         """The rows of a source: of a photo at once, of a video some thousand at a time.
+
+        `data` are the bytes of a photo that was read already.
 
         Raises:
             AffectLensError: what every source would meet.
@@ -86,7 +90,7 @@ class Worker:
         rows: list[Row] = []
         first, read, faces = True, False, 0
         drawn = _Drawn(self._settings.annotate_in, number, item)
-        for analysis in self._analyses(item):
+        for analysis in self._analyses(item, data):
             read |= analysis.image is not None
             faces += len(analysis.faces)
             rows += analysis.to_rows()
@@ -104,13 +108,13 @@ class Worker:
         analysis = self._analyzer.failed(item.name, UnreadableMedia(reason, detail))
         return Part(number, analysis.to_rows(), True, End(False, reason, detail))
 
-    def _analyses(self, item: Item) -> Iterator[Analysis]:
+    def _analyses(self, item: Item, data: bytes | None) -> Iterator[Analysis]:
         """At least one."""
         try:
             if item.video:
                 yield from self._analyzer.video(self._reader.video(item), self._settings.video, item.name)
             else:
-                yield self._analyzer.analyze(self._reader.photo(item), item.name)
+                yield self._analyzer.analyze(self._reader.photo(item) if data is None else data, item.name)
         except MissingExtra as error:
             yield self._analyzer.failed(item.name, UnreadableMedia(Reason.MISSING_EXTRA, str(error)))
         except Exception as error:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.batch.manifest import NAME as MANIFEST
-from affectlens.apps.batch.run import run
+from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import Part, Settings
 from affectlens.apps.cli.console import Bars, err, note, out, warn
 from affectlens.apps.cli.options import (
@@ -23,7 +23,7 @@ from affectlens.apps.cli.options import (
     Smooth,
     video_settings,
 )
-from affectlens.core.errors import AffectLensError
+from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.runtime.analyzer import Prior
 
 _LINE_EVERY_S = 30.0
@@ -44,10 +44,24 @@ def batch(
         ),
     ],
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where shards and manifest are written.")],
+    engine: Annotated[
+        Engine, typer.Option(help="local: processes of this machine. ray: Ray Data, here or on a cluster.")
+    ] = Engine.LOCAL,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="Processes; 0 does all in this one.  [default: one for each core]"),
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Processes, or actors of Ray; 0 does all in this one.  [default: one for each core]",
+        ),
     ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; without one Ray is started on this machine.")
+    ] = None,
+    gpus: Annotated[
+        float,
+        typer.Option(metavar="F", min=0, help="Share of a GPU for each worker's network (needs onnxruntime-gpu)."),
+    ] = 0,
     shard_rows: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many rows in a shard.")] = 10_000,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the batch in DIR.")] = False,
     annotate: Annotated[
@@ -69,11 +83,13 @@ def batch(
     manifest.sqlite, which says for each whether it is done, failed (and why) or not yet analyzed. Exits 1 if nothing
     could be read.
     """
-    settings = Settings(
-        model, detector, min_face, prior, video_settings(every, fps, smooth, baseline), folder if annotate else None
-    )
+    in_time = video_settings(every, fps, smooth, baseline)
+    settings = Settings(model, detector, min_face, prior, in_time, folder if annotate else None, gpus)
+    if address and engine is not Engine.RAY:
+        raise BadSetting("--address names a Ray cluster and goes with --engine ray")
     started = time.monotonic()
-    outcome = run(source, folder, settings, _cores() if workers is None else workers, shard_rows, resume, _shown, warn)
+    workers = _cores() if workers is None else workers
+    outcome = run(source, folder, settings, workers, shard_rows, resume, engine, address, _shown, warn)
     sources = outcome.done + outcome.failed + outcome.waiting
     out.print(f"{outcome.done} of {sources} done, {outcome.failed} failed; {folder}: {outcome.rows} rows, ", end="")
     out.print(f"{outcome.shards} shards")

@@ -1,0 +1,110 @@
+"""The engine on Ray: one that is started here, and a cluster of several nodes on this machine, one of which dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from affectlens.apps.batch.listing import list_items
+from affectlens.apps.batch.local import analyze_here
+from affectlens.apps.batch.on_ray import analyze_on_ray
+from affectlens.apps.batch.work import Settings
+from affectlens.core.errors import AffectLensError, BadModelFile
+from affectlens.core.reasons import Reason
+
+NODES, SOURCES = 3, 12
+
+
+@dataclass(frozen=True)
+class Poisoned(Settings):
+    """Settings whose worker dies of photos that are called so."""
+
+    deadly: str = ""
+
+    def analyzer(self):
+        found = super().analyzer()
+        analyze = found.analyze
+
+        def deadly(source, name=""):
+            if self.deadly and name.endswith(self.deadly):
+                os.kill(os.getpid(), signal.SIGSEGV)
+            return analyze(source, name)
+
+        found.analyze = deadly
+        return found
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray.shutdown()
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes = [found.add_node(num_cpus=1) for _ in range(NODES - 1)]
+    yield found, nodes
+    found.shutdown()
+
+
+@pytest.fixture
+def sources(photos):
+    return list(enumerate(list_items(str(photos)), 1))
+
+
+def comparable(parts):
+    return {part.number: (part.rows, part.end) for part in parts}
+
+
+def test_it_answers_as_one_process_does_though_a_node_dies(cluster, sources):
+    found, nodes = cluster
+    many = [(number * SOURCES + which, item) for number in range(8) for which, item in sources]
+    wanted = comparable(analyze_here(iter(many), Settings()))
+    parts = []
+    for part in analyze_on_ray(iter(many), Settings(), NODES, found.address):
+        parts.append(part)
+        if len(parts) == 10:
+            found.remove_node(nodes.pop(), allow_graceful=False)
+    assert sorted(part.number for part in parts) == sorted(number for number, _ in many)
+    assert comparable(parts) == wanted
+
+
+def test_what_kills_its_actor_fails_and_the_rest_goes_on(cluster, sources):
+    ray.cloudpickle.register_pickle_by_value(sys.modules[Poisoned.__module__])
+    parts = comparable(analyze_on_ray(iter(sources), Poisoned(deadly="/4.jpg"), 2, cluster[0].address))
+    assert sorted(parts) == [number for number, _ in sources]
+    (deadly,) = [number for number, item in sources if item.name.endswith("/4.jpg")]
+    rows, end = parts[deadly]
+    assert (end.read, end.reason, end.detail) == (False, Reason.CRASHED, "the actor that read it died")
+    assert [row["reason"] for row in rows] == ["crashed"]
+    assert sum(end.read for _, end in parts.values()) == 9
+    assert not list(Path(tempfile.gettempdir()).glob("affectlens-*/*"))
+
+
+def test_what_every_source_would_meet_ends_the_batch(cluster, sources, tmp_path):
+    with pytest.raises(BadModelFile, match=r"nothing\.onnx"):
+        list(analyze_on_ray(iter(sources), Settings(str(tmp_path / "nothing.onnx")), 2, cluster[0].address))
+
+
+def test_a_cluster_that_is_not_there_is_one_line(sources, monkeypatch):
+    def unreachable(*_, **__):
+        raise ConnectionError("Could not connect.\nRay Client server is not up.")
+
+    monkeypatch.setattr(ray, "init", unreachable)
+    with pytest.raises(AffectLensError, match=r"^Ray: Ray Client server is not up\.$"):
+        list(analyze_on_ray(iter(sources), Settings(), 2, "ray://nowhere:10001"))
+
+
+def test_the_command_starts_ray_where_no_address_is_given(photos, tmp_path, read_back):
+    command = [sys.executable, "-m", "affectlens", "batch", photos, "--engine", "ray", "--workers", "2", "--annotate"]
+    done = subprocess.run(
+        [*command, "--out", tmp_path / "out"], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"10 of 12 done, 2 failed; {tmp_path}/out: 12 rows, 1 shards\n")
+    assert done.stderr == "warning: 2 of 12 have no answer; 'manifest.sqlite' says why\n"
+    rows, states = read_back(tmp_path / "out")
+    assert sorted(row["source"] for row in rows) == sorted(states)
+    assert len(list((tmp_path / "out" / "annotated").iterdir())) == 10
