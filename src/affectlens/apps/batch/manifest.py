@@ -133,8 +133,7 @@ class Manifest:
 
     def counts(self) -> dict[str, int]:
         """How many sources are done, failed and not yet analyzed."""
-        found = dict(self._base.execute("select state, count(*) from sources group by state"))
-        return {state: found.get(state, 0) for state in (DONE, FAILED, WAITING)}
+        return _counts(self._base)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -151,3 +150,21 @@ class Manifest:
             if self._base.in_transaction:
                 self._base.execute("rollback")
             raise
+
+
+def states_in(folder: Path) -> dict[str, int] | None:
+    """How many sources of the batch in `folder` are done, failed and not yet analyzed; None where there is no batch."""
+    if not (folder / NAME).is_file():
+        return None
+    base = sqlite3.connect(f"{(folder / NAME).absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        return _counts(base)
+    except sqlite3.Error as error:
+        raise BadSetting(f"'{folder / NAME}' is no manifest: {error}") from error
+    finally:
+        base.close()
+
+
+def _counts(base: sqlite3.Connection) -> dict[str, int]:
+    found = dict(base.execute("select state, count(*) from sources group by state"))
+    return {state: found.get(state, 0) for state in (DONE, FAILED, WAITING)}

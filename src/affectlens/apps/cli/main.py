@@ -55,6 +55,7 @@ COMMANDS = (
     "recipes",
     "reproduce",
     "serve",
+    "summary",
     "train",
 )
 

@@ -1,0 +1,110 @@
+"""`affectlens summary`: what is in the rows of a batch, by expression, source, time and groups."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from affectlens.apps.batch.manifest import states_in
+from affectlens.apps.cli.console import out, print_table, wide
+from affectlens.apps.cli.options import AsJson, ReportFolder
+from affectlens.core.errors import BadData
+from affectlens.core.files import write_whole
+from affectlens.evaluation import report
+from affectlens.evaluation.summary import Summary
+from affectlens.evaluation.summary_report import HEADER, LISTED, cells, summary_report
+
+_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(summary)
+
+
+def summary(
+    path: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder of 'affectlens batch', or a Parquet file of 'analyze'.")
+    ],
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="expression, source, window or a column of --groups; several are combined.  [default: expression]"
+        ),
+    ] = None,
+    window: Annotated[
+        float, typer.Option(metavar="S", help="Seconds of a time window, from the beginning of each video.")
+    ] = 60.0,
+    groups: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV with a column 'source' (or file name) and columns to group by."),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the whole table there.")] = None,
+    folder: ReportFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sum up faces by expression, source, time window or groups of your own: a table, a CSV, an HTML page with plots.
+
+    Reads any number of rows in constant memory (extra summary). The terminal shows the twenty rows with the most faces.
+    """
+    keys = by or ["expression"]
+    if folder:
+        report.require()
+    with Summary(path, groups, window) as found:
+        result: dict[str, Any] = {"path": str(path), **found.overall(), "states": states_in(path)}
+        if not result["faces"]:
+            raise BadData(f"'{path}' holds no face; its rows say why: {_reasons(result)}")
+        rows = found.table(keys, _SHOWN)
+        result |= {"by": keys, "count": found.count(keys), "table": rows}
+        if csv:
+            found.write_csv(keys, csv)
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / "report.json", json.dumps(result, indent=2) + "\n")
+            write_whole(folder / "report.html", _page(found, result))
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    _print(result, keys)
+    for what, file in (("table", csv), ("report", folder / "report.html" if folder else None)):
+        if file:
+            out.print(f"{what}: {file}")
+
+
+def _page(found: Summary, result: dict[str, Any]) -> str:
+    keys = ("expression", "window", *found.groups, "source")
+    tables = {key: found.table([key], LISTED) for key in keys}
+    totals = {key: found.count([key]) for key in keys}
+    facts = {key: f"{result[key]:,}" for key in ("rows", "sources", "faces")} | {"rows of": result["path"]}
+    if result["states"]:
+        facts["sources of the batch"] = _states(result)
+    if result["reasons"]:
+        facts["rows without a face"] = _reasons(result)
+    return summary_report(facts, found.labels, tables, totals, found.plane())
+
+
+def _reasons(result: dict[str, Any]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in result["reasons"].items())
+
+
+def _states(result: dict[str, Any]) -> str:
+    return ", ".join(f"{count:,} {state}" for state, count in result["states"].items())
+
+
+def _print(result: dict[str, Any], keys: list[str]) -> None:
+    out.print(f"{result['path']}: {result['rows']:,} rows, {result['sources']:,} sources, {result['faces']:,} faces")
+    if result["states"]:
+        out.print(f"  sources of the batch: {_states(result)}")
+    if result["reasons"]:
+        out.print(f"  rows without a face: {_reasons(result)}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in (*keys, *HEADER):
+        table.add_column(name, justify="left" if name in (*keys, "mostly") else "right")
+    for row in result["table"]:
+        shown = (row["window_s" if key == "window" else key] for key in keys)
+        table.add_row(*("–" if value is None else str(value) for value in shown), *cells(row))
+    print_table(table, wide)
+    if result["count"] > len(result["table"]):
+        out.print(f"{len(result['table'])} of {result['count']:,} rows; --csv FILE writes all")

@@ -1,0 +1,196 @@
+"""Tables of `analyze` and shards of `batch` summed up by a query engine, which reads them lazily and spills to disk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from affectlens.core.errors import BadData, BadSetting, MissingExtra
+
+OWN = ("expression", "source", "window")
+"""What faces can be grouped by, beside the columns of a file of groups."""
+
+PLANE_CELLS = 20
+"""Cells along valence and along arousal."""
+
+_NEEDED = ("source", "time_s", "face", "expression", "uncertain", "disagreement", "valence", "arousal", "reason")
+
+Row = dict[str, Any]
+
+
+class Summary:
+    """The rows of Parquet files, to be summed up. A context manager.
+
+    Args:
+        path: a Parquet file, or a folder of shards.
+        groups: a CSV file with a column `source` (the source of the rows, or the name of its file) and others to group
+            by.
+        window_s: length of the time windows of `window`, from the beginning of each video.
+        memory_mb: what the engine may use before it spills to disk.
+
+    Raises:
+        BadData: there are no such files, or they lack the columns of `affectlens analyze`. BadSetting: `window_s` is
+            not above 0. MissingExtra: the extra "summary" is not installed.
+    """
+
+    def __init__(self, path: Path, groups: Path | None = None, window_s: float = 60.0, memory_mb: int = 512) -> None:
+        try:
+            import duckdb
+        except ImportError as error:
+            raise MissingExtra("a summary", "summary") from error
+        if not window_s > 0:
+            raise BadSetting(f"a time window must be longer than 0 s, got {window_s}")
+        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not files or not all(file.is_file() for file in files):
+            raise BadData(f"'{path}' is no Parquet file and no folder of shards")
+        self._error = duckdb.Error
+        self._spill = TemporaryDirectory(prefix="affectlens-")
+        settings = {"memory_limit": f"{memory_mb}MB", "temp_directory": self._spill.name}
+        settings |= {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}  # no network
+        self._base = duckdb.connect(config=settings)
+        self._base.execute("set preserve_insertion_order = false")
+        self._window_s = window_s
+        try:
+            self._open(files, groups)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._base.close()
+        self._spill.cleanup()
+
+    def _open(self, files: Sequence[Path], groups: Path | None) -> None:
+        """A view of the rows, with the columns of their groups."""
+        names = [str(file) for file in files]
+        relation = self._run("select * from read_parquet(?, union_by_name = true) limit 0", [names])
+        found = [column[0] for column in relation.description]
+        self.labels = tuple(name.removeprefix("p_") for name in found if name.startswith("p_"))
+        if missing := [name for name in _NEEDED if name not in found]:
+            raise BadData(f"'{files[0]}' is no table of 'affectlens analyze': it lacks {', '.join(missing)}")
+        self.groups: tuple[str, ...] = ()
+        joins = cells = ""
+        if groups is not None:
+            self._run("create table described as select * from read_csv(?, all_varchar = true)", [str(groups)])
+            described = [row[0] for row in self._run("select column_name from (describe described)").fetchall()]
+            self.groups = tuple(name for name in described if name != "source")
+            if "source" not in described or not self.groups:
+                raise BadData(f"'{groups}' needs a column 'source' and others to group by, has {', '.join(described)}")
+            if taken := set(self.groups) & {*found, *OWN}:
+                raise BadData(f"'{groups}' has a column '{min(taken)}', which the rows have too; call it otherwise")
+            twice = self._run("select source from described group by source having count(*) > 1 limit 1").fetchone()
+            if twice:
+                raise BadData(f"'{groups}' names '{twice[0]}' twice")
+            cells = "".join(f", coalesce(a.{_name(key)}, b.{_name(key)}) as {_name(key)}" for key in self.groups)
+            joins = (
+                " left join described a on a.source = rows.source"
+                " left join described b on b.source = regexp_replace(rows.source, '^.*[/#]', '')"
+            )
+        listed = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+        window = f"floor(time_s / {self._window_s}) * {self._window_s} as window_s"
+        rows = f"read_parquet([{listed}], union_by_name = true) rows"
+        self._run(f"create view faces as select rows.*, {window}{cells} from {rows}{joins}")
+
+    def overall(self) -> Row:
+        """Rows, sources, faces, and how many rows have no face for which reason."""
+        rows, faces = self._run("select count(*), count(face) from faces").fetchone()
+        (sources,) = self._run("select count(*) from (select source from faces group by source)").fetchone()
+        reasons = self._run(
+            "select reason, count(*) from faces where reason is not null group by reason order by 2 desc, 1"
+        ).fetchall()
+        return {"rows": rows, "sources": sources, "faces": faces, "reasons": dict(reasons)}
+
+    def table(self, by: Sequence[str], most: int | None = None) -> list[Row]:
+        """A row for each value of the keys `by`, which stand first in it.
+
+        `faces`, their `share` of all, `sources`, `uncertain` (share), means of `disagreement`, `valence` and `arousal`
+        (None where no face has one), `mostly` (the most frequent label) and how many faces have each label. Windows
+        come in order, labels and sources by their faces; `most` rows at most.
+
+        Raises:
+            BadSetting: there is no such key.
+        """
+        query = self._query(by) + ("" if most is None else f" limit {int(most)}")
+        answer = self._run(query)
+        names = [column[0] for column in answer.description]
+        return [dict(zip(names, cells, strict=True)) for cells in answer.fetchall()]
+
+    def count(self, by: Sequence[str]) -> int:
+        """How many rows `table` has.  Raises BadSetting."""
+        keys = ", ".join(self._keys(by))
+        (found,) = self._run(
+            f"select count(*) from (select {keys} from faces where {_counted(by)} group by all)"
+        ).fetchone()
+        return int(found)
+
+    def write_csv(self, by: Sequence[str], file: Path) -> None:
+        """All rows of `table`, as they come from the engine.  Raises BadSetting, OSError."""
+        with file.open("wb"):  # what cannot be written is known before anything is computed
+            pass
+        target = str(file).replace("'", "''")
+        self._run(f"copy ({self._query(by)}) to '{target}' (header, delimiter ',')")
+
+    def plane(self) -> list[tuple[float, float, int]]:
+        """Middle (valence, arousal) and faces of each filled cell of a grid over their plane, a tenth wide."""
+        cell = "least(floor(({} + 1) / 2 * {cells}), {cells} - 1)"
+        x, y = (cell.format(name, cells=PLANE_CELLS) for name in ("valence", "arousal"))
+        found = self._run(
+            f"select {x}, {y}, count(*) from faces where valence is not null and arousal is not null group by all"
+        ).fetchall()
+        side = 2 / PLANE_CELLS
+        return [((column + 0.5) * side - 1, (row + 0.5) * side - 1, faces) for column, row, faces in found]
+
+    def _keys(self, by: Sequence[str]) -> list[str]:
+        known = (*OWN, *self.groups)
+        if unknown := [key for key in by if key not in known]:
+            raise BadSetting(f"faces can be summed up by {', '.join(known)}; got '{unknown[0]}'")
+        return [_name("window_s" if key == "window" else key) for key in by]
+
+    def _query(self, by: Sequence[str]) -> str:
+        """In two steps, so that counting sources never holds them all."""
+        keys = self._keys(by)
+        listed = "".join(f"{key}, " for key in keys)
+        counts = "".join(
+            f", count(*) filter (expression = '{_quoted(label)}') as n{i}" for i, label in enumerate(self.labels)
+        )
+        sums = "".join(f", sum(n{i})::bigint as {_name(label)}" for i, label in enumerate(self.labels))
+        most = "greatest(" + ", ".join(f"sum(n{i})" for i in range(len(self.labels))) + ")"
+        mostly = "case " + " ".join(
+            f"when sum(n{i}) = {most} then '{_quoted(label)}'" for i, label in enumerate(self.labels)
+        )
+        narrow = (
+            f"select {listed}source as its_source, count(*) as n, sum(uncertain::int) as u, sum(disagreement) as d, "
+            f"sum(valence) as v, count(valence) as nv, sum(arousal) as a, count(arousal) as na{counts} "
+            f"from faces where {_counted(by)} group by all"
+        )
+        order = ", ".join(keys) if "window" in by else f"faces desc, {', '.join(keys)}"
+        return (
+            f"select {listed}sum(n)::bigint as faces, sum(n) / sum(sum(n)) over () as share, count(*) as sources, "
+            "sum(u) / sum(n) as uncertain, sum(d) / sum(n) as disagreement, sum(v) / nullif(sum(nv), 0) as valence, "
+            f"sum(a) / nullif(sum(na), 0) as arousal, {mostly} end as mostly{sums} "
+            f"from ({narrow}) group by {', '.join(keys)} order by {order}"
+        )
+
+    def _run(self, query: str, values: Sequence[Any] = ()) -> Any:
+        """Raises BadData where the engine cannot read or compute it."""
+        try:
+            return self._base.execute(query, list(values))
+        except self._error as error:
+            raise BadData(f"the rows cannot be summed up: {str(error).partition(chr(10))[0]}") from error
+
+
+def _counted(by: Sequence[str]) -> str:
+    """Which rows belong to a table: those with a face, in windows those of videos."""
+    return "face is not null and window_s is not null" if "window" in by else "face is not null"
+
+
+def _name(column: str) -> str:
+    """A column in a query."""
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

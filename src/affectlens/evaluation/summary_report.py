@@ -1,0 +1,140 @@
+"""The page of `affectlens summary`: expressions, their plane, time, sources and groups."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.evaluation import plots
+from affectlens.evaluation.plots import COLOURS, GRID, MUTED, SMALL_PT, axes_in, figure_of, legend_above
+from affectlens.evaluation.report import Picture, Report, Section, Table, render
+from affectlens.evaluation.summary import PLANE_CELLS, Row
+from affectlens.evaluation.timeline import colours_of
+
+if TYPE_CHECKING:
+    pass
+
+DRAWN, LISTED = 20, 100
+"""Sources or values of a group that a figure and a table of the page hold at most."""
+HEADER = ("faces", "share", "sources", "mostly", "uncertain", "disagreement", "valence", "arousal")
+"""What is said of faces that belong together."""
+
+
+def cells(row: Row) -> list[str]:
+    """The values of `HEADER` in a row of `Summary.table`, as text."""
+    affect = ("–" if row[name] is None else f"{row[name]:+.2f}" for name in ("valence", "arousal"))
+    counted = [f"{row['faces']:,}", f"{row['share']:.1%}", f"{row['sources']:,}", row["mostly"]]
+    return [*counted, f"{row['uncertain']:.1%}", f"{row['disagreement']:.2f}", *affect]
+
+
+def summary_report(
+    facts: Mapping[str, str],
+    labels: Sequence[str],
+    tables: Mapping[str, Sequence[Row]],
+    totals: Mapping[str, int],
+    plane: Sequence[tuple[float, float, int]],
+    title: str = "Summary",
+) -> str:
+    """One HTML page.
+
+    Args:
+        facts: name -> text.
+        labels: of the model.
+        tables: key -> its rows of `Summary.table`, "expression" and "window" among them.
+        totals: key -> how many rows there are.
+        plane: `Summary.plane`.
+        title: of the page.
+    """
+    sections = [_expressions(tables["expression"])]
+    if plane:
+        sections.append(_plane(plane))
+    if len(tables["window"]) > 1:
+        sections.append(_time(tables["window"], labels))
+    others = [key for key, rows in tables.items() if key not in ("expression", "window") and rows]
+    sections += [_groups(key, tables[key], totals[key], labels) for key in others]
+    return render(Report(title, facts, sections))
+
+
+def _expressions(rows: Sequence[Row]) -> Section:
+    names = [row["expression"] for row in rows]
+    shares = [f"{row['share']:.1%}" for row in rows]
+    figure = plots.bars(names, {"share": [row["share"] for row in rows]}, "share of the faces", [shares])
+    said = ", ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True))
+    return Section("Expressions", "", [Picture(figure, f"Share of the faces: {said}.")], [_table("expression", rows)])
+
+
+def _table(key: str, rows: Sequence[Row], total: int | None = None) -> Table:
+    column = "window_s" if key == "window" else key
+    few = f", {len(rows)} of {total:,}" if total is not None and total > len(rows) else ""
+    listed = [["–" if row[column] is None else str(row[column]), *cells(row)] for row in rows]
+    return Table(f"Faces by {key}{few}", [key, *HEADER], listed, folded=len(rows) > DRAWN)
+
+
+def _plane(plane: Sequence[tuple[float, float, int]]) -> Section:
+    figure = figure_of(4.6, 4.0)
+    axes = axes_in(figure, "valence", "arousal", grid=None)
+    from matplotlib.colors import LogNorm
+
+    x, y, faces = (np.array(values) for values in zip(*plane, strict=True))
+    counts = np.zeros((PLANE_CELLS, PLANE_CELLS))
+    counts[_places(y), _places(x)] = faces
+    shades = LogNorm(0.3, max(2, faces.max()))  # one face is not white yet
+    drawn = axes.imshow(
+        np.ma.masked_equal(counts, 0), cmap="Blues", norm=shades, origin="lower", extent=(-1, 1, -1, 1), zorder=1
+    )
+    axes.axhline(0, color=GRID, linewidth=0.8, zorder=0)
+    axes.axvline(0, color=GRID, linewidth=0.8, zorder=0)
+    axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
+    bar.set_label("faces", fontsize=SMALL_PT, color=MUTED)
+    bar.ax.tick_params(labelsize=SMALL_PT)
+    top = plane[int(faces.argmax())]
+    alt = f"Faces in the plane of valence and arousal; most lie near {top[0]:+.1f}, {top[1]:+.1f}."
+    note = "Each square is a tenth wide; the scale is logarithmic."
+    return Section("Valence and arousal", "", [Picture(figure, alt, note)])
+
+
+def _places(middles: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Cells of the plane by their middles."""
+    return ((middles + 1) / 2 * PLANE_CELLS).astype(np.int64)
+
+
+def _time(rows: Sequence[Row], labels: Sequence[str]) -> Section:
+    """Shares of the labels in each window, and mean valence and arousal."""
+    width = min(later["window_s"] - row["window_s"] for row, later in pairwise(rows))
+    edges = [edge for row in rows for edge in (row["window_s"], row["window_s"] + width)]
+    figure = figure_of(plots.WIDTH_IN, 4.4)
+    upper = axes_in(figure, "", "share of the faces", place=(3, 1, (1, 2)))
+    colours = colours_of(labels)
+    top = np.zeros(len(edges))
+    for label in labels:
+        shares = np.repeat([row[label] / row["faces"] for row in rows], 2)
+        bottom, top = top, top + shares
+        upper.fill_between(edges, bottom, top, color=colours[label], linewidth=0, label=label)
+    upper.set(ylim=(0, 1), yticks=[0, 0.5, 1])
+    upper.tick_params(labelbottom=False)
+    lower = axes_in(figure, "seconds from the beginning of each video", "mean", place=(3, 1, 3))
+    lower.axhline(0, color=GRID, linewidth=0.8)
+    middles = [row["window_s"] + width / 2 for row in rows]
+    for i, (name, mark) in enumerate((("valence", "o"), ("arousal", "s"))):
+        values = [np.nan if row[name] is None else row[name] for row in rows]
+        lower.plot(middles, values, color=COLOURS[i], marker=mark, markersize=3, linewidth=1.2, label=name)
+    lower.set(ylim=(-1.05, 1.05), yticks=[-1, 0, 1])
+    lower.legend(loc="upper right", fontsize=SMALL_PT, frameon=False, ncols=2)
+    for axes in (upper, lower):
+        axes.set_xlim(edges[0], edges[-1])
+    legend_above(figure, upper.collections, labels)
+    alt = f"Shares of the expressions in {len(rows)} windows of {width:g} s, and mean valence and arousal in each."
+    return Section("Over time", "", [Picture(figure, alt)], [_table("window", rows)])
+
+
+def _groups(key: str, rows: Sequence[Row], total: int, labels: Sequence[str]) -> Section:
+    """Labels of each value of a key, those with the most faces first."""
+    groups = {
+        "–" if row[key] is None else str(row[key]): {"faces": row["faces"], "labels": [row[label] for label in labels]}
+        for row in rows[:DRAWN]
+    }
+    alt = f"Share of each expression by {key}; the table has the numbers."
+    return Section(f"By {key}", "", [Picture(plots.group_labels(groups, labels, key), alt)], [_table(key, rows, total)])

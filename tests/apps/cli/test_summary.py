@@ -1,0 +1,48 @@
+import json
+
+import pytest
+
+from affectlens.runtime.media import PORTRAIT
+
+
+@pytest.fixture
+def faces(cli, tmp_path):
+    """The folder of a batch of two photos, one of them broken."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(PORTRAIT.read_bytes())
+    (folder / "b.jpg").write_bytes(PORTRAIT.read_bytes()[:999])
+    assert cli("batch", folder, "--out", tmp_path / "faces", "--workers", 0).code == 0
+    return tmp_path / "faces"
+
+
+def test_a_batch_is_summed_up(cli, faces):
+    result = cli("summary", faces)
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert lines[0] == f"{faces}: 2 rows, 2 sources, 1 faces"
+    assert lines[1:3] == ["  sources of the batch: 1 done, 1 failed, 0 not yet", "  rows without a face: truncated 1"]
+    assert lines[3].split()[:4] == ["expression", "faces", "share", "sources"]
+    assert lines[4].split()[:4] == ["happiness", "1", "100.0%", "1"]
+
+
+def test_groups_csv_report_and_json(cli, faces, tmp_path):
+    (tmp_path / "groups.csv").write_text("source,crew\na.jpg,STS-93\n")
+    options = ("--by", "crew", "--by", "expression", "--groups", tmp_path / "groups.csv")
+    result = cli("summary", faces, *options, "--csv", tmp_path / "t.csv", "--report", tmp_path / "report", "--json")
+    found = json.loads(result.out)
+    assert (found["by"], found["count"], found["table"][0]["crew"]) == (["crew", "expression"], 1, "STS-93")
+    assert (tmp_path / "t.csv").read_text().startswith("crew,expression,faces,")
+    assert json.loads((tmp_path / "report" / "report.json").read_text()) == found
+    assert "By crew" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_the_rest_of_a_long_table_is_announced(cli, faces, monkeypatch):
+    monkeypatch.setattr("affectlens.apps.cli.summary._SHOWN", 0)
+    assert cli("summary", faces).out.splitlines()[-1] == "0 of 1 rows; --csv FILE writes all"
+
+
+def test_what_cannot_be_summed_up_is_one_line(cli, faces, tmp_path):
+    for arguments in ((tmp_path / "nowhere",), (faces, "--by", "colour"), (faces, "--window", "0")):
+        result = cli("summary", *arguments)
+        assert (result.code, len(result.errors)) == (1, 1)

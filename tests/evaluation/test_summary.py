@@ -1,0 +1,184 @@
+import csv
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from affectlens.core.errors import BadData, BadSetting
+from affectlens.evaluation.summary import Summary
+from affectlens.evaluation.summary_report import summary_report
+
+FACES = [
+    # source, time_s, face, expression, uncertain, disagreement, valence, arousal, reason
+    ("in/a.jpg", None, 0, "calm", False, 0.2, 0.4, -0.2, None),
+    ("in/a.jpg", None, 1, "happy", True, 0.6, 0.8, 0.4, None),
+    ("in/it's.mp4", 0.5, 0, "calm", False, 0.1, 0.0, 0.0, None),
+    ("in/it's.mp4", 9.9, 0, "calm", False, 0.1, 0.2, -1.0, None),
+    ("in/it's.mp4", 10.0, 0, "happy", False, 0.3, None, None, None),
+    ("in/it's.mp4", 10.1, None, None, None, None, None, None, "no_face"),
+    ("in/bad.jpg", None, None, None, None, None, None, None, "damaged"),
+]
+COLUMNS = ("source", "time_s", "face", "expression", "uncertain", "disagreement", "valence", "arousal", "reason")
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """A folder of two shards."""
+    folder = tmp_path / "out's"
+    folder.mkdir()
+    for number, some in enumerate((FACES[:3], FACES[3:])):
+        table = pa.Table.from_pylist([dict(zip(COLUMNS, face, strict=True)) for face in some])
+        for label in ("calm", "happy"):
+            table = table.append_column(f"p_{label}", pa.array([0.5] * len(table)))
+        parquet.write_table(table, folder / f"part-{number:06d}.parquet")
+    return folder
+
+
+def test_everything_is_counted(shards):
+    with Summary(shards) as found:
+        assert found.labels == ("calm", "happy")
+        assert found.overall() == {"rows": 7, "sources": 3, "faces": 5, "reasons": {"damaged": 1, "no_face": 1}}
+
+
+def test_faces_of_an_expression(shards):
+    with Summary(shards) as found:
+        calm, happy = found.table(["expression"])
+    assert list(calm) == [
+        "expression", "faces", "share", "sources", "uncertain", "disagreement", "valence", "arousal", "mostly", "calm",
+        "happy",
+    ]  # fmt: skip
+    assert (calm["expression"], calm["faces"], calm["share"], calm["sources"]) == ("calm", 3, 0.6, 2)
+    assert (calm["calm"], calm["happy"], calm["mostly"], calm["uncertain"]) == (3, 0, "calm", 0)
+    assert calm["disagreement"] == pytest.approx(0.4 / 3)
+    assert (calm["valence"], calm["arousal"]) == (pytest.approx(0.2), pytest.approx(-0.4))
+    assert (happy["uncertain"], happy["valence"], happy["arousal"]) == (0.5, 0.8, 0.4)
+
+
+def test_sources_windows_and_both(shards):
+    with Summary(shards, window_s=10) as found:
+        assert [(row["source"], row["faces"], row["mostly"]) for row in found.table(["source"])] == [
+            ("in/it's.mp4", 3, "calm"),
+            ("in/a.jpg", 2, "calm"),
+        ]
+        windows = found.table(["window"])
+        assert [(row["window_s"], row["faces"], row["share"]) for row in windows] == [
+            (0.0, 2, pytest.approx(2 / 3)),
+            (10.0, 1, pytest.approx(1 / 3)),
+        ]
+        assert (windows[1]["valence"], windows[1]["arousal"]) == (None, None)
+        both = found.table(["source", "window"])
+        assert [(row["source"], row["window_s"]) for row in both] == [("in/it's.mp4", 0.0), ("in/it's.mp4", 10.0)]
+        assert found.count(["source", "window"]) == 2
+        assert len(found.table(["source"], most=1)) == 1
+
+
+def test_groups_by_source_or_name(shards, tmp_path):
+    (tmp_path / "rooms.csv").write_text("source,room,my day\nin/a.jpg,kitchen,1\nit's.mp4,garden,2\n")
+    with Summary(shards, tmp_path / "rooms.csv") as found:
+        assert found.groups == ("room", "my day")
+        assert [(row["room"], row["faces"]) for row in found.table(["room"])] == [("garden", 3), ("kitchen", 2)]
+        assert [(row["my day"], row["expression"], row["faces"]) for row in found.table(["my day", "expression"])] == [
+            ("2", "calm", 2),
+            ("1", "calm", 1),
+            ("1", "happy", 1),
+            ("2", "happy", 1),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("name,room\na,b\n", "needs a column 'source' and others to group by, has name, room"),
+        ("source\na\n", "needs a column 'source' and others to group by, has source"),
+        ("source,face\na,b\n", "has a column 'face', which the rows have too"),
+        ("source,room\na,b\na,c\n", "names 'a' twice"),
+    ],
+)
+def test_files_of_groups_that_cannot_be_used(shards, tmp_path, content, why):
+    (tmp_path / "groups.csv").write_text(content)
+    with pytest.raises(BadData, match=why):
+        Summary(shards, tmp_path / "groups.csv")
+
+
+def test_the_csv_holds_the_whole_table(shards, tmp_path):
+    file = tmp_path / "it's.csv"
+    with Summary(shards) as found:
+        found.write_csv(["source"], file)
+        wanted = found.table(["source"])
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [list(row) for row in rows] == [list(row) for row in wanted]
+    assert [(row["source"], int(row["faces"])) for row in rows] == [("in/it's.mp4", 3), ("in/a.jpg", 2)]
+
+
+def test_the_plane_is_counted_in_cells(shards):
+    with Summary(shards) as found:
+        cells = {(round(x, 2), round(y, 2)): faces for x, y, faces in found.plane()}
+    assert cells == {(0.45, -0.15): 1, (0.85, 0.45): 1, (0.05, 0.05): 1, (0.25, -0.95): 1}
+
+
+def test_what_cannot_be_summed_up_is_one_line(shards, tmp_path):
+    with Summary(shards) as found, pytest.raises(BadSetting, match="by expression, source, window; got 'colour'"):
+        found.table(["colour"])
+    with pytest.raises(BadData, match="is no Parquet file and no folder of shards"):
+        Summary(tmp_path / "nowhere")
+    with pytest.raises(BadSetting, match="must be longer than 0 s"):
+        Summary(shards, window_s=0)
+    parquet.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
+    with pytest.raises(BadData, match="is no table of 'affectlens analyze': it lacks source, time_s"):
+        Summary(tmp_path / "other.parquet")
+    (tmp_path / "text.parquet").write_text("text")
+    with pytest.raises(BadData, match="the rows cannot be summed up: "):
+        Summary(tmp_path / "text.parquet")
+
+
+def test_the_page_shows_every_part(shards, tmp_path):
+    (tmp_path / "rooms.csv").write_text("source,room\nit's.mp4,<b>\n")
+    with Summary(shards, tmp_path / "rooms.csv", window_s=10) as found:
+        keys = ("expression", "window", "room", "source")
+        tables = {key: found.table([key]) for key in keys}
+        page = summary_report({}, found.labels, tables, {key: found.count([key]) for key in keys}, found.plane())
+    for heading in ("Expressions", "Valence and arousal", "Over time", "By room", "By source"):
+        assert f">{heading}</h2>" in page
+    assert page.count("<img") == 5
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
+
+
+TEN_MILLION = """
+import resource, sys
+from pathlib import Path
+import duckdb
+from affectlens.evaluation.summary import Summary
+
+folder = Path(sys.argv[1])
+base = duckdb.connect(config={"memory_limit": "512MB"})
+for shard in range(5):
+    base.execute(f'''copy (
+        select 'videos/' || (i // 100)::varchar || '.mp4' as source, (i % 100) / 25.0 as time_s, 0::bigint as face,
+            ['calm', 'happy'][1 + i % 2] as expression, i % 10 = 0 as uncertain, 0.5 as disagreement,
+            (i % 20) / 10.0 - 0.95 as valence, 0.0 as arousal, null::varchar as reason, 0.5 as p_calm, 0.5 as p_happy
+        from range({shard * 2_000_000}, {(shard + 1) * 2_000_000}) numbers(i)
+    ) to '{folder}/part-{shard}.parquet' ''')
+base.close()
+with Summary(folder, window_s=1, memory_mb=256) as found:
+    print(found.overall()["rows"], found.count(["source"]), len(found.plane()))
+    print([row["faces"] for row in found.table(["expression"])], [row["faces"] for row in found.table(["window"])])
+    found.write_csv(["source", "window"], folder / "all.csv")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_ten_million_rows_in_constant_memory(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", TEN_MILLION, tmp_path], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    counted, tables, megabytes = done.stdout.splitlines()
+    assert counted == "10000000 100000 20"
+    assert tables == "[5000000, 5000000] [2500000, 2500000, 2500000, 2500000]"
+    assert int(megabytes) < 900
+    with (tmp_path / "all.csv").open() as stream:
+        assert sum(1 for _ in stream) == 400_001
