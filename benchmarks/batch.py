@@ -17,7 +17,7 @@ import psutil
 
 from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import Settings
-from affectlens.apps.cli.scenes import one_face
+from affectlens.apps.cli.scenes import one_face, tiled
 from affectlens.runtime.media import save_image
 
 GAIN, KEPT, GROWTH_MB = 1.8, 0.8, 30
@@ -28,7 +28,7 @@ SHARD_ROWS = 100
 def photos(folder: Path, count: int) -> Path:
     """A folder of so many."""
     folder.mkdir()
-    frames = one_face(None, 60)
+    frames = [tiled(picture, 1) for picture in one_face(None, 60)]
     for number in range(count):
         save_image(folder / f"{number:05d}.jpg", frames[number % len(frames)])
     return folder

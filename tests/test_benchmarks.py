@@ -13,6 +13,7 @@ CALLS = {
     "ensemble.py {data} bundled {model}": "mean of 2, mirrored",
     "heat_maps.py {data}": "first place  spread  correlation with occlusion",
     "quality.py {data}": "found again: 4 of 4",
+    "scale.py --repeats 3": "one driver: ",
     "wild.py {data} --faces 4": "turned by 30 degrees",
 }
 

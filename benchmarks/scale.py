@@ -1,0 +1,136 @@
+"""What a million photos and a thousand hours of video cost, stage by stage, and what one driver can write.
+
+One thread, each stage alone, on photos of 640x480 (one face, five faces) and of 12 megapixels (one face) and a video of
+640x480 with one face: reading the file, decoding it, finding faces, cutting them out, the network, rows. Then what the
+process that drives a batch does with them, which is what saturates first: answers out of a pipe, rows to Parquet,
+sources into and out of the manifest. docs/scale.md is written from the output.
+
+usage: python benchmarks/scale.py [--repeats 40]
+"""
+
+import argparse
+import pickle
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens import Analyzer
+from affectlens.apps.batch.item import Item
+from affectlens.apps.batch.manifest import Manifest
+from affectlens.apps.batch.shards import Shards
+from affectlens.apps.batch.work import End, Part
+from affectlens.apps.cli.scenes import one_face, tiled
+from affectlens.runtime.analysis import Row, columns
+from affectlens.runtime.media import decode_image, read_bytes, save_image
+from affectlens.runtime.record import Recorder
+
+DRIVEN = 20_000
+VIDEO_FPS = 30
+
+
+def seconds(call: Callable[[], object], repeats: int) -> float:
+    """Median of a call."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def stages(analyzer: Analyzer, file: Path, repeats: int) -> dict[str, float]:
+    """Milliseconds of each stage of a photo."""
+    data = read_bytes(file)
+    image = decode_image(data)
+    found = analyzer.detector(image)
+    cut = analyzer.cut(image, found)
+    (faces,) = analyzer.read_cuts([cut])
+    calls = {
+        "read": lambda: read_bytes(file),
+        "decode": lambda: decode_image(data),
+        "detect": lambda: analyzer.detector(image),
+        "cut": lambda: analyzer.cut(image, found),
+        "network": lambda: analyzer.read_cuts([cut]),
+        "rows": lambda: analyzer.analysis("photo.jpg", image, faces).to_rows(),
+    }
+    return {name: 1000 * seconds(call, repeats) for name, call in calls.items()}
+
+
+def video_rate(analyzer: Analyzer, film: Path, portrait: NDArray[np.uint8]) -> float:
+    """Frames a second of a video of eight seconds."""
+    with Recorder(film) as video:
+        for number in range(8 * VIDEO_FPS):
+            video.write(tiled(np.roll(portrait, number % 60, axis=1), 1), number / VIDEO_FPS)
+    start = time.perf_counter()
+    frames = sum(1 for _ in analyzer.video(film))
+    return frames / (time.perf_counter() - start)
+
+
+def unlike(rows: list[Row]) -> list[Row]:
+    """Rows with other numbers, so that they do not compress better than those of real photos."""
+    return [{key: random.random() if type(cell) is float else cell for key, cell in row.items()} for row in rows]
+
+
+def driver(analyzer: Analyzer, folder: Path, rows: list[Row]) -> tuple[float, float, float]:
+    """Sources a second that are listed, and that are written and committed; bytes of a row."""
+    items = [Item(f"photos/{number:09d}.jpg", f"photos/{number:09d}.jpg") for number in range(DRIVEN)]
+    sent = [pickle.dumps(Part(number, unlike(rows), True, End(True))) for number in range(1, DRIVEN + 1)]
+    with Manifest(folder) as manifest:
+        start = time.perf_counter()
+        manifest.add(items)
+        listed = time.perf_counter()
+        shards = Shards(folder, manifest, columns(analyzer.spec.labels), 10_000)
+        for (_, _), part in zip(manifest.waiting(), sent, strict=True):
+            shards.add(pickle.loads(part))
+        shards.close()
+        ended = time.perf_counter()
+    size = sum(file.stat().st_size for file in folder.glob("part-*.parquet"))
+    return DRIVEN / (listed - start), DRIVEN / (ended - listed), size / DRIVEN / len(rows)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=40)
+    asked = parser.parse_args()
+    cv2.setNumThreads(1)
+    analyzer = Analyzer()
+    portrait = one_face(None, 1)[0]
+    one = tiled(portrait, 1)
+    photos = {
+        "640x480, one face": one,
+        "640x480, five faces": tiled(portrait, 5),
+        "4000x3000, one face": cv2.resize(one, (4000, 3000), interpolation=cv2.INTER_CUBIC),
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found = {}
+        for place, (title, image) in enumerate(photos.items()):
+            save_image(folder / f"{place}.jpg", image)
+            repeats = max(asked.repeats * one.size // image.size, 3)
+            found[title] = stages(analyzer, folder / f"{place}.jpg", repeats)
+        names = list(found["640x480, one face"])
+        print(f"{'ms a photo, one thread':24}{''.join(f'{name:>9}' for name in (*names, 'all'))}  core-hours a million")
+        for title, times in found.items():
+            total = sum(times.values())
+            print(f"{title:24}{''.join(f'{value:9.2f}' for value in (*times.values(), total))}{total / 3.6:22.1f}")
+        rate = video_rate(analyzer, folder / "film.mp4", portrait)
+        print(
+            f"video 640x480, one face: {rate:.0f} frames/s on all cores; a thousand hours take {30000 / rate:.0f} hours"
+        )
+        rows = analyzer.analyze(folder / "0.jpg").to_rows()
+        listed, written, size = driver(analyzer, folder / "out", rows)
+        print(f"one driver: {listed:,.0f} sources/s listed, {written:,.0f}/s written, {size:.0f} bytes a row")
+        seconds_each = sum(found["640x480, one face"].values()) / 1000
+        print(f"it is busy with the answers of {written * seconds_each:,.0f} cores that read photos like the first")
+
+
+if __name__ == "__main__":
+    main()
