@@ -136,3 +136,10 @@ def test_an_interrupt_exits_130_without_a_trace(cli, monkeypatch):
     result = cli("analyze", PORTRAIT)
     assert result.code == 130
     assert "Traceback" not in result.err
+
+
+def test_opencv_is_quiet_in_its_fourth_version_too(cli, monkeypatch):
+    levels = []
+    monkeypatch.setattr("affectlens.apps.cli.main.cv2.setLogLevel", levels.append, raising=False)
+    assert cli("--version").code == 0
+    assert levels == [0]

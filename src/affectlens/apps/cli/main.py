@@ -73,6 +73,12 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _quiet_opencv() -> None:
+    """It says nothing about damaged pictures, which have their rows."""
+    of_opencv_4 = getattr(cv2, "setLogLevel", None)
+    (of_opencv_4 or cv2.utils.logging.setLogLevel)(0)
+
+
 def main() -> None:
     """Entry point; exits 0, 1 (something failed; one line says what) or 2 (usage)."""
     for stream in (sys.stdout, sys.stderr):
@@ -82,7 +88,7 @@ def main() -> None:
     if not any(isinstance(handler, Warnings) for handler in logger.handlers):
         logger.addHandler(Warnings())
     signal.signal(signal.SIGTERM, _interrupt)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a damaged picture has its row
+    _quiet_opencv()
     try:
         app()
     except (AffectLensError, OSError) as error:
