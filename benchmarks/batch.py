@@ -72,7 +72,8 @@ def main() -> int:
     print(f"{asked.photos} photos, {asked.rounds} rounds")
     for name, rounds in found.items():
         print(f"{name}: {rates[name]:.1f} photos/s ({', '.join(f'{rate:.1f}' for rate, _ in rounds)})")
-    gain, kept, most = rates[both] / rates[alone], rates[on_ray] / rates[both], max(memory for _, memory in found[both])
+    gain, kept = rates[both] / rates[alone], rates[on_ray] / rates[both]
+    most = found[both][0][1]  # the first round's: from then on the driver holds Ray too
     print(f"gain of the second worker: {gain:.2f}")
     print(f"Ray's rate is {kept:.2f} of the local engine's")
     print(f"memory of all local processes: {short:.0f} MB for {asked.photos // 4} photos, {most:.0f} MB for all")

@@ -1,20 +1,24 @@
 """The engine in the pipelines of others, as docs/batch.md shows them."""
 
+import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
-import textwrap
+from pathlib import Path
 
-import datasets
 import pandas as pd
 import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from affectlens import BatchAnalyzer
 from affectlens.core.errors import BadSetting
 from affectlens.runtime.media import PORTRAIT
+
+PAGE = Path(__file__).parents[2] / "docs" / "batch.md"
 
 
 @pytest.fixture(scope="module")
@@ -70,66 +74,50 @@ def test_it_can_be_pickled_after_its_first_batch(pictures, wanted):
     assert again({"path": [str(file) for file in pictures]}).to_pylist() == wanted
 
 
-def test_in_ray_data(pictures, wanted):
-    found = subprocess.run(
-        [sys.executable, "-c", RAY, *map(str, pictures)], capture_output=True, text=True, timeout=300, check=False
+def run_page(number, before, after, folder):
+    """The lines that a process writes which runs the Python of docs/batch.md with these lines around it."""
+    block = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[number]
+    (folder / "page.py").write_text(before + block + after)
+    done = subprocess.run(
+        [sys.executable, "page.py"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=folder,
+        env=os.environ | {"HF_HOME": str(folder / "cache"), "PYSPARK_PYTHON": sys.executable},
     )
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.splitlines()[-3:] == [
-        f"{number} {row['expression']} {row['reason']}" for number, row in enumerate(wanted)
-    ]
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
-RAY = """
-import logging, os, sys
-import ray
-from affectlens import BatchAnalyzer
-
-ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR)
-photos = ray.data.from_items([{"id": number, "path": path} for number, path in enumerate(sys.argv[1:])])
-faces = photos.map_batches(
-    BatchAnalyzer,
-    fn_constructor_kwargs={"column": "path", "keep": ["id"]},
-    compute=ray.data.ActorPoolStrategy(size=1),
-    batch_size=2,
-)
-for row in sorted(faces.take_all(), key=lambda row: row["id"]):
-    print(row["id"], row["expression"], row["reason"])
-"""
+def test_in_ray_data(pictures, wanted, tmp_path):
+    contents = [file.read_bytes() for file in pictures]
+    parquet.write_table(pa.table({"id": [0, 1, 2], "image": contents}), tmp_path / "photos.parquet")
+    before = "import logging, ray\nray.init(num_cpus=3, include_dashboard=False, logging_level=logging.ERROR)\n"
+    after = (
+        "for row in sorted(faces.take_all(), key=lambda row: row['id']):\n"
+        "    print(row['id'], row['expression'], row['reason'])\n"
+    )
+    lines = run_page(0, before, after, tmp_path)
+    assert lines[-3:] == [f"{number} {row['expression']} {row['reason']}" for number, row in enumerate(wanted)]
 
 
 def test_in_hugging_face_datasets(pictures, wanted, tmp_path):
-    photos = datasets.Dataset.from_dict({"image": [str(file) for file in pictures], "id": [1, 2, 3]})
-    photos = photos.cast_column("image", datasets.Image(decode=False))
-    faces = photos.map(BatchAnalyzer(keep=["id"]), batched=True, batch_size=2, remove_columns=photos.column_names)
-    assert without_source(faces.remove_columns("id").to_list()) == without_source(wanted)
-    assert list(faces["id"]) == [1, 2, 3]
+    (tmp_path / "photos").mkdir()
+    for number, file in enumerate(pictures):
+        shutil.copy(file, tmp_path / "photos" / f"{number}{file.suffix}")
+    lines = run_page(1, "", "for row in faces:\n    print(row['expression'], row['reason'])\n", tmp_path)
+    assert lines[-3:] == [f"{row['expression']} {row['reason']}" for row in wanted]
 
 
-def test_in_spark(pictures, wanted):
+def test_in_spark(pictures, wanted, tmp_path):
     if shutil.which("java") is None:
         pytest.skip("Spark needs a Java runtime, and there is none")
-    found = subprocess.run(
-        [sys.executable, "-c", SPARK, *map(str, pictures)], capture_output=True, text=True, timeout=300, check=False
+    before = (
+        "from pyspark.sql import SparkSession\n"
+        "spark = SparkSession.builder.master('local[1]').getOrCreate()\n"
+        f"paths = {[(str(file),) for file in pictures]!r}\n"
     )
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.splitlines()[-3:] == [f"{row['expression']} {row['reason']}" for row in wanted]
-
-
-SPARK = textwrap.dedent("""
-    import sys
-    from pyspark.sql import SparkSession
-    from pyspark.sql.pandas.types import from_arrow_schema
-    from affectlens import BatchAnalyzer
-
-    analyze = BatchAnalyzer("path")
-
-    def faces(frames):
-        for frame in frames:
-            yield analyze(frame).to_pandas()
-
-    spark = SparkSession.builder.master("local[1]").getOrCreate()
-    photos = spark.createDataFrame([(path,) for path in sys.argv[1:]], "path string")
-    for row in photos.mapInPandas(faces, from_arrow_schema(analyze.schema)).collect():
-        print(row.expression, row.reason)
-""")
+    after = "for row in found.collect():\n    print(row.expression, row.reason)\n"
+    assert run_page(2, before, after, tmp_path)[-3:] == [f"{row['expression']} {row['reason']}" for row in wanted]
