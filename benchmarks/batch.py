@@ -34,24 +34,24 @@ def photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def measure(source: Path, out: Path, engine: Engine, workers: int) -> tuple[float, float]:
-    """Photos a second, and megabytes that driver and workers of the local engine hold together at most."""
+def measure(source: Path, count: int, out: Path, engine: Engine, workers: int) -> tuple[float, list[float]]:
+    """Photos a second, and megabytes that driver and workers of the local engine hold together after each 50 photos."""
     times: list[float] = []
-    most = 0.0
+    held: list[float] = []
     driver = psutil.Process()
 
     def watched(parts, _):
-        nonlocal most
         for part in parts:
             yield part
             times.append(time.perf_counter())
             if len(times) % 50 == 0:
                 everyone = (driver, *driver.children())
-                most = max(most, sum(one.memory_info().rss for one in everyone) / 2**20)
+                held.append(sum(one.memory_info().rss for one in everyone) / 2**20)
 
     run(str(source), out, Settings(), workers, SHARD_ROWS, engine=engine, progress=watched)
-    tenth = len(times) // 10
-    return (len(times) - tenth - 1) / (times[-1] - times[tenth]), most
+    assert len(times) == count, "a source has no answer"
+    tenth = count // 10
+    return (count - tenth - 1) / (times[-1] - times[tenth]), held
 
 
 def main() -> int:
@@ -62,22 +62,25 @@ def main() -> int:
     asked = parser.parse_args()
     alone, both, on_ray = KINDS
     with tempfile.TemporaryDirectory() as folder:
-        few, many = (photos(Path(folder, str(count)), count) for count in (asked.photos // 4, asked.photos))
-        short = measure(few, Path(folder, "short"), *KINDS[both])[1]
+        source = photos(Path(folder, "photos"), asked.photos)
         found = {name: [] for name in KINDS}
         for number in range(asked.rounds):
             for name, kind in KINDS.items():
-                found[name].append(measure(many, Path(folder, f"{number} {name}"), *kind))
+                found[name].append(measure(source, asked.photos, Path(folder, f"{number} {name}"), *kind))
     rates = {name: statistics.median(rate for rate, _ in rounds) for name, rounds in found.items()}
     print(f"{asked.photos} photos, {asked.rounds} rounds")
     for name, rounds in found.items():
         print(f"{name}: {rates[name]:.1f} photos/s ({', '.join(f'{rate:.1f}' for rate, _ in rounds)})")
     gain, kept = rates[both] / rates[alone], rates[on_ray] / rates[both]
-    most = found[both][0][1]  # the first round's: from then on the driver holds Ray too
     print(f"gain of the second worker: {gain:.2f}")
     print(f"Ray's rate is {kept:.2f} of the local engine's")
-    print(f"memory of all local processes: {short:.0f} MB for {asked.photos // 4} photos, {most:.0f} MB for all")
-    return int(gain < GAIN or kept < KEPT or most - short > GROWTH_MB)
+    held = found[both][-1][1]
+    quarter = len(held) // 4
+    quarters = [max(held[part * quarter : (part + 1) * quarter]) for part in range(4)]
+    print(
+        f"memory of all local processes, in the quarters of a batch: {', '.join(f'{most:.0f}' for most in quarters)} MB"
+    )
+    return int(gain < GAIN or kept < KEPT or quarters[-1] - quarters[0] > GROWTH_MB)
 
 
 if __name__ == "__main__":

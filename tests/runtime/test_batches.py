@@ -74,6 +74,22 @@ def test_it_can_be_pickled_after_its_first_batch(pictures, wanted):
     assert again({"path": [str(file) for file in pictures]}).to_pylist() == wanted
 
 
+def test_an_empty_cell_has_a_row_that_says_so(pictures):
+    for batch in (
+        {"image": [None, {"bytes": None, "path": None}]},
+        pd.DataFrame({"image": [None, float("nan")]}),
+        pa.table({"image": pa.array([None, None], pa.binary())}),
+    ):
+        assert BatchAnalyzer()(batch)["reason"].to_pylist() == ["empty_file"] * 2
+
+
+def test_kept_columns_keep_their_type(pictures):
+    content = pictures[0].read_bytes()
+    for count in (0, 2):
+        batch = pa.table({"image": pa.array([content] * count, pa.binary()), "id": pa.array([7] * count, pa.int32())})
+        assert BatchAnalyzer(keep=["id"])(batch).schema.field("id").type == pa.int32()
+
+
 def run_page(number, before, after, folder):
     """The lines that a process writes which runs the Python of docs/batch.md with these lines around it."""
     block = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[number]

@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import os
 from pathlib import Path
 
 
@@ -15,3 +16,14 @@ def write_whole(file: Path, content: str | bytes) -> None:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder is on the disk; folders cannot be waited for on Windows.  Raises OSError."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

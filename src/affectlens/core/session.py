@@ -91,11 +91,14 @@ def open_session(model: Path, threads: int = 1, device: str = "cpu", in_training
             raise BadModelFile(f"the run in '{model.parent}' is not finished: it has no {model.name} yet")
         raise BadModelFile(f"model file '{model}' does not exist; 'bundled' is the one in the package")
     try:
-        return Session(str(model), options, providers=PROVIDERS[device])
+        session = Session(str(model), options, providers=PROVIDERS[device])
     except Exception as error:  # onnxruntime raises many private types
         raise BadModelFile(
             f"'{model}' is not a model that onnxruntime can open: {str(error).partition(chr(10))[0]}"
         ) from error
+    if PROVIDERS[device][0] not in session.get_providers():
+        raise BadSetting(f"onnxruntime knows the device '{device}' and cannot use it; its libraries may be missing")
+    return session
 
 
 def read_spec(session: Session, where: str) -> ModelSpec:

@@ -13,6 +13,8 @@ OWN = ("expression", "source", "window")
 PLANE_CELLS = 20
 """Cells along valence and along arousal."""
 
+_COMPUTED = ("window_s", "faces", "share", "sources", "mostly")
+_LAST = "regexp_replace(rows.source, '^.*{}', '')"
 _NEEDED = ("source", "time_s", "face", "expression", "uncertain", "disagreement", "valence", "arousal", "reason")
 
 Row = dict[str, Any]
@@ -79,16 +81,18 @@ class Summary:
             self.groups = tuple(name for name in described if name != "source")
             if "source" not in described or not self.groups:
                 raise BadData(f"'{groups}' needs a column 'source' and others to group by, has {', '.join(described)}")
-            if taken := set(self.groups) & {*found, *OWN}:
-                raise BadData(f"'{groups}' has a column '{min(taken)}', which the rows have too; call it otherwise")
+            own = {name.casefold() for name in (*found, *OWN, *_COMPUTED, *(f"n_{label}" for label in self.labels))}
+            if taken := [name for name in self.groups if name.casefold() in own]:
+                raise BadData(f"'{groups}' has a column '{taken[0]}', which the rows have too; call it otherwise")
             twice = self._run("select source from described group by source having count(*) > 1 limit 1").fetchone()
             if twice:
                 raise BadData(f"'{groups}' names '{twice[0]}' twice")
-            cells = "".join(f", coalesce(a.{_name(key)}, b.{_name(key)}) as {_name(key)}" for key in self.groups)
-            joins = (
-                " left join described a on a.source = rows.source"
-                " left join described b on b.source = regexp_replace(rows.source, '^.*[/#]', '')"
+            named = {"a": "rows.source", "b": _LAST.format("/"), "c": _LAST.format("[/#]")}  # and of what is in a tar
+            cells = "".join(
+                f", coalesce({', '.join(f'{one}.{_name(key)}' for one in named)}) as {_name(key)}"
+                for key in self.groups
             )
+            joins = "".join(f" left join described {one} on {one}.source = {name}" for one, name in named.items())
         listed = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
         window = f"floor(time_s / {self._window_s}) * {self._window_s} as window_s"
         rows = f"read_parquet([{listed}], union_by_name = true) rows"
@@ -107,8 +111,8 @@ class Summary:
         """A row for each value of the keys `by`, which stand first in it.
 
         `faces`, their `share` of all, `sources`, `uncertain` (share), means of `disagreement`, `valence` and `arousal`
-        (None where no face has one), `mostly` (the most frequent label) and how many faces have each label. Windows
-        come in order, labels and sources by their faces; `most` rows at most.
+        (None where no face has one), `mostly` (the most frequent label) and how many faces have each (`n_LABEL`).
+        Windows come in order, labels and sources by their faces; `most` rows at most.
 
         Raises:
             BadSetting: there is no such key.
@@ -156,7 +160,7 @@ class Summary:
         counts = "".join(
             f", count(*) filter (expression = '{_quoted(label)}') as n{i}" for i, label in enumerate(self.labels)
         )
-        sums = "".join(f", sum(n{i})::bigint as {_name(label)}" for i, label in enumerate(self.labels))
+        sums = "".join(f", sum(n{i})::bigint as {_name('n_' + label)}" for i, label in enumerate(self.labels))
         most = "greatest(" + ", ".join(f"sum(n{i})" for i in range(len(self.labels))) + ")"
         mostly = "case " + " ".join(
             f"when sum(n{i}) = {most} then '{_quoted(label)}'" for i, label in enumerate(self.labels)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,8 @@ from affectlens.evaluation.report import Picture, Report, Section, Table, render
 from affectlens.evaluation.summary import PLANE_CELLS, Row
 from affectlens.evaluation.timeline import colours_of
 
-if TYPE_CHECKING:
-    pass
-
-DRAWN, LISTED = 20, 100
-"""Sources or values of a group that a figure and a table of the page hold at most."""
+DRAWN, LISTED, WINDOWS = 20, 100, 1000
+"""Sources or values of a group that a figure and a table of the page hold at most, and windows that are drawn."""
 HEADER = ("faces", "share", "sources", "mostly", "uncertain", "disagreement", "valence", "arousal")
 """What is said of faces that belong together."""
 
@@ -35,6 +31,7 @@ def summary_report(
     tables: Mapping[str, Sequence[Row]],
     totals: Mapping[str, int],
     plane: Sequence[tuple[float, float, int]],
+    window_s: float,
     title: str = "Summary",
 ) -> str:
     """One HTML page.
@@ -45,13 +42,14 @@ def summary_report(
         tables: key -> its rows of `Summary.table`, "expression" and "window" among them.
         totals: key -> how many rows there are.
         plane: `Summary.plane`.
+        window_s: length of a window.
         title: of the page.
     """
     sections = [_expressions(tables["expression"])]
     if plane:
         sections.append(_plane(plane))
     if len(tables["window"]) > 1:
-        sections.append(_time(tables["window"], labels))
+        sections.append(_time(tables["window"], labels, window_s, totals["window"]))
     others = [key for key, rows in tables.items() if key not in ("expression", "window") and rows]
     sections += [_groups(key, tables[key], totals[key], labels) for key in others]
     return render(Report(title, facts, sections))
@@ -67,8 +65,8 @@ def _expressions(rows: Sequence[Row]) -> Section:
 
 def _table(key: str, rows: Sequence[Row], total: int | None = None) -> Table:
     column = "window_s" if key == "window" else key
-    few = f", {len(rows)} of {total:,}" if total is not None and total > len(rows) else ""
-    listed = [["–" if row[column] is None else str(row[column]), *cells(row)] for row in rows]
+    listed = [["–" if row[column] is None else str(row[column]), *cells(row)] for row in rows[:LISTED]]
+    few = f", {len(listed)} of {total:,}" if total is not None and total > len(listed) else ""
     return Table(f"Faces by {key}{few}", [key, *HEADER], listed, folded=len(rows) > DRAWN)
 
 
@@ -101,25 +99,29 @@ def _places(middles: NDArray[np.float64]) -> NDArray[np.int64]:
     return ((middles + 1) / 2 * PLANE_CELLS).astype(np.int64)
 
 
-def _time(rows: Sequence[Row], labels: Sequence[str]) -> Section:
-    """Shares of the labels in each window, and mean valence and arousal."""
-    width = min(later["window_s"] - row["window_s"] for row, later in pairwise(rows))
-    edges = [edge for row in rows for edge in (row["window_s"], row["window_s"] + width)]
+def _time(rows: Sequence[Row], labels: Sequence[str], width: float, total: int) -> Section:
+    """Shares of the labels in each window, and mean valence and arousal; windows without a face are gaps."""
+    drawn: list[Row | None] = [rows[0]]
+    for before, row in pairwise(rows):
+        drawn += [row] if row["window_s"] - before["window_s"] < 1.5 * width else [None, row]
+    nothing = dict.fromkeys(rows[0], np.nan)
+    starts = [row["window_s"] if row else np.nan for row in drawn]
+    edges = [edge for start in starts for edge in (start, start + width)]
     figure = figure_of(plots.WIDTH_IN, 4.4)
     upper = axes_in(figure, "", "share of the faces", place=(3, 1, (1, 2)))
     colours = colours_of(labels)
     top = np.zeros(len(edges))
     for label in labels:
-        shares = np.repeat([row[label] / row["faces"] for row in rows], 2)
+        shares = np.repeat([row[f"n_{label}"] / row["faces"] for row in (row or nothing for row in drawn)], 2)
         bottom, top = top, top + shares
         upper.fill_between(edges, bottom, top, color=colours[label], linewidth=0, label=label)
     upper.set(ylim=(0, 1), yticks=[0, 0.5, 1])
     upper.tick_params(labelbottom=False)
     lower = axes_in(figure, "seconds from the beginning of each video", "mean", place=(3, 1, 3))
     lower.axhline(0, color=GRID, linewidth=0.8)
-    middles = [row["window_s"] + width / 2 for row in rows]
+    middles = [start + width / 2 for start in starts]
     for i, (name, mark) in enumerate((("valence", "o"), ("arousal", "s"))):
-        values = [np.nan if row[name] is None else row[name] for row in rows]
+        values = [np.nan if row is None or row[name] is None else row[name] for row in drawn]
         lower.plot(middles, values, color=COLOURS[i], marker=mark, markersize=3, linewidth=1.2, label=name)
     lower.set(ylim=(-1.05, 1.05), yticks=[-1, 0, 1])
     lower.legend(loc="upper right", fontsize=SMALL_PT, frameon=False, ncols=2)
@@ -127,13 +129,17 @@ def _time(rows: Sequence[Row], labels: Sequence[str]) -> Section:
         axes.set_xlim(edges[0], edges[-1])
     legend_above(figure, upper.collections, labels)
     alt = f"Shares of the expressions in {len(rows)} windows of {width:g} s, and mean valence and arousal in each."
-    return Section("Over time", "", [Picture(figure, alt)], [_table("window", rows)])
+    note = f"Windows of {width:g} s" + (f", the first {len(rows):,} of {total:,}." if total > len(rows) else ".")
+    return Section("Over time", "", [Picture(figure, alt, note)], [_table("window", rows, total)])
 
 
 def _groups(key: str, rows: Sequence[Row], total: int, labels: Sequence[str]) -> Section:
     """Labels of each value of a key, those with the most faces first."""
     groups = {
-        "–" if row[key] is None else str(row[key]): {"faces": row["faces"], "labels": [row[label] for label in labels]}
+        "–" if row[key] is None else str(row[key]): {
+            "faces": row["faces"],
+            "labels": [row[f"n_{label}"] for label in labels],
+        }
         for row in rows[:DRAWN]
     }
     alt = f"Share of each expression by {key}; the table has the numbers."

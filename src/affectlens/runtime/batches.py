@@ -1,10 +1,12 @@
 """Columns of photos in, a table of rows out: the engine for other people's pipelines."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from affectlens.core.errors import BadSetting
-from affectlens.runtime.analysis import Row, columns
+from affectlens.core.errors import BadSetting, UnreadableMedia
+from affectlens.core.reasons import Reason
+from affectlens.runtime.analysis import Analysis, Row, columns
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.writers import arrow_schema
 
@@ -45,7 +47,7 @@ class BatchAnalyzer:
     def __call__(self, batch: "Mapping[str, Sequence[Any]] | pyarrow.Table") -> "pyarrow.Table":
         """N photos -> a row for each face, or one that says why there is none; the columns of `affectlens analyze`.
 
-        `batch` is a dictionary of columns, an Arrow table or a data frame.
+        `batch` is a dictionary of columns, an Arrow table or a data frame. An empty cell has a row that says so.
 
         Raises:
             BadSetting: there is no such column, or a cell holds something else. MissingExtra: as `schema`.
@@ -57,14 +59,19 @@ class BatchAnalyzer:
         rows: list[Row] = []
         repeated: list[int] = []
         for number, (photo, name) in enumerate(zip(photos, names, strict=True)):
-            found = self.analyzer.analyze(_source(photo), str(name)).to_rows()
+            found = self._analysis(_source(photo), str(name)).to_rows()
             rows += found
             repeated += [number] * len(found)
         table = pyarrow.Table.from_pylist(rows, schema=self.schema)
         for key in self._keep:
-            cells = _cells(batch, key)
-            table = table.append_column(key, pyarrow.array([cells[number] for number in repeated]))
+            column = batch[key] if isinstance(batch, pyarrow.Table) else pyarrow.array(_cells(batch, key))
+            table = table.append_column(key, column.take(pyarrow.array(repeated, pyarrow.int64())))
         return table
+
+    def _analysis(self, photo: Any, name: str) -> Analysis:
+        if photo is None:
+            return self.analyzer.failed(name, UnreadableMedia(Reason.EMPTY_FILE, "the cell is empty"))
+        return self.analyzer.analyze(photo, name)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
@@ -83,7 +90,9 @@ def _names(batch: Any) -> list[Any]:
 
 
 def _source(cell: Any) -> Any:
-    """What `Analyzer.analyze` takes."""
+    """What `Analyzer.analyze` takes; None where there is nothing."""
     if isinstance(cell, Mapping):
-        return cell["path"] if cell.get("bytes") is None else cell["bytes"]
+        return cell.get("path") if cell.get("bytes") is None else cell["bytes"]
+    if isinstance(cell, float) and math.isnan(cell):  # a data frame's
+        return None
     return bytes(cell) if isinstance(cell, (bytearray, memoryview)) else cell

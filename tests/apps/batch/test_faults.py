@@ -18,8 +18,8 @@ source, folder, where, count = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(
 home, name = {
     "write": (shards._File, "write"),
     "close": (shards._File, "close"),
-    "fsync": (os, "fsync"),
-    "rename": (Path, "replace"),
+    "fsync": (shards, "sync"),
+    "rename": (shards.Path, "replace"),
     "manifest": (manifest.Manifest, "commit"),
 }[where]
 original, calls = getattr(home, name), 0

@@ -1,6 +1,10 @@
 import io
+import subprocess
+import sys
 import tarfile
+import zipfile
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -87,7 +91,8 @@ def test_photos_and_videos_in_a_tar_are_found_by_their_place(where, packed, memo
     memory.pipe(f"/{file}", content)
     (tmp_path / file).write_bytes(content)
     items = list(list_items(url))
-    assert [item.name for item in items] == [f"{url}#{name}" for name in members if not name.endswith("json")]
+    named = url.removeprefix("file://")
+    assert [item.name for item in items] == [f"{named}#{name}" for name in members if not name.endswith("json")]
     reader = Reader()
     assert [reader.photo(item) for item in items] == [jpeg, jpeg[::-1], b"film", b""]
     assert reader.video(items[2]).read() == b"film"
@@ -178,10 +183,87 @@ def test_an_item_comes_back_from_a_line():
         Item("b#c", "s3://b", True, "tar", (512, 99)),
         Item("d", "d", fault=(Reason.NO_PERMISSION, "the folder may not be listed")),
     ):
-        assert Item.from_json(item.name, item.url, item.to_json()) == item
+        assert Item.of(item.name, item.url, item.where, item.fault_json) == item
 
 
 def test_addresses_are_told_from_paths():
     assert [listing.is_url(one) for one in ("s3://a/b", "zip://a::file://b", "/a://b", "c:\\x", "a b.jpg")] == [
         True, True, False, False, False,
     ]  # fmt: skip
+
+
+def test_urls_are_absolute_and_a_path_written_in_several_ways_is_one(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (found,) = list_items("photos/0.jpg")
+    assert (found.name, found.url) == ("photos/0.jpg", f"{photos}/0.jpg")
+    for other in (f"{photos}/more/../0.jpg", f"file://{photos}/0.jpg", "./photos//0.jpg", f"file://{photos}/0.jp*"):
+        assert [item.url for item in list_items(other)] == [found.url]
+
+
+def test_odd_names_are_files(jpeg, tmp_path, monkeypatch):
+    for name in ("img::1.jpg", "camera:x.jpg", "a b#2.jpg", "[x].jpg"):
+        (tmp_path / name).write_bytes(jpeg)
+    (tmp_path / "list.txt").write_text("img::1.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    reader = Reader()
+    for source in (".", "list.txt", "img::1.jpg"):
+        found = list(list_items(source))
+        assert len(found) == (4 if source == "." else 1)
+        for item in found:
+            assert reader.photo(item).read_bytes() == jpeg
+
+
+def test_what_is_wrong_with_an_entry_of_a_list_costs_that_entry(jpeg, tmp_path):
+    (tmp_path / "0.jpg").write_bytes(jpeg)
+    lines = b"\xef\xbb\xbf0.jpg\nrtsp://door/1\nnone://a/b.jpg\n\xff*.jpg\n0.jpg\n"
+    (tmp_path / "list.txt").write_bytes(lines)
+    good, *bad, again = list_items(str(tmp_path / "list.txt"))
+    assert good == again == Item(f"{tmp_path}/0.jpg", f"{tmp_path}/0.jpg")
+    assert [item.fault[0] for item in bad] == [Reason.MISSING] * 3
+    assert [item.name for item in bad] == ["rtsp://door/1", "none://a/b.jpg", f"{tmp_path}/\ufffd*.jpg"]
+    assert "has no end" in bad[0].fault[1]
+    assert "Protocol not known: none" in bad[1].fault[1]
+
+
+def test_folders_that_match_a_glob_are_searched_at_a_url_too(memory, jpeg):
+    for path in ("/in/1/a.jpg", "/in/2/b.jpg", "/in/c.jpg"):
+        memory.pipe(path, jpeg)
+    assert names("memory://in/*") == ["memory:///in/1/a.jpg", "memory:///in/2/b.jpg", "memory:///in/c.jpg"]
+
+
+def test_what_is_chained_in_a_url_stays_with_what_it_finds(jpeg, tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.jpg", jpeg)
+        archive.writestr("notes.txt", "no photo")
+    (found,) = list_items(f"zip://*.jpg::file://{tmp_path}/x.zip")
+    assert found.url == f"zip://a.jpg::file://{tmp_path}/x.zip"
+    assert Reader().photo(found) == jpeg
+
+
+def test_a_tgz_is_a_tar(jpeg, tmp_path):
+    (tmp_path / "x.tgz").write_bytes(tar_of({"a.jpg": jpeg}, "w:gz"))
+    assert names(tmp_path / "x.tgz") == [f"{tmp_path}/x.tgz#a.jpg"]
+
+
+LARGE = """
+import re, sys
+from pathlib import Path
+from affectlens.apps.batch.listing import list_items
+from affectlens.apps.batch.reading import Reader
+
+items, reader = list(list_items(sys.argv[1])), Reader()
+sizes = [len(reader.photo(items[number])) for number in (0, 2, 290, 3)]
+print(sizes, int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
+"""
+
+
+def test_a_row_group_of_pictures_is_not_read_at_once(tmp_path):
+    numbers = np.random.default_rng(0)
+    pictures = [numbers.bytes(2**20 + number) for number in range(300)]
+    parquet.write_table(
+        pa.table({"image": pictures}), tmp_path / "large.parquet", compression="none", write_batch_size=1
+    )
+    command = [sys.executable, "-c", LARGE, tmp_path / "large.parquet"]
+    sizes, _, megabytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.rpartition(" ")
+    assert sizes == str([2**20 + number for number in (0, 2, 290, 3)])
+    assert int(megabytes) < 200

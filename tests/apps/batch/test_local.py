@@ -2,6 +2,8 @@ import os
 import signal
 import sys
 import textwrap
+from collections import deque
+from multiprocessing import Pipe
 
 import psutil
 import pytest
@@ -10,7 +12,7 @@ from affectlens.apps.batch import local
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import list_items
 from affectlens.apps.batch.local import analyze_here, analyze_in_processes
-from affectlens.apps.batch.work import Settings
+from affectlens.apps.batch.work import End, Part, Settings
 from affectlens.core.errors import AffectLensError, BadModelFile
 from affectlens.core.reasons import Reason
 
@@ -124,3 +126,35 @@ def test_only_so_much_is_taken_ahead(photos, monkeypatch):
         next(parts)
     parts.close()
     assert len(taken) <= 10 + 2 * (local._AHEAD + local._AHEAD // 2)
+
+
+def test_sources_are_dealt_in_turns_and_a_video_counts_as_many_photos(monkeypatch):
+    class Idle:
+        """A process that answers each source at once, and remembers what it was given."""
+
+        def __init__(self, *_):
+            self.given, self.all = deque(), []
+            self.pipe, theirs = Pipe()
+            theirs.close()
+            crew.append(self)
+
+        has_room = local._Process.has_room
+
+        def give(self, source):
+            self.given.append(source)
+            self.all.append(source[0])
+
+        def receive(self):
+            return Part(self.given.popleft()[0], [], True, End(True))
+
+        def end(self, until):
+            pass
+
+    crew = []
+    monkeypatch.setattr(local, "_Process", Idle)
+    videos = [(number, Item(f"{number}.mp4", f"/{number}.mp4", video=True)) for number in range(1, 9)]
+    photos = [(number, Item(f"{number}.jpg", f"/{number}.jpg")) for number in range(9, 41)]
+    parts = list(analyze_in_processes(iter(videos + photos), Settings(), 4))
+    assert sorted(part.number for part in parts) == list(range(1, 41))
+    assert [one.all[:2] for one in crew] == [[1, 5], [2, 6], [3, 7], [4, 8]]
+    assert {len(one.all) for one in crew} == {10}

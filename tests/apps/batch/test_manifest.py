@@ -1,10 +1,14 @@
+import contextlib
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.manifest import NAME, Manifest, Shard
-from affectlens.apps.batch.work import End
+from affectlens.apps.batch.manifest import NAME, Manifest, Shard, states_in
+from affectlens.apps.batch.run import run
+from affectlens.apps.batch.work import End, Settings
 from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.reasons import Reason
 
@@ -77,3 +81,68 @@ def test_a_file_that_is_no_manifest_is_one_line(tmp_path):
     (tmp_path / NAME).write_bytes(b"something else" * 100)
     with pytest.raises(BadSetting, match="is no manifest: file is not a database"):
         Manifest(tmp_path)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from affectlens.apps.batch.item import Item
+from affectlens.apps.batch.manifest import Manifest
+
+manifest = Manifest(Path(sys.argv[1]))
+manifest.add(Item(f"{number}.jpg", f"/{number}.jpg") for number in range(5000))
+manifest._base.execute("pragma cache_size = 1")
+manifest._base.execute("begin immediate")
+manifest._base.execute("update sources set state = 'failed', detail = 'x' || number")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_step_that_was_killed_in_the_middle_has_not_been(tmp_path):
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
+    assert (tmp_path / f"{NAME}-journal").stat().st_size > 0
+    assert states_in(tmp_path) == {"done": 0, "failed": 0, "not yet": 5000}
+
+
+def test_what_was_missing_and_is_there_when_it_is_listed_again_is_one_source(tmp_path):
+    missing = Item("a.jpg", "/a.jpg", fault=(Reason.MISSING, "no such file or folder"))
+    with Manifest(tmp_path) as manifest:
+        manifest.add([missing, ITEMS[0]])
+        assert list(manifest.waiting()) == [(1, missing)]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_written_down_and_the_rest_goes_on(small_disk, photos, read_back):
+    folder = small_disk / "out"
+
+    def fill(parts, _):
+        """Nothing is left after the fourth source, and all again after the eighth."""
+        ballast = small_disk / "ballast"
+        for number, part in enumerate(parts):
+            if number == 4:
+                with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
+                    while stream.write(bytes(4096)) == 4096:
+                        pass
+            if number == 8:
+                ballast.unlink()
+            yield part
+
+    outcome = run(str(photos), folder, Settings(), workers=0, most_rows=1, progress=fill)
+    rows, states = read_back(folder)
+    unwritten = [source for source, (_, reason) in states.items() if reason == "not_written"]
+    assert (outcome.waiting, len(unwritten)) == (0, 4)
+    assert sorted(row["source"] for row in rows) == sorted(states.keys() - set(unwritten))
+    run(str(photos), folder, Settings(), workers=0, most_rows=1, resume=True)
+    rows, states = read_back(folder)
+    assert sorted(row["source"] for row in rows) == sorted(states)
+    assert not list(folder.glob("*.reserve"))

@@ -8,10 +8,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import ray
+from pyarrow import parquet
 from ray.cluster_utils import Cluster
 
+from affectlens.apps.batch import on_ray
+from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import list_items
 from affectlens.apps.batch.local import analyze_here
 from affectlens.apps.batch.on_ray import analyze_on_ray
@@ -108,3 +112,43 @@ def test_the_command_starts_ray_where_no_address_is_given(photos, tmp_path, read
     rows, states = read_back(tmp_path / "out")
     assert sorted(row["source"] for row in rows) == sorted(states)
     assert len(list((tmp_path / "out" / "annotated").iterdir())) == 10
+
+
+@dataclass(frozen=True)
+class Elsewhere(Settings):
+    """Settings that ask for a GPU and do without: Ray only counts them."""
+
+    def analyzer(self):
+        return Settings().analyzer()
+
+
+def test_actors_that_take_all_cores_and_gpus_still_get_their_sources(sources):
+    ray.shutdown()
+    ray.cloudpickle.register_pickle_by_value(sys.modules[Elsewhere.__module__])
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1, "include_dashboard": False})
+    try:
+        parts = comparable(analyze_on_ray(iter(sources), Elsewhere(gpus=0.5), None, found.address))
+    finally:
+        ray.shutdown()
+        found.shutdown()
+    assert sum(end.read for _, end in parts.values()) == 10
+
+
+def test_whatever_goes_wrong_in_reading_costs_that_source(tmp_path, jpeg):
+    parquet.write_table(pa.table({"image": [jpeg, jpeg]}), tmp_path / "photos.parquet")
+    sources = list(enumerate(list_items(str(tmp_path / "photos.parquet")), 1))
+    parquet.write_table(pa.table({"text": ["no picture"]}), tmp_path / "photos.parquet")
+    (table,) = on_ray._tables([*sources, (3, Item("a.jpg", f"{tmp_path}/a.jpg"))], 8)
+    read = on_ray._read(table)
+    assert read.column("data").to_pylist() == [None] * 3
+    faults = [item.fault for _, item in on_ray._items(read)]
+    assert [reason for reason, _ in faults] == [Reason.FAILED, Reason.FAILED, Reason.MISSING]
+    assert "has no column of images" in faults[0][1]
+
+
+def test_videos_are_read_alone():
+    kinds = [False] * 5 + [True] * 2 + [False]
+    sources = [(number, Item(str(number), f"/{number}", video)) for number, video in enumerate(kinds)]
+    assert [table.column("number").to_pylist() for table in on_ray._tables(sources, 3)] == [
+        [0, 1, 2], [3, 4], [5], [6], [7],
+    ]  # fmt: skip

@@ -15,7 +15,8 @@ class Item:
 
     Attributes:
         name: what its rows call it.
-        url: path (bytes that are not UTF-8 as surrogates, as `os.fsdecode` makes them) or fsspec URL of its file.
+        url: absolute path (bytes that are not UTF-8 as surrogates, as `os.fsdecode` makes them) or fsspec URL of its
+            file.
         video: it is one.
         within: what kind of file holds it; "" where the file is the photo or video itself.
         place: in a tar file its first byte and how many there are, in a Parquet file its row group and row.
@@ -29,15 +30,22 @@ class Item:
     place: tuple[int, int] = (0, 0)
     fault: tuple[Reason, str] | None = None
 
-    def to_json(self) -> str:
-        """All but name and URL, as one line."""
-        return json.dumps([self.video, self.within, self.place, self.fault])
+    @property
+    def where(self) -> str:
+        """Where it is in its file, as one line: two items of one `url` and `where` are the same."""
+        return json.dumps([self.video, self.within, self.place])
+
+    @property
+    def fault_json(self) -> str | None:
+        """Its fault, as one line."""
+        return json.dumps(self.fault) if self.fault else None
 
     @classmethod
-    def from_json(cls, name: str, url: str, text: str) -> Self:
-        """What `to_json` wrote."""
-        video, within, place, fault = json.loads(text)
-        return cls(name, url, video, within, tuple(place), (Reason(fault[0]), fault[1]) if fault else None)
+    def of(cls, name: str, url: str, where: str, fault: str | None) -> Self:
+        """The item with this `where` and `fault_json`."""
+        video, within, place = json.loads(where)
+        code, detail = json.loads(fault) if fault else ("", "")
+        return cls(name, url, video, within, tuple(place), (Reason(code), detail) if fault else None)
 
 
 def is_photo_name(name: str) -> bool:

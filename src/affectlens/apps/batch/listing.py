@@ -4,7 +4,8 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -27,11 +28,12 @@ def list_items(source: str) -> Iterator[Item]:
     """An iterator over the photos and videos of a batch.
 
     Folders are searched for files that are named like photos and videos; what is inside tar and Parquet files is found
-    where these are named, by a glob for example. Annotated copies are left out.
+    where these are named, by a glob for example. Annotated copies are left out. What a list or a column of paths names
+    and cannot be found is an item with its fault.
 
     Raises:
-        BadSetting: there is nothing of that name, it is a camera or stream, or a Parquet file has no column of images
-            or paths. MissingExtra: it needs the extra "batch".
+        BadSetting: there is nothing of that name, it is a camera or stream, it cannot be reached, or a Parquet file has
+            no column of images or paths. MissingExtra: it needs the extra "batch".
     """
     if is_live(source):
         raise BadSetting(f"'{source}' has no end; read it with 'affectlens analyze'")
@@ -50,11 +52,20 @@ def is_url(source: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]+(://|::)", source, re.IGNORECASE) is not None
 
 
+def absolute(source: str) -> str:
+    """The same source, whatever the current folder is: a URL as it is, a path or glob in full, without `..`."""
+    if source.lower().startswith("file://"):
+        source = source[len("file://") :]
+    if is_url(source) and not os.path.lexists(source):  # a file may be called img::1.jpg
+        return source
+    return os.path.abspath(os.path.expanduser(source))
+
+
 @contextmanager
 def opened(url: str) -> Iterator[BinaryIO]:
     """The bytes of a file here or at a URL; `.gz` is unpacked.  Raises OSError, BadSetting, MissingExtra."""
     filesystem, path = _filesystem(url)
-    compression = "gzip" if path.endswith(".gz") else None
+    compression = "gzip" if path.endswith((".gz", ".tgz")) else None
     with filesystem.open(path, "rb", compression=compression) as stream:
         yield stream
 
@@ -74,14 +85,14 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 def _items(source: str, in_list: bool = False) -> Iterator[Item]:
     """As `list_items`; what is not there has a fault."""
-    files = _remote(source) if is_url(source) else _local(source)
+    files = _remote(source) if is_url(absolute(source)) else _local(source)
     for item in files:
         suffixes = PurePosixPath(item.url.lower()).suffixes
         if item.fault or is_photo_name(item.url) or is_video_name(item.url):
             yield item
         elif suffixes[-1:] == [".parquet"]:
             yield from _to_its_end(item, _in_parquet)
-        elif ".tar" in suffixes[-2:]:
+        elif ".tar" in suffixes[-2:] or suffixes[-1:] == [".tgz"]:
             yield from _to_its_end(item, _in_tar)
         elif suffixes and suffixes[-1] in LISTS and not in_list:
             yield from _to_its_end(item, _in_list)
@@ -89,31 +100,55 @@ def _items(source: str, in_list: bool = False) -> Iterator[Item]:
             yield item
 
 
+def _entries(file: str, entry: str) -> Iterator[Item]:
+    """The sources behind an entry of the list `file`; what is wrong with one is the fault of that one."""
+    source = _beside(file, entry)
+    try:
+        if is_live(source):
+            raise BadSetting("a camera or stream has no end; read it with 'affectlens analyze'")
+        yield from _items(source, in_list=True)
+    except (BadSetting, MissingExtra) as error:
+        reason = Reason.MISSING_EXTRA if isinstance(error, MissingExtra) else Reason.MISSING
+        yield Item(display_name(source), absolute(source), fault=(reason, str(error)))
+
+
 def _local(source: str) -> Iterator[Item]:
-    for name, found in expand(source):
+    path = source[len("file://") :] if source.lower().startswith("file://") else source
+    for name, found in expand(path):
         if isinstance(found, UnreadableMedia):
-            yield Item(name, name, fault=(Reason(found.reason), found.detail))
+            yield Item(display_name(name), absolute(name), fault=(Reason(found.reason), found.detail))
         elif isinstance(found, Path) and not os.path.lexists(found):
-            yield Item(name, str(found), fault=(Reason.MISSING, "no such file or folder"))
+            yield Item(name, absolute(str(found)), fault=(Reason.MISSING, "no such file or folder"))
         else:
-            yield Item(name, str(found), is_video_name(name))
+            yield Item(name, absolute(str(found)), is_video_name(name))
 
 
 def _remote(url: str) -> Iterator[Item]:
     filesystem, path = _filesystem(url)
-    if "*" in path or "[" in path:
-        paths: Iterable[str] = sorted(filesystem.glob(path))
-    elif filesystem.isdir(path):
-        paths = _walk(filesystem, path)
-    else:
-        paths = [path]
+    _, chained, rest = url.partition("::")  # zip://*.jpg::s3://bucket/photos.zip
     found = False
-    for one in paths:
-        found = True
-        full = filesystem.unstrip_protocol(one)
-        yield Item(display_name(full), full, is_video_name(full))
+    try:
+        for one in _paths(filesystem, path):
+            found = True
+            full = filesystem.unstrip_protocol(one) + chained + rest
+            yield Item(display_name(full), full, is_video_name(one))
+    except OSError:
+        raise
+    except Exception as error:  # of any store's own kind
+        raise BadSetting(f"'{url}' cannot be listed: {type(error).__name__}: {error}") from error
     if not found:
         yield Item(url, url, fault=(Reason.MISSING, "no file matches"))
+
+
+def _paths(filesystem: Any, path: str) -> Iterator[str]:
+    """What a path in a store stands for: the file, files in a folder, or what matches a glob."""
+    if "*" in path or "[" in path:
+        for match, facts in sorted(filesystem.glob(path, detail=True).items()):
+            yield from _walk(filesystem, match) if facts["type"] == "directory" else [match]
+    elif is_photo_name(path) or is_video_name(path) or not filesystem.isdir(path):  # asking takes a round trip
+        yield path
+    else:
+        yield from _walk(filesystem, path)
 
 
 def _walk(filesystem: Any, path: str) -> Iterator[str]:
@@ -139,9 +174,9 @@ def _to_its_end(file: Item, inside: Callable[[Item], Iterator[Item]]) -> Iterato
 def _in_list(file: Item) -> Iterator[Item]:
     """The sources in the lines of a text file."""
     with opened(file.url) as stream:
-        for line in stream:
-            if entry := os.fsdecode(line.strip()):
-                yield from _items(_beside(file.url, entry), in_list=True)
+        for number, line in enumerate(stream):
+            if entry := os.fsdecode(line.removeprefix(b"" if number else BOM_UTF8).strip()):
+                yield from _entries(file.url, entry)
 
 
 def _in_tar(file: Item) -> Iterator[Item]:
@@ -168,7 +203,7 @@ def _in_parquet(file: Item) -> Iterator[Item]:
             if paths:
                 cells = (cell for part in table.iter_batches(columns=[column]) for cell in part.column(0).to_pylist())
                 for cell in cells:
-                    yield from _items(_beside(file.url, cell), in_list=True) if cell else ()
+                    yield from _entries(file.url, cell) if cell else ()
                 return
             number = 0
             for group in range(table.num_row_groups):
@@ -207,6 +242,9 @@ def parquet_column(schema: Any, name: str) -> tuple[str, bool]:
 
 def _beside(file: str, entry: str) -> str:
     """A path that is meant from where `file` is."""
-    if is_url(entry) or os.path.isabs(entry) or entry.startswith("~"):
+    if "://" in entry or os.path.isabs(entry) or entry.startswith("~"):
         return entry
-    return f"{file.rpartition('/')[0]}/{entry}" if is_url(file) else str(Path(file).parent / entry)
+    if is_url(file):
+        return f"{file.rpartition('/')[0]}/{entry}"
+    path = str(Path(file).parent / entry)
+    return entry if is_url(entry) and not os.path.lexists(path) else path

@@ -1,9 +1,11 @@
 """The engine for one machine: processes that each analyze whole sources, so that none of them waits for another."""
 
 import multiprocessing
+import os
 import signal
+import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -17,32 +19,38 @@ from affectlens.core.errors import AffectLensError
 from affectlens.core.reasons import Reason
 
 _AHEAD = 8
-"""Sources that wait for a worker, sent together, so that neighbours in a tar or Parquet file come to one."""
+"""Photos that wait for a worker; a video counts as so many."""
 MOST_DEATHS = 2
 """So often a process may die with a source before that is given up."""
 _FALSE_STARTS = 4
 """So many processes may die before they begin."""
-_LEAVE_S = 5.0
+_LEAVE_S = 1.0
 _NONE = 0  # sources are numbered from 1
 
 Sources = Iterator[tuple[int, Item]]
+Parts = Generator[Part, None, None]
 
 
-def analyze_here(sources: Sources, settings: Settings) -> Iterator[Part]:
-    """Parts of all sources, in their order, in this process.  Raises AffectLensError."""
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def analyze_here(sources: Sources, settings: Settings) -> Parts:
+    """Parts of all sources, in their order, in this process.  Raises AffectLensError if the model cannot be opened."""
     worker = Worker(settings)
     for number, item in sources:
         yield from worker.parts(number, item)
 
 
-def analyze_in_processes(sources: Sources, settings: Settings, workers: int) -> Iterator[Part]:
+def analyze_in_processes(sources: Sources, settings: Settings, workers: int) -> Parts:
     """Parts of all sources, as they come, from `workers` processes of one thread each.
 
     A process that dies costs the source that it was at: it is tried once more, then given up with the reason "crashed";
     another process takes its place. Queues are short, so that memory does not grow with the batch.
 
     Raises:
-        AffectLensError: what every source would meet.
+        AffectLensError: the processes end before they begin, or cannot open the model.
     """
     context = multiprocessing.get_context("spawn")
     deaths: Counter[int] = Counter()
@@ -50,8 +58,10 @@ def analyze_in_processes(sources: Sources, settings: Settings, workers: int) -> 
     crew = [_Process(context, settings) for _ in range(workers)]
     try:
         while True:
-            for one in crew:
-                one.fill(again, sources)
+            for _ in range(_AHEAD):  # in turns, so that none has eight videos and another nothing
+                for one in crew:
+                    if one.has_room and (found := again.popleft() if again else next(sources, None)):
+                        one.give(found)
             if not any(one.given for one in crew):
                 return
             for ready in wait([one.pipe for one in crew if one.given]):
@@ -66,14 +76,17 @@ def analyze_in_processes(sources: Sources, settings: Settings, workers: int) -> 
                         yield part
     finally:
         for one in crew:
-            one.end()
+            one.pipe.close()
+        until = time.monotonic() + _LEAVE_S
+        for one in crew:
+            one.end(until)
 
 
 def _after_death(
     dead: "_Process", deaths: Counter[int], again: deque[tuple[int, Item]], settings: Settings
 ) -> Iterator[Part]:
     """Give back what a process was to analyze, except what has killed it twice."""
-    code = dead.end()
+    code = dead.end(time.monotonic() + _LEAVE_S)
     if not dead.started:
         deaths[_NONE] += 1
         if deaths[_NONE] > _FALSE_STARTS:
@@ -104,17 +117,16 @@ class _Process:
         self.process.start()
         theirs.close()
 
-    def fill(self, again: deque[tuple[int, Item]], sources: Sources) -> None:
-        """Give it more to do where it has little left."""
-        if len(self.given) > _AHEAD // 2:
-            return
-        for _ in range(_AHEAD):
-            found = again.popleft() if again else next(sources, None)
-            if found is None:
-                return
-            self.given.append(found)
-            with suppress(OSError):  # that it is dead shows when it is asked for an answer
-                self.pipe.send(found)
+    @property
+    def has_room(self) -> bool:
+        """Whether it has little left to do."""
+        return sum(_AHEAD if item.video else 1 for _, item in self.given) < _AHEAD
+
+    def give(self, source: tuple[int, Item]) -> None:
+        """One more to analyze."""
+        self.given.append(source)
+        with suppress(OSError):  # that it is dead shows when it is asked for an answer
+            self.pipe.send(source)
 
     def receive(self) -> Part | None:
         """What it has to say; None where that is no part.  Raises EOFError or OSError where it is dead."""
@@ -128,10 +140,10 @@ class _Process:
             self.given.popleft()
         return said
 
-    def end(self) -> int | None:
-        """Let it go; its exit code."""
+    def end(self, until: float = 0) -> int | None:
+        """Let it go, by force after `until` on the monotonic clock; its exit code."""
         self.pipe.close()
-        self.process.join(_LEAVE_S)
+        self.process.join(max(0.0, until - time.monotonic()))
         if self.process.is_alive():
             self.process.kill()
             self.process.join()

@@ -3,7 +3,7 @@
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +20,8 @@ WAITING, DONE, FAILED = "not yet", "done", "failed"
 """States of a source. Failed are those of which nothing could be read; the shards say why, as `reason` does here."""
 
 _AT_ONCE = 1000
+_KILOBYTE, _ROOM, _TOGETHER = 1024, 64, 10_000
+"""What is kept for the end of a disk: 100 bytes for each source and, for those that end together, 300 more."""
 _TABLES = """
 create table if not exists settings (key text primary key, value text not null);
 create table if not exists shards (name text primary key, rows integer not null);
@@ -28,6 +30,7 @@ create table if not exists sources (
     source text not null,
     url blob not null,
     place text not null,
+    fault text,
     state text not null default 'not yet',
     reason text,
     detail text,
@@ -60,6 +63,7 @@ class Manifest:
         except ImportError as error:
             raise MissingExtra("a batch", "batch") from error
         folder.mkdir(parents=True, exist_ok=True)
+        self._reserve = folder / f"{NAME}.reserve"
         self._lock = FileLock(folder / f"{NAME}.lock")
         try:
             self._lock.acquire(timeout=0)
@@ -78,6 +82,7 @@ class Manifest:
 
     def __exit__(self, *_: object) -> None:
         self._base.close()
+        self._reserve.unlink(missing_ok=True)
         self._lock.release()
 
     def begin(self, settings: Mapping[str, Any]) -> None:
@@ -94,12 +99,14 @@ class Manifest:
         with self._transaction():
             self._base.executemany("insert or ignore into settings values (?, ?)", wanted.items())
             again = (WAITING, FAILED, Reason.NOT_WRITTEN)
-            self._base.execute("update sources set state = ?, reason = null where state = ? and reason = ?", again)
+            self._base.execute(
+                "update sources set state = ?, reason = null, detail = null where state = ? and reason = ?", again
+            )
 
     def add(self, items: Iterable[Item]) -> None:
         """All sources; those that are listed already stay as they are."""
-        add = "insert or ignore into sources (source, url, place) values (?, ?, ?)"
-        rows = ((item.name, os.fsencode(item.url), item.to_json()) for item in items)
+        add = "insert or ignore into sources (source, url, place, fault) values (?, ?, ?, ?)"
+        rows = ((item.name, os.fsencode(item.url), item.where, item.fault_json) for item in items)
         while some := list(islice(rows, _AT_ONCE)):
             with self._transaction():
                 self._base.executemany(add, some)
@@ -114,18 +121,44 @@ class Manifest:
     def waiting(self) -> Iterator[tuple[int, Item]]:
         """Number and item of each source that is to be analyzed."""
         last = 0
-        find = "select number, source, url, place from sources where state = ? and number > ? order by number limit ?"
+        find = "select number, source, url, place, fault from sources where state = ? and number > ? order by 1 limit ?"
         while rows := self._base.execute(find, (WAITING, last, _AT_ONCE)).fetchall():
-            for number, name, url, place in rows:
-                yield number, Item.from_json(name, os.fsdecode(url), place)
+            for number, name, url, place, fault in rows:
+                yield number, Item.of(name, os.fsdecode(url), place, fault)
             last = rows[-1][0]
 
     def commit(self, shards: Iterable[Shard], ends: Iterable[tuple[int, End]]) -> None:
-        """The shards are where they belong, and hold all rows of these sources: all of it is so, or nothing."""
-        done = ((DONE if end.read else FAILED, end.reason, end.detail or None, number) for number, end in ends)
+        """The shards are where they belong, and hold all rows of these sources: all of it is so, or nothing.
+
+        Raises:
+            AffectLensError: it cannot be written, not even into the room that was kept.
+        """
+        files = [(shard.name, shard.rows) for shard in shards]
+        done = [(DONE if end.read else FAILED, end.reason, end.detail or None, number) for number, end in ends]
+        try:
+            self._commit(files, done)
+        except AffectLensError:
+            self._reserve.unlink(missing_ok=True)
+            self._commit(files, done)
+            self.keep_room()
+
+    def _commit(self, files: list[tuple[str, int]], done: Sequence[tuple[str, str | None, str | None, int]]) -> None:
         with self._transaction():
-            self._base.executemany("insert into shards values (?, ?)", ((shard.name, shard.rows) for shard in shards))
+            self._base.executemany("insert into shards values (?, ?)", files)
             self._base.executemany("update sources set state = ?, reason = ?, detail = ? where number = ?", done)
+
+    def keep_room(self) -> None:
+        """Take the place on the disk that the states of all waiting sources need, so that they can be written down on a
+        full disk too; on one that has not even this place, none.
+        """
+        waiting = self.counts()[WAITING]
+        try:
+            with self._reserve.open("wb", buffering=0) as stream:
+                for _ in range(_ROOM + waiting // 10 + min(waiting, _TOGETHER) // 3):
+                    if stream.write(bytes(_KILOBYTE)) < _KILOBYTE:
+                        raise OSError("the disk is full")
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
 
     def shards(self) -> list[Shard]:
         """Those that were committed."""
@@ -156,7 +189,8 @@ def states_in(folder: Path) -> dict[str, int] | None:
     """How many sources of the batch in `folder` are done, failed and not yet analyzed; None where there is no batch."""
     if not (folder / NAME).is_file():
         return None
-    base = sqlite3.connect(f"{(folder / NAME).absolute().as_uri()}?mode=ro", uri=True)
+    # not mode=ro: what a process that was killed left half done is put right
+    base = sqlite3.connect(f"{(folder / NAME).absolute().as_uri()}?mode=rw", uri=True)
     try:
         return _counts(base)
     except sqlite3.Error as error:

@@ -3,40 +3,42 @@
 import logging
 import os
 import pickle
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.local import MOST_DEATHS, Sources
-from affectlens.apps.batch.reading import Reader
+from affectlens.apps.batch.local import MOST_DEATHS, Parts, Sources, cores
+from affectlens.apps.batch.reading import Reader, fault_of
 from affectlens.apps.batch.work import Part, Settings, Worker
-from affectlens.core.errors import AffectLensError, MissingExtra, UnreadableMedia
+from affectlens.core.errors import AffectLensError, MissingExtra
 from affectlens.core.reasons import Reason
 
 if TYPE_CHECKING:
     import pyarrow
 
-_LISTED_AT_ONCE = 20_000
-"""Sources of one Ray data set, so that the list of all never stands in its memory."""
-_READ_AT_ONCE, _ANALYZED_AT_ONCE = 64, 8
+_LISTED_AT_ONCE = 100_000
+"""Sources of one Ray data set, so that the list of all never stands in its memory: the next begins when the last of one
+are done, which costs a few seconds."""
+_READ_AT_ONCE = 32
 
 
-def analyze_on_ray(sources: Sources, settings: Settings, workers: int, address: str | None = None) -> Iterator[Part]:
-    """Parts of all sources, as they come, from `workers` actors.
+def analyze_on_ray(
+    sources: Sources, settings: Settings, workers: int | None = None, address: str | None = None
+) -> Parts:
+    """Parts of all sources, as they come, from `workers` actors; None: one for each core there is.
 
     Without an `address` Ray is started on this machine. Every machine needs affectlens and access to the sources. Ray
     starts an actor that died again, and what it was at elsewhere if its machine is gone.
 
     Raises:
-        AffectLensError: what every source would meet, or Ray cannot be reached. MissingExtra: Ray is not installed.
+        AffectLensError: the model cannot be opened, or Ray cannot be reached. MissingExtra: Ray is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it takes dying actors for errors of ours
@@ -48,17 +50,19 @@ def analyze_on_ray(sources: Sources, settings: Settings, workers: int, address: 
     crumbs = f"affectlens-{uuid4().hex}"
     try:
         if started:
-            ours: dict[str, Any] = {} if address else {"num_cpus": workers + 1, "include_dashboard": False}
+            ours: dict[str, Any] = {} if address else {"num_cpus": workers or cores(), "include_dashboard": False}
             with _silence():
                 ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **ours)
-        while some := dict(islice(sources, _LISTED_AT_ONCE)):
-            yield from _analyze(some, settings, workers, crumbs)
+        actors = max(1, workers or int(ray.cluster_resources().get("CPU", 1)))
+        while some := list(islice(sources, _LISTED_AT_ONCE)):
+            yield from _analyze(some, settings, actors, crumbs)
     except (ConnectionError, ray.exceptions.RayError) as error:
         raise AffectLensError(f"Ray: {str(error).strip().splitlines()[-1]}") from error
     finally:
         if started:
             ray.shutdown()
-        shutil.rmtree(_folder_of(crumbs), ignore_errors=True)
+        for crumb in Path(tempfile.gettempdir()).glob(f"{crumbs}-*"):
+            crumb.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -75,33 +79,27 @@ def _silence() -> Iterator[None]:
         os.close(nothing)
 
 
-def _analyze(waiting: dict[int, Item], settings: Settings, workers: int, crumbs: str) -> Iterator[Part]:
-    """Parts of all that is waiting."""
+def _analyze(sources: list[tuple[int, Item]], settings: Settings, actors: int, crumbs: str) -> Iterator[Part]:
+    """Parts of these sources."""
     import pyarrow
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    items = list(waiting.values())
-    rows = pyarrow.table(
-        {
-            "number": list(waiting),
-            "name": [item.name for item in items],
-            "url": [os.fsencode(item.url) for item in items],
-            "rest": [item.to_json() for item in items],
-        }
-    )
-    some = min(_READ_AT_ONCE, -(-len(rows) // workers))
-    parts = [rows.slice(at, some) for at in range(0, len(rows), some)]
+    tables = list(_tables(sources, min(_READ_AT_ONCE, -(-len(sources) // actors))))
+    actors = min(actors, len(tables))
+    waiting = {number for number, _ in sources}
     analyzed = (
-        ray.data.from_arrow(parts)
-        .map_batches(_read, batch_format="pyarrow")
+        ray.data.from_arrow(tables)
+        .map_batches(  # of no core, so that the actors may have all: reading waits more than it computes
+            _read, batch_size=None, batch_format="pyarrow", num_cpus=0, compute=ray.data.TaskPoolStrategy(size=actors)
+        )
         .map_batches(
             _Actor,
             fn_constructor_args=(settings, crumbs),
-            batch_size=_ANALYZED_AT_ONCE,
+            batch_size=1,  # of more Ray would gather as many, and one actor get all videos
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(parts))),
+            compute=ray.data.ActorPoolStrategy(size=actors),
             num_cpus=1,
             num_gpus=settings.gpus or None,
         )
@@ -115,35 +113,51 @@ def _analyze(waiting: dict[int, Item], settings: Settings, workers: int, crumbs:
             if part.number in waiting:  # Ray may do again what was lost with a machine
                 yield part
                 if part.end is not None:
-                    del waiting[part.number]
+                    waiting.remove(part.number)
 
 
-def _read(rows: "pyarrow.Table") -> "Iterator[pyarrow.Table]":
-    """The sources with the bytes of their photos, a few at a time; videos are read where they are analyzed."""
+def _tables(sources: list[tuple[int, Item]], photos: int) -> "Iterator[pyarrow.Table]":
+    """Sources that are read together: so many photos, or one video, which takes as long as many of them."""
+    import pyarrow
+
+    for video, some in groupby(sources, lambda source: source[1].video):
+        while together := list(islice(some, 1 if video else photos)):
+            items = [item for _, item in together]
+            yield pyarrow.table(
+                {
+                    "number": [number for number, _ in together],
+                    "name": [item.name for item in items],
+                    "url": [os.fsencode(item.url) for item in items],
+                    "where": [item.where for item in items],
+                    "fault": pyarrow.array([item.fault_json for item in items], pyarrow.string()),
+                }
+            )
+
+
+def _read(rows: "pyarrow.Table") -> "pyarrow.Table":
+    """The sources with the bytes of their photos; videos are read where they are analyzed."""
     import pyarrow
 
     reader = Reader()
-    for at in range(0, len(rows), _ANALYZED_AT_ONCE):
-        some = rows.slice(at, _ANALYZED_AT_ONCE)
-        data: list[bytes | None] = []
-        rest = []
-        for _, item in _items(some):
-            try:
-                data.append(None if item.video or item.fault else reader.content(item))
-            except UnreadableMedia as error:
-                data.append(None)
-                item = replace(item, fault=(Reason(error.reason), error.detail))
-            rest.append(item.to_json())
-        some = some.set_column(some.column_names.index("rest"), "rest", pyarrow.array(rest))
-        yield some.append_column("data", pyarrow.array(data, pyarrow.large_binary()))
+    data: list[bytes | None] = []
+    faults = []
+    for _, item in _items(rows):
+        try:
+            data.append(None if item.video or item.fault else reader.content(item))
+        except Exception as error:  # whatever goes wrong, goes wrong with this source
+            data.append(None)
+            item = replace(item, fault=fault_of(error))
+        faults.append(item.fault_json)
+    reader.close()
+    rows = rows.set_column(rows.column_names.index("fault"), "fault", pyarrow.array(faults, pyarrow.string()))
+    return rows.append_column("data", pyarrow.array(data, pyarrow.large_binary()))
 
 
 class _Actor:
     """Holds the model and analyzes what was read."""
 
     def __init__(self, settings: Settings, crumbs: str) -> None:
-        self._crumbs = _folder_of(crumbs)
-        self._crumbs.mkdir(exist_ok=True)
+        self._crumbs = crumbs
         self._worker: Worker | AffectLensError
         try:
             self._worker = Worker(settings)
@@ -162,26 +176,18 @@ class _Actor:
         if isinstance(self._worker, AffectLensError):
             yield self._worker
             return
-        crumb = self._crumbs / str(number)
+        crumb = Path(tempfile.gettempdir(), f"{self._crumbs}-{number}")
         with crumb.open("ab") as stream:
             stream.write(b".")
             deaths = stream.tell() - 1
-        try:
-            if deaths >= MOST_DEATHS:
-                yield self._worker.failed(number, item, Reason.CRASHED, "the actor that read it died")
-            else:
-                yield from self._worker.parts(number, item, data)
-        except AffectLensError as error:
-            yield error
+        if deaths >= MOST_DEATHS:
+            yield self._worker.failed(number, item, Reason.CRASHED, "the actor that read it died")
+        else:
+            yield from self._worker.parts(number, item, data)
         crumb.unlink()
 
 
-def _folder_of(crumbs: str) -> Path:
-    """Where a machine keeps what its actors are at."""
-    return Path(tempfile.gettempdir(), crumbs)
-
-
 def _items(rows: "pyarrow.Table") -> Iterator[tuple[int, Item]]:
-    columns = (rows.column(name).to_pylist() for name in ("number", "name", "url", "rest"))
-    for number, name, url, rest in zip(*columns, strict=True):
-        yield number, Item.from_json(name, os.fsdecode(url), rest)
+    columns = (rows.column(name).to_pylist() for name in ("number", "name", "url", "where", "fault"))
+    for number, name, url, where, fault in zip(*columns, strict=True):
+        yield number, Item.of(name, os.fsdecode(url), where, fault)

@@ -1,15 +1,30 @@
 """The bytes of the sources of a batch."""
 
 import io
+from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import is_url, opened, parquet_column
-from affectlens.core.errors import UnreadableMedia
+from affectlens.core.errors import AffectLensError, MissingExtra, UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.media import MAX_BYTES, file_reasons, read_bytes
+
+_CELLS_AT_ONCE, _BUFFER = 16, 1 << 20
+"""Cells of a Parquet file that are decoded together, and bytes that are read together: a row group can be large."""
+
+
+def fault_of(error: Exception) -> tuple[Reason, str]:
+    """Reason code and detail of what went wrong with one source, whatever it was."""
+    if isinstance(error, UnreadableMedia):
+        return Reason(error.reason), error.detail
+    if isinstance(error, MissingExtra):
+        return Reason.MISSING_EXTRA, str(error)
+    said = str(error) if isinstance(error, AffectLensError) else f"{type(error).__name__}: {error}"
+    return Reason.FAILED, said.partition("\\n")[0]
 
 
 class Reader:
@@ -19,7 +34,8 @@ class Reader:
         self._stack = ExitStack()
         self._url = ""
         self._file: Any = None
-        self._group: tuple[int, Any] = (-1, None)
+        self._cells: Iterator[Any] = iter(())
+        self._next = (-1, 0)
 
     def photo(self, item: Item) -> Path | bytes:
         """The path of a file that is here, else its bytes.
@@ -80,18 +96,24 @@ class Reader:
         return data
 
     def _in_parquet(self, item: Item) -> bytes:
-        from pyarrow import parquet
+        from pyarrow import StructScalar, parquet
 
         group, row = item.place
         if self._url != item.url:
             self.close()
-            self._file = parquet.ParquetFile(self._stack.enter_context(opened(item.url)))
-            self._url, self._group = item.url, (-1, None)
-        if self._group[0] != group:
+            stream = self._stack.enter_context(opened(item.url))
+            self._file = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER)
+            self._url, self._next = item.url, (-1, 0)
+        if self._next[0] != group or row < self._next[1]:
             column, _ = parquet_column(self._file.schema_arrow, item.name)
-            self._group = (group, self._file.read_row_group(group, columns=[column]).column(0))
-        cell = self._group[1][row].as_py()
-        data = cell["bytes"] if isinstance(cell, dict) else cell
+            batches = self._file.iter_batches(_CELLS_AT_ONCE, row_groups=[group], columns=[column])
+            self._cells = (cell for batch in batches for cell in batch.column(0))
+            self._next = (group, 0)
+        cell = next(islice(self._cells, row - self._next[1], None), None)
+        self._next = (group, row + 1)
+        if cell is None:
+            raise UnreadableMedia(Reason.TRUNCATED, "the file has fewer rows than when it was listed")
+        data = cell.as_py()["bytes"] if isinstance(cell, StructScalar) and cell.is_valid else cell.as_py()
         if data is None:
             raise UnreadableMedia(Reason.EMPTY_FILE, "the cell is empty")
         _check_size(len(data))

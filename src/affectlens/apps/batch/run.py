@@ -2,16 +2,16 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from affectlens.apps.batch.listing import list_items
-from affectlens.apps.batch.local import analyze_here, analyze_in_processes
+from affectlens.apps.batch.listing import absolute, is_url, list_items
+from affectlens.apps.batch.local import analyze_here, analyze_in_processes, cores
 from affectlens.apps.batch.manifest import DONE, FAILED, NAME, WAITING, Manifest
 from affectlens.apps.batch.on_ray import analyze_on_ray
-from affectlens.apps.batch.shards import Shards
+from affectlens.apps.batch.shards import Shards, shards_in
 from affectlens.apps.batch.work import COPIES, Part, Settings
 from affectlens.core.errors import BadSetting
 from affectlens.core.session import model_file
@@ -31,7 +31,7 @@ class Engine(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a batch holds: its sources by state, shards and rows; and what went wrong beside the sources."""
+    """What a batch holds: its sources by state, shards and rows."""
 
     done: int
     failed: int
@@ -44,7 +44,7 @@ def run(
     source: str,
     folder: Path,
     settings: Settings,
-    workers: int,
+    workers: int | None,
     most_rows: int,
     resume: bool = False,
     engine: Engine = Engine.LOCAL,
@@ -58,7 +58,8 @@ def run(
         source: as `list_items` takes it.
         folder: is made if there is none.
         settings: how it is analyzed.
-        workers: processes, or actors of Ray; 0 does all in this process.
+        workers: processes, or actors of Ray; 0 does all in this process; None: one for each core of the machine or
+            cluster.
         most_rows: of a shard.
         resume: go on with the batch in `folder`, if there is one.
         engine: where it is done.
@@ -67,41 +68,50 @@ def run(
         warn: told what went wrong beside a source, an annotated copy for example.
 
     Raises:
-        BadSetting: the folder holds a batch already and `resume` is not set, or a batch of other settings.
-        AffectLensError: what every source would meet.
+        BadSetting: the folder holds a batch already and `resume` is not set, a batch of other settings, or shards of
+            something else. AffectLensError: what every source would meet.
     """
-    if (folder / NAME).exists() and not resume:
+    begun = (folder / NAME).exists()
+    if begun and not resume:
         raise BadSetting(f"'{folder}' holds a batch already; go on with --resume, or name another folder")
-    analyzer = settings.analyzer()
-    items = None if (folder / NAME).exists() else list_items(source)  # nothing is made where there is nothing to do
+    if not begun and shards_in(folder):
+        raise BadSetting(f"'{folder}' holds shards ({shards_in(folder)[0].name}) of no batch; name another folder")
+    if is_url(folder.as_posix().replace(":/", "://", 1)):
+        raise BadSetting(f"'{folder}' is at a URL; shards and manifest are written to a folder of this machine")
+    model = model_file(settings.model)
+    settings = settings.everywhere()
+    here = settings if engine is Engine.LOCAL else replace(settings, gpus=0)  # a cluster's GPUs are elsewhere
+    labels = here.analyzer().spec.labels
+    items = None if begun else list_items(source)  # nothing is made where there is nothing to do
     with Manifest(folder) as manifest:
-        manifest.begin(_facts(source, settings))
+        manifest.begin(_facts(source, settings, model))
         if not manifest.listed:
             manifest.add(items or list_items(source))
+        manifest.keep_room()
         if settings.annotate_in:
             (folder / COPIES).mkdir(exist_ok=True)
-        shards = Shards(folder, manifest, columns(analyzer.spec.labels), most_rows)
+        shards = Shards(folder, manifest, columns(labels), most_rows)
         sources = manifest.waiting()
         if engine is Engine.RAY:
-            parts = analyze_on_ray(sources, settings, max(workers, 1), address)
+            parts = analyze_on_ray(sources, settings, workers, address)
+        elif workers == 0:
+            parts = analyze_here(sources, settings)
         else:
-            parts = analyze_in_processes(sources, settings, workers) if workers else analyze_here(sources, settings)
+            parts = analyze_in_processes(sources, settings, workers or cores())
         try:
             for part in progress(parts, manifest.counts()[WAITING]):
                 shards.add(part)
                 if part.end and part.end.warning:
                     warn(part.end.warning)
         finally:
+            parts.close()
             shards.close()
         counts, written = manifest.counts(), manifest.shards()
     return Outcome(counts[DONE], counts[FAILED], counts[WAITING], len(written), sum(shard.rows for shard in written))
 
 
-def _facts(source: str, settings: Settings) -> dict[str, Any]:
+def _facts(source: str, settings: Settings, model: Path) -> dict[str, Any]:
     """What must not change while a batch goes on."""
-    facts = asdict(settings) | {"source": source, "model": _fingerprint(model_file(settings.model))}
+    facts = asdict(settings) | {"source": absolute(source), "annotate": settings.annotate_in is not None}
+    facts["model"] = hashlib.sha256(model.read_bytes()).hexdigest()
     return {key: value for key, value in facts.items() if key not in ("annotate_in", "gpus")}
-
-
-def _fingerprint(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

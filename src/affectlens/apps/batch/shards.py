@@ -1,6 +1,6 @@
 """Parquet shards that hold every source once, whenever the process that writes them is killed."""
 
-import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,12 +9,18 @@ from typing import Any
 
 from affectlens.apps.batch.manifest import Manifest, Shard
 from affectlens.apps.batch.work import UNFINISHED, End, Part
+from affectlens.core.files import sync
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Row
 from affectlens.runtime.writers import arrow_schema
 
 _IN_MEMORY = 5000
 """Rows of one source; a video of more has shards of its own."""
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """The files in a folder that are named like shards of a batch."""
+    return sorted(file for file in folder.glob("part-*.parquet") if re.fullmatch(r"part-\d{6,}", file.stem))
 
 
 class Shards:
@@ -34,8 +40,8 @@ class Shards:
         self._work.mkdir(parents=True, exist_ok=True)
         known = {shard.name for shard in manifest.shards()}
         self._next = max((int(name[len("part-") : -len(".parquet")]) for name in known), default=-1) + 1
-        for file in (*self._work.iterdir(), *(one for one in folder.glob("part-*.parquet") if one.name not in known)):
-            file.unlink()
+        for file in (*self._work.iterdir(), *(file for file in shards_in(folder) if file.name not in known)):
+            file.unlink(missing_ok=True)
         self._growing: dict[int, _Growing] = {}
         self._rows: list[Row] = []
         self._ends: list[tuple[int, End]] = []
@@ -77,6 +83,8 @@ class Shards:
             source.discard()
         self.flush()
         with suppress(OSError):  # what is left there belongs to a process that was stopped at its work
+            for file in self._work.iterdir():
+                file.unlink()
             self._work.rmdir()
 
     def flush(self) -> None:
@@ -120,7 +128,7 @@ class Shards:
             for file in files:
                 file.close()
             moved.extend(file.path.replace(self._folder / file.path.name) for file in files)
-            _sync(self._folder)
+            sync(self._folder)
         except OSError as error:
             for file in files:
                 file.discard()
@@ -152,7 +160,7 @@ class _File:
     def close(self) -> None:
         """Finish it and wait until it is on the disk.  Raises OSError."""
         self._table.close()
-        _sync(self.path)
+        sync(self.path)
 
     def discard(self) -> None:
         """As if it had not been begun."""
@@ -173,14 +181,3 @@ class _Growing:
         """As if nothing had come."""
         for file in self.files:
             file.discard()
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or a folder is on the disk; folders cannot be waited for on Windows."""
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from uuid import uuid4
 
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import is_url
-from affectlens.apps.batch.reading import Reader
-from affectlens.core.errors import AffectLensError, MissingExtra, UnreadableMedia
+from affectlens.apps.batch.reading import Reader, fault_of
+from affectlens.core.errors import AffectLensError, UnreadableMedia
+from affectlens.core.files import sync
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis, Row
 from affectlens.runtime.analyzer import Analyzer, Prior
@@ -37,6 +39,11 @@ class Settings:
     video: VideoSettings = field(default_factory=VideoSettings)
     annotate_in: Path | None = None
     gpus: float = 0
+
+    def everywhere(self) -> "Settings":
+        """The same, whatever the current folder of a worker is."""
+        model = self.model if self.model == "bundled" else str(Path(self.model).expanduser().absolute())
+        return replace(self, model=model, annotate_in=self.annotate_in and self.annotate_in.absolute())
 
     def analyzer(self) -> Analyzer:
         """The engine, in one thread.  Raises BadModelFile, UnknownName, BadSetting."""
@@ -84,8 +91,6 @@ class Worker:
 
         `data` are the bytes of a photo that was read already.
 
-        Raises:
-            AffectLensError: what every source would meet.
         """
         rows: list[Row] = []
         first, read, faces = True, False, 0
@@ -109,16 +114,14 @@ class Worker:
         return Part(number, analysis.to_rows(), True, End(False, reason, detail))
 
     def _analyses(self, item: Item, data: bytes | None) -> Iterator[Analysis]:
-        """At least one."""
+        """At least one; whatever goes wrong, goes wrong with this source."""
         try:
             if item.video:
                 yield from self._analyzer.video(self._reader.video(item), self._settings.video, item.name)
             else:
                 yield self._analyzer.analyze(self._reader.photo(item) if data is None else data, item.name)
-        except MissingExtra as error:
-            yield self._analyzer.failed(item.name, UnreadableMedia(Reason.MISSING_EXTRA, str(error)))
         except Exception as error:
-            yield self._analyzer.failed(item.name, error)
+            yield self._analyzer.failed(item.name, UnreadableMedia(*fault_of(error)))
 
 
 class _Drawn:
@@ -147,13 +150,14 @@ class _Drawn:
             try:
                 self._copy.close(whole=True)
                 if self._folder is not None and self._partial is not None:
-                    self._partial.replace(self._folder / COPIES / self._partial.name)
+                    sync(self._partial)
+                    self._partial.replace(self._folder / COPIES / f"{self._name}{self._partial.suffix}")
             except (AffectLensError, OSError) as error:
                 self._fail(error)
 
     def _in_work(self, suffix: str) -> Path:
-        """Where the copy is until it is whole."""
-        self._partial = (self._folder or Path()) / UNFINISHED / f"{self._name}{suffix}"
+        """Where the copy is until it is whole, apart from that of a process that was left behind."""
+        self._partial = (self._folder or Path()) / UNFINISHED / f"{uuid4().hex}{suffix}"
         return self._partial
 
     def _fail(self, error: Exception) -> None:

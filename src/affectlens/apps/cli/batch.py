@@ -1,6 +1,5 @@
 """`affectlens batch`: photos and videos by the million, into Parquet shards."""
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +51,7 @@ def batch(
         typer.Option(
             metavar="N",
             min=0,
-            help="Processes, or actors of Ray; 0 does all in this one.  [default: one for each core]",
+            help="Processes, or actors of Ray; 0 does all in this one.  [default: one for each core, of a cluster all]",
         ),
     ] = None,
     address: Annotated[
@@ -88,21 +87,17 @@ def batch(
     if address and engine is not Engine.RAY:
         raise BadSetting("--address names a Ray cluster and goes with --engine ray")
     started = time.monotonic()
-    workers = _cores() if workers is None else workers
     outcome = run(source, folder, settings, workers, shard_rows, resume, engine, address, _shown, warn)
     sources = outcome.done + outcome.failed + outcome.waiting
     out.print(f"{outcome.done} of {sources} done, {outcome.failed} failed; {folder}: {outcome.rows} rows, ", end="")
     out.print(f"{outcome.shards} shards")
     note(f"{time.monotonic() - started:.1f} s")
+    if outcome.waiting:
+        raise AffectLensError(f"{outcome.waiting} of {sources} are not analyzed yet; go on with --resume")
     if not outcome.done:
         raise AffectLensError(f"nothing could be read; '{folder / MANIFEST}' says why")
     if outcome.failed:
         warn(f"{outcome.failed} of {sources} have no answer; '{MANIFEST}' says why")
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shown(parts: Iterator[Part], waiting: int) -> Iterator[Part]:

@@ -14,7 +14,7 @@ from affectlens.core.errors import BadData
 from affectlens.core.files import write_whole
 from affectlens.evaluation import report
 from affectlens.evaluation.summary import Summary
-from affectlens.evaluation.summary_report import HEADER, LISTED, cells, summary_report
+from affectlens.evaluation.summary_report import HEADER, LISTED, WINDOWS, cells, summary_report
 
 _SHOWN = 20
 
@@ -63,7 +63,7 @@ def summary(
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / "report.json", json.dumps(result, indent=2) + "\n")
-            write_whole(folder / "report.html", _page(found, result))
+            write_whole(folder / "report.html", _page(found, result, window))
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return
@@ -73,16 +73,16 @@ def summary(
             out.print(f"{what}: {file}")
 
 
-def _page(found: Summary, result: dict[str, Any]) -> str:
+def _page(found: Summary, result: dict[str, Any], window_s: float) -> str:
     keys = ("expression", "window", *found.groups, "source")
-    tables = {key: found.table([key], LISTED) for key in keys}
+    tables = {key: found.table([key], WINDOWS if key == "window" else LISTED) for key in keys}
     totals = {key: found.count([key]) for key in keys}
     facts = {key: f"{result[key]:,}" for key in ("rows", "sources", "faces")} | {"rows of": result["path"]}
     if result["states"]:
         facts["sources of the batch"] = _states(result)
     if result["reasons"]:
         facts["rows without a face"] = _reasons(result)
-    return summary_report(facts, found.labels, tables, totals, found.plane())
+    return summary_report(facts, found.labels, tables, totals, found.plane(), window_s)
 
 
 def _reasons(result: dict[str, Any]) -> str:
