@@ -4,7 +4,7 @@ Runs `affectlens batch` over photos and a video again and again and kills it wit
 and goes on with --resume; or one of its workers, which must not even be noticed. Every time the shards must hold what
 those of a batch that was left alone hold, and at the kill no row twice.
 
-usage: python benchmarks/kills.py [--times 20] [--seed 0]
+usage: python benchmarks/kills.py [--times 20] [--seed NUMBER]
 """
 
 import argparse
@@ -74,17 +74,18 @@ def states(out: Path) -> dict[str, int]:
 
 
 def kill(batch: subprocess.Popen[bytes], worker: bool, after_s: float) -> str:
-    """End the driver or one of its workers after so many seconds; what was killed, or nothing if all was done."""
+    """End the driver or one of its workers after so many seconds; what was killed, "" if there was nothing to kill."""
     try:
         batch.wait(after_s)
-        return "nothing, it was done"
+        return ""
     except subprocess.TimeoutExpired:
         pass
     victim = batch.pid
     if worker:
         found = [one.pid for one in psutil.Process(batch.pid).children() if "spawn_main" in " ".join(one.cmdline())]
         if not found:
-            return "nothing, no worker had begun"
+            batch.wait()
+            return ""
         victim = random.choice(found)
     os.kill(victim, signal.SIGKILL)
     if not worker:
@@ -96,7 +97,7 @@ def main() -> int:
     """Print a line for each kill; 1 where a batch did not end as it should."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="default: another each time")
     asked = parser.parse_args()
     random.seed(asked.seed)
     wrong = 0
@@ -109,12 +110,17 @@ def main() -> int:
             raise SystemExit("the batch that was left alone failed")
         whole_s = time.monotonic() - began
         wanted = rows(Path(folder, "whole"))
-        print(f"{PHOTOS} photos and a video of {FRAMES} frames, {WORKERS} workers: {whole_s:.1f} s left alone")
+        print(
+            f"{PHOTOS} photos and a video of {FRAMES} frames, {WORKERS} workers: {whole_s:.1f} s left alone; "
+            f"seed {asked.seed}"
+        )
         for number in range(asked.times):
-            out = Path(folder, str(number))
-            worker, after_s = number % 2 == 1, random.uniform(0.2, 0.8 * whole_s)
-            batch = start(photos, out)
-            killed = kill(batch, worker, after_s)
+            killed = ""
+            while not killed:  # it came too late, or before there was a worker
+                out = Path(folder, f"{number} {time.monotonic_ns()}")
+                worker, after_s = number % 2 == 1, random.uniform(0.1, 0.95) * whole_s
+                batch = start(photos, out)
+                killed = kill(batch, worker, after_s)
             code = batch.wait() if worker else 0
             at_death = rows(out)
             once = not at_death - wanted

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from affectlens import Analyzer
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.manifest import Manifest
+from affectlens.apps.batch.manifest import NAME, Manifest
 from affectlens.apps.batch.shards import Shards
 from affectlens.apps.batch.work import End, Part
 from affectlens.apps.cli.scenes import one_face, tiled
@@ -78,8 +79,8 @@ def unlike(rows: list[Row]) -> list[Row]:
     return [{key: random.random() if type(cell) is float else cell for key, cell in row.items()} for row in rows]
 
 
-def driver(analyzer: Analyzer, folder: Path, rows: list[Row]) -> tuple[float, float, float]:
-    """Sources a second that are listed, and that are written and committed; bytes of a row."""
+def driver(analyzer: Analyzer, folder: Path, rows: list[Row]) -> tuple[float, float, float, float]:
+    """Sources a second that are entered, and that are written and committed; bytes of a row and of a source."""
     items = [Item(f"photos/{number:09d}.jpg", f"photos/{number:09d}.jpg") for number in range(DRIVEN)]
     sent = [pickle.dumps(Part(number, unlike(rows), True, End(True))) for number in range(1, DRIVEN + 1)]
     with Manifest(folder) as manifest:
@@ -92,7 +93,8 @@ def driver(analyzer: Analyzer, folder: Path, rows: list[Row]) -> tuple[float, fl
         shards.close()
         ended = time.perf_counter()
     size = sum(file.stat().st_size for file in folder.glob("part-*.parquet"))
-    return DRIVEN / (listed - start), DRIVEN / (ended - listed), size / DRIVEN / len(rows)
+    source = (folder / NAME).stat().st_size / DRIVEN
+    return DRIVEN / (listed - start), DRIVEN / (ended - listed), size / DRIVEN / len(rows), source
 
 
 def main() -> None:
@@ -116,6 +118,7 @@ def main() -> None:
             save_image(folder / f"{place}.jpg", image)
             repeats = max(asked.repeats * one.size // image.size, 3)
             found[title] = stages(analyzer, folder / f"{place}.jpg", repeats)
+        memory = psutil.Process().memory_info().rss / 2**20
         names = list(found["640x480, one face"])
         print(f"{'ms a photo, one thread':24}{''.join(f'{name:>9}' for name in (*names, 'all'))}  core-hours a million")
         for title, times in found.items():
@@ -126,8 +129,11 @@ def main() -> None:
             f"video 640x480, one face: {rate:.0f} frames/s on all cores; a thousand hours take {30000 / rate:.0f} hours"
         )
         rows = analyzer.analyze(folder / "0.jpg").to_rows()
-        listed, written, size = driver(analyzer, folder / "out", rows)
-        print(f"one driver: {listed:,.0f} sources/s listed, {written:,.0f}/s written, {size:.0f} bytes a row")
+        listed, written, size, source = driver(analyzer, folder / "out", rows)
+        print(f"one driver: {listed:,.0f} sources/s entered, {written:,.0f}/s written")
+        print(f"bytes: {size:.0f} a row, {source:.0f} a source in the manifest", end="")
+        print(f", {', '.join(f'{file.stat().st_size:,}' for file in sorted(folder.glob('*.jpg')))} the photos")
+        print(f"memory of this process after the photos: {memory:.0f} MB")
         seconds_each = sum(found["640x480, one face"].values()) / 1000
         print(f"it is busy with the answers of {written * seconds_each:,.0f} cores that read photos like the first")
 

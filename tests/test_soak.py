@@ -25,3 +25,4 @@ def test_a_batch_that_is_killed_holds_every_source_once():
     done = run("kills.py", "--times", "2")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert [line[:3] for line in done.stdout.splitlines()[1:]] == ["ok ", "ok "]
+    assert [line.split()[2] for line in done.stdout.splitlines()[1:]] == ["driver", "worker"]

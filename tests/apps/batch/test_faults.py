@@ -19,13 +19,15 @@ home, name = {
     "write": (shards._File, "write"),
     "close": (shards._File, "close"),
     "fsync": (shards, "sync"),
-    "rename": (shards.Path, "replace"),
+    "rename": (Path, "replace"),
     "manifest": (manifest.Manifest, "commit"),
 }[where]
 original, calls = getattr(home, name), 0
 
 def deadly(*arguments):
     global calls
+    if where == "rename" and not arguments[1].name.startswith("part-"):  # an annotated copy
+        return original(*arguments)
     calls += 1
     if calls == count:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,10 +1,12 @@
 """What README and docs/ say can be done: links lead somewhere, commands run on small files, and so does the Python."""
 
+import contextlib
 import re
 import shlex
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -31,8 +33,9 @@ DEVICE = re.compile(r"camera:|rtsp:|s3:|mqtt:|wled:|live|serve")
 
 @dataclass(frozen=True)
 class Call:
-    """A call of affectlens on a page: its words, and the file that its output goes to, or ""."""
+    """A call of a program on a page: its words, and the file that its output goes to, or ""."""
 
+    program: str
     words: tuple[str, ...]
     file: str
 
@@ -41,16 +44,16 @@ class Call:
         return any(DEVICE.match(word) for word in self.words)
 
 
-def calls(page):
-    """The calls of affectlens in the console blocks of a page, in order."""
+def calls(page, *programs):
+    """The calls of some programs in the console blocks of a page, in order."""
     found = []
     for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         for line in block.splitlines():
             parts = re.sub(r"\s+#.*", "", line.removeprefix("$ ")).split(" && ") if line.startswith("$ ") else ()
             for part in parts:
-                command, _, file = part.partition(" > ")
-                words = shlex.split(command)
-                found += [Call(tuple(words[1:]), file.strip())] if words[0] == "affectlens" else []
+                command, _, file = re.sub(r"^[A-Z_]+=\S+ ", "", part).partition(" > ")
+                program, *words = shlex.split(command)
+                found += [Call(program, tuple(words), file.strip())] if program in programs else []
     return found
 
 
@@ -73,7 +76,7 @@ def without_work(command, optional=False):
 @WRITTEN
 def test_every_command_on_a_page_is_understood(page):
     command, lenient = without_work(get_command(app)), without_work(get_command(app), optional=True)
-    for call in calls(page):
+    for call in calls(page, "affectlens"):
         command(list(call.words), standalone_mode=False)  # raises what would be printed as usage
     for line in re.findall(r"`affectlens ([a-z][^`]* [^`]*)`", page.read_text(encoding="utf-8")):
         lenient(shlex.split(line), standalone_mode=False)  # a sentence does not name every word
@@ -156,6 +159,7 @@ def prepared(tmp_path_factory, portrait, make_video, process):
     for name in ("photo.jpg", "party.jpg", "group.jpg", "holiday/a.jpg", "scans/a.png", "photos/a.jpg", "photos/b.jpg"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(PORTRAIT.read_bytes())
+    (folder / "photos" / "late.jpg").symlink_to("../late.jpg")
     make_video(folder / "clip.mp4", [portrait] * 20)
     assert process("analyze", folder / "clip.mp4", "--out", folder / "clip.csv").code == 0
     torch.save({"state_dict": MobileFaceNet().state_dict()}, folder / "mobilefacenet.pth.tar")
@@ -199,8 +203,16 @@ def shorter(words):
 def test_every_command_on_a_page_runs(page, cli, place):
     if page.name == "add_a_model.md":
         (place / "three_layers.py").write_text(blocks("docs/add_a_model.md")[0])
-    for call in calls(page):
+    for call in calls(page, "affectlens", "sqlite3"):
         if call.needs_device:
+            continue
+        if call.program == "sqlite3":
+            (place / "late.jpg").write_bytes(PORTRAIT.read_bytes())
+            with contextlib.closing(sqlite3.connect(call.words[0])) as base:
+                rows = ["|".join(row) for row in base.execute(call.words[1])]
+            assert rows
+            if call.file:
+                write_lines(Path(call.file), rows)
             continue
         done = cli(*shorter(call.words))
         assert done.code == 0, (call.words, done.err)
