@@ -3,7 +3,8 @@ import pytest
 
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.series import Event, Series
-from affectlens.evaluation.timeline import colours_of, timeline, timeline_report
+from affectlens.evaluation.plots import colours_of
+from affectlens.evaluation.timeline import timeline, timeline_report
 
 
 def series(frames, track=0, source="clip.mp4", labels=FERPLUS, fps=30, start_s=0.0):

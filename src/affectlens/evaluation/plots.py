@@ -1,8 +1,8 @@
 """Figures of evaluations and trainings in one style; each function returns a matplotlib figure, `save` writes it.
 
-Colours are those of Okabe and Ito (2008), Color universal design, which people with any form of colour blindness tell
-apart; lines differ in their marks too. Figures are narrow, so that they can be read on a phone, and carry no title: the
-text around them says what they show. pyplot and its global state are not used.
+Labels have the colours of their expressions. All others are those of Okabe and Ito (2008), Color universal design, which
+people with any form of colour blindness tell apart; lines differ in their marks too. Figures are narrow, so that they can
+be read on a phone, and carry no title: the text around them says what they show. pyplot and its global state are not used.
 """
 
 import io
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectlens.core import expressions
 from affectlens.core.errors import BadData, MissingExtra
 from affectlens.core.files import write_whole
 
@@ -181,10 +182,11 @@ def group_labels(groups: Mapping[str, Mapping[str, Any]], labels: Sequence[str],
     axes = axes_in(figure, f"share of each label by {shown([column])[0]} (faces)", "", grid="x")
     places = range(len(groups))
     starts = [0.0] * len(groups)
+    colours = colours_of(labels)
     for i, label in enumerate(labels):
         shares = [row["labels"][i] / row["faces"] for row in groups.values()]
         hatch = "//" if i >= len(COLOURS) else None
-        axes.barh(places, shares, 0.74, starts, color=COLOURS[i % 8], edgecolor=PAPER, hatch=hatch, label=label)
+        axes.barh(places, shares, 0.74, starts, color=colours[label], edgecolor=PAPER, hatch=hatch, label=label)
         starts = [start + share for start, share in zip(starts, shares, strict=True)]
     axes.set_yticks(places, shown([f"{name} ({row['faces']})" for name, row in groups.items()]))
     axes.set_ylim(len(groups) - 0.4, -0.6)
@@ -192,6 +194,17 @@ def group_labels(groups: Mapping[str, Mapping[str, Any]], labels: Sequence[str],
     axes.set(xlim=(0, 1), xticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
     legend_above(figure, axes.containers, labels)
     return figure
+
+
+def colours_of(labels: Sequence[str]) -> Mapping[str, str]:
+    """A colour for each label: that of its expression, another for labels of the user's own."""
+    others = iter(COLOURS * (1 + len(labels) // len(COLOURS)))
+    return {
+        label: "#{:02x}{:02x}{:02x}".format(*expressions.COLOURS[label])
+        if label in expressions.COLOURS
+        else next(others)
+        for label in labels
+    }
 
 
 def parallel_coordinates(

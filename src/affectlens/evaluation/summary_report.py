@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.evaluation import plots
-from affectlens.evaluation.plots import COLOURS, GRID, MUTED, SMALL_PT, axes_in, figure_of, legend_above
+from affectlens.evaluation.plots import COLOURS, GRID, MUTED, SMALL_PT, axes_in, colours_of, figure_of, legend_above
 from affectlens.evaluation.report import Picture, Report, Section, Table, render
 from affectlens.evaluation.summary import PLANE_CELLS, Row
-from affectlens.evaluation.timeline import colours_of
 
 DRAWN, LISTED, WINDOWS = 20, 100, 1000
 """Sources or values of a group that a figure and a table of the page hold at most, and windows that are drawn."""
@@ -65,9 +64,14 @@ def _expressions(rows: Sequence[Row]) -> Section:
 
 def _table(key: str, rows: Sequence[Row], total: int | None = None) -> Table:
     column = "window_s" if key == "window" else key
-    listed = [["–" if row[column] is None else str(row[column]), *cells(row)] for row in rows[:LISTED]]
+    header = [name for name in HEADER if (key, name) != ("expression", "mostly")]  # they are all mostly themselves
+    listed = [
+        ["–" if row[column] is None else str(row[column])]
+        + [cell for name, cell in zip(HEADER, cells(row), strict=True) if name in header]
+        for row in rows[:LISTED]
+    ]
     few = f", {len(listed)} of {total:,}" if total is not None and total > len(listed) else ""
-    return Table(f"Faces by {key}{few}", [key, *HEADER], listed, folded=len(rows) > DRAWN)
+    return Table(f"Faces by {key}{few}", [key, *header], listed, folded=len(rows) > DRAWN)
 
 
 def _plane(plane: Sequence[tuple[float, float, int]]) -> Section:

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.expressions import COLOURS
 from affectlens.core.series import Event, Series
 from affectlens.evaluation import plots
-from affectlens.evaluation.plots import GRID, INK, MUTED, SMALL_PT, axes_in, figure_of, legend_above, shown
+from affectlens.evaluation.plots import (
+    GRID,
+    INK,
+    MUTED,
+    SMALL_PT,
+    axes_in,
+    colours_of,
+    figure_of,
+    legend_above,
+    shown,
+)
 from affectlens.evaluation.report import Picture, Report, Section, Table, render
 
 if TYPE_CHECKING:
@@ -88,14 +97,6 @@ def timeline_report(title: str, faces: Sequence[Series], events: Sequence[Sequen
     facts = {"videos": str(len({face.source for face in faces})), "faces": str(len(faces))}
     sections = [Section("Over time", "", [picture]), Section("Persons", tables=[persons])]
     return render(Report(title, facts, [*sections, Section("Events", text, tables=[listed])]))
-
-
-def colours_of(labels: Sequence[str]) -> Mapping[str, str]:
-    """A colour for each label: that of its expression, another for labels of the user's own."""
-    others = iter(plots.COLOURS * (1 + len(labels) // len(plots.COLOURS)))
-    return {
-        label: "#{:02x}{:02x}{:02x}".format(*COLOURS[label]) if label in COLOURS else next(others) for label in labels
-    }
 
 
 _PERSON = (
