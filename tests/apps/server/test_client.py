@@ -24,6 +24,12 @@ def test_a_photo_is_answered_as_by_the_analyzer(client, analyzer):
     assert np.array_equal(there.draw(), here.draw())
 
 
+def test_bytes_are_answered_as_by_the_analyzer(client, analyzer):
+    data = PORTRAIT.read_bytes()
+    assert client.analyze(data).to_rows() == analyzer.analyze(data).to_rows()
+    assert client.analyze(data[:3000]).reason == "truncated"
+
+
 def test_an_array_is_sent_and_answered(client, portrait):
     analysis = client.analyze(portrait)
     assert analysis.faces[0].expression == "happiness"

@@ -88,11 +88,11 @@ class Client:
         with self._answer("GET", "/v1/model") as response:
             return Model.model_validate_json(response.read())
 
-    def analyze(self, source: "str | os.PathLike[str] | NDArray[np.uint8]", explain: bool = False) -> Analysis:
+    def analyze(self, source: "str | os.PathLike[str] | bytes | NDArray[np.uint8]", explain: bool = False) -> Analysis:
         """One image, as `affectlens.Analyzer.analyze` does.
 
         Args:
-            source: path of an image file, or (H, W, 3) RGB uint8 array, which is sent as JPEG of quality 95.
+            source: path of an image file, its bytes, or (H, W, 3) RGB uint8 array, which is sent as JPEG of quality 95.
             explain: say for each face where the model looked.
 
         Returns:
@@ -103,7 +103,10 @@ class Client:
         """
         name = display_name(source) if isinstance(source, (str, os.PathLike)) else ""
         try:
-            data = _read(source) if isinstance(source, (str, os.PathLike)) else _jpeg(source)
+            if isinstance(source, bytes):
+                data = source
+            else:
+                data = _read(source) if isinstance(source, (str, os.PathLike)) else _jpeg(source)
             with self._answer("POST", "/v1/analyze", data, "image/*", {"explain": explain}) as response:
                 text = response.read()
             return _analysis(text, name, source if isinstance(source, np.ndarray) else decode_image(data))
@@ -276,7 +279,7 @@ def _read(path: "str | os.PathLike[str]") -> bytes:
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise BadSetting("expected (H, W, 3) RGB uint8, or a path")
+        raise BadSetting("expected (H, W, 3) RGB uint8, bytes of an image file, or a path")
     done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not done:
         raise BadSetting(f"a picture of {image.shape[1]}x{image.shape[0]} pixels cannot be sent as JPEG")
