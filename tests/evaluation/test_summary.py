@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.evaluation.summary import Summary
-from affectlens.evaluation.summary_report import summary_report
+from affectlens.evaluation.summary_report import summary_report, table_by
 
 FACES = [
     # source, time_s, face, expression, uncertain, disagreement, valence, arousal, reason
@@ -158,6 +158,28 @@ def test_the_page_shows_every_part(shards, tmp_path):
     assert page.count("<img") == 5
     assert "&lt;b&gt;" in page
     assert "<b>" not in page
+
+
+def test_windows_without_a_face_are_gaps_of_the_page(shards):
+    with Summary(shards, window_s=2) as found:
+        tables = {key: found.table([key]) for key in ("expression", "window")}
+        totals = {"expression": 2, "window": 5000}
+        asked = table_by(["expression", "source"], found.table(["expression", "source"]), 3)
+        page = summary_report({}, found.labels, tables, totals, [], 2, asked)
+    assert [row["window_s"] for row in tables["window"]] == [0, 8, 10]
+    assert "Windows of 2 s, the first 3 of 5,000." in page
+    assert page.index("What was asked for") < page.index(">Expressions</h2>")
+    assert asked.header[:3] == ["expression", "source", "faces"]
+    assert "mostly" not in asked.header
+
+
+def test_a_batch_without_rows_and_a_lost_file_of_groups_are_told(tmp_path, shards):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "manifest.sqlite").touch()
+    with pytest.raises(BadData, match="has written no rows yet; go on with 'affectlens batch --resume'"):
+        Summary(tmp_path / "begun")
+    with pytest.raises(BadData, match=r"the file of groups '.*lost.csv' does not exist"):
+        Summary(shards, tmp_path / "lost.csv")
 
 
 MANY = r"""

@@ -110,7 +110,7 @@ def run_page(number, before, after, folder):
 def test_in_ray_data(pictures, wanted, tmp_path):
     contents = [file.read_bytes() for file in pictures]
     parquet.write_table(pa.table({"id": [0, 1, 2], "image": contents}), tmp_path / "photos.parquet")
-    before = "import logging, ray\nray.init(num_cpus=3, include_dashboard=False, logging_level=logging.ERROR)\n"
+    before = "import logging, ray\nray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR)\n"
     after = (
         "for row in sorted(faces.take_all(), key=lambda row: row['id']):\n"
         "    print(row['id'], row['expression'], row['reason'])\n"

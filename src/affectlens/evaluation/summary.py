@@ -43,8 +43,12 @@ class Summary:
         if not window_s > 0:
             raise BadSetting(f"a time window must be longer than 0 s, got {window_s}")
         files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not files and (path / "manifest.sqlite").is_file():
+            raise BadData(f"the batch in '{path}' has written no rows yet; go on with 'affectlens batch --resume'")
         if not files or not all(file.is_file() for file in files):
             raise BadData(f"'{path}' is no Parquet file and no folder of shards")
+        if groups is not None and not groups.is_file():
+            raise BadData(f"the file of groups '{groups}' does not exist")
         self._error = duckdb.Error
         self._spill = TemporaryDirectory(prefix="affectlens-")
         settings = {"memory_limit": f"{memory_mb}MB", "temp_directory": self._spill.name}

@@ -31,6 +31,7 @@ def summary_report(
     totals: Mapping[str, int],
     plane: Sequence[tuple[float, float, int]],
     window_s: float,
+    asked: Table | None = None,
     title: str = "Summary",
 ) -> str:
     """One HTML page.
@@ -42,6 +43,7 @@ def summary_report(
         totals: key -> how many rows there are.
         plane: `Summary.plane`.
         window_s: length of a window.
+        asked: a table that stands first.
         title: of the page.
     """
     sections = [_expressions(tables["expression"])]
@@ -51,6 +53,8 @@ def summary_report(
         sections.append(_time(tables["window"], labels, window_s, totals["window"]))
     others = [key for key, rows in tables.items() if key not in ("expression", "window") and rows]
     sections += [_groups(key, tables[key], totals[key], labels) for key in others]
+    if asked:
+        sections.insert(0, Section("What was asked for", "", [], [asked]))
     return render(Report(title, facts, sections))
 
 
@@ -58,20 +62,26 @@ def _expressions(rows: Sequence[Row]) -> Section:
     names = [row["expression"] for row in rows]
     shares = [f"{row['share']:.1%}" for row in rows]
     figure = plots.bars(names, {"share": [row["share"] for row in rows]}, "share of the faces", [shares])
+    colours = colours_of(names)
+    for name, bar in zip(names, figure.axes[0].patches, strict=True):
+        bar.set_color(colours[name])
     said = ", ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True))
-    return Section("Expressions", "", [Picture(figure, f"Share of the faces: {said}.")], [_table("expression", rows)])
+    return Section(
+        "Expressions", "", [Picture(figure, f"Share of the faces: {said}.")], [table_by(["expression"], rows)]
+    )
 
 
-def _table(key: str, rows: Sequence[Row], total: int | None = None) -> Table:
-    column = "window_s" if key == "window" else key
-    header = [name for name in HEADER if (key, name) != ("expression", "mostly")]  # they are all mostly themselves
+def table_by(keys: Sequence[str], rows: Sequence[Row], total: int | None = None) -> Table:
+    """Rows of `Summary.table` by these keys, the first hundred at most; `total` is how many there are."""
+    columns = ["window_s" if key == "window" else key for key in keys]
+    header = [name for name in HEADER if name != "mostly" or "expression" not in keys]  # which is mostly itself
     listed = [
-        ["–" if row[column] is None else str(row[column])]
+        ["–" if row[name] is None else str(row[name]) for name in columns]
         + [cell for name, cell in zip(HEADER, cells(row), strict=True) if name in header]
         for row in rows[:LISTED]
     ]
     few = f", {len(listed)} of {total:,}" if total is not None and total > len(listed) else ""
-    return Table(f"Faces by {key}{few}", [key, *header], listed, folded=len(rows) > DRAWN)
+    return Table(f"Faces by {' and '.join(keys)}{few}", [*keys, *header], listed, folded=len(rows) > DRAWN)
 
 
 def _plane(plane: Sequence[tuple[float, float, int]]) -> Section:
@@ -91,6 +101,7 @@ def _plane(plane: Sequence[tuple[float, float, int]]) -> Section:
     axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")
     bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
     bar.set_label("faces", fontsize=SMALL_PT, color=MUTED)
+    bar.ax.set_ylim(1, max(2, faces.max()))
     bar.ax.tick_params(labelsize=SMALL_PT)
     top = plane[int(faces.argmax())]
     alt = f"Faces in the plane of valence and arousal; most lie near {top[0]:+.1f}, {top[1]:+.1f}."
@@ -128,13 +139,13 @@ def _time(rows: Sequence[Row], labels: Sequence[str], width: float, total: int) 
         values = [np.nan if row is None or row[name] is None else row[name] for row in drawn]
         lower.plot(middles, values, color=COLOURS[i], marker=mark, markersize=3, linewidth=1.2, label=name)
     lower.set(ylim=(-1.05, 1.05), yticks=[-1, 0, 1])
-    lower.legend(loc="upper right", fontsize=SMALL_PT, frameon=False, ncols=2)
+    lower.legend(loc="lower right", bbox_to_anchor=(1, 0.98), fontsize=SMALL_PT, frameon=False, ncols=2)
     for axes in (upper, lower):
         axes.set_xlim(edges[0], edges[-1])
     legend_above(figure, upper.collections, labels)
     alt = f"Shares of the expressions in {len(rows)} windows of {width:g} s, and mean valence and arousal in each."
     note = f"Windows of {width:g} s" + (f", the first {len(rows):,} of {total:,}." if total > len(rows) else ".")
-    return Section("Over time", "", [Picture(figure, alt, note)], [_table("window", rows, total)])
+    return Section("Over time", "", [Picture(figure, alt, note)], [table_by(["window"], rows, total)])
 
 
 def _groups(key: str, rows: Sequence[Row], total: int, labels: Sequence[str]) -> Section:
@@ -147,4 +158,6 @@ def _groups(key: str, rows: Sequence[Row], total: int, labels: Sequence[str]) ->
         for row in rows[:DRAWN]
     }
     alt = f"Share of each expression by {key}; the table has the numbers."
-    return Section(f"By {key}", "", [Picture(plots.group_labels(groups, labels, key), alt)], [_table(key, rows, total)])
+    return Section(
+        f"By {key}", "", [Picture(plots.group_labels(groups, labels, key), alt)], [table_by([key], rows, total)]
+    )

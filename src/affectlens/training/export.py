@@ -29,6 +29,8 @@ from affectlens.training.run import final_checkpoint, read_curves, versions
 from affectlens.training.storage import describe, store_in_half
 from affectlens.training.views import Averaged
 
+ENOUGH, FEW_TELL = 100, (0.5, 2.0)
+"""Validation faces that a calibration needs, and the temperatures that fewer may give."""
 WANTED_ACCURACY = 0.9
 """`uncertain_below` is the lowest threshold that keeps this accuracy on the validation faces that are answered."""
 
@@ -59,6 +61,10 @@ class Calibration:
 def calibrate(name: str, answers: Answers, rows: NDArray[np.int64], valid: FaceTable) -> Calibration:
     """Fit temperature and threshold on the validation faces that have a majority label.
 
+    Fewer than `ENOUGH` faces do not tell a temperature outside `FEW_TELL`: with those that are all answered right, the
+    likelihood grows without end. Where so many are right that none need be uncertain, an answer is that has not
+    half of the probability.
+
     The concordance of valence and arousal, where the network regresses them, is that of all faces that have both.
     `answers` are what the model `name` says of the `rows` of `valid`.
 
@@ -71,9 +77,12 @@ def calibrate(name: str, answers: Answers, rows: NDArray[np.int64], valid: FaceT
     if not labelled.any():
         raise BadData("no validation face with a majority label can be decoded")
     logits, targets = answers.logits[labelled], valid.targets[rows][labelled]
-    temperature = round(metrics.fit_temperature(logits, targets), 4)
+    temperature = metrics.fit_temperature(logits, targets)
+    temperature = round(temperature if len(targets) >= ENOUGH else float(np.clip(temperature, *FEW_TELL)), 4)
     probabilities = softmax(logits, temperature)
     threshold = metrics.threshold_for_accuracy(probabilities, targets, WANTED_ACCURACY)
+    if (probabilities.argmax(axis=1) == targets).mean() >= WANTED_ACCURACY:
+        threshold = min(threshold, 0.5)
     figures = metrics.summary(probabilities, targets, valid.labels, threshold)
     known = np.isfinite(valid.valence[rows]) & np.isfinite(valid.arousal[rows])
     if answers.affect is not None and known.any():

@@ -108,3 +108,15 @@ def test_options_that_do_not_fit_are_one_line(cli, photos, tmp_path):
     assert device.code == 1
     assert "does not know the device 'cuda'" in device.err
     assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_says_how_far_it_came(cli, photos, tmp_path, monkeypatch):
+    def stopped(parts, _):
+        for _ in range(2):
+            yield next(parts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("affectlens.apps.cli.batch._shown", stopped)
+    result = cli("batch", photos, "--out", tmp_path / "out", "--workers", "0", "--shard-rows", "2")
+    assert (result.code, result.out) == (130, "")
+    assert result.errors == ["warning: stopped, 2 of 4 are written; --resume goes on"]

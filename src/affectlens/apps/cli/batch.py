@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from affectlens.apps.batch.manifest import DONE, FAILED, states_in
 from affectlens.apps.batch.manifest import NAME as MANIFEST
 from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import Part, Settings
@@ -87,7 +88,12 @@ def batch(
     if address and engine is not Engine.RAY:
         raise BadSetting("--address names a Ray cluster and goes with --engine ray")
     started = time.monotonic()
-    outcome = run(source, folder, settings, workers, shard_rows, resume, engine, address, _shown, warn)
+    try:
+        outcome = run(source, folder, settings, workers, shard_rows, resume, engine, address, _shown, warn)
+    except KeyboardInterrupt:
+        if so_far := states_in(folder):
+            warn(f"stopped, {so_far[DONE] + so_far[FAILED]} of {sum(so_far.values())} are written; --resume goes on")
+        raise
     sources = outcome.done + outcome.failed + outcome.waiting
     out.print(f"{outcome.done} of {sources} done, {outcome.failed} failed; {folder}: {outcome.rows} rows, ", end="")
     out.print(f"{outcome.shards} shards")

@@ -14,7 +14,7 @@ from affectlens.core.errors import BadData
 from affectlens.core.files import write_whole
 from affectlens.evaluation import report
 from affectlens.evaluation.summary import Summary
-from affectlens.evaluation.summary_report import HEADER, LISTED, WINDOWS, cells, summary_report
+from affectlens.evaluation.summary_report import HEADER, LISTED, WINDOWS, cells, summary_report, table_by
 
 _SHOWN = 20
 
@@ -31,7 +31,7 @@ def summary(
     by: Annotated[
         list[str] | None,
         typer.Option(
-            help="expression, source, window or a column of --groups; several are combined.  [default: expression]"
+            help="expression, source, window or a column of --groups; several are table_by.  [default: expression]"
         ),
     ] = None,
     window: Annotated[
@@ -77,12 +77,13 @@ def _page(found: Summary, result: dict[str, Any], window_s: float) -> str:
     keys = ("expression", "window", *found.groups, "source")
     tables = {key: found.table([key], WINDOWS if key == "window" else LISTED) for key in keys}
     totals = {key: found.count([key]) for key in keys}
-    facts = {key: f"{result[key]:,}" for key in ("rows", "sources", "faces")} | {"rows of": result["path"]}
+    facts = {"folder": result["path"]} | {key: f"{result[key]:,}" for key in ("rows", "sources", "faces")}
     if result["states"]:
         facts["sources of the batch"] = _states(result)
     if result["reasons"]:
         facts["rows without a face"] = _reasons(result)
-    return summary_report(facts, found.labels, tables, totals, found.plane(), window_s)
+    asked = table_by(result["by"], result["table"], result["count"]) if len(result["by"]) > 1 else None
+    return summary_report(facts, found.labels, tables, totals, found.plane(), window_s, asked)
 
 
 def _reasons(result: dict[str, Any]) -> str:
@@ -106,5 +107,7 @@ def _print(result: dict[str, Any], keys: list[str]) -> None:
         shown = (row["window_s" if key == "window" else key] for key in keys)
         table.add_row(*("–" if value is None else str(value) for value in shown), *cells(row))
     print_table(table, wide)
+    if "window" in keys:
+        out.print("faces of photos have no time and are in no window; window is where one begins, in seconds")
     if result["count"] > len(result["table"]):
         out.print(f"{len(result['table'])} of {result['count']:,} rows; --csv FILE writes all")

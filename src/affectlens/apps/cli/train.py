@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from affectlens.training.fit import Machines, TrainingData
     from affectlens.training.recipe import Recipe
 
-_ENOUGH_TO_CALIBRATE = 100
-"""Validation faces below which a run says that its calibration is rough."""
 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe.")
@@ -131,6 +129,8 @@ def _faces(count: int) -> str:
 
 def _say_what_is_there(name: str, data: "TrainingData") -> None:
     """How many faces there are, and how many were left out for what."""
+    from affectlens.training.export import ENOUGH
+
     out.print(
         f"{name}: {_faces(len(data.train))} for training ({data.twins_left_out} left out as twins of held-out faces), "
         f"{len(data.valid)} for validation"
@@ -148,5 +148,5 @@ def _say_what_is_there(name: str, data: "TrainingData") -> None:
     selecting = int(data.valid.labelled.sum())
     if without := len(data.valid) - selecting:
         out.print(f"  valid: {without} have no majority label and do not count in the figures")
-    if selecting < _ENOUGH_TO_CALIBRATE:
+    if selecting < ENOUGH:
         out.print(f"  valid: with {selecting} labelled faces the choice of the epoch and the calibration are rough")
