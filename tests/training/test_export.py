@@ -78,7 +78,7 @@ def test_calibration_is_that_of_validation(exported, recipe, data):
 def test_few_faces_that_are_all_right_do_not_make_a_model_that_is_sure_of_everything(data):
     logits = 10 * np.eye(8, dtype=np.float32)[data.valid.targets]
     right = data.valid.labelled
-    assert metrics.fit_temperature(logits[right], data.valid.targets[right]) < 0.1
+    assert metrics.fit_temperature(logits[right], data.valid.targets[right]) < 0.5
     found = export.calibrate("sure", Answers(logits), np.arange(len(data.valid)), data.valid)
     assert found.accuracy == 1
     assert (found.temperature, found.uncertain_below) == (0.5, 0.5)
