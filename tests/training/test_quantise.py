@@ -91,7 +91,7 @@ def test_it_is_calibrated_anew_and_says_what_it_is(whole, eight, data):
     assert figures["accuracy"] == np.mean(logits.argmax(axis=1) == data.valid.targets[data.valid.labelled])
     assert after.class_prior != before.class_prior
     found = metrics.fit_temperature(logits, data.valid.targets[data.valid.labelled])
-    assert after.temperature == pytest.approx(found, abs=1e-3)
+    assert after.temperature == pytest.approx(np.clip(found, 0.5, 2), abs=1e-3)  # of so few faces
 
 
 def test_training_goes_on_from_it(eight, whole, recipe, data):
