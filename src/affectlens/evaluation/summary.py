@@ -13,7 +13,7 @@ OWN = ("expression", "source", "window")
 PLANE_CELLS = 20
 """Cells along valence and along arousal."""
 
-_COMPUTED = ("window_s", "faces", "share", "sources", "mostly")
+_COMPUTED = ("window_s", "grouped", "faces", "share", "sources", "mostly")
 _LAST = "regexp_replace(rows.source, '^.*{}', '')"
 _NEEDED = ("source", "time_s", "face", "expression", "uncertain", "disagreement", "valence", "arousal", "reason")
 
@@ -96,6 +96,7 @@ class Summary:
                 f", coalesce({', '.join(f'{one}.{_name(key)}' for one in named)}) as {_name(key)}"
                 for key in self.groups
             )
+            cells += f", coalesce({', '.join(f'{one}.source' for one in named)}) is not null as grouped"
             joins = "".join(f" left join described {one} on {one}.source = {name}" for one, name in named.items())
         listed = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
         window = f"floor(time_s / {self._window_s}) * {self._window_s} as window_s"
@@ -103,13 +104,20 @@ class Summary:
         self._run(f"create view faces as select rows.*, {window}{cells} from {rows}{joins}")
 
     def overall(self) -> Row:
-        """Rows, sources, faces, and how many rows have no face for which reason."""
+        """Rows, sources, faces, and how many rows have no face for which reason.
+
+        With groups also `ungrouped`: how many sources the file of groups does not name, and one of them.
+        """
         rows, faces = self._run("select count(*), count(face) from faces").fetchone()
         (sources,) = self._run("select count(*) from (select source from faces group by source)").fetchone()
         reasons = self._run(
             "select reason, count(*) from faces where reason is not null group by reason order by 2 desc, 1"
         ).fetchall()
-        return {"rows": rows, "sources": sources, "faces": faces, "reasons": dict(reasons)}
+        facts = {"rows": rows, "sources": sources, "faces": faces, "reasons": dict(reasons)}
+        if self.groups:
+            lost = "select count(*), min(source) from (select source from faces where not grouped group by source)"
+            facts["ungrouped"] = dict(zip(("sources", "one"), self._run(lost).fetchone(), strict=True))
+        return facts
 
     def table(self, by: Sequence[str], most: int | None = None) -> list[Row]:
         """A row for each value of the keys `by`, which stand first in it.

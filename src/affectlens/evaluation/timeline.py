@@ -77,9 +77,9 @@ def _drawn(faces: Sequence[Series]) -> list[int]:
 
 def timeline_report(title: str, faces: Sequence[Series], events: Sequence[Sequence[Event]]) -> str:
     """The figure, a table of the persons and one of the events, as HTML."""
-    persons = Table("Persons", _PERSON, [_person(face, found) for face, found in zip(faces, events, strict=True)])
+    persons = Table("Each person over all frames", _PERSON, [_person(face, found) for face, found in zip(faces, events, strict=True)])
     listed = Table(
-        "Events",
+        "Each event, by video and person",
         ("expression", "video", "person", "onset s", "apex s", "offset s", "duration s", "intensity", "ended"),
         [_event(face, event) for face, found in zip(faces, events, strict=True) for event in found],
     )

@@ -27,7 +27,7 @@ def rows_of(folder):
 
 def test_it_says_what_analyze_says(cli, photos, tmp_path, analyzer):
     result = cli("batch", photos, "--out", tmp_path / "out", "--workers", 2)
-    assert (result.code, result.out) == (0, f"3 of 4 done, 1 failed; {tmp_path}/out: 4 rows, 1 shards\n")
+    assert (result.code, result.out) == (0, f"3 of 4 done, 1 failed; rows: 4, shards in {tmp_path}/out: 1\n")
     assert result.errors == ["warning: 1 of 4 have no answer; 'manifest.sqlite' says why"]
     assert cli("analyze", photos, "--out", tmp_path / "rows.parquet").code == 0
     wanted = parquet.read_table(tmp_path / "rows.parquet")

@@ -17,6 +17,10 @@ def test_the_model_file_shows_what_it_is_as_json(cli):
     assert facts["bytes"] == file.stat().st_size
     assert facts["labels"] == list(FERPLUS)
     assert {"file", "name", "input", "temperature", "uncertain_below", "recipe", "provenance", "licence"} <= set(facts)
+    lines = result.out.splitlines()
+    assert len(lines) < 60
+    assert lines[5] == f'  "labels": {json.dumps(facts["labels"])},'
+    assert f'    "seed": {facts["provenance"]["seed"]},' in lines
 
 
 def test_the_model_file_keeps_within_its_size():

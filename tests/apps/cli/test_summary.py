@@ -27,14 +27,20 @@ def test_a_batch_is_summed_up(cli, faces):
 
 
 def test_groups_csv_report_and_json(cli, faces, tmp_path):
-    (tmp_path / "groups.csv").write_text("source,crew\na.jpg,STS-93\n")
+    (tmp_path / "groups.csv").write_text("source,crew\na.jpg,STS-93\nx.jpg,STS-93\n")
     options = ("--by", "crew", "--by", "expression", "--groups", tmp_path / "groups.csv")
     result = cli("summary", faces, *options, "--csv", tmp_path / "t.csv", "--report", tmp_path / "report", "--json")
     found = json.loads(result.out)
     assert (found["by"], found["count"], found["table"][0]["crew"]) == (["crew", "expression"], 1, "STS-93")
     assert (tmp_path / "t.csv").read_text().startswith("crew,expression,faces,")
     assert json.loads((tmp_path / "report" / "report.json").read_text()) == found
-    assert "By crew" in (tmp_path / "report" / "report.html").read_text()
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "By crew" in page
+    other = str(tmp_path / "photos" / "b.jpg")
+    assert found["ungrouped"] == {"sources": 1, "one": other}
+    assert "sources not in the file of groups" in page
+    lines = cli("summary", faces, *options).out.splitlines()
+    assert lines[3] == f"  not in the file of groups: 1 sources, such as '{other}'"
 
 
 def test_the_rest_of_a_long_table_is_announced(cli, faces, monkeypatch):

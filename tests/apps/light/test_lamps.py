@@ -57,7 +57,7 @@ def test_mqtt_speaks_home_assistants_json_schema(broker, listen, lit):
     lamp = lit(f"mqtt://127.0.0.1:{port}/room/lamp/set")
     lamp.show(ORANGE, 0.2)
     lamp.show(OFF, 1.0)
-    first, second = messages.get(timeout=5), messages.get(timeout=5)
+    first, second = messages.get(timeout=20), messages.get(timeout=20)
     assert json.loads(first.payload) == ON
     assert json.loads(second.payload) == {"state": "OFF", "transition": 1.0}
     assert (first.qos, first.retain) == (1, False)
@@ -67,7 +67,7 @@ def test_mqtt_shows_user_and_password(broker, listen, lit):
     port = broker({"ann": "p/w:@ü"}).port
     messages = listen(port, "lamp", "ann", "p/w:@ü")
     lit(f"mqtt://ann:p%2Fw:%40ü@127.0.0.1:{port}/lamp").show(ORANGE, 0.2)
-    assert json.loads(messages.get(timeout=5).payload) == ON
+    assert json.loads(messages.get(timeout=20).payload) == ON
     for user in ("", "ann:wrong@", "ann@"):
         lamp = lit(f"mqtt://{user}127.0.0.1:{port}/lamp")
         with pytest.raises(ConnectionError, match=r"^the broker refuses: not authorized$"):
@@ -87,7 +87,7 @@ def test_mqtt_survives_a_broker_that_stops_and_starts(broker, listen, drive, unt
     messages = listen(mosquitto.port, "lamp")
     thread = drive(f"mqtt://127.0.0.1:{mosquitto.port}/lamp")
     thread.set(ORANGE)
-    assert json.loads(messages.get(timeout=5).payload)["color"]["g"] == 128
+    assert json.loads(messages.get(timeout=20).payload)["color"]["g"] == 128
     mosquitto.stop()
     thread.set(BLUE)
     until(lambda: caplog.messages)
@@ -96,7 +96,7 @@ def test_mqtt_survives_a_broker_that_stops_and_starts(broker, listen, drive, unt
     messages = listen(mosquitto.port, "lamp")
     until(lambda: len(caplog.messages) == 2)
     thread.set(ORANGE)
-    until(lambda: json.loads(messages.get(timeout=5).payload)["color"] == {"r": 255, "g": 128, "b": 0})
+    until(lambda: json.loads(messages.get(timeout=20).payload)["color"] == {"r": 255, "g": 128, "b": 0})
     assert "does not answer" in caplog.messages[0]
     assert "answers again" in caplog.messages[1]
     assert len(caplog.messages) == 2
@@ -145,7 +145,7 @@ def test_encrypted_mqtt_trusts_only_certificates_that_it_knows(
     assert "certificate verify failed" in caplog.messages[0]
     messages = listen(port, "lamp", authority=str(certificate[0]))
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    assert json.loads(messages.get(timeout=5).payload)["color"] == {"r": 0, "g": 0, "b": 255}
+    assert json.loads(messages.get(timeout=20).payload)["color"] == {"r": 0, "g": 0, "b": 255}
 
 
 @paho_leaves_refused_sockets_open

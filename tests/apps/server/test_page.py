@@ -27,6 +27,7 @@ from affectlens.runtime.writers import csv_writer
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
+expect.set_options(timeout=15_000)
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -162,13 +163,13 @@ def shown_frame(page):
         return video.seeking ? null : pen.getImageData(20, height - 20, 1, 1).data[0];
     }"""
     last = None
-    for _ in range(50):
+    for _ in range(500):  # 20 s: a browser beside busy tests takes long to seek
         gray = page.locator("#review video").evaluate(look)
         if gray is not None and gray == last:
-            break
+            return round((gray - 8) / 10)
         last = gray
         page.wait_for_timeout(40)
-    return round((gray - 8) / 10)
+    raise AssertionError("the video does not come to rest")
 
 
 def saved(page, button):
@@ -237,8 +238,7 @@ def test_at_most_two_pictures_are_under_way_and_none_of_a_hidden_page(visit, url
     page.wait_for_timeout(400)
     assert page.evaluate("sent") == before
     page.evaluate("delete document.hidden")
-    page.wait_for_timeout(400)
-    assert page.evaluate("sent") > before
+    page.wait_for_function("before => sent > before", arg=before)
 
 
 def test_a_real_clip_as_camera(visit, browse, url, media, tmp_path):
@@ -489,14 +489,14 @@ def test_who_types_a_name_while_people_appear_goes_on_typing(review, portrait, m
 
 
 def test_a_clip_that_replaces_another_does_not_wait_for_it(review, clip, portrait, make_video, tmp_path):
-    long = make_video(tmp_path / "long.mp4", [np.roll(portrait, i, axis=1) for i in range(600)])
+    long = make_video(tmp_path / "long.mp4", [np.roll(portrait, i, axis=1) for i in range(1200)])
     page = review(strict=False)
     drop(page, long)
     page.locator("#review .people li").wait_for()
     began_s = time.monotonic()
     drop(page, clip)
     status(page, "review", f"swaying.mp4: 1 person, in {FRAMES} of {FRAMES} frames")
-    assert time.monotonic() - began_s < 8
+    assert time.monotonic() - began_s < 15
 
 
 def test_cancelling_does_not_wait_for_a_busy_service(review):
@@ -507,7 +507,7 @@ def test_cancelling_does_not_wait_for_a_busy_service(review):
     status(page, "review", "the service is busy")
     page.wait_for_timeout(2500)  # in the middle of a longer pause
     page.get_by_role("button", name="Cancel").click()
-    status(page, "review", "portrait.jpg: cancelled", timeout=1000)
+    status(page, "review", "portrait.jpg: cancelled", timeout=5000)
     expect(page.get_by_role("button", name="Open photo or clip")).to_be_focused()
 
 

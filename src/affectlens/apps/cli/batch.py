@@ -95,8 +95,8 @@ def batch(
             warn(f"stopped, {so_far[DONE] + so_far[FAILED]} of {sum(so_far.values())} are written; --resume goes on")
         raise
     sources = outcome.done + outcome.failed + outcome.waiting
-    out.print(f"{outcome.done} of {sources} done, {outcome.failed} failed; {folder}: {outcome.rows} rows, ", end="")
-    out.print(f"{outcome.shards} shards")
+    out.print(f"{outcome.done} of {sources} done, {outcome.failed} failed; rows: {outcome.rows}, ", end="")
+    out.print(f"shards in {folder}: {outcome.shards}")
     note(f"{time.monotonic() - started:.1f} s")
     if outcome.waiting:
         raise AffectLensError(f"{outcome.waiting} of {sources} are not analyzed yet; go on with --resume")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,4 +29,12 @@ def show(
     file = model_file(model)
     spec = read_spec(open_session(file, threads=1), str(file))
     facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    typer.echo(json.dumps(facts | spec.model_dump(mode="json"), indent=2, ensure_ascii=False))
+    typer.echo(_laid_out(facts | spec.model_dump(mode="json")))
+
+
+def _laid_out(value: Any, depth: int = 2) -> str:
+    """JSON with a line for each fact, at two depths; what lies deeper, such as a whole recipe, stays on its line."""
+    if not (depth and isinstance(value, dict) and value):
+        return json.dumps(value, ensure_ascii=False)
+    lines = (f"\n{json.dumps(key, ensure_ascii=False)}: {_laid_out(part, depth - 1)}" for key, part in value.items())
+    return "{" + ",".join(lines).replace("\n", "\n  ") + "\n}"

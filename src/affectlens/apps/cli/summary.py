@@ -82,6 +82,8 @@ def _page(found: Summary, result: dict[str, Any], window_s: float) -> str:
         facts["sources of the batch"] = _states(result)
     if result["reasons"]:
         facts["rows without a face"] = _reasons(result)
+    if result.get("ungrouped", {}).get("sources"):
+        facts["sources not in the file of groups"] = f"{result['ungrouped']['sources']:,}"
     asked = table_by(result["by"], result["table"], result["count"]) if len(result["by"]) > 1 else None
     return summary_report(facts, found.labels, tables, totals, found.plane(), window_s, asked)
 
@@ -100,6 +102,9 @@ def _print(result: dict[str, Any], keys: list[str]) -> None:
         out.print(f"  sources of the batch: {_states(result)}")
     if result["reasons"]:
         out.print(f"  rows without a face: {_reasons(result)}")
+    if result.get("ungrouped", {}).get("sources"):
+        lost = result["ungrouped"]
+        out.print(f"  not in the file of groups: {lost['sources']:,} sources, such as '{lost['one']}'")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in (*keys, *HEADER):
         table.add_column(name, justify="left" if name in (*keys, "mostly") else "right")
