@@ -99,12 +99,14 @@ def test_curves_without_anything_to_show_are_refused(rows):
 
 
 def test_reliability_shows_bins_and_their_faces():
-    bins = {"edges": [0, 0.5, 1], "confidence": [None, 0.8], "accuracy": [None, 0.6], "count": [0, 5]}
+    bins = {"edges": [0, 0.3, 0.6, 1], "confidence": [None, 0.5, 0.8], "accuracy": [None, 1, 0.6], "count": [0, 9, 10]}
     upper, lower = plots.reliability(bins).axes
-    assert [(bar.get_x(), bar.get_height()) for bar in upper.patches] == [(0, 0), (0.5, 0.6)]
-    assert [bar.get_height() for bar in lower.patches] == [0, 5]
+    assert [(bar.get_x(), bar.get_height()) for bar in upper.patches] == [(0, 0), (0.3, 1), (0.6, 0.6)]
+    assert [bar.get_height() for bar in lower.patches] == [0, 9, 10]
     points = next(line for line in upper.lines if line.get_marker() == "o")
     assert (list(points.get_xdata()), list(points.get_ydata())) == ([0.8], [0.6])
+    upper = plots.reliability(bins | {"count": [0, 1, 1]}).axes[0]
+    assert "o" not in [line.get_marker() for line in upper.lines]
 
 
 def test_selective_curves_of_several_models_and_their_thresholds():
@@ -184,6 +186,7 @@ def test_parallel_coordinates_scale_each_axis_from_its_lowest_to_its_highest(tex
 
 def test_parallel_coordinates_with_limits_have_one_scale(texts):
     figure = plots.parallel_coordinates({"anger": [0.0, 0.5, 2.0]}, LABELS, (0, 2), "score")
+    assert figure.axes[0].lines[0].get_color() == "#db3236"
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [0, 0.25, 1])
     assert {"0", "1", "2", "score"} <= set(texts(figure))
 

@@ -29,6 +29,9 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SIZE_PT, SMALL_PT = 9.0, 8.0
 LONGEST_NAME = 32
 
+FEW_FACES = 10
+"""A bin of fewer tells nothing of calibration."""
+
 
 def confusion_matrix(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> "Figure":
     """(C, C) counts, rows are targets; a cell has its count above its per cent of the row, which shades it."""
@@ -90,7 +93,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
 def reliability(bins: Mapping[str, Numbers]) -> "Figure":
     """Accuracy against confidence over the bins of `metrics.Reliability`, and how many faces each holds.
 
-    `bins` has the keys edges, confidence, accuracy and count.
+    `bins` has the keys edges, confidence, accuracy and count. The line leaves out bins of fewer than `FEW_FACES`.
     """
     edges, count = [float(edge or 0) for edge in bins["edges"]], [float(faces or 0) for faces in bins["count"]]
     width = edges[1] - edges[0]
@@ -106,10 +109,10 @@ def reliability(bins: Mapping[str, Numbers]) -> "Figure":
         label="accuracy in the bin",
     )
     upper.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1, label="confidence = accuracy")
-    filled = [(c, a) for c, a in zip(bins["confidence"], bins["accuracy"], strict=True) if None not in (c, a)]
-    if filled:
+    points = zip(bins["confidence"], bins["accuracy"], count, strict=True)
+    if known := [point for *point, faces in points if faces >= FEW_FACES]:
         upper.plot(
-            *zip(*filled, strict=True), color=COLOURS[0], marker="o", markersize=4, label="at its mean confidence"
+            *zip(*known, strict=True), color=COLOURS[0], marker="o", markersize=4, label="at its mean confidence"
         )
     upper.set(xlim=(0, 1), ylim=(0, 1.02))
     upper.tick_params(labelbottom=False)
@@ -224,9 +227,10 @@ def parallel_coordinates(
     spans = [limits or _span([line[i] for line in lines.values()]) for i in range(len(names))]
     places = range(len(names))
     axes.vlines(places, 0, 1, color=GRID if limits else MUTED, linewidth=0.8, zorder=1)
-    for i, line in enumerate(lines.values()):
+    colours = colours_of(list(lines))
+    for i, (name, line) in enumerate(lines.items()):
         heights = [math.nan if v is None else _height(v, *spans[k]) for k, v in enumerate(line)]
-        axes.plot(places, heights, zorder=3, **_line(i))
+        axes.plot(places, heights, zorder=3, **_line(i) | {"color": colours[name]})
     if limits is None:
         for place, (low, high) in enumerate(spans):
             for height, value, align in ((-0.03, low, "top"), (1.03, high, "bottom")):

@@ -281,7 +281,8 @@ def _calibration(figures: Figures) -> Section:
             Picture(
                 plots.reliability(bins),
                 f"Accuracy against confidence in {len(rows)} bins; expected calibration error {error}.",
-                "Above: accuracy of the answers in each bin of confidence. Below: how many there are.",
+                "Above: accuracy of the answers in each bin of confidence, with a point where it has "
+                f"{plots.FEW_FACES} or more. Below: how many there are.",
             )
         ],
         [Table("Bins of confidence", ["confidence", "faces", "mean confidence", "accuracy"], rows, folded=True)],
