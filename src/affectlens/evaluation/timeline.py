@@ -77,7 +77,11 @@ def _drawn(faces: Sequence[Series]) -> list[int]:
 
 def timeline_report(title: str, faces: Sequence[Series], events: Sequence[Sequence[Event]]) -> str:
     """The figure, a table of the persons and one of the events, as HTML."""
-    persons = Table("Each person over all frames", _PERSON, [_person(face, found) for face, found in zip(faces, events, strict=True)])
+    persons = Table(
+        "Each person over all frames",
+        _PERSON,
+        [_person(face, found) for face, found in zip(faces, events, strict=True)],
+    )
     listed = Table(
         "Each event, by video and person",
         ("expression", "video", "person", "onset s", "apex s", "offset s", "duration s", "intensity", "ended"),
