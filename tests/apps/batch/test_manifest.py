@@ -60,6 +60,23 @@ def test_other_settings_are_refused(tmp_path):
             manifest.begin({"prior": "natural", "min_face_px": 30})
 
 
+def test_of_nested_settings_the_one_that_changed_is_named(tmp_path):
+    with Manifest(tmp_path) as manifest:
+        manifest.begin({"video": {"every": 1, "smoothing": {"margin": 0.6}}})
+        with pytest.raises(BadSetting, match=r"begun with margin=0\.6, not 0\.7;"):
+            manifest.begin({"video": {"every": 1, "smoothing": {"margin": 0.7}}})
+        with pytest.raises(BadSetting, match=r"begun with smoothing=\{\"margin\": 0\.6\}, not null;"):
+            manifest.begin({"video": {"every": 1, "smoothing": None}})
+
+
+def test_reasons_are_counted_over_failed_sources(tmp_path):
+    with Manifest(tmp_path) as manifest:
+        manifest.add(Item(f"{number}.jpg", f"/{number}.jpg") for number in range(4))
+        faults = [(number, End(False, Reason.TRUNCATED)) for number in (1, 2)]
+        manifest.commit([], [*faults, (3, End(False, Reason.MISSING)), (4, End(True))])
+        assert list(manifest.reasons().items()) == [("truncated", 2), ("missing", 1)]
+
+
 def test_one_process_at_a_time_writes(tmp_path):
     with Manifest(tmp_path), pytest.raises(BadSetting, match="another process writes to"):
         Manifest(tmp_path)

@@ -28,7 +28,9 @@ def rows_of(folder):
 def test_it_says_what_analyze_says(cli, photos, tmp_path, analyzer):
     result = cli("batch", photos, "--out", tmp_path / "out", "--workers", 2)
     assert (result.code, result.out) == (0, f"3 of 4 done, 1 failed; rows: 4, shards in {tmp_path}/out: 1\n")
-    assert result.errors == ["warning: 1 of 4 have no answer; 'manifest.sqlite' says why"]
+    assert result.errors == [
+        f"warning: 1 of 4 have no answer (truncated 1); '{tmp_path}/out/manifest.sqlite' names them"
+    ]
     assert cli("analyze", photos, "--out", tmp_path / "rows.parquet").code == 0
     wanted = parquet.read_table(tmp_path / "rows.parquet")
     (shard,) = (tmp_path / "out").glob("part-*.parquet")
@@ -87,7 +89,8 @@ def test_a_copy_that_cannot_be_written_costs_a_warning(cli, photos, tmp_path):
 def test_where_nothing_can_be_read_it_exits_1(cli, photos, tmp_path):
     out = tmp_path / "out"
     result = cli("batch", photos / "d.jpg", "--out", out, "--workers", 0)
-    assert (result.code, result.errors) == (1, [f"error: nothing could be read; '{out}/manifest.sqlite' says why"])
+    why = f"error: nothing could be read (truncated 1); '{out}/manifest.sqlite' names each source"
+    assert (result.code, result.errors) == (1, [why])
     states = sqlite3.connect(out / "manifest.sqlite").execute("select state, reason from sources").fetchall()
     assert states == [("failed", "truncated")]
 

@@ -94,8 +94,11 @@ class Manifest:
         known = dict(self._base.execute("select key, value from settings"))
         wanted = {key: json.dumps(value) for key, value in settings.items()}
         for key, value in wanted.items():
-            if known and known.get(key) != value:
-                raise BadSetting(f"this batch was begun with {key}={known.get(key)}, not {value}; name another folder")
+            if known and (begun := known.get(key, "null")) != value:
+                name, before, now = _what_changed(key, json.loads(begun), json.loads(value))
+                raise BadSetting(
+                    f"this batch was begun with {name}={json.dumps(before)}, not {json.dumps(now)}; name another folder"
+                )
         with self._transaction():
             self._base.executemany("insert or ignore into settings values (?, ?)", wanted.items())
             again = (WAITING, FAILED, Reason.NOT_WRITTEN)
@@ -168,6 +171,11 @@ class Manifest:
         """How many sources are done, failed and not yet analyzed."""
         return _counts(self._base)
 
+    def reasons(self) -> dict[str, int]:
+        """How many of the failed sources have each reason, the most frequent first."""
+        count = "select reason, count(*) from sources where state = ? group by reason order by 2 desc, 1"
+        return dict(self._base.execute(count, (FAILED,)))
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All that is done here, or nothing."""
@@ -197,6 +205,15 @@ def states_in(folder: Path) -> dict[str, int] | None:
         raise BadSetting(f"'{folder / NAME}' is no manifest: {error}") from error
     finally:
         base.close()
+
+
+def _what_changed(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
+    """The innermost of nested settings that is another one now, with both values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key, value in now.items():
+            if before.get(key) != value:
+                return _what_changed(key, before.get(key), value)
+    return name, before, now
 
 
 def _counts(base: sqlite3.Connection) -> dict[str, int]:

@@ -38,6 +38,8 @@ class Outcome:
     waiting: int
     shards: int
     rows: int
+    reasons: dict[str, int]
+    """Of the failed sources, by reason code (`core.reasons.Reason`); the most frequent first."""
 
 
 def run(
@@ -106,8 +108,9 @@ def run(
         finally:
             parts.close()
             shards.close()
-        counts, written = manifest.counts(), manifest.shards()
-    return Outcome(counts[DONE], counts[FAILED], counts[WAITING], len(written), sum(shard.rows for shard in written))
+        counts, written, reasons = manifest.counts(), manifest.shards(), manifest.reasons()
+    rows = sum(shard.rows for shard in written)
+    return Outcome(counts[DONE], counts[FAILED], counts[WAITING], len(written), rows, reasons)
 
 
 def _facts(source: str, settings: Settings, model: Path) -> dict[str, Any]:

@@ -100,10 +100,11 @@ def batch(
     note(f"{time.monotonic() - started:.1f} s")
     if outcome.waiting:
         raise AffectLensError(f"{outcome.waiting} of {sources} are not analyzed yet; go on with --resume")
+    why = ", ".join(f"{reason} {number}" for reason, number in outcome.reasons.items())
     if not outcome.done:
-        raise AffectLensError(f"nothing could be read; '{folder / MANIFEST}' says why")
+        raise AffectLensError(f"nothing could be read ({why}); '{folder / MANIFEST}' names each source")
     if outcome.failed:
-        warn(f"{outcome.failed} of {sources} have no answer; '{MANIFEST}' says why")
+        warn(f"{outcome.failed} of {sources} have no answer ({why}); '{folder / MANIFEST}' names them")
 
 
 def _shown(parts: Iterator[Part], waiting: int) -> Iterator[Part]:
