@@ -30,8 +30,12 @@ def test_a_name_that_is_no_picture_is_refused_before_the_work(cli, tmp_path):
     assert cli("explain", PORTRAIT, "--out", tmp_path / "new" / "seen.png").code == 0
 
 
-def test_by_default_the_picture_lies_beside_the_photo(cli, tmp_path):
-    photo = tmp_path / "me.jpg"
+def test_by_default_the_picture_lies_here_and_not_among_the_photos(cli, tmp_path, monkeypatch):
+    photo, here = tmp_path / "photos" / "me.jpg", tmp_path / "here"
+    photo.parent.mkdir()
+    here.mkdir()
     photo.write_bytes(PORTRAIT.read_bytes())
+    monkeypatch.chdir(here)
     assert cli("explain", photo, "--detector", "mtcnn").code == 0
-    assert (tmp_path / "me-explained.png").is_file()
+    assert [path.name for path in here.iterdir()] == ["me-explained.png"]
+    assert [path.name for path in photo.parent.iterdir()] == ["me.jpg"]

@@ -23,7 +23,7 @@ def explain(
     photo: Annotated[Path, typer.Argument(help="A photo.")],
     model: ModelOption = "bundled",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Picture to write.  [default: NAME-explained.png]")
+        Path | None, typer.Option(metavar="FILE", help="Picture to write.  [default: NAME-explained.png, here]")
     ] = None,
     detector: DetectorOption = "mtcnn",
     min_face: MinFace = None,
@@ -36,7 +36,7 @@ def explain(
     """
     if offline:
         forbid_network()
-    target = out or photo.with_name(f"{photo.stem}-explained.png")
+    target = out or Path(f"{photo.stem}-explained.png")
     check_picture(target)
     analysis = Analyzer(model, detector, min_face, explain=True).analyze(photo)
     if not analysis.faces:
