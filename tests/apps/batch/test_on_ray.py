@@ -2,26 +2,31 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import pyarrow as pa
 import pytest
 import ray
 from pyarrow import parquet
 from ray.cluster_utils import Cluster
 
-from affectlens.apps.batch import on_ray
+from affectlens.apps.batch import on_ray, work
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import list_items
 from affectlens.apps.batch.local import analyze_here
 from affectlens.apps.batch.on_ray import analyze_on_ray
+from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import Settings
 from affectlens.core.errors import AffectLensError, BadModelFile
 from affectlens.core.reasons import Reason
+from affectlens.runtime.record import Recorder
 
 NODES, SOURCES = 3, 12
 
@@ -41,7 +46,17 @@ class Poisoned(Settings):
                 os.kill(os.getpid(), signal.SIGSEGV)
             return analyze(source, name)
 
-        found.analyze = deadly
+        video = found.video
+
+        def deadly_video(source, settings, name=""):
+            work._ROWS_AT_ONCE = 5  # there, in its actor
+            for number, analysis in enumerate(video(source, settings, name)):
+                if number == 12 and self.deadly and name.endswith(self.deadly):
+                    time.sleep(1)  # until Ray has passed on what was said before
+                    os.kill(os.getpid(), signal.SIGSEGV)
+                yield analysis
+
+        found.analyze, found.video = deadly, deadly_video
         return found
 
 
@@ -88,6 +103,22 @@ def test_what_kills_its_actor_fails_and_the_rest_goes_on(cluster, sources):
     assert not list(Path(tempfile.gettempdir()).glob("affectlens-*/*"))
 
 
+def test_a_video_that_kills_its_actor_after_some_answers_fails_too(cluster, sources, tmp_path, portrait, monkeypatch):
+    ray.cloudpickle.register_pickle_by_value(sys.modules[Poisoned.__module__])
+    ray.init(cluster[0].address, logging_level="ERROR", log_to_driver=False)
+    monkeypatch.setattr(ray.data.DataContext.get_current(), "target_max_block_size", 1)  # each answer by itself
+    with Recorder(tmp_path / "film.mp4") as recorder:
+        for number in range(20):
+            recorder.write(cv2.resize(portrait, (160, 160)), number / 10)
+    film = Item("film.mp4", str(tmp_path / "film.mp4"), video=True)
+    parts = list(analyze_on_ray(iter([*sources[:3], (99, film)]), Poisoned(deadly=".mp4"), 2))
+    ray.shutdown()
+    assert [len(part.rows) for part in parts if part.number == 99][:2] == [5, 5]
+    assert (parts[-1].number, parts[-1].first, parts[-1].end.reason) == (99, True, Reason.CRASHED)
+    assert [row["reason"] for row in parts[-1].rows] == ["crashed"]
+    assert sorted(part.number for part in parts if part.end) == [1, 2, 3, 99]
+
+
 def test_what_every_source_would_meet_ends_the_batch(cluster, sources, tmp_path):
     with pytest.raises(BadModelFile, match=r"nothing\.onnx"):
         list(analyze_on_ray(iter(sources), Settings(str(tmp_path / "nothing.onnx")), 2, cluster[0].address))
@@ -100,6 +131,32 @@ def test_a_cluster_that_is_not_there_is_one_line(sources, monkeypatch):
     monkeypatch.setattr(ray, "init", unreachable)
     with pytest.raises(AffectLensError, match=r"^Ray: Ray Client server is not up\.$"):
         list(analyze_on_ray(iter(sources), Settings(), 2, "ray://nowhere:10001"))
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_at_which_nothing_listens_is_told_at_once(scheme, photos, tmp_path):
+    with socket.socket() as closed:  # bound, and listens to nothing
+        closed.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(AffectLensError, match=rf"^Ray: nothing answers at '{address}' \("):
+            run(str(photos), tmp_path / "out", Settings(), 2, 5, engine=Engine.RAY, address=address)
+    assert not (tmp_path / "out").exists()
+
+
+def test_addresses_of_ray_itself_are_left_to_it():
+    on_ray.check_address("auto")
+    with pytest.raises(AffectLensError, match="'host:none' is no address"):
+        on_ray.check_address("host:none")
+
+
+def test_a_long_list_is_analyzed_in_pieces(cluster, sources, monkeypatch):
+    monkeypatch.setattr(on_ray, "_LISTED_AT_ONCE", 5)
+    pieces = []
+    original = on_ray._analyze
+    monkeypatch.setattr(on_ray, "_analyze", lambda some, *rest: pieces.append(len(some)) or original(some, *rest))
+    parts = list(analyze_on_ray(iter(sources), Settings(), 2, cluster[0].address))
+    assert pieces == [5, 5, 2]
+    assert sorted(part.number for part in parts) == [number for number, _ in sources]
 
 
 def test_the_command_starts_ray_where_no_address_is_given(photos, tmp_path, read_back):

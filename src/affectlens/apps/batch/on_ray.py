@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,10 @@ from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
+
+import cv2
 
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.local import MOST_DEATHS, Parts, Sources, cores
@@ -27,6 +31,27 @@ _LISTED_AT_ONCE = 100_000
 """Sources of one Ray data set, so that the list of all never stands in its memory: the next begins when the last of one
 are done, which costs a few seconds."""
 _READ_AT_ONCE = 32
+_ANSWERS_WITHIN_S = 5.0
+_DIED = "the actor that read it died"
+
+
+def check_address(address: str) -> None:
+    """Whether something listens at the address of a cluster: Ray itself would try for minutes.
+
+    Raises:
+        AffectLensError: nothing does.
+    """
+    try:
+        found = urlsplit(address if "://" in address else f"ray://{address}")
+        host, port = found.hostname, found.port
+    except ValueError as error:
+        raise AffectLensError(f"Ray: '{address}' is no address: {error}") from error
+    if host is None or port is None:  # "auto", or a name of Ray's own
+        return
+    try:
+        socket.create_connection((host, port), _ANSWERS_WITHIN_S).close()
+    except OSError as error:
+        raise AffectLensError(f"Ray: nothing answers at '{address}' ({error.strerror or error})") from error
 
 
 def analyze_on_ray(
@@ -114,6 +139,11 @@ def _analyze(sources: list[tuple[int, Item]], settings: Settings, actors: int, c
                 yield part
                 if part.end is not None:
                     waiting.remove(part.number)
+    lost = [(number, item) for number, item in sources if number in waiting]
+    if lost:  # Ray took "given up" for a part of a video that it had already
+        worker = Worker(replace(settings, gpus=0))
+        for number, item in lost:
+            yield worker.failed(number, item, Reason.CRASHED, _DIED)
 
 
 def _tables(sources: list[tuple[int, Item]], photos: int) -> "Iterator[pyarrow.Table]":
@@ -157,6 +187,7 @@ class _Actor:
     """Holds the model and analyzes what was read."""
 
     def __init__(self, settings: Settings, crumbs: str) -> None:
+        cv2.setNumThreads(1)
         self._crumbs = crumbs
         self._worker: Worker | AffectLensError
         try:
@@ -181,7 +212,7 @@ class _Actor:
             stream.write(b".")
             deaths = stream.tell() - 1
         if deaths >= MOST_DEATHS:
-            yield self._worker.failed(number, item, Reason.CRASHED, "the actor that read it died")
+            yield self._worker.failed(number, item, Reason.CRASHED, _DIED)
         else:
             yield from self._worker.parts(number, item, data)
         crumb.unlink()

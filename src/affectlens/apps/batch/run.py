@@ -10,7 +10,7 @@ from typing import Any
 from affectlens.apps.batch.listing import absolute, is_url, list_items
 from affectlens.apps.batch.local import analyze_here, analyze_in_processes, cores
 from affectlens.apps.batch.manifest import DONE, FAILED, NAME, WAITING, Manifest
-from affectlens.apps.batch.on_ray import analyze_on_ray
+from affectlens.apps.batch.on_ray import analyze_on_ray, check_address
 from affectlens.apps.batch.shards import Shards, shards_in
 from affectlens.apps.batch.work import COPIES, Part, Settings
 from affectlens.core.errors import BadSetting
@@ -84,6 +84,8 @@ def run(
     settings = settings.everywhere()
     here = settings if engine is Engine.LOCAL else replace(settings, gpus=0)  # a cluster's GPUs are elsewhere
     labels = here.analyzer().spec.labels
+    if address:
+        check_address(address)
     items = None if begun else list_items(source)  # nothing is made where there is nothing to do
     with Manifest(folder) as manifest:
         manifest.begin(_facts(source, settings, model))
