@@ -1,4 +1,5 @@
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -82,11 +83,11 @@ def test_a_url_is_searched_like_a_folder(memory, jpeg):
 
 
 @pytest.mark.parametrize("where", ["local", "file", "memory"])
-@pytest.mark.parametrize("packed", [False, True], ids=["tar", "tar.gz"])
+@pytest.mark.parametrize("packed", ["", "gz", "bz2", "xz"])
 def test_photos_and_videos_in_a_tar_are_found_by_their_place(where, packed, memory, tmp_path, jpeg):
     members = {"001.jpg": jpeg, "001.json": b"{}", "002.jpg": jpeg[::-1], "002.mp4": b"film", "003.png": b""}
-    content = tar_of(members, "w:gz" if packed else "w")
-    file = "shard.tar.gz" if packed else "shard.tar"
+    content = tar_of(members, f"w:{packed}")
+    file = f"shard.tar.{packed}".rstrip(".")
     url = {"local": str(tmp_path / file), "file": f"file://{tmp_path}/{file}", "memory": f"memory:///{file}"}[where]
     memory.pipe(f"/{file}", content)
     (tmp_path / file).write_bytes(content)
@@ -111,6 +112,28 @@ def test_a_damaged_tar_gives_what_stands_before_the_damage(tmp_path, jpeg, behin
     assert reader.photo(items[0]) == jpeg
 
 
+@pytest.mark.parametrize("packed", ["gz", "bz2", "xz"])
+def test_a_packed_tar_that_is_cut_off_is_damaged(packed, tmp_path, jpeg):
+    content = tar_of({f"{number}.jpg": jpeg for number in range(4)}, f"w:{packed}")
+    (tmp_path / f"half.tar.{packed}").write_bytes(content[: len(content) // 2])
+    (tmp_path / f"none.tar.{packed}").write_bytes(b"x" * 2000)
+    faults = [item.fault[0] for item in list_items(f"{tmp_path}/*.tar.*") if item.fault]
+    assert len(faults) == 2
+    assert set(faults) <= {Reason.DAMAGED, Reason.NOT_A_FILE}
+
+
+def test_links_in_a_tar_are_told_and_members_of_one_name_stay_apart(tmp_path, jpeg):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for kind, size in ((tarfile.REGTYPE, len(jpeg)), (tarfile.REGTYPE, len(jpeg)), (tarfile.LNKTYPE, 0)):
+            entry = tarfile.TarInfo("a.jpg" if size else "b.jpg")
+            entry.size, entry.type, entry.linkname = size, kind, "a.jpg"
+            archive.addfile(entry, io.BytesIO(jpeg) if size else None)
+    first, second, link = list_items(str(tmp_path / "a.tar"))
+    assert first.name == f"{tmp_path}/a.tar#a.jpg"
+    assert second.name == f"{tmp_path}/a.tar#a.jpg@{second.place[0]}"
+    assert (link.name, link.fault) == (f"{tmp_path}/a.tar#b.jpg", (Reason.NOT_A_FILE, "a link to 'a.jpg'"))
+
+
 def test_a_tar_that_became_shorter_has_pictures_that_are_truncated(tmp_path, jpeg):
     (tmp_path / "a.tar").write_bytes(tar_of({"0.jpg": jpeg}))
     (item,) = list_items(str(tmp_path / "a.tar"))
@@ -122,7 +145,7 @@ def test_a_tar_that_became_shorter_has_pictures_that_are_truncated(tmp_path, jpe
 @pytest.mark.parametrize("structured", [False, True])
 def test_pictures_in_the_cells_of_parquet(memory, jpeg, structured):
     pictures = [jpeg, jpeg[::-1], None, b"x", b"y"]
-    cells = [{"bytes": cell, "path": "p.jpg"} for cell in pictures] if structured else pictures
+    cells = [{"bytes": cell, "path": cell and "p.jpg"} for cell in pictures] if structured else pictures
     memory.pipe("/faces.parquet", table_of({"label": range(5), "image": cells}))
     items = list(list_items("memory:///faces.parquet"))
     assert [item.name for item in items] == [f"memory:///faces.parquet#{row}" for row in range(5)]
@@ -133,16 +156,29 @@ def test_pictures_in_the_cells_of_parquet(memory, jpeg, structured):
         reader.photo(items[2])
 
 
-def test_a_column_of_paths_is_a_list(photos, tmp_path):
+def test_a_cell_that_names_a_path_instead_of_bytes_is_read_there(jpeg, tmp_path):
+    (tmp_path / "p.jpg").write_bytes(jpeg)
+    cells = [{"bytes": None, "path": "p.jpg"}, {"bytes": b"x", "path": "p.jpg"}, {"bytes": None, "path": None}]
+    (tmp_path / "faces.parquet").write_bytes(table_of({"image": cells}))
+    items = list(list_items(str(tmp_path / "faces.parquet")))
+    reader = Reader()
+    assert [reader.photo(item) for item in items[:2]] == [jpeg, b"x"]
+    with pytest.raises(UnreadableMedia, match="empty_file: the cell is empty"):
+        reader.photo(items[2])
+
+
+@pytest.mark.parametrize("kind", ["string", "dictionary", "view"])
+def test_a_column_of_paths_is_a_list(kind, photos, tmp_path):
     paths = ["photos/0.jpg", None, "photos/more/1.jpg", "photos/nothing.jpg"]
-    (tmp_path / "index.parquet").write_bytes(table_of({"path": paths}))
+    types = {"string": pa.string(), "dictionary": pa.dictionary(pa.int32(), pa.string()), "view": pa.string_view()}
+    (tmp_path / "index.parquet").write_bytes(table_of({"path": pa.array(paths, types[kind])}))
     found = list(list_items(str(tmp_path / "index.parquet")))
     assert [item.name.removeprefix(f"{tmp_path}/") for item in found] == [path for path in paths if path]
 
 
 def test_parquet_without_pictures_is_refused_with_its_columns(tmp_path):
     (tmp_path / "other.parquet").write_bytes(table_of({"age": [1], "image": [3.5]}))
-    with pytest.raises(BadSetting, match=r"has no column of images .* it has age, image"):
+    with pytest.raises(BadSetting, match=r"has no column of images .* it has age \(int64\), image \(double\)"):
         list_items(str(tmp_path / "other.parquet"))
 
 
@@ -162,6 +198,22 @@ def test_where_nothing_is_it_says_so(source, why, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadSetting, match=why):
         list_items(source)
+
+
+def test_where_only_files_of_photos_are_it_says_how_to_name_them(memory, jpeg, tmp_path):
+    memory.pipe("/in/a.tar", tar_of({"a.jpg": jpeg}))
+    (tmp_path / "faces.parquet").write_bytes(table_of({"image": [jpeg]}))
+    for source, glob in (("memory://in/", "memory://in/*.tar"), (str(tmp_path), f"{tmp_path}/*.parquet")):
+        with pytest.raises(BadSetting, match=re.escape(f"; those in its files are read with '{glob}'")):
+            list_items(source)
+        assert len(names(glob)) == 1
+
+
+def test_brackets_in_the_name_of_a_file_in_a_store_are_no_glob(memory, jpeg):
+    memory.pipe("/in/a[1]*.jpg", jpeg)
+    memory.pipe("/in/b1.jpg", jpeg)
+    assert names("memory://in/a[1]*.jpg") == ["memory:///in/a[1]*.jpg"]
+    assert names("memory://in/[b]*.jpg") == ["memory:///in/b1.jpg"]
 
 
 def test_a_url_vanishes_or_is_too_large(memory, jpeg, monkeypatch):

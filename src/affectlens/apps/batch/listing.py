@@ -6,8 +6,10 @@ import tarfile
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import has_magic
 from itertools import chain
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -20,6 +22,9 @@ LISTS = frozenset({".txt", ".lst", ".list"})
 """Text files with a source on each line; relative ones are meant from where the list is."""
 
 _TAR_END = 512
+_TAR = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2|txz)$", re.IGNORECASE)
+_PACKED = {".gz": "gzip", ".tgz": "gzip", ".bz2": "bz2", ".tbz2": "bz2", ".xz": "xz", ".txz": "xz"}
+_SHARDS = ("*.tar", "*.tar.*", "*.parquet")
 _IN_CELLS = ("image", "bytes", "content", "jpg", "jpeg", "png")
 _PATHS = ("path", "file", "filename", "file_name", "image", "image_path", "url", "source")
 
@@ -41,10 +46,18 @@ def list_items(source: str) -> Iterator[Item]:
     first = next(items, None)
     second = next(items, None)
     if first is None or (second is None and first.fault):
-        raise BadSetting(
-            f"'{source}' has no photos or videos" + (f": {first.fault[1]}" if first and first.fault else "")
-        )
+        why = f": {first.fault[1]}" if first and first.fault else ""
+        raise BadSetting(f"'{source}' has no photos or videos{why}{_shards_in(source)}")
     return chain((item for item in (first, second) if item), items)
+
+
+def _shards_in(source: str) -> str:
+    """How to name the tar and Parquet files in a folder, if there are any."""
+    with suppress(BadSetting, OSError):
+        for glob in (f"{source.rstrip('/')}/{pattern}" for pattern in _SHARDS if not has_magic(source)):
+            if next(_files(glob)).fault is None:
+                return f"; those in its files are read with '{glob}'"
+    return ""
 
 
 def is_url(source: str) -> bool:
@@ -63,10 +76,13 @@ def absolute(source: str) -> str:
 
 @contextmanager
 def opened(url: str) -> Iterator[BinaryIO]:
-    """The bytes of a file here or at a URL; `.gz` is unpacked.  Raises OSError, BadSetting, MissingExtra."""
+    """The bytes of a file here or at a URL; `.gz`, `.bz2` and `.xz` are unpacked.
+
+    Raises:
+        OSError, BadSetting, MissingExtra.
+    """
     filesystem, path = _filesystem(url)
-    compression = "gzip" if path.endswith((".gz", ".tgz")) else None
-    with filesystem.open(path, "rb", compression=compression) as stream:
+    with filesystem.open(path, "rb", compression=_PACKED.get(PurePosixPath(path.lower()).suffix)) as stream:
         yield stream
 
 
@@ -85,24 +101,28 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 def _items(source: str, in_list: bool = False) -> Iterator[Item]:
     """As `list_items`; what is not there has a fault."""
-    files = _remote(source) if is_url(absolute(source)) else _local(source)
-    for item in files:
-        suffixes = PurePosixPath(item.url.lower()).suffixes
+    for item in _files(source):
+        suffix = PurePosixPath(item.url.lower()).suffix
         if item.fault or is_photo_name(item.url) or is_video_name(item.url):
             yield item
-        elif suffixes[-1:] == [".parquet"]:
+        elif suffix == ".parquet":
             yield from _to_its_end(item, _in_parquet)
-        elif ".tar" in suffixes[-2:] or suffixes[-1:] == [".tgz"]:
+        elif _TAR.search(item.url):
             yield from _to_its_end(item, _in_tar)
-        elif suffixes and suffixes[-1] in LISTS and not in_list:
+        elif suffix in LISTS and not in_list:
             yield from _to_its_end(item, _in_list)
         else:
             yield item
 
 
+def _files(source: str) -> Iterator[Item]:
+    """The files that a source names, here or at a URL; at least one, with its fault where there is none."""
+    return _remote(source) if is_url(absolute(source)) else _local(source)
+
+
 def _entries(file: str, entry: str) -> Iterator[Item]:
     """The sources behind an entry of the list `file`; what is wrong with one is the fault of that one."""
-    source = _beside(file, entry)
+    source = beside(file, entry)
     try:
         if is_live(source):
             raise BadSetting("a camera or stream has no end; read it with 'affectlens analyze'")
@@ -142,7 +162,7 @@ def _remote(url: str) -> Iterator[Item]:
 
 def _paths(filesystem: Any, path: str) -> Iterator[str]:
     """What a path in a store stands for: the file, files in a folder, or what matches a glob."""
-    if "*" in path or "[" in path:
+    if ("*" in path or "[" in path) and not filesystem.exists(path):
         for match, facts in sorted(filesystem.glob(path, detail=True).items()):
             yield from _walk(filesystem, match) if facts["type"] == "directory" else [match]
     elif is_photo_name(path) or is_video_name(path) or not filesystem.isdir(path):  # asking takes a round trip
@@ -167,7 +187,7 @@ def _to_its_end(file: Item, inside: Callable[[Item], Iterator[Item]]) -> Iterato
             yield from inside(file)
     except UnreadableMedia as error:
         yield Item(file.name, file.url, fault=(Reason(error.reason), error.detail))
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, zlib.error, LZMAError) as error:
         yield Item(file.name, file.url, fault=(Reason.DAMAGED, str(error)))
 
 
@@ -180,12 +200,20 @@ def _in_list(file: Item) -> Iterator[Item]:
 
 
 def _in_tar(file: Item) -> Iterator[Item]:
-    """The photos and videos of a tar file (WebDataset), by their place in it."""
+    """The photos and videos of a tar file (WebDataset), by their place in it, which the name of one tells from others
+    of the same name.
+    """
+    names: set[int] = set()  # their hashes: there can be millions
     with opened(file.url) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
         for member in archive:
-            if member.isfile() and (is_photo_name(member.name) or is_video_name(member.name)):
+            if not member.isdir() and (is_photo_name(member.name) or is_video_name(member.name)):
                 name, place = f"{file.name}#{display_name(member.name)}", (member.offset_data, member.size)
-                yield Item(name, file.url, is_video_name(member.name), "tar", place)
+                if hash(name) in names:
+                    name += f"@{member.offset_data}"
+                names.add(hash(name))
+                said = f"a link to '{member.linkname}'" if member.linkname else "not a regular file"
+                fault = None if member.isfile() else (Reason.NOT_A_FILE, said)
+                yield Item(name, file.url, is_video_name(member.name), "tar", place, fault)
             archive.members.clear()  # type: ignore[attr-defined]  # or it remembers all
         stream.seek(archive.offset)  # where tarfile stops at what is no header, without a word
         if stream.read(_TAR_END) != bytes(_TAR_END):
@@ -222,25 +250,24 @@ def parquet_column(schema: Any, name: str) -> tuple[str, bool]:
     """
     from pyarrow import types
 
+    kinds = {field.name: field.type for field in schema}
+    kinds = {column: kind.value_type if types.is_dictionary(kind) else kind for column, kind in kinds.items()}
+    pictures, texts = ("binary", "large_binary", "binary_view"), ("string", "large_string", "string_view")
     for column in _IN_CELLS:
-        if column in schema.names:
-            kind = schema.field(column).type
-            if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-                return column, False
-            if types.is_binary(kind) or types.is_large_binary(kind):
-                return column, False
+        kind = kinds.get(column)
+        embedded = kind is not None and types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+        if embedded or str(kind) in pictures:
+            return column, False
     for column in _PATHS:
-        if column in schema.names:
-            kind = schema.field(column).type
-            if types.is_string(kind) or types.is_large_string(kind):
-                return column, True
+        if str(kinds.get(column)) in texts:
+            return column, True
     raise BadSetting(
         f"'{name}' has no column of images ({', '.join(_IN_CELLS)}) or paths ({', '.join(_PATHS)}); it has "
-        f"{', '.join(schema.names)}"
+        f"{', '.join(f'{column} ({kind})' for column, kind in kinds.items())}"
     )
 
 
-def _beside(file: str, entry: str) -> str:
+def beside(file: str, entry: str) -> str:
     """A path that is meant from where `file` is."""
     if "://" in entry or os.path.isabs(entry) or entry.startswith("~"):
         return entry

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.listing import is_url, opened, parquet_column
+from affectlens.apps.batch.listing import absolute, beside, is_url, opened, parquet_column
 from affectlens.core.errors import AffectLensError, MissingExtra, UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.media import MAX_BYTES, file_reasons, read_bytes
@@ -113,7 +113,11 @@ class Reader:
         self._next = (group, row + 1)
         if cell is None:
             raise UnreadableMedia(Reason.TRUNCATED, "the file has fewer rows than when it was listed")
-        data = cell.as_py()["bytes"] if isinstance(cell, StructScalar) and cell.is_valid else cell.as_py()
+        data = cell.as_py()
+        if isinstance(cell, StructScalar) and data is not None:
+            if data["bytes"] is None and data.get("path"):  # as Hugging Face writes pictures that it does not embed
+                return self.content(Item(item.name, absolute(beside(item.url, data["path"]))))
+            data = data["bytes"]
         if data is None:
             raise UnreadableMedia(Reason.EMPTY_FILE, "the cell is empty")
         _check_size(len(data))
