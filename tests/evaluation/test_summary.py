@@ -98,12 +98,33 @@ def test_groups_by_source_or_name(shards, tmp_path):
         ("source,room,window_S\na,b,c\n", "has a column 'window_S', which the rows have too"),
         ("source,n_calm\na,b\n", "has a column 'n_calm', which the rows have too"),
         ("source,room\na,b\na,c\n", "names 'a' twice"),
+        ("source,room\na,b\nc\n", "cannot be read: CSV Error on Line: 3; Original Line: c; Expected Number of Columns: 2"),
+        ("source,room\na,b\nc,d,e\n", "cannot be read: CSV Error on Line: 3"),
+        ("source,room,Room\na,b,c\n", "has the column 'Room' twice"),
+        ("source,room,\na,b,\n", "has a column without a name"),
+        ("", "needs a column 'source' and others to group by, has $"),
     ],
 )
 def test_files_of_groups_that_cannot_be_used(shards, tmp_path, content, why):
     (tmp_path / "groups.csv").write_text(content)
     with pytest.raises(BadData, match=why):
         Summary(shards, tmp_path / "groups.csv")
+
+
+@pytest.mark.parametrize("before", [0, 10_000])
+def test_a_file_of_groups_in_another_encoding_is_told(shards, tmp_path, before):
+    (tmp_path / "groups.csv").write_bytes(b"source,room\n" + b"x" * before + b",caf\xe9\n")
+    with pytest.raises(BadData, match="is not in UTF-8|not utf-8 encoded"):
+        Summary(shards, tmp_path / "groups.csv")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_files_of_groups_from_spreadsheets(shards, tmp_path, separator):
+    lines = ["source,room,floor", "a.jpg,kitchen,1", ",garden,", ",,", "", 'it\'s.mp4,"the\nhall",2']
+    text = "\r\n".join(lines).replace(",", separator)
+    (tmp_path / "groups.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    with Summary(shards, tmp_path / "groups.csv") as found:
+        assert [(row["room"], row["faces"]) for row in found.table(["room"])] == [("the\nhall", 3), ("kitchen", 2)]
 
 
 def test_a_name_with_a_number_sign_is_a_name(tmp_path):
@@ -138,8 +159,9 @@ def test_what_cannot_be_summed_up_is_one_line(shards, tmp_path):
         found.table(["colour"])
     with pytest.raises(BadData, match="is no Parquet file and no folder of shards"):
         Summary(tmp_path / "nowhere")
-    with pytest.raises(BadSetting, match="must be longer than 0 s"):
-        Summary(shards, window_s=0)
+    for window_s in (0, float("nan"), float("inf")):
+        with pytest.raises(BadSetting, match="must be longer than 0 s"):
+            Summary(shards, window_s=window_s)
     parquet.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
     with pytest.raises(BadData, match="is no table of 'affectlens analyze': it lacks source, time_s"):
         Summary(tmp_path / "other.parquet")
@@ -174,11 +196,12 @@ def test_windows_without_a_face_are_gaps_of_the_page(shards):
     assert "mostly" not in asked.header
 
 
-def test_a_batch_without_rows_and_a_lost_file_of_groups_are_told(tmp_path, shards):
-    (tmp_path / "begun").mkdir()
-    (tmp_path / "begun" / "manifest.sqlite").touch()
-    with pytest.raises(BadData, match="has written no rows yet; go on with 'affectlens batch --resume'"):
-        Summary(tmp_path / "begun")
+def test_only_the_shards_that_are_named_count(shards):
+    with Summary(shards, shards=[shards / "part-000001.parquet"]) as found:
+        assert found.overall()["rows"] == 4
+
+
+def test_a_lost_file_of_groups_is_told(tmp_path, shards):
     with pytest.raises(BadData, match=r"the file of groups '.*lost.csv' does not exist"):
         Summary(shards, tmp_path / "lost.csv")
 

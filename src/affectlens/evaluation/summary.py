@@ -1,5 +1,7 @@
 """Tables of `analyze` and shards of `batch` summed up by a query engine, which reads them lazily and spills to disk."""
 
+import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +17,7 @@ PLANE_CELLS = 20
 
 _COMPUTED = ("window_s", "grouped", "faces", "share", "sources", "mostly")
 _LAST = "regexp_replace(rows.source, '^.*{}', '')"
+_SEPARATORS = ",;\t"
 _NEEDED = ("source", "time_s", "face", "expression", "uncertain", "disagreement", "valence", "arousal", "reason")
 
 Row = dict[str, Any]
@@ -24,27 +27,33 @@ class Summary:
     """The rows of Parquet files, to be summed up. A context manager.
 
     Args:
-        path: a Parquet file, or a folder of shards.
-        groups: a CSV file with a column `source` (the source of the rows, or the name of its file) and others to group
-            by.
+        path: a Parquet file, or a folder of them.
+        groups: a CSV file (in UTF-8; separated by commas, semicolons or tabs) with a column `source` (the source of the
+            rows, or the name of its file) and others to group by.
         window_s: length of the time windows of `window`, from the beginning of each video.
         memory_mb: what the engine may use before it spills to disk.
+        shards: the files of the folder that count; None: all Parquet files.
 
     Raises:
         BadData: there are no such files, or they lack the columns of `affectlens analyze`. BadSetting: `window_s` is
             not above 0. MissingExtra: the extra "summary" is not installed.
     """
 
-    def __init__(self, path: Path, groups: Path | None = None, window_s: float = 60.0, memory_mb: int = 512) -> None:
+    def __init__(
+        self,
+        path: Path,
+        groups: Path | None = None,
+        window_s: float = 60.0,
+        memory_mb: int = 512,
+        shards: Sequence[Path] | None = None,
+    ) -> None:
         try:
             import duckdb
         except ImportError as error:
             raise MissingExtra("a summary", "summary") from error
-        if not window_s > 0:
-            raise BadSetting(f"a time window must be longer than 0 s, got {window_s}")
-        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-        if not files and (path / "manifest.sqlite").is_file():
-            raise BadData(f"the batch in '{path}' has written no rows yet; go on with 'affectlens batch --resume'")
+        if not 0 < window_s < math.inf:
+            raise BadSetting(f"a time window must be longer than 0 s, and end, got {window_s}")
+        files = shards if shards is not None else sorted(path.glob("*.parquet")) if path.is_dir() else [path]
         if not files or not all(file.is_file() for file in files):
             raise BadData(f"'{path}' is no Parquet file and no folder of shards")
         if groups is not None and not groups.is_file():
@@ -80,17 +89,7 @@ class Summary:
         self.groups: tuple[str, ...] = ()
         joins = cells = ""
         if groups is not None:
-            self._run("create table described as select * from read_csv(?, all_varchar = true)", [str(groups)])
-            described = [row[0] for row in self._run("select column_name from (describe described)").fetchall()]
-            self.groups = tuple(name for name in described if name != "source")
-            if "source" not in described or not self.groups:
-                raise BadData(f"'{groups}' needs a column 'source' and others to group by, has {', '.join(described)}")
-            own = {name.casefold() for name in (*found, *OWN, *_COMPUTED, *(f"n_{label}" for label in self.labels))}
-            if taken := [name for name in self.groups if name.casefold() in own]:
-                raise BadData(f"'{groups}' has a column '{taken[0]}', which the rows have too; call it otherwise")
-            twice = self._run("select source from described group by source having count(*) > 1 limit 1").fetchone()
-            if twice:
-                raise BadData(f"'{groups}' names '{twice[0]}' twice")
+            self.groups = self._describe(groups, (*found, *OWN, *_COMPUTED, *(f"n_{label}" for label in self.labels)))
             named = {"a": "rows.source", "b": _LAST.format("/"), "c": _LAST.format("[/#]")}  # and of what is in a tar
             cells = "".join(
                 f", coalesce({', '.join(f'{one}.{_name(key)}' for one in named)}) as {_name(key)}"
@@ -102,6 +101,32 @@ class Summary:
         window = f"floor(time_s / {self._window_s}) * {self._window_s} as window_s"
         rows = f"read_parquet([{listed}], union_by_name = true) rows"
         self._run(f"create view faces as select rows.*, {window}{cells} from {rows}{joins}")
+
+    def _describe(self, file: Path, taken: Sequence[str]) -> tuple[str, ...]:
+        """The columns to group by in a file of groups, and the table `described` of its lines that name a source."""
+        columns, separator = _header(file)
+        groups = tuple(name for name in columns if name != "source")
+        if "source" not in columns or not groups:
+            raise BadData(f"'{file}' needs a column 'source' and others to group by, has {', '.join(columns)}")
+        if "" in columns:
+            raise BadData(f"'{file}' has a column without a name")
+        folded = [name.casefold() for name in columns]
+        if twice := [name for name, key in zip(columns, folded, strict=True) if folded.count(key) > 1]:
+            raise BadData(f"'{file}' has the column '{twice[-1]}' twice")
+        own = {name.casefold() for name in taken if name != "source"}
+        if also := [name for name in groups if name.casefold() in own]:
+            raise BadData(f"'{file}' has a column '{also[0]}', which the rows have too; call it otherwise")
+        lines = "read_csv(?, delim = ?, columns = ?, header = true, quote = '\"', escape = '\"', auto_detect = false)"
+        values = [str(file), separator, dict.fromkeys(columns, "VARCHAR")]
+        try:
+            self._base.execute(f"create table described as select * from {lines} where source is not null", values)
+        except self._error as error:
+            said = "; ".join(str(error).removeprefix("Invalid Input Error: ").splitlines()[:3])
+            raise BadData(f"'{file}' cannot be read: {said}") from error
+        names = self._run("select source from described group by source having count(*) > 1 limit 1").fetchone()
+        if names:
+            raise BadData(f"'{file}' names '{names[0]}' twice")
+        return groups
 
     def overall(self) -> Row:
         """Rows, sources, faces, and how many rows have no face for which reason.
@@ -196,6 +221,17 @@ class Summary:
             return self._base.execute(query, list(values))
         except self._error as error:
             raise BadData(f"the rows cannot be summed up: {str(error).partition(chr(10))[0]}") from error
+
+
+def _header(file: Path) -> tuple[list[str], str]:
+    """The names of the columns of a CSV file, and what separates them."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            first = stream.readline()
+    except UnicodeDecodeError as error:
+        raise BadData(f"'{file}' is not in UTF-8; save it in that") from error
+    separator = max(_SEPARATORS, key=first.count)
+    return next(csv.reader([first], delimiter=separator), []), separator
 
 
 def _counted(by: Sequence[str]) -> str:

@@ -4,9 +4,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from affectlens import __version__
 from affectlens.apps.batch.run import run
 from affectlens.apps.batch.work import Settings
-from affectlens.core.errors import BadSetting
+from affectlens.core.errors import BadData, BadSetting
 
 
 def go(source, folder, **changes):
@@ -45,6 +46,21 @@ def test_it_goes_on_from_another_folder(photos, tmp_path, monkeypatch, read_back
     assert (outcome.done, outcome.failed, outcome.waiting) == (10, 2, 0)
     rows, states = read_back(tmp_path / "out")
     assert sorted(row["source"] for row in rows) == sorted(states)
+
+
+def test_a_batch_that_lost_a_shard_does_not_go_on(photos, tmp_path):
+    go(photos, tmp_path / "out")
+    lost = tmp_path / "out" / "part-000001.parquet"
+    lost.unlink()
+    with pytest.raises(BadData, match=rf"'{lost}' is not there \(1 of 3 shards\)"):
+        go(photos, tmp_path / "out", resume=True)
+
+
+def test_another_version_does_not_go_on(photos, tmp_path, monkeypatch):
+    go(photos, tmp_path / "out")
+    monkeypatch.setattr("affectlens.apps.batch.run.__version__", "99")
+    with pytest.raises(BadSetting, match=rf'begun with affectlens="{__version__}", not "99"'):
+        go(photos, tmp_path / "out", resume=True)
 
 
 def test_copies_are_drawn_of_all_or_none(photos, tmp_path):

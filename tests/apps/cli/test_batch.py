@@ -1,3 +1,4 @@
+import re
 import sqlite3
 import tarfile
 
@@ -107,10 +108,25 @@ def test_options_that_do_not_fit_are_one_line(cli, photos, tmp_path):
         1,
         ["error: --address names a Ray cluster and goes with --engine ray"],
     )
+    nobody = cli("batch", photos, "--out", tmp_path / "out", "--engine", "ray", "--workers", 0)
+    assert (nobody.code, nobody.errors) == (
+        1,
+        ["error: --workers 0 does all in one process and goes with --engine local"],
+    )
     device = cli("batch", photos, "--out", tmp_path / "out", "--gpus", "0.5")
     assert device.code == 1
     assert "does not know the device 'cuda'" in device.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_log_gets_a_line_now_and_then(cli, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("affectlens.apps.cli.batch._LINE_EVERY_S", 0.0)
+    result = cli("batch", photos, "--out", tmp_path / "out", "--workers", 0)
+    *lines, last = result.errors
+    assert [re.sub(r"[\d.]+(/s| min)", r"N\1", line) for line in lines] == [
+        f"{number} of 4 sources, N/s, N min left" for number in (1, 2, 3, 4)
+    ]
+    assert last.startswith("warning: 1 of 4 have no answer")
 
 
 def test_ctrl_c_says_how_far_it_came(cli, photos, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from affectlens.apps.batch.manifest import Manifest
 from affectlens.runtime.media import PORTRAIT
 
 
@@ -46,6 +47,28 @@ def test_groups_csv_report_and_json(cli, faces, tmp_path):
 def test_the_rest_of_a_long_table_is_announced(cli, faces, monkeypatch):
     monkeypatch.setattr("affectlens.apps.cli.summary._SHOWN", 0)
     assert cli("summary", faces).out.splitlines()[-1] == "0 of 1 rows; --csv FILE writes all"
+
+
+def test_of_a_batch_its_shards_count_and_nothing_else(cli, faces):
+    before = cli("summary", faces).out
+    shard = faces / "part-000000.parquet"
+    for name in ("backup.parquet", "part-000001.parquet"):
+        (faces / name).write_bytes(shard.read_bytes())
+    (faces / "part-000002.parquet").write_bytes(b"")
+    assert cli("summary", faces).out == before
+    shard.rename(faces / "moved")
+    result = cli("summary", faces)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert f"'{shard}' is not there (1 of 1 shards)" in result.err
+
+
+def test_a_batch_without_rows_is_told(cli, tmp_path):
+    (tmp_path / "begun").mkdir()
+    with Manifest(tmp_path / "begun"):
+        pass
+    result = cli("summary", tmp_path / "begun")
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "has written no rows yet; go on with 'affectlens batch --resume'" in result.err
 
 
 def test_what_cannot_be_summed_up_is_one_line(cli, faces, tmp_path):

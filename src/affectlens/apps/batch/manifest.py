@@ -165,7 +165,7 @@ class Manifest:
 
     def shards(self) -> list[Shard]:
         """Those that were committed."""
-        return [Shard(*row) for row in self._base.execute("select name, rows from shards order by name")]
+        return _shards(self._base)
 
     def counts(self) -> dict[str, int]:
         """How many sources are done, failed and not yet analyzed."""
@@ -194,13 +194,30 @@ class Manifest:
 
 
 def states_in(folder: Path) -> dict[str, int] | None:
-    """How many sources of the batch in `folder` are done, failed and not yet analyzed; None where there is no batch."""
+    """How many sources of the batch in `folder` are done, failed and not yet analyzed; None where there is no batch.
+
+    Raises:
+        BadSetting: its manifest is none.
+    """
     if not (folder / NAME).is_file():
         return None
+    with _reading(folder) as base:
+        return _counts(base)
+
+
+def shards_in(folder: Path) -> list[Shard]:
+    """The shards of the batch in `folder` that were committed.  Raises BadSetting: its manifest is none."""
+    with _reading(folder) as base:
+        return _shards(base)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """The manifest in a folder, which another process may be writing."""
     # not mode=ro: what a process that was killed left half done is put right
     base = sqlite3.connect(f"{(folder / NAME).absolute().as_uri()}?mode=rw", uri=True)
     try:
-        return _counts(base)
+        yield base
     except sqlite3.Error as error:
         raise BadSetting(f"'{folder / NAME}' is no manifest: {error}") from error
     finally:
@@ -214,6 +231,10 @@ def _what_changed(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
             if before.get(key) != value:
                 return _what_changed(key, before.get(key), value)
     return name, before, now
+
+
+def _shards(base: sqlite3.Connection) -> list[Shard]:
+    return [Shard(*row) for row in base.execute("select name, rows from shards order by name")]
 
 
 def _counts(base: sqlite3.Connection) -> dict[str, int]:

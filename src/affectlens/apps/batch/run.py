@@ -7,11 +7,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from affectlens import __version__
 from affectlens.apps.batch.listing import absolute, is_url, list_items
 from affectlens.apps.batch.local import analyze_here, analyze_in_processes, cores
 from affectlens.apps.batch.manifest import DONE, FAILED, NAME, WAITING, Manifest
 from affectlens.apps.batch.on_ray import analyze_on_ray, check_address
-from affectlens.apps.batch.shards import Shards, shards_in
+from affectlens.apps.batch.shards import Shards, files_like_shards
 from affectlens.apps.batch.work import COPIES, Part, Settings
 from affectlens.core.errors import BadSetting
 from affectlens.core.session import model_file
@@ -71,13 +72,13 @@ def run(
 
     Raises:
         BadSetting: the folder holds a batch already and `resume` is not set, a batch of other settings, or shards of
-            something else. AffectLensError: what every source would meet.
+            something else. BadData: a shard of the batch is gone. AffectLensError: what every source would meet.
     """
     begun = (folder / NAME).exists()
     if begun and not resume:
         raise BadSetting(f"'{folder}' holds a batch already; go on with --resume, or name another folder")
-    if not begun and shards_in(folder):
-        raise BadSetting(f"'{folder}' holds shards ({shards_in(folder)[0].name}) of no batch; name another folder")
+    if not begun and (found := files_like_shards(folder)):
+        raise BadSetting(f"'{folder}' holds shards ({found[0].name}) of no batch; name another folder")
     if is_url(folder.as_posix().replace(":/", "://", 1)):
         raise BadSetting(f"'{folder}' is at a URL; shards and manifest are written to a folder of this machine")
     model = model_file(settings.model)
@@ -118,5 +119,6 @@ def run(
 def _facts(source: str, settings: Settings, model: Path) -> dict[str, Any]:
     """What must not change while a batch goes on."""
     facts = asdict(settings) | {"source": absolute(source), "annotate": settings.annotate_in is not None}
+    facts["affectlens"] = __version__
     facts["model"] = hashlib.sha256(model.read_bytes()).hexdigest()
     return {key: value for key, value in facts.items() if key not in ("annotate_in", "gpus")}

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from affectlens.apps.batch.manifest import Manifest, Shard
+from affectlens.apps.batch.manifest import NAME, Manifest, Shard, shards_in
 from affectlens.apps.batch.work import UNFINISHED, End, Part
+from affectlens.core.errors import BadData
 from affectlens.core.files import sync
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Row
@@ -18,9 +19,25 @@ _IN_MEMORY = 5000
 """Rows of one source; a video of more has shards of its own."""
 
 
-def shards_in(folder: Path) -> list[Path]:
+def shards_of(folder: Path) -> list[Path]:
+    """The files of the batch in a folder, as its manifest says.
+
+    Raises:
+        BadData: one of them is not there. BadSetting: its manifest is none.
+    """
+    return _all_there(folder, shards_in(folder))
+
+
+def files_like_shards(folder: Path) -> list[Path]:
     """The files in a folder that are named like shards of a batch."""
     return sorted(file for file in folder.glob("part-*.parquet") if re.fullmatch(r"part-\d{6,}", file.stem))
+
+
+def _all_there(folder: Path, shards: Sequence[Shard]) -> list[Path]:
+    files = [folder / shard.name for shard in shards]
+    if lost := [file for file in files if not file.is_file()]:
+        raise BadData(f"'{lost[0]}' is not there ({len(lost)} of {len(files)} shards); '{folder / NAME}' counts on it")
+    return files
 
 
 class Shards:
@@ -30,7 +47,7 @@ class Shards:
     it does not say is deleted when the batch goes on.
 
     Raises:
-        MissingExtra: the extra "parquet" is not installed.
+        BadData: a shard that the manifest names is not there. MissingExtra: the extra "parquet" is not installed.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, columns: Sequence[str], most_rows: int) -> None:
@@ -38,9 +55,9 @@ class Shards:
         self._schema = arrow_schema(columns)
         self._work = folder / UNFINISHED
         self._work.mkdir(parents=True, exist_ok=True)
-        known = {shard.name for shard in manifest.shards()}
+        known = {file.name for file in _all_there(folder, manifest.shards())}
         self._next = max((int(name[len("part-") : -len(".parquet")]) for name in known), default=-1) + 1
-        for file in (*self._work.iterdir(), *(file for file in shards_in(folder) if file.name not in known)):
+        for file in (*self._work.iterdir(), *(file for file in files_like_shards(folder) if file.name not in known)):
             file.unlink(missing_ok=True)
         self._growing: dict[int, _Growing] = {}
         self._rows: list[Row] = []
@@ -144,11 +161,16 @@ class _File:
     """A Parquet file that is being written."""
 
     def __init__(self, path: Path, schema: Any) -> None:
-        from pyarrow import parquet
+        from pyarrow import OSFile, parquet
 
         self.path, self.count = path, 0
         self._schema = schema
-        self._table = parquet.ParquetWriter(path, schema)
+        self._file = OSFile(str(path), "wb")
+        try:
+            self._table = parquet.ParquetWriter(self._file, schema)
+        except OSError:
+            self._file.close()
+            raise
 
     def write(self, rows: list[Row]) -> None:
         """One row group more."""
@@ -160,12 +182,14 @@ class _File:
     def close(self) -> None:
         """Finish it and wait until it is on the disk.  Raises OSError."""
         self._table.close()
+        self._file.close()
         sync(self.path)
 
     def discard(self) -> None:
         """As if it had not been begun."""
         with suppress(OSError):
             self._table.close()
+        self._file.close()
         self.path.unlink(missing_ok=True)
 
 

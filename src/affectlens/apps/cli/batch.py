@@ -87,6 +87,8 @@ def batch(
     settings = Settings(model, detector, min_face, prior, in_time, folder if annotate else None, gpus)
     if address and engine is not Engine.RAY:
         raise BadSetting("--address names a Ray cluster and goes with --engine ray")
+    if workers == 0 and engine is Engine.RAY:
+        raise BadSetting("--workers 0 does all in one process and goes with --engine local")
     started = time.monotonic()
     try:
         outcome = run(source, folder, settings, workers, shard_rows, resume, engine, address, _shown, warn)

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from affectlens.apps.batch.manifest import states_in
+from affectlens.apps.batch.shards import shards_of
 from affectlens.apps.cli.console import out, print_table, wide
 from affectlens.apps.cli.options import AsJson, ReportFolder
 from affectlens.core.errors import BadData
@@ -31,7 +32,7 @@ def summary(
     by: Annotated[
         list[str] | None,
         typer.Option(
-            help="expression, source, window or a column of --groups; several are table_by.  [default: expression]"
+            help="expression, source, window or a column of --groups; several are crossed.  [default: expression]"
         ),
     ] = None,
     window: Annotated[
@@ -52,8 +53,12 @@ def summary(
     keys = by or ["expression"]
     if folder:
         report.require()
-    with Summary(path, groups, window) as found:
-        result: dict[str, Any] = {"path": str(path), **found.overall(), "states": states_in(path)}
+    states = states_in(path)
+    shards = None if states is None else shards_of(path)
+    if shards == []:
+        raise BadData(f"the batch in '{path}' has written no rows yet; go on with 'affectlens batch --resume'")
+    with Summary(path, groups, window, shards=shards) as found:
+        result: dict[str, Any] = {"path": str(path), **found.overall(), "states": states}
         if not result["faces"]:
             raise BadData(f"'{path}' holds no face; its rows say why: {_reasons(result)}")
         rows = found.table(keys, _SHOWN)
