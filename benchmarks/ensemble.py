@@ -60,9 +60,10 @@ def main() -> None:
         for name, teacher in models.items():
             answers, rows = answers_for(table, partial(log_probabilities, teacher, views), AT_ONCE)
             together.append(np.exp(answers.logits))
-            report(f"{name}, {title}", answers.logits, table.targets[rows])
+            target = table.targets[rows]  # of the pictures that can be decoded, which are the same each time
+            report(f"{name}, {title}", answers.logits, target)
         if len(models) > 1:
-            report(f"mean of {len(models)}, {title}", np.log(np.mean(together, axis=0)), table.targets)
+            report(f"mean of {len(models)}, {title}", np.log(np.mean(together, axis=0)), target)
 
 
 if __name__ == "__main__":

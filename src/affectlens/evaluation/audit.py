@@ -34,7 +34,7 @@ _FEW = 30
 
 
 def measured_groups(qualities: Sequence[Quality]) -> dict[str, NDArray[np.str_]]:
-    """Quarters of N faces by what can be measured of them; none of what hardly differs.
+    """Quarters of N faces by what can be measured of them, none of what hardly differs; and their flaws, if any has one.
 
     A quarter is called by its bounds, so that the groups of `Scores` sort by them.
     """
@@ -45,7 +45,9 @@ def measured_groups(qualities: Sequence[Quality]) -> dict[str, NDArray[np.str_]]
         "contrast": [one.contrast for one in qualities],
     }
     found = {name: np.array(values) for name, values in measures.items()}
-    return {name: _quarters(values) for name, values in found.items() if np.ptp(values) > 0.01 * abs(values.mean())}
+    groups = {name: _quarters(values) for name, values in found.items() if np.ptp(values) > 0.01 * abs(values.mean())}
+    flaws = np.array(["+".join(one.flaws) or "ok" for one in qualities])
+    return groups | ({"quality": flaws} if (flaws != "ok").any() else {})
 
 
 def _quarters(values: NDArray[np.float64]) -> NDArray[np.str_]:

@@ -1,9 +1,12 @@
+import hashlib
 import json
 
 import cv2
 import numpy as np
 import pytest
 
+from affectlens import __version__
+from affectlens.core.session import model_file
 from affectlens.evaluation.corruptions import CORRUPTIONS
 
 
@@ -22,7 +25,8 @@ def test_it_prints_and_writes_what_it_finds(cli, ferplus, tmp_path):
     found = json.loads((tmp_path / "report" / "report.json").read_text())
     assert set(found["corruptions"]) == set(CORRUPTIONS)
     assert found["clean"]["faces"] == 4
-    assert found["split"] == "test"
+    assert (found["split"], found["affectlens"]) == ("test", __version__)
+    assert found["model_sha256"] == hashlib.sha256(model_file("bundled").read_bytes()).hexdigest()
     assert "Spoilt pictures" in (tmp_path / "report" / "report.html").read_text()
 
 
@@ -44,6 +48,13 @@ def test_prior_meta_and_broken_pictures_reach_the_figures(cli, ferplus, tmp_path
     assert {value: row["faces"] for value, row in found["calibration"]["light"].items()} == {"indoor": 2, "outdoor": 1}
     assert ("prior" in found, other["prior"]) == (False, "balanced")
     assert found["clean"]["confidence"] != other["clean"]["confidence"]
+
+
+def test_a_column_that_audit_measures_itself_is_not_lost(cli, ferplus, tmp_path):
+    (tmp_path / "meta.csv").write_text("id,brightness\nfer0.png,bright\n")
+    result = cli("audit", "bundled", "--data", f"ferplus:{ferplus}?meta={tmp_path / 'meta.csv'}")
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "have a column 'brightness', which audit measures itself" in result.err
 
 
 def test_faces_are_looked_for_before_pictures_are_spoilt(cli, tmp_path, portrait):

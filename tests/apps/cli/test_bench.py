@@ -11,11 +11,13 @@ def test_the_benchmark_as_json_has_its_figures(process):
     assert (result.code, result.err) == (0, "")
     assert figures["faces_in_frame"] == 1
     assert figures["cores"] >= 1
-    assert 0 < figures["network_ms_per_face"] < figures["pipeline_ms_per_frame"]
-    assert figures["network_faces_per_s"] > 100
+    assert 0 < figures["network_ms_per_face"] < figures["pipeline_ms_per_frame"] / 5  # finding faces takes most
+    assert figures["pipeline_ms_per_frame"] < figures["pipeline_ms_per_frame_5"] < 5 * figures["pipeline_ms_per_frame"]
+    assert figures["network_faces_per_s"] > 500 / figures["network_ms_per_face"]  # batches lose nothing
     assert 1000 * figures["cold_start_s"] > figures["network_ms_per_face"]
     assert 20 < figures["cold_start_peak_mb"] < 4000
-    assert min(figures["video_fps_1"], figures["video_fps_5"]) > 1
+    assert figures["video_fps_5"] < figures["video_fps_1"]
+    assert figures["video_fps_1"] > 2000 / figures["pipeline_ms_per_frame"]  # not every frame is searched
 
 
 def test_the_benchmark_for_people_has_a_line_with_units_for_each(cli, monkeypatch):
@@ -23,11 +25,11 @@ def test_the_benchmark_for_people_has_a_line_with_units_for_each(cli, monkeypatc
     monkeypatch.setattr(bench, "_children_peak_mb", lambda: 321)
     monkeypatch.setattr(bench, "_videos", lambda *rest: {"video_fps_1": 99.0, "video_fps_5": None})
     lines = cli("bench", "--repeats", 3).out.splitlines()
-    ends = [["ms", "per", "face"], ["faces", "per", "second"], ["ms", "per", "frame"]]
-    assert [line.split()[-3:] for line in lines[:3]] == ends
-    assert lines[3].endswith("99.0 frames per second")
-    assert lines[4].endswith("1.25 s, 321 MB")
-    assert len(lines) == 5
+    ends = [["ms", "per", "face"], ["faces", "per", "second"], ["ms", "per", "frame"], ["ms", "per", "frame"]]
+    assert [line.split()[-3:] for line in lines[:4]] == ends
+    assert lines[4].endswith("99.0 frames per second")
+    assert lines[5].endswith("1.25 s, 321 MB")
+    assert len(lines) == 6
 
 
 def test_a_clip_without_a_face_is_no_clip_for_a_benchmark(cli, make_video, tmp_path):

@@ -13,6 +13,7 @@ from affectlens.apps.cli.evaluate import about, deliver, facts_of, open_all, pri
 from affectlens.apps.cli.options import AsJson, Data, FindFaces, PriorOption, ReportFolder, Split, SplitOption
 from affectlens.apps.cli.scoring import Scored, score_spoilt
 from affectlens.core.detection import Detections
+from affectlens.core.errors import BadData
 from affectlens.core.quality import Quality, qualities
 from affectlens.data.images import Pixels, in_chunks
 from affectlens.evaluation import audit as auditing
@@ -39,8 +40,8 @@ def audit(
 ) -> None:
     """Score a model where it is hard: pictures spoilt in ten ways, and groups of faces.
 
-    Groups are the columns of the data (?meta=FILE adds some), and quarters by size, sharpness, brightness and contrast.
-    Each has its accuracy, and how sure the model is of itself.
+    Groups are the columns of the data (?meta=FILE adds some), quarters by size, sharpness, brightness and contrast, and
+    what the column `quality` of 'analyze' says. Each has its accuracy, and how sure the model is of itself.
     """
     (opened,), source, table = open_all([model], data, split, folder)
     changes = [(lambda face, _: face), *_changes()]
@@ -50,7 +51,7 @@ def audit(
         name: [part.scores for part in spoilt[place * SEVERITIES : (place + 1) * SEVERITIES]]
         for place, name in enumerate(CORRUPTIONS)
     }
-    result = facts_of(source, split, whole.table, prior) | {"model": whole.name}
+    result = facts_of(source, split, whole.table, prior) | {"model": whole.name, "model_sha256": opened.sha256}
     result |= auditing.audit(clean.scores, by_name)
     deliver(result, folder, as_json, lambda facts: auditing.audit_report(result, facts, _example()), _print)
 
@@ -65,8 +66,10 @@ def _with_measures(scored: Scored) -> Scored:
     seen: list[Quality] = []
     for faces, _ in in_chunks(scored.table.images, _FACES_AT_ONCE):
         seen += [_measured(face) for face in faces]
-    groups = dict(scored.scores.groups) | auditing.measured_groups(seen)
-    return scored.with_groups(groups)
+    given, measured = scored.scores.groups, auditing.measured_groups(seen)
+    if taken := sorted(given.keys() & measured.keys()):
+        raise BadData(f"the data have a column '{taken[0]}', which audit measures itself; call it otherwise")
+    return scored.with_groups({**given, **measured})
 
 
 def _measured(face: Pixels) -> Quality:

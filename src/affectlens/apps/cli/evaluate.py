@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from affectlens import __version__
 from affectlens.apps.cli.console import out, print_table
 from affectlens.apps.cli.options import AsJson, Data, FindFaces, PriorOption, ReportFolder, Split, SplitOption
 from affectlens.apps.cli.scoring import Model, Scored, open_model, score, with_options_of
@@ -46,7 +47,7 @@ def evaluate(
     train = None if split is Split.TRAIN else sources.load_if_usable(source.without_meta(), "train")
     scored = score(opened, table, find_faces, prior)
     result = facts_of(source, split, scored.table, prior)
-    result |= {"model": scored.name, "all": evaluation.figures(scored.scores)}
+    result |= {"model": scored.name, "model_sha256": opened.sha256, "all": evaluation.figures(scored.scores)}
     if train is not None:
         alone = dict(zip(table.ids, ~has_twin(table.images, train.images), strict=True))
         kept = scored.scores.keep(np.array([alone[name] for name in scored.table.ids]))
@@ -79,6 +80,7 @@ def compare(
     scored = _shared(dict(zip(names, [score(model, table, search, prior) for model in opened], strict=True)))
     right = {name: _right(part) for name, part in scored.items()}
     result = facts_of(source, split, next(iter(scored.values())).table, prior) | {
+        "model_sha256": {name: model.sha256 for name, model in zip(names, opened, strict=True)},
         "models": {name: evaluation.figures(part.scores) for name, part in scored.items()},
         "against_the_first": {name: evaluation.compare(right[names[0]], right[name]) for name in names[1:]},
     }
@@ -116,7 +118,7 @@ def facts_of(source: DataSource, split: Split, table: FaceTable, prior: Prior) -
     """What figures are about, for JSON and reports."""
     options = {f"data_{key}": value for key, value in source.options.items() if value}
     facts = {"data": source.reader, **options, "split": split, "class_count": len(table.labels)}
-    facts |= {} if prior is Prior.NATURAL else {"prior": prior}
+    facts |= {"affectlens": __version__} | ({} if prior is Prior.NATURAL else {"prior": prior})
     return facts | {"left_out": dict(table.dropped)}
 
 

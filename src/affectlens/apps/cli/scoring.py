@@ -1,5 +1,6 @@
 """What a model says about a table of labelled faces, whether it is a file for the runtime or a run of training."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from affectlens.core.errors import BadData
 from affectlens.core.expressions import projected_affect
 from affectlens.core.preprocessing import InputSpec
 from affectlens.core.probabilities import softmax
+from affectlens.core.session import model_file
 from affectlens.data.images import Pixels, in_chunks
 from affectlens.data.samplers import age_group, age_group_name
 from affectlens.data.source import DataSource
@@ -27,9 +29,12 @@ _FACES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Model:
-    """A model ready to score: what it says about itself and its training data, and crops -> answers."""
+    """A model ready to score: what it says about itself and its training data, the digest of its file, and crops ->
+    answers.
+    """
 
     name: str
+    sha256: str
     labels: tuple[str, ...]
     input: InputSpec
     temperature: float
@@ -67,6 +72,10 @@ class Scored:
         return replace(self, scores=replace(self.scores, groups=groups))
 
 
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def open_model(model: str) -> Model:
     """The model `model`: "bundled", an ONNX file, a checkpoint, or a run folder: its model.onnx, or its best checkpoint
     while there is none.
@@ -83,7 +92,7 @@ def open_model(model: str) -> Model:
         trained_on = (spec.provenance.get("data", ""), spec.provenance.get("data_options", {}))
         calibration = (spec.temperature, spec.uncertain_below, spec.class_prior)
         asked = (*calibration, bool(settings.get("find_faces")), *trained_on)
-        return Model(spec.name, spec.labels, spec.input, *asked, analyzer.answers)
+        return Model(spec.name, _digest(model_file(model)), spec.labels, spec.input, *asked, analyzer.answers)
     from affectlens.apps.cli.train import require_training
 
     require_training("scoring a checkpoint")
@@ -95,7 +104,7 @@ def open_model(model: str) -> Model:
     recipe, labels = run.load_recipe(folder), run.load_labels(folder)
     module = run.load_checkpoint(recipe, len(labels), checkpoint)
     asked = (*run.load_calibration(folder), recipe.find_faces, *run.load_data(folder))
-    return Model(recipe.name, labels, recipe.input_spec(), *asked, partial(answers_of, module))
+    return Model(recipe.name, _digest(checkpoint), labels, recipe.input_spec(), *asked, partial(answers_of, module))
 
 
 def with_options_of(models: Sequence[Model], source: DataSource) -> DataSource:
