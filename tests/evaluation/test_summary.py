@@ -98,7 +98,10 @@ def test_groups_by_source_or_name(shards, tmp_path):
         ("source,room,window_S\na,b,c\n", "has a column 'window_S', which the rows have too"),
         ("source,n_calm\na,b\n", "has a column 'n_calm', which the rows have too"),
         ("source,room\na,b\na,c\n", "names 'a' twice"),
-        ("source,room\na,b\nc\n", "cannot be read: CSV Error on Line: 3; Original Line: c; Expected Number of Columns: 2"),
+        (
+            "source,room\na,b\nc\n",
+            "cannot be read: CSV Error on Line: 3; Original Line: c; Expected Number of Columns: 2",
+        ),
         ("source,room\na,b\nc,d,e\n", "cannot be read: CSV Error on Line: 3"),
         ("source,room,Room\na,b,c\n", "has the column 'Room' twice"),
         ("source,room,\na,b,\n", "has a column without a name"),
@@ -114,7 +117,7 @@ def test_files_of_groups_that_cannot_be_used(shards, tmp_path, content, why):
 @pytest.mark.parametrize("before", [0, 10_000])
 def test_a_file_of_groups_in_another_encoding_is_told(shards, tmp_path, before):
     (tmp_path / "groups.csv").write_bytes(b"source,room\n" + b"x" * before + b",caf\xe9\n")
-    with pytest.raises(BadData, match="is not in UTF-8|not utf-8 encoded"):
+    with pytest.raises(BadData, match=r"is not in UTF-8|not utf-8 encoded"):
         Summary(shards, tmp_path / "groups.csv")
 
 

@@ -40,7 +40,12 @@ def test_the_audit_is_of_the_file_that_ships(audited):
 
 def test_card_and_readme_say_what_the_audit_measured_on_test(audited):
     clean = audited["clean"]
-    card = model_file("bundled").with_name("default.md").read_text(encoding="utf-8").partition("`--prior balanced`, which")[0]
+    card = (
+        model_file("bundled")
+        .with_name("default.md")
+        .read_text(encoding="utf-8")
+        .partition("`--prior balanced`, which")[0]
+    )
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     wanted = {
         "accuracy": clean["accuracy"],

@@ -34,7 +34,7 @@ _FEW = 30
 
 
 def measured_groups(qualities: Sequence[Quality]) -> dict[str, NDArray[np.str_]]:
-    """Quarters of N faces by what can be measured of them, none of what hardly differs; and their flaws, if any has one.
+    """Quarters of N faces by what can be measured of them, none of what hardly differs; their flaws, if there are any.
 
     A quarter is called by its bounds, so that the groups of `Scores` sort by them.
     """

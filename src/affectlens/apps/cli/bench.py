@@ -45,9 +45,9 @@ def bench(
     """Time the bundled model.
 
     Network per face at batch 1 in one thread and in batches on all cores, whole pipeline per 640x480 frame with one
-    face and with five, and cold start: the wall time (best of three) and peak memory of a new process that analyzes one photo. With
-    the extra 'video' also whole videos of 640x480 with one and with five faces, from the file to the last row, in
-    frames per second.
+    face and with five, and cold start: the wall time (best of three) and peak memory of a new process that analyzes one
+    photo. With the extra 'video' also whole videos of 640x480 with one and with five faces, from the file to the last
+    row, in frames per second.
     """
     portrait = read_image(PORTRAIT)
     frame, crowd = (tiled(portrait, faces) for faces in (1, 5))
