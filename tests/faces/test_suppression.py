@@ -40,6 +40,15 @@ def test_suppression_equals_the_naive_loop(found, overlap, over_smaller):
     assert kept.tolist() == naive(boxes.tolist(), scores.tolist(), overlap, over_smaller)
 
 
+def test_more_boxes_than_are_looked_at_at_once_equal_the_naive_loop():
+    draw = np.random.default_rng(0)
+    corner = draw.integers(0, 200, (700, 2)).astype(np.float32)
+    boxes, scores = np.hstack([corner, corner + draw.integers(5, 60, (700, 2))]).astype(np.float32), draw.random(700)
+    kept = non_maximum_suppression(boxes, scores, 0.3)
+    assert len(kept) > 128
+    assert kept.tolist() == naive(boxes.tolist(), scores.tolist(), 0.3, False)
+
+
 @given(candidates(), st.booleans())
 def test_what_stays_is_sorted_by_score_and_stays_when_run_again(found, over_smaller):
     boxes, scores = found

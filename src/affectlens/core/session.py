@@ -1,6 +1,7 @@
 """The only place that makes onnxruntime sessions, and the metadata that every exported model carries."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -64,11 +65,18 @@ PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", 
 """Devices that a session runs on."""
 
 
-def open_session(model: Path, threads: int = 1, device: str = "cpu", in_training: bool = False) -> Session:
+def open_session(
+    model: Path,
+    threads: int = 1,
+    device: str = "cpu",
+    in_training: bool = False,
+    rewrite: Callable[[Path], bytes] | None = None,
+) -> Session:
     """An onnxruntime session on a device.
 
     `threads` is the number of intra-operator threads; 0 lets onnxruntime take one per core. With `in_training` memory
-    is kept for the next batch, which is as large, and threads that wait leave the cores to torch.
+    is kept for the next batch, which is as large, and threads that wait leave the cores to torch. `rewrite` makes the
+    model that runs of the one in the file.
 
     Raises:
         BadModelFile: the file is missing or is not an ONNX model. BadSetting: `threads` is negative, or this
@@ -91,7 +99,7 @@ def open_session(model: Path, threads: int = 1, device: str = "cpu", in_training
             raise BadModelFile(f"the run in '{model.parent}' is not finished: it has no {model.name} yet")
         raise BadModelFile(f"model file '{model}' does not exist; 'bundled' is the one in the package")
     try:
-        session = Session(str(model), options, providers=PROVIDERS[device])
+        session = Session(rewrite(model) if rewrite else str(model), options, providers=PROVIDERS[device])
     except Exception as error:  # onnxruntime raises many private types
         raise BadModelFile(
             f"'{model}' is not a model that onnxruntime can open: {str(error).partition(chr(10))[0]}"

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+_AT_ONCE = 128
+
 
 def non_maximum_suppression(
     boxes_xyxy: NDArray[np.float32], scores: NDArray[np.float32], overlap: float, over_smaller: bool = False
@@ -15,15 +17,31 @@ def non_maximum_suppression(
         overlap: a box goes when its overlap with a better one exceeds this fraction.
         over_smaller: measure overlap as intersection over the smaller area instead of over the union.
     """
-    areas = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clip(0).prod(axis=1)
     order = np.argsort(-scores, kind="stable")
-    kept = []
-    while len(order):
-        best, rest = order[0], order[1:]
-        kept.append(best)
-        low = np.maximum(boxes_xyxy[best, :2], boxes_xyxy[rest, :2])
-        high = np.minimum(boxes_xyxy[best, 2:], boxes_xyxy[rest, 2:])
-        shared = (high - low).clip(0).prod(axis=1)
-        whole = np.minimum(areas[best], areas[rest]) if over_smaller else areas[best] + areas[rest] - shared
-        order = rest[shared <= overlap * whole]
+    kept: list[int] = []
+    while len(order):  # the best few against all at once
+        head = order[:_AT_ONCE]
+        going = _overlapping(boxes_xyxy[head], boxes_xyxy[order], overlap, over_smaller)
+        stays = np.ones(len(order), dtype=bool)
+        for place, box in enumerate(head):
+            if stays[place]:
+                kept.append(box)
+                stays &= ~going[place]
+        stays[: len(head)] = False
+        order = order[stays]
     return np.array(kept, dtype=np.int64)
+
+
+def _overlapping(
+    boxes_xyxy: NDArray[np.float32], others_xyxy: NDArray[np.float32], overlap: float, over_smaller: bool
+) -> NDArray[np.bool_]:
+    """(N, M) which of (M, 4) boxes overlap too much with which of (N, 4)."""
+    left, top, right, bottom = (edges[:, None] for edges in boxes_xyxy.T)
+    lefts, tops, rights, bottoms = others_xyxy.T
+    width = np.minimum(right, rights) - np.maximum(left, lefts)
+    height = np.minimum(bottom, bottoms) - np.maximum(top, tops)
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    area = np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
+    areas = np.maximum(rights - lefts, 0) * np.maximum(bottoms - tops, 0)
+    whole = np.minimum(area, areas) if over_smaller else area + areas - shared
+    return np.asarray(shared > overlap * whole)

@@ -153,6 +153,18 @@ def test_eight_threads_at_once_get_what_one_gets(detect, portrait):
             np.testing.assert_array_equal(got.scores, want.scores)
 
 
+@pytest.mark.parametrize("height", [12, 13, 30])
+def test_bands_of_a_level_say_what_the_whole_says(detect, monkeypatch, height):
+    monkeypatch.setattr(mtcnn, "_BAND_PX", 8 * height)
+    for width in (12, 13, 18, 19, 20, 21, 33, 34, 100):
+        level = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        offsets, scores = detect._cells(level)
+        whole = mtcnn._normalise(level).transpose(1, 0, 2)[None]
+        expected, faceness = detect.pnet.run(None, {"input_1": whole})
+        np.testing.assert_allclose(offsets, expected[0], atol=1e-5)
+        np.testing.assert_allclose(scores, faceness[0, :, :, 1], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [

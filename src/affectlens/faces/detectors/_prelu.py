@@ -1,0 +1,76 @@
+"""PReLU in operations that onnxruntime computes fast.
+
+For each value onnxruntime's PRelu decides whether to multiply it by the channel's slope s, and since nobody can foresee
+the signs of activations, that takes half of the time of MTCNN's networks. s x + (1 - s) max(x, 0) is the same function
+(He et al. 2015, arXiv:1502.01852, equation 1) in operations without decisions.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+_REPEATED, _ONE = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED, descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+_PARTS: dict[str, dict[str, tuple[int, int, str]]] = {
+    "Model": {"graph": (7, _ONE, "Graph")},
+    "Graph": {"node": (1, _REPEATED, "Node"), "initializer": (5, _REPEATED, "Tensor")},
+    "Node": {
+        "input": (1, _REPEATED, "string"),
+        "output": (2, _REPEATED, "string"),
+        "name": (3, _ONE, "string"),
+        "op_type": (4, _ONE, "string"),
+    },
+    "Tensor": {
+        "dims": (1, _REPEATED, "int64"),
+        "data_type": (2, _ONE, "int32"),
+        "float_data": (4, _ONE, "bytes"),
+        "name": (8, _ONE, "string"),
+        "raw_data": (9, _ONE, "bytes"),
+    },
+}
+"""The fields of ONNX's messages that are read or written here; protobuf carries all others along as they are. Packed
+floats are as good as bytes, and need not be taken apart.
+"""
+
+
+def without_prelu(file: Path) -> bytes:
+    """The ONNX model in `file`, whose slopes are float32 constants, with each PRelu taken apart."""
+    model = _message("Model").FromString(file.read_bytes())
+    graph = model.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = list(graph.node)
+    del graph.node[:]
+    for place, node in enumerate(nodes):
+        if node.op_type != "PRelu":
+            graph.node.append(node)
+            continue
+        (x, slope), (y,) = node.input, node.output
+        rest = f"{slope}_rest_{place}"
+        left, positive, right = (f"{y}_{part}" for part in ("left", "positive", "right"))
+        tensor = tensors[slope]
+        data = (1 - np.frombuffer(tensor.raw_data or tensor.float_data, dtype=np.float32)).tobytes()
+        graph.initializer.add(dims=tensor.dims, data_type=tensor.data_type, name=rest, raw_data=data)
+        graph.node.add(op_type="Mul", input=[x, slope], output=[left])
+        graph.node.add(op_type="Relu", input=[x], output=[positive])
+        graph.node.add(op_type="Mul", input=[positive, rest], output=[right])
+        graph.node.add(op_type="Add", input=[left, right], output=[y])
+    rewritten: bytes = model.SerializeToString()
+    return rewritten
+
+
+def _message(name: str) -> Any:
+    """The class of one of the messages in `_PARTS`."""
+    file = descriptor_pb2.FileDescriptorProto(name="affectlens/onnx.proto", package="affectlens.onnx", syntax="proto2")
+    for message, parts in _PARTS.items():
+        described = file.message_type.add(name=message)
+        for field, (number, label, kind) in parts.items():
+            one = described.field.add(name=field, number=number, label=label)
+            if kind in _PARTS:
+                one.type_name = f".affectlens.onnx.{kind}"
+                one.type = one.TYPE_MESSAGE
+            else:
+                one.type = getattr(one, f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"affectlens.onnx.{name}"))
