@@ -17,6 +17,7 @@ import psutil
 
 from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import Settings
+from affectlens.apps.cli.conditions import headline
 from affectlens.apps.cli.scenes import one_face, tiled
 from affectlens.runtime.media import save_image
 
@@ -68,6 +69,7 @@ def main() -> int:
             for name, kind in KINDS.items():
                 found[name].append(measure(source, asked.photos, Path(folder, f"{number} {name}"), *kind))
     rates = {name: statistics.median(rate for rate, _ in rounds) for name, rounds in found.items()}
+    print(headline("python benchmarks/batch.py"))
     print(f"{asked.photos} photos, {asked.rounds} rounds")
     for name, rounds in found.items():
         print(f"{name}: {rates[name]:.1f} photos/s ({', '.join(f'{rate:.1f}' for rate, _ in rounds)})")

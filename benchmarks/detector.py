@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from affectlens.apps.cli.conditions import headline
 from affectlens.apps.cli.scenes import tiled
 from affectlens.core.session import open_session
 from affectlens.faces import suppression
@@ -52,6 +53,7 @@ def main(repeats):
         "512x512, the portrait": portrait,
         "4000x3000, five faces": cv2.resize(tiled(portrait, 5), (4000, 3000), interpolation=cv2.INTER_CUBIC),
     }
+    print(headline("python benchmarks/detector.py"))
     print("                          faces    as it comes     ships    ratio")
     for name, image in pictures.items():
         before, after = in_turns(detectors, image, repeats)

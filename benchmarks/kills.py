@@ -25,6 +25,7 @@ import psutil
 from pyarrow import parquet
 
 from affectlens.apps.batch.manifest import NAME
+from affectlens.apps.batch.work import UNFINISHED
 from affectlens.apps.cli.scenes import one_face
 from affectlens.runtime.media import save_image
 from affectlens.runtime.record import Recorder
@@ -126,7 +127,7 @@ def main() -> int:
             once = not at_death - wanted
             then = states(out)
             code = code or start(photos, out).wait()
-            good = once and code == 0 and rows(out) == wanted and not (out / ".partial").exists()
+            good = once and code == 0 and rows(out) == wanted and not (out / UNFINISHED).exists()
             wrong += not good
             print(f"{'ok ' if good else 'BAD'} {killed} after {after_s:.2f} s; sources then: {then or 'none listed'}")
     return int(wrong > 0)

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens import Analyzer
+from affectlens.apps.cli.conditions import headline
 from affectlens.apps.cli.scenes import letterbox
 from affectlens.core.preprocessing import to_input
 from affectlens.core.session import model_file, open_session, read_answers, read_spec
@@ -156,6 +157,7 @@ def main() -> None:
                     if kind == what:
                         times[what].setdefault(title, []).append(median_ms(call))
                 times[what].setdefault(f"fer {what}", []).append(peer.ask(f"{what} {CALLS}"))
+        print(headline("python benchmarks/peer.py --data ferplus:FOLDER"))
         print(f"{PEER}, TensorFlow {peers['network'].facts['tensorflow']}, on {os.cpu_count()} cores")
         for what, taken in times.items():
             first = np.median(taken[f"affectlens {what}"])

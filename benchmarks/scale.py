@@ -30,6 +30,7 @@ from affectlens.apps.batch.manifest import NAME, Manifest
 from affectlens.apps.batch.run import run
 from affectlens.apps.batch.shards import Shards
 from affectlens.apps.batch.work import End, Part, Settings
+from affectlens.apps.cli.conditions import headline
 from affectlens.apps.cli.scenes import one_face, tiled
 from affectlens.runtime.analysis import Row, columns
 from affectlens.runtime.media import decode_image, read_bytes, save_image
@@ -133,6 +134,7 @@ def main() -> None:
             found[title] = stages(analyzer, folder / f"{place}.jpg", repeats)
         memory = psutil.Process().memory_info().rss / 2**20
         names = list(found["640x480, one face"])
+        print(headline("python benchmarks/scale.py"))
         print(f"{'ms a photo, one thread':24}{''.join(f'{name:>9}' for name in (*names, 'all'))}  core-hours a million")
         for title, times in found.items():
             total = sum(times.values())

@@ -12,7 +12,7 @@ CALLS = {
     "crop_geometry.py {data} --faces 4": "eyes x 2.80 rotate True",
     "detector.py --repeats 1": "4000x3000, five faces",
     "ensemble.py {data} bundled {model}": "mean of 2, mirrored",
-    "heat_maps.py {data}": "first place  spread  correlation with occlusion",
+    "heat_maps.py {data}": "0.500    0.70  ",
     "quality.py {data}": "found again: 4 of 4",
     "scale.py --repeats 3": "one driver: ",
     "wild.py {data} --faces 4": "turned by 30 degrees",

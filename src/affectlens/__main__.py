@@ -1,5 +1,17 @@
-"""`python -m affectlens` is the command line."""
+"""`affectlens` and `python -m affectlens` are the command line."""
 
-from affectlens.apps.cli.main import main
+import sys
 
-main()
+
+def main() -> None:
+    """Entry point; Ctrl-C ends it without a trace while it is still being loaded, too."""
+    try:
+        from affectlens.apps.cli.main import main as command_line
+
+        command_line()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -233,3 +233,9 @@ def test_the_axis_of_an_accuracy_ends_at_one():
         [{"epoch": e, "train_loss": 1.5, "valid_accuracy": value} for e, value in enumerate((0, 1.0))]
     )
     assert figure.axes[1].get_ylim() == (0, 1)
+
+
+def test_letters_are_shapes_unless_the_font_lacks_one():
+    drawn = [plots.svg(plots.class_balance([name, "b"], [1, 2], [2, 2])).decode() for name in ("café", "日本")]
+    assert ["<text" in drawing for drawing in drawn] == [False, True]
+    assert "日本" in drawn[1]

@@ -42,6 +42,20 @@ def test_everything_is_counted(shards):
         assert found.overall() == {"rows": 7, "sources": 3, "faces": 5, "reasons": {"damaged": 1, "no_face": 1}}
 
 
+@pytest.mark.parametrize("name", ["run[1]", "run*", "run?", "source=elsewhere", "expression=calm", "what=ever"])
+def test_no_name_of_a_folder_means_anything(shards, name):
+    (shards.parent / "run1").mkdir()
+    for shard in shards.iterdir():
+        (shards.parent / "run1" / shard.name).write_bytes(shard.read_bytes())
+    with Summary(shards) as found:
+        before = found.table(["source", "expression"])
+    renamed = shards.rename(shards.parent / name)
+    (renamed / "groups.csv").write_text("source,what\na.jpg,x\n")
+    with Summary(renamed, renamed / "groups.csv") as found:
+        assert found.table(["source", "expression"]) == before
+        assert found.table(["what"])[-1]["what"] == "x"
+
+
 def test_faces_of_an_expression(shards):
     with Summary(shards) as found:
         calm, happy = found.table(["expression"])

@@ -38,7 +38,8 @@ class Quality:
 
     Attributes:
         size_px: longer side of the box in the image. inside: part of the box that lies within the image, 0 to 1.
-        sharpness: deviation of the Laplacian of the crop, divided by the deviation of the crop; 0.5 to 1.5 for FER+.
+        sharpness: deviation of the Laplacian of the crop, divided by the deviation of the crop; 0.5 to 1.5 for nearly
+            all of FER+.
         brightness, contrast: mean and deviation of the crop, 0 (black) to 1 (white).
         overexposed: part of the crop that is white.
         yaw_deg, pitch_deg, roll_deg: pose from the landmarks; NaN without. Positive where the face looks to the right

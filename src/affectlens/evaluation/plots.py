@@ -8,6 +8,7 @@ are not used.
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -268,11 +269,20 @@ def save(figure: "Figure", path: Path) -> None:
 
 
 def svg(figure: "Figure") -> bytes:
-    """The figure as a scalable drawing with its letters as shapes; the same figure gives the same bytes."""
-    import matplotlib
+    """The figure as a scalable drawing; the same figure gives the same bytes.
 
+    Letters are shapes, or text where matplotlib's font lacks one of them: who looks at it may have a font that has it.
+    """
+    import matplotlib
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+    from matplotlib.text import Text
+
+    said = {letter for text in figure.findobj(Text) for letter in text.get_text() if not letter.isspace()}
+    font = get_font(findfont(FontProperties()))
+    letters = "path" if all(font.get_char_index(ord(letter)) for letter in said) else "none"
     stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "affectlens", "svg.fonttype": "path"}):
+    with matplotlib.rc_context({"svg.hashsalt": "affectlens", "svg.fonttype": letters}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return stream.getvalue()
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,7 +58,7 @@ class Summary:
         if not files or not all(file.is_file() for file in files):
             raise BadData(f"'{path}' is no Parquet file and no folder of shards")
         if groups is not None and not groups.is_file():
-            raise BadData(f"the file of groups '{groups}' does not exist")
+            raise BadData(f"the file of groups '{groups}' {'is no file' if groups.exists() else 'does not exist'}")
         self._error = duckdb.Error
         self._spill = TemporaryDirectory(prefix="affectlens-")
         settings = {"memory_limit": f"{memory_mb}MB", "temp_directory": self._spill.name}
@@ -80,8 +81,9 @@ class Summary:
 
     def _open(self, files: Sequence[Path], groups: Path | None) -> None:
         """A view of the rows, with the columns of their groups."""
-        names = [str(file) for file in files]
-        relation = self._run("select * from read_parquet(?, union_by_name = true) limit 0", [names])
+        listed = ", ".join(f"'{_quoted(_verbatim(file))}'" for file in files)
+        rows = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+        relation = self._run(f"select * from {rows} limit 0")
         found = [column[0] for column in relation.description]
         self.labels = tuple(name.removeprefix("p_") for name in found if name.startswith("p_"))
         if missing := [name for name in _NEEDED if name not in found]:
@@ -97,10 +99,8 @@ class Summary:
             )
             cells += f", coalesce({', '.join(f'{one}.source' for one in named)}) is not null as grouped"
             joins = "".join(f" left join described {one} on {one}.source = {name}" for one, name in named.items())
-        listed = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
         window = f"floor(time_s / {self._window_s}) * {self._window_s} as window_s"
-        rows = f"read_parquet([{listed}], union_by_name = true) rows"
-        self._run(f"create view faces as select rows.*, {window}{cells} from {rows}{joins}")
+        self._run(f"create view faces as select rows.*, {window}{cells} from {rows} rows{joins}")
 
     def _describe(self, file: Path, taken: Sequence[str]) -> tuple[str, ...]:
         """The columns to group by in a file of groups, and the table `described` of its lines that name a source."""
@@ -116,8 +116,9 @@ class Summary:
         own = {name.casefold() for name in taken if name != "source"}
         if also := [name for name in groups if name.casefold() in own]:
             raise BadData(f"'{file}' has a column '{also[0]}', which the rows have too; call it otherwise")
-        lines = "read_csv(?, delim = ?, columns = ?, header = true, quote = '\"', escape = '\"', auto_detect = false)"
-        values = [str(file), separator, dict.fromkeys(columns, "VARCHAR")]
+        lines = "read_csv(?, delim = ?, columns = ?, header = true, quote = '\"', escape = '\"', auto_detect = false, "
+        lines += "hive_partitioning = false)"
+        values = [_verbatim(file), separator, dict.fromkeys(columns, "VARCHAR")]
         try:
             self._base.execute(f"create table described as select * from {lines} where source is not null", values)
         except self._error as error:
@@ -237,6 +238,11 @@ def _header(file: Path) -> tuple[list[str], str]:
 def _counted(by: Sequence[str]) -> str:
     """Which rows belong to a table: those with a face, in windows those of videos."""
     return "face is not null and window_s is not null" if "window" in by else "face is not null"
+
+
+def _verbatim(file: Path) -> str:
+    """A path of which the engine takes no character for a wildcard."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", str(file))
 
 
 def _name(column: str) -> str:

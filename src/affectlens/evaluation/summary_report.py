@@ -99,7 +99,8 @@ def _plane(plane: Sequence[tuple[float, float, int]]) -> Section:
     axes.axhline(0, color=GRID, linewidth=0.8, zorder=0)
     axes.axvline(0, color=GRID, linewidth=0.8, zorder=0)
     axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, ticks=_counts_to(max(2, faces.max())), format="{x:,.0f}")
+    bar.minorticks_off()
     bar.set_label("faces", fontsize=SMALL_PT, color=MUTED)
     bar.ax.set_ylim(1, max(2, faces.max()))
     bar.ax.tick_params(labelsize=SMALL_PT)
@@ -107,6 +108,12 @@ def _plane(plane: Sequence[tuple[float, float, int]]) -> Section:
     alt = f"Faces in the plane of valence and arousal; most lie near {top[0]:+.1f}, {top[1]:+.1f}."
     note = "Each square is a tenth wide; the scale is logarithmic."
     return Section("Valence and arousal", "", [Picture(figure, alt, note)])
+
+
+def _counts_to(most: int) -> list[int]:
+    """One, the powers of ten, and the most, for a scale; the last power only where it stands apart from the most."""
+    powers = [10**power for power in range(len(str(most)))]
+    return [power for power in powers if power * 2 < most] + [most]
 
 
 def _places(middles: NDArray[np.float64]) -> NDArray[np.int64]:

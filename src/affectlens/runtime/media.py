@@ -46,10 +46,10 @@ PORTRAIT = Path(__file__).parent.parent / "weights" / "portrait.jpg"
 
 
 def display_name(path: os.PathLike[str] | str) -> str:
-    """The path as text that can always be encoded: bytes that are not UTF-8 become U+FFFD. A stream's user and password
-    are left out.
+    """The path as text that can always be encoded: bytes that are not UTF-8 are written with a backslash, x and two
+    digits. A stream's user and password are left out.
     """
-    text = os.fsencode(path).decode("utf-8", "replace")
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return re.sub(r"(?<=://)[^/@]*@", "", text) if text.startswith(STREAMS) else text
 
 

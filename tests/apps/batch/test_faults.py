@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from affectlens.apps.batch.run import run
-from affectlens.apps.batch.work import Settings
+from affectlens.apps.batch.work import UNFINISHED, Settings
 
 KILLED = """
 import os, signal, sys
@@ -52,4 +52,4 @@ def test_it_goes_on(where, count, photos, read_back, tmp_path):
     assert sorted(row["source"] for row in rows) == sorted(states)
     assert (len(states), outcome.done, outcome.failed, outcome.waiting) == (12, 10, 2, 0)
     assert len(list((folder / "annotated").glob("*.faces.jpg"))) == 10
-    assert not (folder / ".partial").exists()
+    assert not (folder / UNFINISHED).exists()

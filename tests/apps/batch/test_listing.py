@@ -272,8 +272,12 @@ def test_what_is_wrong_with_an_entry_of_a_list_costs_that_entry(jpeg, tmp_path):
     good, *bad, again = list_items(str(tmp_path / "list.txt"))
     assert good == again == Item(f"{tmp_path}/0.jpg", f"{tmp_path}/0.jpg")
     assert [item.fault[0] for item in bad] == [Reason.MISSING] * 3
-    assert [item.name for item in bad] == ["rtsp://door/1", "none://a/b.jpg", f"{tmp_path}/\ufffd*.jpg"]
+    assert [item.name for item in bad] == ["rtsp://door/1", "none://a/b.jpg", f"{tmp_path}/\\xff*.jpg"]
     assert "has no end" in bad[0].fault[1]
+    (tmp_path / "list.txt").write_text("camera:0\n")
+    (alone,) = list_items(str(tmp_path / "list.txt"))
+    assert (alone.name, alone.fault[0]) == ("camera:0", Reason.MISSING)
+    assert "has no end" in alone.fault[1]
     assert "Protocol not known: none" in bad[1].fault[1]
 
 

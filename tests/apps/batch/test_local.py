@@ -1,9 +1,11 @@
 import os
+import re
 import signal
 import sys
 import textwrap
 from collections import deque
 from multiprocessing import Pipe
+from pathlib import Path
 
 import psutil
 import pytest
@@ -88,6 +90,19 @@ def test_a_process_that_is_killed_costs_nothing(sources):
     ended = [part.number for part in parts if part.end]
     assert sorted(ended) == sorted(number for number, _ in sources * 4)
     assert sum(part.end.read for part in parts) == 40
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/status"), reason="signal masks are read from /proc, which is not here"
+)
+def test_a_process_never_hears_of_ctrl_c_and_this_one_does(sources):
+    parts = analyze_in_processes(iter(sources), Settings(), 2)
+    next(parts)
+    workers = [one.pid for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
+    said = [Path("/proc", str(pid), "status").read_text() for pid in (*workers, os.getpid())]
+    masks = [int(re.search(r"SigBlk:\s(\w+)", status)[1], 16) for status in said]
+    assert [bool(mask & 1 << (signal.SIGINT - 1)) for mask in masks] == [True, True, False]
+    parts.close()
 
 
 def test_what_every_source_would_meet_ends_the_batch(sources, tmp_path):

@@ -8,7 +8,7 @@ from affectlens.apps.batch import shards as module
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.manifest import Manifest, Shard
 from affectlens.apps.batch.shards import Shards
-from affectlens.apps.batch.work import End, Part
+from affectlens.apps.batch.work import UNFINISHED, End, Part
 from affectlens.core.errors import AffectLensError
 from affectlens.core.reasons import Reason
 
@@ -61,7 +61,7 @@ def test_small_sources_share_a_shard_of_at_most_so_many_rows(make, manifest, tmp
     }
     assert manifest.shards() == [Shard("part-000000.parquet", 9), Shard("part-000001.parquet", 3)]
     assert all_rows(tmp_path / "out") == rows_of(s1=4, s2=5, s3=2, s4=1)
-    assert not (tmp_path / "out" / ".partial").exists()
+    assert not (tmp_path / "out" / UNFINISHED).exists()
 
 
 @pytest.mark.parametrize("in_memory", [3, 5000])
@@ -108,8 +108,8 @@ def test_files_that_the_manifest_does_not_know_are_removed(make, manifest, tmp_p
     shards.close()
     known = tmp_path / "out" / "part-000000.parquet"
     (tmp_path / "out" / "part-000001.parquet").write_bytes(known.read_bytes())
-    (tmp_path / "out" / ".partial").mkdir()
-    (tmp_path / "out" / ".partial" / "part-000002.parquet").write_bytes(b"half")
+    (tmp_path / "out" / UNFINISHED).mkdir()
+    (tmp_path / "out" / UNFINISHED / "part-000002.parquet").write_bytes(b"half")
     shards = make()
     shards.add(part(2, 1))
     shards.close()

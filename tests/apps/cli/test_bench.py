@@ -1,23 +1,28 @@
+import hashlib
 import json
 
 import numpy as np
 
 from affectlens.apps.cli import bench
+from affectlens.core.session import model_file
 
 
 def test_the_benchmark_as_json_has_its_figures(process):
     result = process("bench", "--json", "--repeats", 3, "--frames", 20)
     figures = json.loads(result.out)
     assert (result.code, result.err) == (0, "")
-    assert figures["faces_in_frame"] == 1
+    assert (figures["faces_in_frame"], figures["faces_in_frame_5"]) == (1, 5)
     assert figures["cores"] >= 1
-    assert 0 < figures["network_ms_per_face"] < figures["pipeline_ms_per_frame"] / 5  # finding faces takes most
-    assert figures["pipeline_ms_per_frame"] < figures["pipeline_ms_per_frame_5"] < 5 * figures["pipeline_ms_per_frame"]
-    assert figures["network_faces_per_s"] > 500 / figures["network_ms_per_face"]  # batches lose nothing
+    assert figures["model_sha256"] == hashlib.sha256(model_file("bundled").read_bytes()).hexdigest()
+    assert figures["processor"]
+    # a machine that does other things too is given a factor of two or more: units and mix-ups are what this finds
+    assert 0 < figures["network_ms_per_face"] < figures["pipeline_ms_per_frame"]
+    assert 0.5 < figures["pipeline_ms_per_frame_5"] / figures["pipeline_ms_per_frame"] < 10
+    assert figures["network_faces_per_s"] > 200 / figures["network_ms_per_face"]
     assert 1000 * figures["cold_start_s"] > figures["network_ms_per_face"]
     assert 20 < figures["cold_start_peak_mb"] < 4000
-    assert figures["video_fps_5"] < figures["video_fps_1"]
-    assert figures["video_fps_1"] > 2000 / figures["pipeline_ms_per_frame"]  # not every frame is searched
+    assert 0 < figures["video_fps_5"] < 2 * figures["video_fps_1"]
+    assert figures["video_fps_1"] > 200 / figures["pipeline_ms_per_frame"]
 
 
 def test_the_benchmark_for_people_has_a_line_with_units_for_each(cli, monkeypatch):

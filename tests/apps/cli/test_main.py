@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from affectlens import Analyzer
+from affectlens import Analyzer, __main__
 from affectlens.apps.cli.main import COMMANDS
 from affectlens.core.errors import BadModelFile
 from affectlens.runtime.media import PORTRAIT
@@ -143,3 +143,13 @@ def test_opencv_is_quiet_in_its_fourth_version_too(cli, monkeypatch):
     monkeypatch.setattr("affectlens.apps.cli.main.cv2.setLogLevel", levels.append, raising=False)
     assert cli("--version").code == 0
     assert levels == [0]
+
+
+def test_ctrl_c_while_the_command_line_is_loaded_leaves_no_trace(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("affectlens.apps.cli.main.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 130

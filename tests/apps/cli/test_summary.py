@@ -44,6 +44,28 @@ def test_groups_csv_report_and_json(cli, faces, tmp_path):
     assert lines[3] == f"  not in the file of groups: 1 sources, such as '{other}'"
 
 
+def test_json_has_more_rows_than_the_terminal_and_a_key_counts_once(cli, faces, monkeypatch):
+    monkeypatch.setattr("affectlens.apps.cli.summary._SHOWN", 0)
+    found = json.loads(cli("summary", faces, "--by", "expression", "--by", "expression", "--json").out)
+    assert (found["by"], len(found["table"])) == (["expression"], 1)
+
+
+def test_a_batch_that_was_killed_before_it_listed_anything_is_told(cli, tmp_path):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "manifest.sqlite").write_bytes(b"")
+    result = cli("summary", tmp_path / "begun")
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "has written no rows yet" in result.err
+
+
+def test_a_name_with_a_line_break_stays_in_its_row(cli, tmp_path):
+    (tmp_path / "a\nb.jpg").write_bytes(PORTRAIT.read_bytes())
+    assert cli("batch", tmp_path, "--out", tmp_path / "out", "--workers", 0).code == 0
+    lines = cli("summary", tmp_path / "out", "--by", "source").out.splitlines()
+    assert len(lines) == 4
+    assert lines[-1].startswith(f"{tmp_path}/a b.jpg ")
+
+
 def test_the_rest_of_a_long_table_is_announced(cli, faces, monkeypatch):
     monkeypatch.setattr("affectlens.apps.cli.summary._SHOWN", 0)
     assert cli("summary", faces).out.splitlines()[-1] == "0 of 1 rows; --csv FILE writes all"

@@ -45,7 +45,7 @@ def list_items(source: str) -> Iterator[Item]:
     items = _items(source)
     first = next(items, None)
     second = next(items, None)
-    if first is None or (second is None and first.fault):
+    if first is None or (second is None and first.fault and first.url == absolute(source)):
         why = f": {first.fault[1]}" if first and first.fault else ""
         raise BadSetting(f"'{source}' has no photos or videos{why}{_shards_in(source)}")
     return chain((item for item in (first, second) if item), items)
@@ -122,7 +122,7 @@ def _files(source: str) -> Iterator[Item]:
 
 def _entries(file: str, entry: str) -> Iterator[Item]:
     """The sources behind an entry of the list `file`; what is wrong with one is the fault of that one."""
-    source = beside(file, entry)
+    source = entry if is_live(entry) else beside(file, entry)
     try:
         if is_live(source):
             raise BadSetting("a camera or stream has no end; read it with 'affectlens analyze'")

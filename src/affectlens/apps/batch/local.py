@@ -5,9 +5,10 @@ import os
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -55,6 +56,7 @@ def analyze_in_processes(sources: Sources, settings: Settings, workers: int) -> 
     context = multiprocessing.get_context("spawn")
     deaths: Counter[int] = Counter()
     again: deque[tuple[int, Item]] = deque()
+    here = cache(partial(Worker, settings))  # which says what of a source that nobody survives
     crew = [_Process(context, settings) for _ in range(workers)]
     try:
         while True:
@@ -70,7 +72,7 @@ def analyze_in_processes(sources: Sources, settings: Settings, workers: int) -> 
                     part = one.receive()
                 except (EOFError, OSError):
                     crew[crew.index(one)] = _Process(context, settings)
-                    yield from _after_death(one, deaths, again, settings)
+                    yield from _after_death(one, deaths, again, here)
                 else:
                     if part is not None:
                         yield part
@@ -83,7 +85,7 @@ def analyze_in_processes(sources: Sources, settings: Settings, workers: int) -> 
 
 
 def _after_death(
-    dead: "_Process", deaths: Counter[int], again: deque[tuple[int, Item]], settings: Settings
+    dead: "_Process", deaths: Counter[int], again: deque[tuple[int, Item]], here: Callable[[], Worker]
 ) -> Iterator[Part]:
     """Give back what a process was to analyze, except what has killed it twice."""
     code = dead.end(time.monotonic() + _LEAVE_S)
@@ -98,7 +100,7 @@ def _after_death(
     if deaths[number] < MOST_DEATHS:
         again.append((number, item))
     else:
-        yield Worker(settings).failed(number, item, Reason.CRASHED, f"the process that read it ended with {code}")
+        yield here().failed(number, item, Reason.CRASHED, f"the process that read it ended with {code}")
     again.extend(dead.given)
 
 
@@ -114,7 +116,8 @@ class _Process:
     def __post_init__(self) -> None:
         self.pipe, theirs = self.context.Pipe()
         self.process: BaseProcess = self.context.Process(target=_serve, args=(theirs, self.settings), daemon=True)
-        self.process.start()
+        with _without_interrupts():
+            self.process.start()
         theirs.close()
 
     @property
@@ -148,6 +151,19 @@ class _Process:
             self.process.kill()
             self.process.join()
         return self.process.exitcode
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C waits; a process that is started here never hears of it, not even while it imports what it needs."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(pipe: Connection, settings: Settings) -> None:

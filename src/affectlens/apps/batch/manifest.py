@@ -23,6 +23,7 @@ _AT_ONCE = 1000
 _KILOBYTE, _ROOM, _TOGETHER = 1024, 64, 10_000
 """What is kept for the end of a disk: 100 bytes for each source and, for those that end together, 300 more."""
 _TABLES = """
+begin;
 create table if not exists settings (key text primary key, value text not null);
 create table if not exists shards (name text primary key, rows integer not null);
 create table if not exists sources (
@@ -37,6 +38,7 @@ create table if not exists sources (
     unique (url, place)
 );
 create index if not exists by_state on sources (state);
+commit;
 """
 
 
@@ -217,6 +219,8 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
     # not mode=ro: what a process that was killed left half done is put right
     base = sqlite3.connect(f"{(folder / NAME).absolute().as_uri()}?mode=rw", uri=True)
     try:
+        if not base.execute("select count(*) from sqlite_master").fetchone()[0]:  # of a batch that was killed at once
+            base.executescript(_TABLES)
         yield base
     except sqlite3.Error as error:
         raise BadSetting(f"'{folder / NAME}' is no manifest: {error}") from error

@@ -24,7 +24,7 @@ def fault_of(error: Exception) -> tuple[Reason, str]:
     if isinstance(error, MissingExtra):
         return Reason.MISSING_EXTRA, str(error)
     said = str(error) if isinstance(error, AffectLensError) else f"{type(error).__name__}: {error}"
-    return Reason.FAILED, said.partition("\\n")[0]
+    return Reason.FAILED, said.partition("\n")[0]
 
 
 class Reader:

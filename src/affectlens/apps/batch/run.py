@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from affectlens import __version__
+from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import absolute, is_url, list_items
 from affectlens.apps.batch.local import analyze_here, analyze_in_processes, cores
 from affectlens.apps.batch.manifest import DONE, FAILED, NAME, WAITING, Manifest
@@ -19,6 +20,7 @@ from affectlens.core.session import model_file
 from affectlens.runtime.analysis import columns
 
 Progress = Callable[[Iterator[Part], int], Iterator[Part]]
+Listing = Callable[[Iterator[Item]], Iterator[Item]]
 
 
 class Engine(StrEnum):
@@ -52,6 +54,7 @@ def run(
     resume: bool = False,
     engine: Engine = Engine.LOCAL,
     address: str | None = None,
+    listing: Listing = lambda items: items,
     progress: Progress = lambda parts, _: parts,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
@@ -67,6 +70,7 @@ def run(
         resume: go on with the batch in `folder`, if there is one.
         engine: where it is done.
         address: of a Ray cluster; Ray is started here if there is none.
+        listing: shown the sources as they are found.
         progress: shown the parts as they come, with the number of sources that are waiting.
         warn: told what went wrong beside a source, an annotated copy for example.
 
@@ -79,8 +83,8 @@ def run(
         raise BadSetting(f"'{folder}' holds a batch already; go on with --resume, or name another folder")
     if not begun and (found := files_like_shards(folder)):
         raise BadSetting(f"'{folder}' holds shards ({found[0].name}) of no batch; name another folder")
-    if is_url(folder.as_posix().replace(":/", "://", 1)):
-        raise BadSetting(f"'{folder}' is at a URL; shards and manifest are written to a folder of this machine")
+    if is_url(url := folder.as_posix().replace(":/", "://", 1)):
+        raise BadSetting(f"'{url}' is a URL; shards and manifest are written to a folder of this machine")
     model = model_file(settings.model)
     settings = settings.everywhere()
     here = settings if engine is Engine.LOCAL else replace(settings, gpus=0)  # a cluster's GPUs are elsewhere
@@ -91,7 +95,7 @@ def run(
     with Manifest(folder) as manifest:
         manifest.begin(_facts(source, settings, model))
         if not manifest.listed:
-            manifest.add(items or list_items(source))
+            manifest.add(listing(items or list_items(source)))
         manifest.keep_room()
         if settings.annotate_in:
             (folder / COPIES).mkdir(exist_ok=True)

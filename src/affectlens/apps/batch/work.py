@@ -19,7 +19,7 @@ from affectlens.runtime.media import ANNOTATED
 from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.record import AnnotatedCopy
 
-UNFINISHED, COPIES = ".partial", "annotated"
+UNFINISHED, COPIES = ".affectlens-partial", "annotated"
 """Folders in the folder of a batch: what is being written, and the annotated copies."""
 
 _ROWS_AT_ONCE = 1000
@@ -130,7 +130,8 @@ class _Drawn:
     def __init__(self, folder: Path | None, number: int, item: Item) -> None:
         self.warning = ""
         self._folder = folder
-        stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(item.name).stem)[:80]
+        name = item.name.rpartition("#")[2] if item.within == "tar" else item.name
+        stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(name).stem)[:80]
         self._name = f"{number:06d}-{stem}{ANNOTATED}"
         self._partial: Path | None = None
         sound = Path(item.url) if item.video and not item.within and not is_url(item.url) else None

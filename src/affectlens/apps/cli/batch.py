@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.manifest import DONE, FAILED, states_in
 from affectlens.apps.batch.manifest import NAME as MANIFEST
 from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import Part, Settings
-from affectlens.apps.cli.console import Bars, err, note, out, warn
+from affectlens.apps.cli.console import Bars, err, note, out, track, warn
 from affectlens.apps.cli.options import (
     Baseline,
     DetectorOption,
@@ -91,7 +92,7 @@ def batch(
         raise BadSetting("--workers 0 does all in one process and goes with --engine local")
     started = time.monotonic()
     try:
-        outcome = run(source, folder, settings, workers, shard_rows, resume, engine, address, _shown, warn)
+        outcome = run(source, folder, settings, workers, shard_rows, resume, engine, address, _listed, _shown, warn)
     except KeyboardInterrupt:
         if so_far := states_in(folder):
             warn(f"stopped, {so_far[DONE] + so_far[FAILED]} of {sum(so_far.values())} are written; --resume goes on")
@@ -107,6 +108,11 @@ def batch(
         raise AffectLensError(f"nothing could be read ({why}); '{folder / MANIFEST}' names each source")
     if outcome.failed:
         warn(f"{outcome.failed} of {sources} have no answer ({why}); '{folder / MANIFEST}' names them")
+
+
+def _listed(items: Iterator[Item]) -> Iterator[Item]:
+    """The sources, under a bar that counts them."""
+    return track(items, None, "sources found")
 
 
 def _shown(parts: Iterator[Part], waiting: int) -> Iterator[Part]:

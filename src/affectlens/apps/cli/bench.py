@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -16,6 +14,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from affectlens.apps.cli.conditions import conditions
 from affectlens.apps.cli.console import out
 from affectlens.apps.cli.scenes import one_face, tiled
 from affectlens.core.errors import BadData
@@ -62,9 +61,8 @@ def bench(
         **_videos(analyzer, clip, frames),
         **cold,
         "faces_in_frame": len(analysis.faces),
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
+        "faces_in_frame_5": len(analyzer.analyze(crowd).faces),
+        **conditions(),
     }
     if as_json:
         typer.echo(json.dumps(result, indent=2))

@@ -48,9 +48,10 @@ def summary(
 ) -> None:
     """Sum up faces by expression, source, time window or groups of your own: a table, a CSV, an HTML page with plots.
 
-    Reads any number of rows in constant memory (extra summary). The terminal shows the twenty rows with the most faces.
+    Reads any number of rows in constant memory (extra summary). The terminal shows the first twenty rows, those with
+    the most faces or the first windows.
     """
-    keys = by or ["expression"]
+    keys = list(dict.fromkeys(by or ["expression"]))
     if folder:
         report.require()
     states = states_in(path)
@@ -61,7 +62,7 @@ def summary(
         result: dict[str, Any] = {"path": str(path), **found.overall(), "states": states}
         if not result["faces"]:
             raise BadData(f"'{path}' holds no face; its rows say why: {_reasons(result)}")
-        rows = found.table(keys, _SHOWN)
+        rows = found.table(keys, WINDOWS if "window" in keys else LISTED)
         result |= {"by": keys, "count": found.count(keys), "table": rows}
         if csv:
             found.write_csv(keys, csv)
@@ -113,11 +114,12 @@ def _print(result: dict[str, Any], keys: list[str]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in (*keys, *HEADER):
         table.add_column(name, justify="left" if name in (*keys, "mostly") else "right")
-    for row in result["table"]:
+    listed = result["table"][:_SHOWN]
+    for row in listed:
         shown = (row["window_s" if key == "window" else key] for key in keys)
-        table.add_row(*("–" if value is None else str(value) for value in shown), *cells(row))
+        table.add_row(*("–" if value is None else " ".join(str(value).split()) for value in shown), *cells(row))
     print_table(table, wide)
     if "window" in keys:
         out.print("faces of photos have no time and are in no window; window is where one begins, in seconds")
-    if result["count"] > len(result["table"]):
-        out.print(f"{len(result['table'])} of {result['count']:,} rows; --csv FILE writes all")
+    if result["count"] > len(listed):
+        out.print(f"{len(listed)} of {result['count']:,} rows; --csv FILE writes all")
