@@ -64,7 +64,7 @@ class Summary:
         settings = {"memory_limit": f"{memory_mb}MB", "temp_directory": self._spill.name}
         settings |= {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}  # no network
         self._base = duckdb.connect(config=settings)
-        self._base.execute("set preserve_insertion_order = false")
+        self._base.execute("set preserve_insertion_order = false; set enable_progress_bar = false")
         self._window_s = window_s
         try:
             self._open(files, groups)

@@ -1,3 +1,4 @@
+import hashlib
 import importlib.util
 import json
 import re
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from affectlens import Analyzer
+from affectlens import Analyzer, __version__
 from affectlens.apps.cli import evaluate
 from affectlens.apps.cli.train import run_recipe
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.probabilities import softmax
+from affectlens.core.session import model_file
 from affectlens.data.source import parse
 from affectlens.training.recipe import find, with_settings
 
@@ -87,8 +89,10 @@ def test_as_json_it_gives_the_figures_of_both_views(process, ferplus):
         "data_mode": "votes",
         "split": "test",
         "class_count": 8,
+        "affectlens": __version__,
         "left_out": {},
         "model": Analyzer().spec.name,
+        "model_sha256": hashlib.sha256(model_file("bundled").read_bytes()).hexdigest(),
     }
     for view in views:
         assert set(found[view]) >= FIGURES
