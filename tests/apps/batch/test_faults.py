@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from affectlens.apps.batch.run import run
@@ -53,3 +54,18 @@ def test_it_goes_on(where, count, photos, read_back, tmp_path):
     assert (len(states), outcome.done, outcome.failed, outcome.waiting) == (12, 10, 2, 0)
     assert len(list((folder / "annotated").glob("*.faces.jpg"))) == 10
     assert not (folder / UNFINISHED).exists()
+
+
+@pytest.mark.parametrize("where", ["rename", "close"])
+def test_a_video_of_several_shards_that_was_killed_between_them_goes_on(where, make_video, read_back, tmp_path):
+    films, folder = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    make_video(films / "wall.mp4", [np.full((60, 80, 3), 90, dtype=np.uint8)] * 8)
+    done = subprocess.run([sys.executable, "-c", KILLED, films, folder, where, "2"], timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(folder.glob("part-*.parquet"))) == (1 if where == "rename" else 0)
+    assert read_back(folder)[1] == {f"{films}/wall.mp4": ("not yet", None)}
+    outcome = run(str(films), folder, Settings(annotate_in=folder), workers=0, most_rows=3, resume=True)
+    assert (outcome.done, outcome.shards, outcome.rows) == (1, 3, 8)
+    rows, _ = read_back(folder)
+    assert len({row["frame"] for row in rows}) == 8
