@@ -1,7 +1,8 @@
-"""What taking PReLUs apart, bands and blocks save the detector: `python benchmarks/detector.py`, a minute.
+"""What taking PReLUs apart, bands, pieces and blocks save the detector: `python benchmarks/detector.py`, a minute.
 
-Each row times two detectors in turns on the same picture: one with the networks as they come, P-Net over whole levels
-and suppression of one box at a time, and the one that ships. Milliseconds are medians of --repeats in one thread.
+Each row times two detectors in turns on the same picture: one with the networks as they come, P-Net over whole levels,
+all crops at once and suppression of one box at a time, and the one that ships. Milliseconds are medians of --repeats in
+one thread.
 """
 
 import argparse
@@ -32,8 +33,8 @@ def in_turns(detectors, image, repeats):
     """Median milliseconds of each."""
     taken = [[] for _ in detectors]
     for _ in range(repeats):
-        for (detect, at_once), times in zip(detectors, taken, strict=True):
-            suppression._AT_ONCE = at_once
+        for (detect, boxes, crops), times in zip(detectors, taken, strict=True):
+            suppression._AT_ONCE, (mtcnn._RNET_CROPS, mtcnn._ONET_CROPS) = boxes, crops
             start = time.perf_counter()
             detect(image)
             times.append(time.perf_counter() - start)
@@ -45,7 +46,8 @@ def main(repeats):
     ours = mtcnn.build()
     networks = [open_session(mtcnn._network(name)) for name in ("pnet", "rnet", "onet")]
     plain = Plain(ours.min_face_px, ours.pyramid_factor, ours.thresholds, *networks)
-    detectors = [(plain, 1), (ours, suppression._AT_ONCE)]
+    shipped = suppression._AT_ONCE, (mtcnn._RNET_CROPS, mtcnn._ONET_CROPS)
+    detectors = [(plain, 1, (10_000, 10_000)), (ours, *shipped)]
     portrait = read_image(PORTRAIT)
     pictures = {
         "640x480, one face": tiled(portrait, 1),

@@ -70,13 +70,14 @@ def open_session(
     threads: int = 1,
     device: str = "cpu",
     in_training: bool = False,
+    keeps_memory: bool = False,
     rewrite: Callable[[Path], bytes] | None = None,
 ) -> Session:
     """An onnxruntime session on a device.
 
-    `threads` is the number of intra-operator threads; 0 lets onnxruntime take one per core. With `in_training` memory
-    is kept for the next batch, which is as large, and threads that wait leave the cores to torch. `rewrite` makes the
-    model that runs of the one in the file.
+    `threads` is the number of intra-operator threads; 0 lets onnxruntime take one per core. With `keeps_memory` what a
+    call works with is kept for the next, which is as large; with `in_training` too, and threads that wait leave the
+    cores to torch. `rewrite` makes the model that runs of the one in the file.
 
     Raises:
         BadModelFile: the file is missing or is not an ONNX model. BadSetting: `threads` is negative, or this
@@ -91,7 +92,7 @@ def open_session(
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = in_training  # a large photo would leave its arena behind
+    options.enable_cpu_mem_arena = in_training or keeps_memory  # or a large batch would leave its arena behind
     options.add_session_config_entry("session.intra_op.allow_spinning", "0" if in_training else "1")
     options.log_severity_level = 3
     if not model.is_file():

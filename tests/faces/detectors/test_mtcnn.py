@@ -153,6 +153,14 @@ def test_eight_threads_at_once_get_what_one_gets(detect, portrait):
             np.testing.assert_array_equal(got.scores, want.scores)
 
 
+def test_the_pieces_of_a_batch_say_what_the_whole_says(detect):
+    crops = np.random.default_rng(0).normal(size=(11, 24, 24, 3)).astype(np.float32)
+    for got, expected in zip(
+        mtcnn._in_pieces(detect.rnet, crops, 4), detect.rnet.run(None, {"input_2": crops}), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("height", [12, 13, 30])
 def test_bands_of_a_level_say_what_the_whole_says(detect, monkeypatch, height):
     monkeypatch.setattr(mtcnn, "_BAND_PX", 8 * height)

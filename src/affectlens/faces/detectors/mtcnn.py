@@ -31,6 +31,8 @@ _CELL_PX = 12
 _STRIDE_PX = 2
 _BEYOND_PX = _CELL_PX - _STRIDE_PX
 _BAND_PX = 16_000
+_RNET_CROPS, _ONET_CROPS = 16, 4
+"""What a network sees at once: more gains nothing, and would not stay in the cache."""
 
 
 def build(
@@ -54,7 +56,7 @@ def build(
         raise BadSetting(f"the smallest face must be at least {_CELL_PX} px, got {min_face_px}")
     if not 0 < pyramid_factor < 1:
         raise BadSetting(f"pyramid_factor must be in (0, 1), got {pyramid_factor}")
-    networks = (open_session(_network(name), threads, rewrite=without_prelu) for name in _SHA256)
+    networks = (open_session(_network(name), threads, keeps_memory=True, rewrite=without_prelu) for name in _SHA256)
     return Mtcnn(min_face_px, pyramid_factor, thresholds, *networks)
 
 
@@ -139,7 +141,7 @@ class Mtcnn:
         """Stage 2: R-Net rejects and corrects; (N, 4) square boxes."""
         if not len(boxes):
             return boxes
-        offsets, faceness = self.rnet.run(None, {"input_2": _crops(image, boxes, 24)})
+        offsets, faceness = _in_pieces(self.rnet, _crops(image, boxes, 24), _RNET_CROPS)
         good = faceness[:, 1] > self.thresholds[1]
         boxes, scores, offsets = boxes[good], faceness[good, 1], offsets[good]
         kept = non_maximum_suppression(boxes, scores, 0.7)
@@ -149,7 +151,7 @@ class Mtcnn:
         """Stage 3: O-Net gives the final boxes, scores and landmarks."""
         if not len(boxes):
             return no_faces()
-        offsets, points, faceness = self.onet.run(None, {"input_3": _crops(image, boxes, 48)})
+        offsets, points, faceness = _in_pieces(self.onet, _crops(image, boxes, 48), _ONET_CROPS)
         good = faceness[:, 1] > self.thresholds[2]
         boxes, scores, offsets, points = boxes[good], faceness[good, 1], offsets[good], points[good]
         size = (boxes[:, 2:] - boxes[:, :2])[:, None]
@@ -158,6 +160,13 @@ class Mtcnn:
         kept = non_maximum_suppression(boxes, scores, 0.7, over_smaller=True)
         kept = kept[(boxes[kept, 2:] - boxes[kept, :2]).max(axis=1) >= self.min_face_px]
         return Detections(boxes[kept], landmarks[kept].astype(np.float32), scores[kept])
+
+
+def _in_pieces(network: Session, crops: NDArray[np.float32], at_once: int) -> list[NDArray[np.float32]]:
+    """The outputs of a network for all crops, which it sees a few at a time."""
+    name = network.get_inputs()[0].name
+    parts = [network.run(None, {name: crops[start : start + at_once]}) for start in range(0, len(crops), at_once)]
+    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
 def _shrink(image: NDArray[np.uint8], full: tuple[int, ...], scale: float) -> NDArray[np.uint8]:
