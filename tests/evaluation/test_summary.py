@@ -183,6 +183,9 @@ def test_what_cannot_be_summed_up_is_one_line(shards, tmp_path):
     with pytest.raises(BadData, match="is no table of 'affectlens analyze': it lacks source, time_s"):
         Summary(tmp_path / "other.parquet")
     (tmp_path / "text.parquet").write_text("text")
+    with pytest.raises(BadData, match=r"text.parquet' is no Parquet file"):
+        Summary(tmp_path / "text.parquet")
+    (tmp_path / "text.parquet").write_text("PAR1text")
     with pytest.raises(BadData, match="the rows cannot be summed up: "):
         Summary(tmp_path / "text.parquet")
 

@@ -81,7 +81,7 @@ def test_the_readme_says_what_was_evaluated():
         f"8 classes: accuracy | **{whole['accuracy']:.4f}** |",
         f"macro recall (mean class accuracy) | {whole['mean_class_accuracy']:.4f} |",
         f"expected calibration error (15 bins) | {whole['expected_calibration_error']:.4f} |",
-        f"their accuracy | {whole['coverage']:.1%} / {whole['accuracy_when_certain']:.4f} |",
+        f"(coverage) / their accuracy | {whole['coverage']:.1%} / {whole['accuracy_when_certain']:.4f} |",
         f"without a twin in Train: accuracy | {test['without_twins_of_train']['accuracy']:.4f} |",
         f"with their votes, test | {whole['disagreement']['spearman']:.3f} |",
         f"accuracy / macro recall | {both} |",

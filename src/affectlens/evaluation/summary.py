@@ -55,7 +55,7 @@ class Summary:
         if not 0 < window_s < math.inf:
             raise BadSetting(f"a time window must be longer than 0 s, and end, got {window_s}")
         files = shards if shards is not None else sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-        if not files or not all(file.is_file() for file in files):
+        if not files or not all(_is_parquet(file) for file in files):
             raise BadData(f"'{path}' is no Parquet file and no folder of shards")
         if groups is not None and not groups.is_file():
             raise BadData(f"the file of groups '{groups}' {'is no file' if groups.exists() else 'does not exist'}")
@@ -238,6 +238,14 @@ def _header(file: Path) -> tuple[list[str], str]:
 def _counted(by: Sequence[str]) -> str:
     """Which rows belong to a table: those with a face, in windows those of videos."""
     return "face is not null and window_s is not null" if "window" in by else "face is not null"
+
+
+def _is_parquet(file: Path) -> bool:
+    """Whether a file is there and begins as one."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        return stream.read(4) == b"PAR1"
 
 
 def _verbatim(file: Path) -> str:

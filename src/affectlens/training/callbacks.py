@@ -51,7 +51,7 @@ class Log(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """From which epoch on, and where."""
-        of = f"epoch {trainer.current_epoch} of {trainer.max_epochs}"
+        of = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
         self._note(trainer, f"training from {of} on {trainer.world_size} x {pl_module.device}, {trainer.precision}")
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -64,13 +64,13 @@ class Log(Callback):
         del pl_module
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         seconds = time.monotonic() - self.began
-        self._note(trainer, f"epoch {trainer.current_epoch}: {seconds:.1f} s, rate {rate:.2e}, {_figures(trainer)}")
+        self._note(trainer, f"epoch {trainer.current_epoch + 1}: {seconds:.1f} s, rate {rate:.2e}, {_figures(trainer)}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """What ended it."""
         del pl_module
         said = ": ".join(filter(None, (type(exception).__name__, str(exception))))
-        self._note(trainer, f"ended in epoch {trainer.current_epoch} by {said}")
+        self._note(trainer, f"ended in epoch {trainer.current_epoch + 1} by {said}")
 
     def _note(self, trainer: L.Trainer, text: str) -> None:
         if trainer.is_global_zero:

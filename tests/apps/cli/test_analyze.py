@@ -121,6 +121,7 @@ def test_an_output_folder_that_does_not_exist_is_one_line(cli, tmp_path, format)
     assert len(result.errors) == 1
     assert result.err.startswith("error: ")
     assert "no/rows" in result.err
+    assert f"the folder '{tmp_path / 'no'}' does not exist" in result.err
 
 
 def test_a_file_where_a_folder_is_needed_is_named(cli, photo):

@@ -105,6 +105,8 @@ def test_without_the_extra_photos_go_on_and_videos_have_a_reason(cli, clip, monk
     result = cli("analyze", tmp_path, "--format", "csv")
     assert result.code == 0
     assert [row["reason"] for row in rows_of(result.out)] == ["missing_extra", "no_face"]
+    assert "1 of 2 have no answer; their rows say why; " in result.err
+    assert "affectlens[video]" in result.err
     result = cli("analyze", clip)
     assert (result.code, len(result.errors)) == (1, 1)
     assert "pip install 'affectlens[video]'" in result.err

@@ -142,3 +142,12 @@ def test_every_reason_fits_into_eighty_columns(shown, reason):
 def test_a_terminal_of_131_columns_shows_every_column(shown, printed, make_face):
     analysis = Analysis("x.jpg", "m", LABELS, (make_face(),))
     assert [line.split() for line in shown(131, analysis)] == [line.split() for line in printed(analysis)]
+
+
+@pytest.mark.parametrize(("width", "columns"), [(80, 7), (99, 7), (100, 10)])
+def test_a_person_has_whole_numbers_on_any_terminal(shown, make_face, width, columns):
+    face = make_face(track=0, valence=-0.003, arousal=0.35)
+    header, line = shown(width, Analysis("clip.mp4", "m", LABELS, (face,), time_s=1.0))
+    assert len(header.replace(" s ", "_s ").split()) == columns
+    assert line.split()[-2:] == ["+0.00", "+0.35"]
+    assert line.startswith("clip.mp4 ")

@@ -92,8 +92,9 @@ def analyze(
     if annotate:
         annotate.mkdir(parents=True, exist_ok=True)
     read = rows = 0
+    extra = ""
     with ExitStack() as stack:
-        stack.callback(lambda: _say_where(rows, out))  # when the file is closed, also after Ctrl-C
+        stack.callback(lambda: _say_where(rows, out, annotate))  # when the files are closed, also after Ctrl-C
         write = _open_writer(stack, analyzer, out, _format(format, out))
         drawn = stack.enter_context(_Drawn(annotate, set(inputs)))
         bars = stack.enter_context(Bars())
@@ -107,17 +108,20 @@ def analyze(
                     drawn.add(analysis, item)
             drawn.end(whole=True)
             read += frames > 0
+            extra = f"; {analysis.detail}" if analysis.reason == Reason.MISSING_EXTRA else extra
             if frames and analysis.image is None:
                 warn(f"{name}: {analysis.detail} ({analysis.reason}); the {frames} frames before have their rows")
     if not read:
         raise AffectLensError(f"nothing could be read; the last was '{name}': {analysis.detail} ({analysis.reason})")
     if read < len(items):
-        warn(f"{len(items) - read} of {len(items)} have no answer; their rows say why")
+        warn(f"{len(items) - read} of {len(items)} have no answer; their rows say why{extra}")
 
 
-def _say_where(rows: int, out: Path | None) -> None:
+def _say_where(rows: int, out: Path | None, annotated: Path | None) -> None:
     if out and rows:
         note(f"{rows} {'row' if rows == 1 else 'rows'} in {out}")
+    if annotated and rows:
+        note(f"annotated copies in {annotated}")
 
 
 def _analyses(

@@ -15,9 +15,9 @@ import typer
 from numpy.typing import NDArray
 
 from affectlens.apps.cli.conditions import conditions
-from affectlens.apps.cli.console import out
+from affectlens.apps.cli.console import note, out
 from affectlens.apps.cli.scenes import one_face, tiled
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, UnreadableMedia
 from affectlens.core.preprocessing import to_input
 from affectlens.core.session import model_file, open_session, read_answers, read_spec
 from affectlens.runtime.analyzer import Analyzer
@@ -48,6 +48,7 @@ def bench(
     photo. With the extra 'video' also whole videos of 640x480 with one and with five faces, from the file to the last
     row, in frames per second.
     """
+    note("measuring, which takes half a minute")
     portrait = read_image(PORTRAIT)
     frame, crowd = (tiled(portrait, faces) for faces in (1, 5))
     analyzer = Analyzer()
@@ -83,7 +84,10 @@ def _videos(analyzer: Analyzer, clip: Path | None, frames: int) -> dict[str, flo
     """Frames per second of a video with one face and of one with five; None without the extra."""
     if importlib.util.find_spec("av") is None:
         return {"video_fps_1": None, "video_fps_5": None}
-    shown = one_face(clip, frames)
+    try:
+        shown = one_face(clip, frames)
+    except UnreadableMedia as error:
+        raise BadData(f"'{clip}': {error.detail} ({error.reason})") from error
     rates: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory() as folder:
         for faces in (1, 5):

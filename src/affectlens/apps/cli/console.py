@@ -37,6 +37,8 @@ def fail(error: Exception) -> None:
         text = f"{error.strerror}: '{error.filename}'"
         if isinstance(error, FileExistsError) and Path(error.filename).is_file():
             text = f"'{error.filename}' is a file; a folder is needed"
+        if isinstance(error, FileNotFoundError) and not (parent := Path(error.filename).parent).exists():
+            text = f"no '{error.filename}': the folder '{parent}' does not exist"
     print("error:", " ".join(text.split()), file=sys.stderr)
 
 

@@ -19,6 +19,7 @@ from affectlens.apps.light.lamps import open_lamp
 from affectlens.apps.light.palette import COLOURS, Light, Palette
 from affectlens.apps.light.swatch import TerminalSwatch, draw_swatch
 from affectlens.apps.live.window import Window
+from affectlens.apps.live.window import require as require_window
 from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
 from affectlens.core.offline import forbid_network
 from affectlens.runtime.analysis import Analysis, columns
@@ -72,6 +73,8 @@ def live(
     """
     if offline:
         forbid_network()
+    if not no_window:
+        require_window()
     colours = Palette.read(palette) if palette else Palette()
     with ExitStack() as stack:
         room = _Room(colours, light, stack) if light or palette or no_window else None

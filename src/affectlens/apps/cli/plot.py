@@ -21,7 +21,7 @@ from affectlens.data.images import decoded
 from affectlens.data.samplers import in_turns, stratified
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
-from affectlens.evaluation import affect_plots, metrics, network_plots, plots, timeline
+from affectlens.evaluation import affect_plots, metrics, network_plots, plots, report, timeline
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.draw import draw_heat
 from affectlens.runtime.explain import explanations
@@ -158,6 +158,8 @@ def _timeline(table: Path, file: Path | None) -> None:
     files = [file] if file else [Path("timeline.png"), Path("timeline.html")]
     if any(one.suffix.lower() not in (".png", ".html") or one.is_dir() for one in files):
         raise BadSetting(f"timelines are PNG or HTML files; name it .png or .html, got '{file}'")
+    if any(one.suffix.lower() == ".html" for one in files):
+        report.require()
     faces = read_series(table.expanduser())
     found = [list(events(face.times_s, face.probabilities, face.labels)) for face in faces]
     for one in files:

@@ -97,5 +97,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen(2048)
     except OSError as error:
         listening.close()
-        raise AffectLensError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+        raise AffectLensError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; --port N takes another"
+        ) from error
     return listening

@@ -13,13 +13,16 @@ from affectlens.apps.cli.console import PLAIN, print_table
 from affectlens.apps.cli.console import out as terminal
 from affectlens.core.affect import Face
 from affectlens.runtime.analysis import Analysis, quality_in_words
-from affectlens.runtime.people import People
+from affectlens.runtime.people import People, Person
 from affectlens.runtime.writers import Writer
 
 _WIDE = 160
 _NARROW_BELOW = 131
 _ALWAYS = ("source", "face", "expression", "probability", "valence", "arousal")
 _WHERE_WIDE = ("va_source", "disagreement", "quality", "box", "score")
+_PERSONS_NARROW_BELOW = 100
+_OF_PERSONS = ("source", "person", "from s", "to s", "frames", "mostly", "share", "uncertain", "valence", "arousal")
+_WHERE_PERSONS_FIT = ("from s", "to s", "uncertain")
 _LEFT = ("source", "expression", "va_source", "quality", "box")
 
 
@@ -52,7 +55,7 @@ def table_writer(file: Path | None) -> Iterator[Writer]:
             if rows or not videos:
                 print_table(_table(rows, console.width), console, fold=True)
             if videos:
-                print_table(_people(videos), console, fold=True)
+                print_table(_people(videos, console.width), console, fold=True)
 
 
 def _table(rows: list[dict[str, str | Text]], width: int) -> Table:
@@ -68,24 +71,39 @@ def _table(rows: list[dict[str, str | Text]], width: int) -> Table:
     return table
 
 
-def _people(videos: Mapping[str, People]) -> Table:
-    """A line per person of each video; shares are of the frames in which the person was seen."""
+def _people(videos: Mapping[str, People], width: int) -> Table:
+    """A line per person of each video, with the columns that fit into `width`; shares are of the frames in which the
+    person was seen.
+    """
+    names = [name for name in _OF_PERSONS if width >= _PERSONS_NARROW_BELOW or name not in _WHERE_PERSONS_FIT]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("source", "person", "from s", "to s", "frames", "mostly", "share", "uncertain", "valence", "arousal"):
+    for name in names:
         justify: Literal["left", "right"] = "left" if name in ("source", "mostly") else "right"
         table.add_column(name, justify=justify, no_wrap=name != "source", overflow="fold", min_width=len(name))
     for source, people in videos.items():
         for person in people.persons.values():
-            expression, share = person.mostly
-            affect = person.affect or (None, None)
-            times = (f"{person.first_s:.1f}", f"{person.last_s:.1f}", str(person.frames))
-            uncertain = f"{person.uncertain / person.frames:.0%}"
-            table.add_row(
-                source, str(person.track), *times, expression, f"{share:.0%}", uncertain, *map(_signed, affect)
-            )
+            cells = {"source": source} | _cells_of(person)
+            table.add_row(*(cells[name] for name in names))
         if not people.persons:
-            table.add_row(source, "", "", "", "", Text("- no_face", style="dim"))
+            nobody: dict[str, str | Text] = {"source": source, "mostly": Text("- no_face", style="dim")}
+            table.add_row(*(nobody.get(name, "") for name in names))
     return table
+
+
+def _cells_of(person: Person) -> dict[str, str]:
+    expression, share = person.mostly
+    valence, arousal = person.affect or (None, None)
+    return {
+        "person": str(person.track),
+        "from s": f"{person.first_s:.1f}",
+        "to s": f"{person.last_s:.1f}",
+        "frames": str(person.frames),
+        "mostly": expression,
+        "share": f"{share:.0%}",
+        "uncertain": f"{person.uncertain / person.frames:.0%}",
+        "valence": _signed(valence),
+        "arousal": _signed(arousal),
+    }
 
 
 def _cells(face: Face) -> dict[str, str | Text]:
@@ -104,4 +122,4 @@ def _cells(face: Face) -> dict[str, str | Text]:
 
 
 def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.2f}"
+    return "" if value is None else f"{value:+.2f}".replace("-0.00", "+0.00")

@@ -1,5 +1,6 @@
 """The live window: pygame shows pictures and tells what keys were pressed."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -83,10 +84,15 @@ def _nothing_to_show_on() -> bool:
     return sys.platform == "linux" and not named and not Path("/dev/dri").exists()
 
 
+def require() -> None:
+    """Raises MissingExtra where there is nothing to make a window with."""
+    if importlib.util.find_spec("pygame") is None:
+        raise MissingExtra("the live window", "live")
+
+
 def _pygame() -> Any:
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on standard output
-    try:
-        import pygame
-    except ImportError as error:
-        raise MissingExtra("the live window", "live") from error
+    require()
+    import pygame
+
     return pygame
