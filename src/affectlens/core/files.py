@@ -1,5 +1,6 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and their digests."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -16,6 +17,11 @@ def write_whole(file: Path, content: str | bytes) -> None:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sha256_of(file: Path) -> str:
+    """The digest of a file's bytes, in hexadecimal.  Raises OSError."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def sync(path: Path) -> None:

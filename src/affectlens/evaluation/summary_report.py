@@ -19,9 +19,7 @@ HEADER = ("faces", "share", "sources", "mostly", "uncertain", "disagreement", "v
 
 def cells(row: Row) -> list[str]:
     """The values of `HEADER` in a row of `Summary.table`, as text."""
-    affect = (
-        "–" if row[name] is None else f"{row[name]:+.2f}".replace("-0.00", "+0.00") for name in ("valence", "arousal")
-    )
+    affect = ("–" if row[name] is None else f"{row[name]:+z.2f}" for name in ("valence", "arousal"))
     counted = [f"{row['faces']:,}", f"{row['share']:.1%}", f"{row['sources']:,}", row["mostly"]]
     return [*counted, f"{row['uncertain']:.1%}", f"{row['disagreement']:.2f}", *affect]
 

@@ -1,6 +1,5 @@
 """From a checkpoint to one ONNX file that carries its own input spec, labels, calibration, provenance and licence."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData, BadModelFile
-from affectlens.core.files import write_whole
+from affectlens.core.files import sha256_of, write_whole
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import softmax
 from affectlens.core.session import ModelSpec, model_file, open_session, read_answers, read_spec
@@ -232,4 +231,4 @@ def _origin(name: str) -> dict[str, object]:
     else:
         weights = model_file(name)
         settings = read_spec(open_session(weights), name).settings
-    return {"settings": settings, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    return {"settings": settings, "sha256": sha256_of(weights)}

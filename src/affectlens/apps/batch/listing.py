@@ -122,7 +122,7 @@ def _files(source: str) -> Iterator[Item]:
 
 def _entries(file: str, entry: str) -> Iterator[Item]:
     """The sources behind an entry of the list `file`; what is wrong with one is the fault of that one."""
-    source = entry if is_live(entry) else beside(file, entry)
+    source = beside(file, entry)
     try:
         if is_live(source):
             raise BadSetting("a camera or stream has no end; read it with 'affectlens analyze'")
@@ -269,7 +269,7 @@ def parquet_column(schema: Any, name: str) -> tuple[str, bool]:
 
 def beside(file: str, entry: str) -> str:
     """A path that is meant from where `file` is."""
-    if "://" in entry or os.path.isabs(entry) or entry.startswith("~"):
+    if "://" in entry or is_live(entry) or os.path.isabs(entry) or entry.startswith("~"):
         return entry
     if is_url(file):
         return f"{file.rpartition('/')[0]}/{entry}"

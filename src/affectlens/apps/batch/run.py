@@ -1,6 +1,5 @@
 """A batch from its beginning, or from where it was, to its end."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -16,6 +15,7 @@ from affectlens.apps.batch.on_ray import analyze_on_ray, check_address
 from affectlens.apps.batch.shards import Shards, files_like_shards
 from affectlens.apps.batch.work import COPIES, Part, Settings
 from affectlens.core.errors import BadSetting
+from affectlens.core.files import sha256_of
 from affectlens.core.session import model_file
 from affectlens.runtime.analysis import columns
 
@@ -124,5 +124,5 @@ def _facts(source: str, settings: Settings, model: Path) -> dict[str, Any]:
     """What must not change while a batch goes on."""
     facts = asdict(settings) | {"source": absolute(source), "annotate": settings.annotate_in is not None}
     facts["affectlens"] = __version__
-    facts["model"] = hashlib.sha256(model.read_bytes()).hexdigest()
+    facts["model"] = sha256_of(model)
     return {key: value for key, value in facts.items() if key not in ("annotate_in", "gpus")}

@@ -1,11 +1,11 @@
 """What a measurement was made with."""
 
-import hashlib
 import os
 import platform
 from pathlib import Path
 
 from affectlens import __version__
+from affectlens.core.files import sha256_of
 from affectlens.core.session import model_file
 
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -28,7 +28,7 @@ def conditions() -> dict[str, str | int]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "affectlens": __version__,
-        "model_sha256": hashlib.sha256(model_file("bundled").read_bytes()).hexdigest(),
+        "model_sha256": sha256_of(model_file("bundled")),
     }
 
 

@@ -1,11 +1,11 @@
 """`affectlens models`: what a model file says about itself."""
 
-import hashlib
 import json
 from typing import Annotated, Any
 
 import typer
 
+from affectlens.core.files import sha256_of
 from affectlens.core.session import model_file, open_session, read_spec
 
 models = typer.Typer(help="Expression models and their provenance.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def show(
     """Print labels, input, calibration, provenance, licence and SHA-256 of a model as JSON."""
     file = model_file(model)
     spec = read_spec(open_session(file, threads=1), str(file))
-    facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
     typer.echo(_laid_out(facts | spec.model_dump(mode="json")))
 
 

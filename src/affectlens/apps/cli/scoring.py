@@ -1,6 +1,5 @@
 """What a model says about a table of labelled faces, whether it is a file for the runtime or a run of training."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +13,7 @@ from affectlens.apps.cli.console import err, track
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData
 from affectlens.core.expressions import projected_affect
+from affectlens.core.files import sha256_of
 from affectlens.core.preprocessing import InputSpec
 from affectlens.core.probabilities import softmax
 from affectlens.core.session import model_file
@@ -72,10 +72,6 @@ class Scored:
         return replace(self, scores=replace(self.scores, groups=groups))
 
 
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def open_model(model: str) -> Model:
     """The model `model`: "bundled", an ONNX file, a checkpoint, or a run folder: its model.onnx, or its best checkpoint
     while there is none.
@@ -92,7 +88,7 @@ def open_model(model: str) -> Model:
         trained_on = (spec.provenance.get("data", ""), spec.provenance.get("data_options", {}))
         calibration = (spec.temperature, spec.uncertain_below, spec.class_prior)
         asked = (*calibration, bool(settings.get("find_faces")), *trained_on)
-        return Model(spec.name, _digest(model_file(model)), spec.labels, spec.input, *asked, analyzer.answers)
+        return Model(spec.name, sha256_of(model_file(model)), spec.labels, spec.input, *asked, analyzer.answers)
     from affectlens.apps.cli.train import require_training
 
     require_training("scoring a checkpoint")
@@ -104,7 +100,7 @@ def open_model(model: str) -> Model:
     recipe, labels = run.load_recipe(folder), run.load_labels(folder)
     module = run.load_checkpoint(recipe, len(labels), checkpoint)
     asked = (*run.load_calibration(folder), recipe.find_faces, *run.load_data(folder))
-    return Model(recipe.name, _digest(checkpoint), labels, recipe.input_spec(), *asked, partial(answers_of, module))
+    return Model(recipe.name, sha256_of(checkpoint), labels, recipe.input_spec(), *asked, partial(answers_of, module))
 
 
 def with_options_of(models: Sequence[Model], source: DataSource) -> DataSource:

@@ -122,4 +122,4 @@ def _cells(face: Face) -> dict[str, str | Text]:
 
 
 def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.2f}".replace("-0.00", "+0.00")
+    return "" if value is None else f"{value:+z.2f}"

