@@ -21,6 +21,7 @@ from affectlens.runtime.media import PORTRAIT, read_image
 
 settings.register_profile("affectlens", deadline=None, derandomize=True)
 settings.load_profile("affectlens")
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # as the engine has it; tests import Ray before it does
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -124,6 +124,27 @@ def test_what_every_source_would_meet_ends_the_batch(cluster, sources, tmp_path)
         list(analyze_on_ray(iter(sources), Settings(str(tmp_path / "nothing.onnx")), 2, cluster[0].address))
 
 
+_AFTER_A_BATCH = """
+import sys
+from affectlens.apps.batch.on_ray import analyze_on_ray
+from affectlens.apps.batch.work import Settings
+
+assert list(analyze_on_ray(iter(()), Settings(), 1, sys.argv[1])) == []
+import ray
+try:
+    ray.put("what a thread of Ray Data does that outlives the batch")
+except Exception as error:
+    sys.exit(f"{type(error).__name__}, connected: {ray.is_initialized()}")
+"""
+
+
+def test_nothing_connects_again_when_a_batch_has_ended(cluster):
+    env = {name: value for name, value in os.environ.items() if name != "RAY_ENABLE_AUTO_CONNECT"}
+    command = [sys.executable, "-c", _AFTER_A_BATCH, cluster[0].address]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1:]) == (1, ["RaySystemError, connected: False"])
+
+
 def test_a_cluster_that_is_not_there_is_one_line(sources, monkeypatch):
     def unreachable(*_, **__):
         raise ConnectionError("Could not connect.\nRay Client server is not up.")

@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
@@ -67,6 +67,7 @@ def analyze_on_ray(
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it takes dying actors for errors of ours
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # or threads of Ray Data that outlive a batch would
     try:
         import ray
     except ImportError as error:
@@ -130,15 +131,16 @@ def _analyze(sources: list[tuple[int, Item]], settings: Settings, actors: int, c
         )
     )
     batch: pyarrow.Table
-    for batch in analyzed.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for cell in batch.column("part"):
-            part = pickle.loads(cell.as_py())
-            if isinstance(part, Exception):
-                raise part
-            if part.number in waiting:  # Ray may do again what was lost with a machine
-                yield part
-                if part.end is not None:
-                    waiting.remove(part.number)
+    with closing(iter(analyzed.iter_batches(batch_size=None, batch_format="pyarrow"))) as batches:
+        for batch in batches:
+            for cell in batch.column("part"):
+                part = pickle.loads(cell.as_py())
+                if isinstance(part, Exception):
+                    raise part
+                if part.number in waiting:  # Ray may do again what was lost with a machine
+                    yield part
+                    if part.end is not None:
+                        waiting.remove(part.number)
     lost = [(number, item) for number, item in sources if number in waiting]
     if lost:  # Ray took "given up" for a part of a video that it had already
         worker = Worker(replace(settings, gpus=0))
