@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from affectlens.data.splits import by_hash, held_out, train_or_valid
+from affectlens.data.splits import by_hash, by_hash_within, held_out, train_or_valid
 
 KEYS = [f"key{number}" for number in range(2000)]
 
@@ -37,3 +37,21 @@ def test_data_without_splits_give_a_tenth_to_test_and_another_to_validation():
     for key in KEYS:
         assert (by_hash(key) == "test") == held_out(key, 10)
         assert (by_hash(key) == "train") == (not held_out(key, 20))
+
+
+def test_a_class_of_many_keys_is_split_by_their_hashes_alone():
+    assert by_hash_within(KEYS, ("test", "valid")) == [by_hash(key) for key in KEYS]
+    assert by_hash_within(KEYS, ("valid",)) == [train_or_valid(key) for key in KEYS]
+
+
+@pytest.mark.parametrize("held", [("valid",), ("test", "valid")], ids=len)
+@pytest.mark.parametrize("count", range(9))
+def test_a_class_of_a_few_keys_has_one_in_every_split(held, count):
+    for start in range(0, 200, 9):
+        keys = KEYS[start : start + count]
+        splits = by_hash_within(keys, held)
+        assert len(splits) == count
+        if count > len(held):
+            assert set(splits) == {"train", *held}
+        again = dict(zip(keys[::-1], by_hash_within(keys[::-1], held), strict=True))
+        assert [again[key] for key in keys] == splits

@@ -4,6 +4,7 @@ A key names what must not stand on two sides: the subject or video where the dat
 """
 
 import zlib
+from collections.abc import Sequence
 
 SPELLINGS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 """Split by the name that a folder or a cell of a table gives it."""
@@ -11,16 +12,37 @@ SPELLINGS = {"train": "train", "valid": "valid", "val": "valid", "validation": "
 
 def held_out(key: str, percent: int) -> bool:
     """Whether `key` falls into a fixed `percent` (0 to 100) of all keys; a smaller share is inside every larger one."""
-    return zlib.crc32(key.encode()) % 100 < percent
+    return _place(key) < percent
 
 
 def train_or_valid(key: str) -> str:
     """For training data without a validation split: "valid" for a tenth of the keys, else "train"."""
-    return "valid" if held_out(key, 10) else "train"
+    return _by_hash(key, ("valid",))
 
 
 def by_hash(key: str) -> str:
     """For data without splits: "test" for a tenth of the keys, "valid" for another tenth, else "train"."""
-    if held_out(key, 10):
-        return "test"
-    return "valid" if held_out(key, 20) else "train"
+    return _by_hash(key, ("test", "valid"))
+
+
+def by_hash_within(keys: Sequence[str], held: tuple[str, ...]) -> list[str]:
+    """The split of each of one class's keys: a tenth for each of `held`, the rest is "train".
+
+    A split that has none of them gets the one with the lowest hash from a split that has several, so that a class of a
+    few pictures is trained, validated and tested too.
+    """
+    splits = [_by_hash(key, held) for key in keys]
+    for split in ("train", *held):
+        spare = [i for i, theirs in enumerate(splits) if splits.count(theirs) > 1]
+        if split not in splits and spare:
+            splits[min(spare, key=lambda i: (_place(keys[i]), keys[i]))] = split
+    return splits
+
+
+def _by_hash(key: str, held: tuple[str, ...]) -> str:
+    tenth = _place(key) // 10
+    return held[tenth] if tenth < len(held) else "train"
+
+
+def _place(key: str) -> int:
+    return zlib.crc32(key.encode()) % 100

@@ -6,8 +6,8 @@ Images are the files with one of `SUFFIXES`; names that begin with a dot or an u
 A class that is a known expression gets the project's name ("happy" becomes "happiness"), any other keeps its own. The
 order is that of FER+, then others sorted; `?labels=a,b,c` names the classes and their order, and leaves others out.
 
-Without splits, a tenth of the images each goes to test and validation by a hash of the file's name; where only the
-validation folder is missing, a tenth of the training images stands in for it.
+Without splits, a tenth of the images each goes to test and validation by a hash of the file's name, but one of every
+class that has three; where only the validation folder is missing, a tenth of the training images stands in for it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from pathlib import Path
 from affectlens.core.errors import BadData
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.readers._classes import OUTSIDE, class_name, ordered
-from affectlens.data.splits import SPELLINGS, by_hash, train_or_valid
+from affectlens.data.splits import SPELLINGS, by_hash_within
 
 LICENCE = "Weights: under the terms of the images that they were trained on, which were the user's own class folders."
 OPTIONS: dict[str, tuple[str, ...]] = {"labels": ()}
@@ -46,20 +46,16 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     splits = _splits(directory)
     borrowed = split == "valid" and "valid" not in splits
     root = splits.get("train" if borrowed else split) if splits else directory
+    hashed = ("test", "valid") if not splits else ("valid",) if split != "test" and "valid" not in splits else ()
     for folder in _folders(root) if root else ():
         name = class_name(folder.name)
-        for path in _images(folder):
-            if _split(path.name, split, splits) != split:
-                continue
+        images = list(_images(folder))
+        if hashed:
+            theirs = by_hash_within([path.name for path in images], hashed)
+            images = [path for path, its_split in zip(images, theirs, strict=True) if its_split == split]
+        for path in images:
             sample_id = f"{split}/{folder.name}/{path.name}"
             yield Sample(sample_id, path, split, name) if name in classes else Dropped(sample_id, OUTSIDE)
-
-
-def _split(name: str, split: str, splits: Mapping[str, Path]) -> str:
-    """The split of an image that was found where `split` is looked for."""
-    if not splits:
-        return by_hash(name)
-    return split if split == "test" or "valid" in splits else train_or_valid(name)
 
 
 def _images(folder: Path) -> Iterator[Path]:
