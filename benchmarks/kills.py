@@ -4,7 +4,7 @@ Runs `affectlens batch` over photos and a video again and again and kills it wit
 and goes on with --resume; or one of its workers, which must not even be noticed. Every time the shards must hold what
 those of a batch that was left alone hold, and at the kill no row twice.
 
-usage: python benchmarks/kills.py [--times 20] [--seed NUMBER]
+usage: python benchmarks/kills.py [--engine ray] [--times 20] [--seed NUMBER]
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from affectlens.runtime.media import save_image
 from affectlens.runtime.record import Recorder
 
 PHOTOS, FRAMES, SHARD_ROWS, WORKERS = 60, 120, 7, 2
+CALLED = {"local": "spawn_main", "ray": "_Actor"}
+"""What the command lines of an engine's workers hold."""
 
 
 def sources(folder: Path) -> None:
@@ -46,9 +49,9 @@ def sources(folder: Path) -> None:
             video.write(frames[number % len(frames)], number / 30)
 
 
-def start(photos: Path, out: Path) -> subprocess.Popen[bytes]:
+def start(engine: str, photos: Path, out: Path) -> subprocess.Popen[bytes]:
     """A batch, or the rest of one."""
-    options = ["--workers", str(WORKERS), "--shard-rows", str(SHARD_ROWS), "--resume"]
+    options = ["--engine", engine, "--workers", str(WORKERS), "--shard-rows", str(SHARD_ROWS), "--resume"]
     command = [sys.executable, "-m", "affectlens", "batch", str(photos), "--out", str(out), *options]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -74,8 +77,8 @@ def states(out: Path) -> dict[str, int]:
         base.close()
 
 
-def kill(batch: subprocess.Popen[bytes], worker: bool, after_s: float) -> str:
-    """End the driver or one of its workers after so many seconds; what was killed, "" if there was nothing to kill."""
+def kill(batch: subprocess.Popen[bytes], worker: str, after_s: float) -> str:
+    """End the driver, or a worker that is called so, after some seconds; what was killed, "" where nothing was."""
     try:
         batch.wait(after_s)
         return ""
@@ -83,7 +86,7 @@ def kill(batch: subprocess.Popen[bytes], worker: bool, after_s: float) -> str:
         pass
     victim = batch.pid
     if worker:
-        found = [one.pid for one in psutil.Process(batch.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+        found = workers(batch.pid, worker)
         if not found:
             batch.wait()
             return ""
@@ -94,9 +97,20 @@ def kill(batch: subprocess.Popen[bytes], worker: bool, after_s: float) -> str:
     return "a worker" if worker else "the driver"
 
 
+def workers(driver: int, called: str) -> list[int]:
+    """Processes of a batch whose command lines hold a text."""
+    found = []
+    for process in psutil.Process(driver).children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if called in " ".join(process.cmdline()):
+                found.append(process.pid)
+    return found
+
+
 def main() -> int:
     """Print a line for each kill; 1 where a batch did not end as it should."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=CALLED, default="local")
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="default: another each time")
     asked = parser.parse_args()
@@ -107,26 +121,27 @@ def main() -> int:
         photos.mkdir()
         sources(photos)
         began = time.monotonic()
-        if start(photos, Path(folder, "whole")).wait():
+        if start(asked.engine, photos, Path(folder, "whole")).wait():
             raise SystemExit("the batch that was left alone failed")
         whole_s = time.monotonic() - began
         wanted = rows(Path(folder, "whole"))
         print(
-            f"{PHOTOS} photos and a video of {FRAMES} frames, {WORKERS} workers: {whole_s:.1f} s left alone; "
-            f"seed {asked.seed}"
+            f"engine {asked.engine}, {PHOTOS} photos and a video of {FRAMES} frames, {WORKERS} workers: "
+            f"{whole_s:.1f} s left alone; seed {asked.seed}"
         )
         for number in range(asked.times):
             killed = ""
             while not killed:  # it came too late, or before there was a worker
                 out = Path(folder, f"{number} {time.monotonic_ns()}")
-                worker, after_s = number % 2 == 1, random.uniform(0.1, 0.95) * whole_s
-                batch = start(photos, out)
+                worker = CALLED[asked.engine] if number % 2 else ""
+                after_s = random.uniform(0.1, 0.95) * whole_s
+                batch = start(asked.engine, photos, out)
                 killed = kill(batch, worker, after_s)
             code = batch.wait() if worker else 0
             at_death = rows(out)
             once = not at_death - wanted
             then = states(out)
-            code = code or start(photos, out).wait()
+            code = code or start(asked.engine, photos, out).wait()
             good = once and code == 0 and rows(out) == wanted and not (out / UNFINISHED).exists()
             wrong += not good
             print(f"{'ok ' if good else 'BAD'} {killed} after {after_s:.2f} s; sources then: {then or 'none listed'}")

@@ -158,7 +158,7 @@ def main() -> None:
                         times[what].setdefault(title, []).append(median_ms(call))
                 times[what].setdefault(f"fer {what}", []).append(peer.ask(f"{what} {CALLS}"))
         print(headline("python benchmarks/peer.py --data ferplus:FOLDER"))
-        print(f"{PEER}, TensorFlow {peers['network'].facts['tensorflow']}, on {os.cpu_count()} cores")
+        print(f"{PEER}, TensorFlow {peers['network'].facts['tensorflow']}")
         for what, taken in times.items():
             first = np.median(taken[f"affectlens {what}"])
             for title, values in taken.items():

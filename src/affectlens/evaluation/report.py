@@ -135,7 +135,7 @@ def comparison_report(
 
 def percent(value: float | None) -> str:
     """A fraction as per cent with two decimals, an en dash for None."""
-    return "–" if value is None else f"{100 * value:.2f} %"
+    return "–" if value is None else f"{100 * value:.2f}\N{NO-BREAK SPACE}%"
 
 
 def number(value: float | None) -> str:

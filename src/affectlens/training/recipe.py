@@ -237,7 +237,8 @@ class Recipe:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "input"
-            raise BadSetting(f"recipe {self.name}: {where}: {first['msg']}") from error
+            said = first["msg"].removeprefix("Value error, ")
+            raise BadSetting(f"recipe {self.name}: {where}: {said}") from error
 
     def as_dict(self) -> dict[str, Any]:
         """All settings, ready for JSON."""

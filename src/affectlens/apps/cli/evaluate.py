@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from affectlens import __version__
-from affectlens.apps.cli.console import out, print_table
+from affectlens.apps.cli.console import err, out, print_table
 from affectlens.apps.cli.options import AsJson, Data, FindFaces, PriorOption, ReportFolder, Split, SplitOption
 from affectlens.apps.cli.scoring import Model, Scored, open_model, score, with_options_of
 from affectlens.core.errors import BadData, BadSetting
@@ -44,7 +44,8 @@ def evaluate(
     without a label count for disagreement, valence and arousal only.
     """
     (opened,), source, table = open_all([model], data, split, folder)
-    train = None if split is Split.TRAIN else sources.load_if_usable(source.without_meta(), "train")
+    with err.status("reading the faces of train"):
+        train = None if split is Split.TRAIN else sources.load_if_usable(source.without_meta(), "train")
     scored = score(opened, table, find_faces, prior)
     result = facts_of(source, split, scored.table, prior)
     result |= {"model": scored.name, "model_sha256": opened.sha256, "all": evaluation.figures(scored.scores)}
@@ -108,7 +109,8 @@ def open_all(
 
 def _table(source: DataSource, split: Split) -> FaceTable:
     """The faces of a split, of which at least one has a label."""
-    table = source.load(split)
+    with err.status(f"reading the faces of {split}"):
+        table = source.load(split)
     if not table.labelled.any():
         raise BadData(f"no face of the split '{split}' has a label, so there is nothing to score")
     return table

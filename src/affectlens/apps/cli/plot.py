@@ -100,6 +100,7 @@ def plot(
     name: Annotated[
         Kind,
         typer.Argument(
+            metavar="FIGURE",
             help="va-plane: valence and arousal of each class. samples: faces with what is said about them and what is "
             "true. heatmaps: the same, and where the model looked. features: a UMAP of a network's features with the "
             "centres of the classes. distances: within and between classes, before and after a network's gate of "
