@@ -1,8 +1,8 @@
 """What the detector's shortcuts save: `python benchmarks/detector.py`, a minute.
 
 Each row times two detectors in turns on the same picture: the plain cascade (networks as they come, P-Net over whole
-levels, levels and crops straight from the picture, all crops at once, O-Net sees every candidate, suppression of one
-box at a time), and the one that ships. Milliseconds are medians of --repeats in one thread.
+levels, the largest level and crops straight from the picture, all crops at once, O-Net sees every candidate,
+suppression of one box at a time), and the one that ships. Milliseconds are medians of --repeats in one thread.
 """
 
 import argparse

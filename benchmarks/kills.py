@@ -130,8 +130,11 @@ def main() -> int:
             f"{whole_s:.1f} s left alone; seed {asked.seed}"
         )
         for number in range(asked.times):
-            killed = ""
+            killed, tries = "", 0
             while not killed:  # it came too late, or before there was a worker
+                tries += 1
+                if tries > 20:
+                    raise SystemExit("20 batches, and nothing to kill in any")
                 out = Path(folder, f"{number} {time.monotonic_ns()}")
                 worker = CALLED[asked.engine] if number % 2 else ""
                 after_s = random.uniform(0.1, 0.95) * whole_s

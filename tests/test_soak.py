@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -21,8 +23,9 @@ def test_the_service_and_a_video_hold_their_bars():
     assert "503" in lines[3], "the overload was none"
 
 
-def test_a_batch_that_is_killed_holds_every_source_once():
-    done = run("kills.py", "--times", "2")
+@pytest.mark.parametrize(("engine", "killed"), [("local", ["driver", "worker"]), ("ray", ["driver"])])
+def test_a_batch_that_is_killed_holds_every_source_once(engine, killed):
+    done = run("kills.py", "--times", str(len(killed)), "--engine", engine)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert [line[:3] for line in done.stdout.splitlines()[1:]] == ["ok ", "ok "]
-    assert [line.split()[2] for line in done.stdout.splitlines()[1:]] == ["driver", "worker"]
+    assert [line[:3] for line in done.stdout.splitlines()[1:]] == ["ok "] * len(killed)
+    assert [line.split()[2] for line in done.stdout.splitlines()[1:]] == killed

@@ -129,7 +129,7 @@ def test_a_crop_of_one_colour_has_no_edges():
 
 def test_every_face_of_a_photo_says_how_it_can_be_seen(analyzer, portrait):
     (seen,) = analyzer.analyze(portrait).faces
-    assert seen.quality.size_px == pytest.approx(110, abs=8)
+    assert seen.quality.size_px == pytest.approx(110, abs=5)
     assert seen.quality.flaws == ()
     small = cv2.resize(portrait, None, fx=0.15, fy=0.15, interpolation=cv2.INTER_AREA)
     (tiny,) = Analyzer(min_face_px=14).analyze(small).faces

@@ -50,8 +50,23 @@ def test_a_class_of_a_few_keys_has_one_in_every_split(held, count):
     for start in range(0, 200, 9):
         keys = KEYS[start : start + count]
         splits = by_hash_within(keys, held)
-        assert len(splits) == count
         if count > len(held):
             assert set(splits) == {"train", *held}
+        else:
+            assert splits == [train_or_valid(key) if held == ("valid",) else by_hash(key) for key in keys]
         again = dict(zip(keys[::-1], by_hash_within(keys[::-1], held), strict=True))
         assert [again[key] for key in keys] == splits
+
+
+def test_what_a_split_lacks_comes_from_the_largest():
+    test = [key for key in KEYS if by_hash(key) == "test"][:4]
+    train = [key for key in KEYS if by_hash(key) == "train"][:16]
+    splits = by_hash_within([*test, *train], ("test", "valid"))
+    assert splits[:4] == ["test"] * 4
+    (moved,) = [key for key, split in zip(train, splits[4:], strict=True) if split == "valid"]
+    assert moved == min(train, key=lambda key: (zlib.crc32(key.encode()) % 100, key))
+
+
+def test_a_class_of_very_many_keys_takes_no_time_at_all():
+    keys = [f"{number}.jpg" for number in range(200_000)]
+    assert Counter(by_hash_within(keys, ("test", "valid"))) == Counter(map(by_hash, keys))

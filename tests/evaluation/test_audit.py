@@ -83,5 +83,7 @@ def test_the_report_is_one_page_with_pictures_and_says_what_costs_most(found, po
     assert page.count("data:image/svg+xml;base64,") >= 5
     assert "Spoilt pictures" in page
     assert "severities blur costs most: accuracy falls from 77.78\xa0% to 44.44\xa0%" in page
-    assert "furthest from admitting it under noise: at the fifth it is right in 16.67 % and takes itself to be" in page
+    assert (
+        "furthest from admitting it under noise: at the fifth it is right in 16.67\xa0% and takes itself to be" in page
+    )
     assert "Calibration by side" in page

@@ -121,7 +121,7 @@ def test_alt_texts_say_what_the_figures_show(scores):
     row, column = np.unravel_index(matrix.argmax(), matrix.shape)
     assert f"{found['labels'][row]} taken for {found['labels'][column]}: {matrix.max()} of" in alts
     assert f"calibration error {found['expected_calibration_error']:.4f}" in alts
-    assert f"answers {100 * found['coverage']:.2f} % of the faces" in alts
+    assert f"answers {100 * found['coverage']:.2f}\xa0% of the faces" in alts
 
 
 def test_names_of_users_are_escaped(scores):
@@ -174,7 +174,7 @@ def test_a_tiny_p_is_not_written_as_zero(scores):
 def test_a_comparison_of_models_with_other_labels_leaves_dashes(scores):
     other = Scores(("anger", "boredom"), np.array([[0.9, 0.1]]), np.array([1]))
     page = check(report.comparison_report({"a": figures(scores()), "b": figures(other)}, {}))
-    assert "boredom|–|0.00 %|" in page.text.replace("\n|", "")
+    assert "boredom|–|0.00\xa0%|" in page.text.replace("\n|", "")
 
 
 def test_a_comparison_with_one_model_or_unlabelled_faces_still_works(scores):

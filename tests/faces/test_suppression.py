@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from affectlens.faces.suppression import non_maximum_suppression
+from affectlens.faces.suppression import non_maximum_suppression, overlapping
 
 
 def naive(boxes, scores, overlap, over_smaller):
@@ -73,3 +73,12 @@ def test_no_boxes_give_an_empty_index_array():
 def test_boxes_without_area_raise_nothing_and_stay():
     boxes = np.array([[5, 5, 5, 5], [5, 5, 5, 5]], dtype=np.float32)
     assert non_maximum_suppression(boxes, np.array([0.1, 0.2]), 0.5).tolist() == [1, 0]
+
+
+def test_overlaps_are_measured_over_the_union_or_over_the_smaller_box():
+    large, inside, beside = np.array([[0, 0, 10, 10], [0, 0, 5, 10], [10, 0, 20, 10]], dtype=np.float32)
+    others = np.stack([inside, beside])
+    assert overlapping(large[None], others, 0.4, over_smaller=False).tolist() == [[True, False]]
+    assert overlapping(large[None], others, 0.5, over_smaller=False).tolist() == [[False, False]]
+    assert overlapping(large[None], others, 0.9, over_smaller=True).tolist() == [[True, False]]
+    assert overlapping(np.empty((0, 4), np.float32), others, 0.5, over_smaller=True).shape == (0, 2)

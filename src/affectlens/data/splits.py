@@ -1,9 +1,11 @@
 """Which split a sample belongs to where its data set does not say: a hash of its key, the same on every machine.
 
-A key names what must not stand on two sides: the subject or video where the data set tells it, else the image.
+Where a class would be missing from a split the other keys of the class matter too (`by_hash_within`). A key names what
+must not stand on two sides: the subject or video where the data set tells it, else the image.
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 
 SPELLINGS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
@@ -28,14 +30,17 @@ def by_hash(key: str) -> str:
 def by_hash_within(keys: Sequence[str], held: tuple[str, ...]) -> list[str]:
     """The split of each of one class's keys: a tenth for each of `held`, the rest is "train".
 
-    A split that has none of them gets the one with the lowest hash from a split that has several, so that a class of a
-    few pictures is trained, validated and tested too.
+    A split without any gets that of the lowest hash in the largest split, so that a class of a few pictures is trained,
+    validated and tested too. Fewer keys than splits are left to their hashes.
     """
     splits = [_by_hash(key, held) for key in keys]
     for split in ("train", *held):
-        spare = [i for i, theirs in enumerate(splits) if splits.count(theirs) > 1]
-        if split not in splits and spare:
-            splits[min(spare, key=lambda i: (_place(keys[i]), keys[i]))] = split
+        if split in splits or len(keys) <= len(held):
+            continue
+        counts = Counter(splits)
+        largest = max(counts, key=lambda name: (counts[name], name))
+        places = [i for i, theirs in enumerate(splits) if theirs == largest]
+        splits[min(places, key=lambda i: (_place(keys[i]), keys[i]))] = split
     return splits
 
 

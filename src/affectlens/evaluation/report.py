@@ -145,7 +145,7 @@ def number(value: float | None) -> str:
 
 def _interval(bounds: Sequence[float | None]) -> str:
     low, high = bounds
-    return "–" if low is None or high is None else f"{100 * low:.2f} – {100 * high:.2f} %"
+    return "–" if low is None or high is None else f"{100 * low:.2f} – {100 * high:.2f}\N{NO-BREAK SPACE}%"
 
 
 def _rows(figures: Figures) -> dict[str, str]:

@@ -53,6 +53,12 @@ def test_two_spellings_of_a_class_are_one_label_with_ids_of_their_own(class_fold
     assert {sample.id for sample in samples} == {f"train/happy/{name}", f"train/joy/{name}"}
 
 
+def test_folders_of_one_label_are_split_as_one_class(class_folders, kept, names):
+    two, one = names("{}.png", 20, 100, 2), names("other{}.png", 20, 100, 1)
+    folder = class_folders({"happy": two, "joy": one})
+    assert [[sample.expression for sample in kept("folder", folder, split)] for split in SPLITS] == [["happiness"]] * 3
+
+
 def test_the_option_labels_sets_their_order(class_folders, kept):
     folder = class_folders({f"{split}/{name}": ["a.png"] for split in SPLITS for name in ("happy", "calm", "sad")})
     assert parse(f"folder:{folder}?labels=calm,sadness,happiness").labels() == ("calm", "sadness", "happiness")

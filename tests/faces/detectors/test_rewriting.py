@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 
 from affectlens.core.session import open_session
@@ -18,3 +19,14 @@ def test_a_rewritten_network_gives_the_same_answers(network, side):
     for got, expected in zip(after.run(None, {name: faces}), before.run(None, {name: faces}), strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-5)
         assert np.ptp(expected) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("network", "channels"), [("pnet", [16, 16, 32, 4, 2]), ("rnet", [32, 48, 64]), ("onet", [32, 64, 64, 128])]
+)
+def test_channels_before_a_pooling_fill_blocks(network, channels):
+    graph = onnx.load_from_string(rewritten(mtcnn._network(network))).graph
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    kernels = [shapes[node.input[1]] for node in graph.node if node.op_type == "Conv"]
+    assert [kernel[0] for kernel in kernels] == channels
+    assert kernels[1][1] == kernels[0][0]

@@ -60,14 +60,15 @@ def analyze_on_ray(
     """Parts of all sources, as they come, from `workers` actors; None: one for each core there is.
 
     Without an `address` Ray is started on this machine. Every machine needs affectlens and access to the sources. Ray
-    starts an actor that died again, and what it was at elsewhere if its machine is gone.
+    starts an actor that died again, and what it was at elsewhere if its machine is gone. Variables of Ray's that the
+    environment lacks are set in it.
 
     Raises:
         AffectLensError: the model cannot be opened, or Ray cannot be reached. MissingExtra: Ray is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it takes dying actors for errors of ours
-    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # or threads of Ray Data that outlive a batch would
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # or threads of Ray Data connect again after it
     try:
         import ray
     except ImportError as error:

@@ -44,7 +44,7 @@ def evaluate(
     without a label count for disagreement, valence and arousal only.
     """
     (opened,), source, table = open_all([model], data, split, folder)
-    with err.status("reading the faces of train"):
+    with err.status("reading the split train"):
         train = None if split is Split.TRAIN else sources.load_if_usable(source.without_meta(), "train")
     scored = score(opened, table, find_faces, prior)
     result = facts_of(source, split, scored.table, prior)
@@ -109,7 +109,7 @@ def open_all(
 
 def _table(source: DataSource, split: Split) -> FaceTable:
     """The faces of a split, of which at least one has a label."""
-    with err.status(f"reading the faces of {split}"):
+    with err.status(f"reading the split {split}"):
         table = source.load(split)
     if not table.labelled.any():
         raise BadData(f"no face of the split '{split}' has a label, so there is nothing to score")

@@ -6,8 +6,9 @@ Images are the files with one of `SUFFIXES`; names that begin with a dot or an u
 A class that is a known expression gets the project's name ("happy" becomes "happiness"), any other keeps its own. The
 order is that of FER+, then others sorted; `?labels=a,b,c` names the classes and their order, and leaves others out.
 
-Without splits, a tenth of the images each goes to test and validation by a hash of the file's name, but one of every
-class that has three; where only the validation folder is missing, a tenth of the training images stands in for it.
+Without splits, a tenth of the images each goes to test and validation by a hash of the file's name, and at least one of
+every class that has three (so small classes may change when they grow); where only the validation folder is missing,
+a tenth of the training images stands in for it, and at least one of every class that has two.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,16 +47,29 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     splits = _splits(directory)
     borrowed = split == "valid" and "valid" not in splits
     root = splits.get("train" if borrowed else split) if splits else directory
-    hashed = ("test", "valid") if not splits else ("valid",) if split != "test" and "valid" not in splits else ()
-    for folder in _folders(root) if root else ():
-        name = class_name(folder.name)
-        images = list(_images(folder))
-        if hashed:
-            theirs = by_hash_within([path.name for path in images], hashed)
-            images = [path for path, its_split in zip(images, theirs, strict=True) if its_split == split]
-        for path in images:
-            sample_id = f"{split}/{folder.name}/{path.name}"
-            yield Sample(sample_id, path, split, name) if name in classes else Dropped(sample_id, OUTSIDE)
+    folders = _folders(root) if root else []
+    held = _held(split, splits)
+    chosen = _hashed(folders, split, held) if held else (path for folder in folders for path in _images(folder))
+    for path in chosen:
+        name = class_name(path.parent.name)
+        sample_id = f"{split}/{path.parent.name}/{path.name}"
+        yield Sample(sample_id, path, split, name) if name in classes else Dropped(sample_id, OUTSIDE)
+
+
+def _held(split: str, splits: Mapping[str, Path]) -> tuple[str, ...]:
+    """Splits that have no folder of their own, but a share of the images among which `split` is looked for."""
+    if not splits:
+        return ("test", "valid")
+    return () if split == "test" or "valid" in splits else ("valid",)
+
+
+def _hashed(folders: list[Path], split: str, held: tuple[str, ...]) -> Iterator[Path]:
+    """Images of one split in class folders that hold several; folders of one label are one class."""
+    labels = sorted({class_name(folder.name) for folder in folders})
+    for label in labels:
+        images = [path for folder in folders if class_name(folder.name) == label for path in _images(folder)]
+        theirs = by_hash_within([path.name for path in images], held)
+        yield from (path for path, its_split in zip(images, theirs, strict=True) if its_split == split)
 
 
 def _images(folder: Path) -> Iterator[Path]:

@@ -34,7 +34,8 @@ _BAND_PX = 16_000
 _RNET_CROPS, _ONET_CROPS = 16, 4
 """What a network sees at once: more gains nothing, and would not stay in the cache."""
 _ONE_PLACE = 0.5
-"""Candidates that overlap by more than this are taken for the same face until the last network says otherwise."""
+"""Of candidates that overlap by more than this over their union O-Net sees the best first, and the others unless they
+overlap by more than this with a face that it found, over the smaller box."""
 
 
 def build(
@@ -89,7 +90,7 @@ class Mtcnn:
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """(H, W, 3) RGB uint8 -> faces of at least `min_face_px`, best first.
 
-        Of the candidates for one face O-Net sees the best first, and the others only where that was none.
+        O-Net sees the best candidate of each place first, and the others only where no face was found.
         """
         boxes, scores = self._refine(image, self._propose(image))
         best = np.zeros(len(boxes), dtype=bool)
@@ -174,7 +175,7 @@ class Mtcnn:
         """Each face once, if it is large enough; best first."""
         boxes = found.boxes_xyxy
         kept = non_maximum_suppression(boxes, found.scores, 0.7, over_smaller=True)
-        kept = kept[(boxes[kept, 2:] - boxes[kept, :2]).max(axis=1, initial=0) >= self.min_face_px]
+        kept = kept[(boxes[kept, 2:] - boxes[kept, :2]).max(axis=1) >= self.min_face_px]
         return found.only(kept)
 
 
