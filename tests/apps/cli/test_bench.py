@@ -44,6 +44,16 @@ def test_a_clip_without_a_face_is_no_clip_for_a_benchmark(cli, make_video, tmp_p
     assert "the clip must show one face" in result.err
 
 
-def test_without_the_extra_there_are_no_videos(monkeypatch):
+def test_a_clip_needs_the_extra(cli, monkeypatch):
     monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
-    assert bench._videos(None, None, 10) == {"video_fps_1": None, "video_fps_5": None}
+    result = cli("bench", "--clip", "clip.mp4")
+    assert (result.code, result.out, len(result.errors)) == (1, "", 1)
+    assert "pip install 'affectlens[video]'" in result.err
+
+
+def test_without_the_extra_there_are_no_videos(cli, monkeypatch):
+    found = bench.importlib.util.find_spec
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None if name == "av" else found(name))
+    monkeypatch.setattr(bench, "_cold_start_s", lambda: 1.25)
+    figures = json.loads(cli("bench", "--repeats", 3, "--json").out)
+    assert (figures["video_fps_1"], figures["video_fps_5"]) == (None, None)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from affectlens.apps.cli.conditions import conditions
 from affectlens.apps.cli.console import note, out
 from affectlens.apps.cli.scenes import one_face, tiled
-from affectlens.core.errors import BadData, UnreadableMedia
+from affectlens.core.errors import BadData, MissingExtra, UnreadableMedia
 from affectlens.core.preprocessing import to_input
 from affectlens.core.session import model_file, open_session, read_answers, read_spec
 from affectlens.runtime.analyzer import Analyzer
@@ -48,6 +48,9 @@ def bench(
     photo. With the extra 'video' also whole videos of 640x480 with one and with five faces, from the file to the last
     row, in frames per second.
     """
+    with_videos = importlib.util.find_spec("av") is not None
+    if clip is not None and not with_videos:
+        raise MissingExtra("--clip", "video")
     note("measuring, which takes half a minute")
     portrait = read_image(PORTRAIT)
     frame, crowd = (tiled(portrait, faces) for faces in (1, 5))
@@ -59,7 +62,7 @@ def bench(
         "network_faces_per_s": _faces_per_s(frame, repeats),
         "pipeline_ms_per_frame": _median_ms(lambda: analyzer.analyze(frame), repeats),
         "pipeline_ms_per_frame_5": _median_ms(lambda: analyzer.analyze(crowd), repeats),
-        **_videos(analyzer, clip, frames),
+        **(_videos(analyzer, clip, frames) if with_videos else {"video_fps_1": None, "video_fps_5": None}),
         **cold,
         "faces_in_frame": len(analysis.faces),
         "faces_in_frame_5": len(analyzer.analyze(crowd).faces),
@@ -81,9 +84,7 @@ def bench(
 
 
 def _videos(analyzer: Analyzer, clip: Path | None, frames: int) -> dict[str, float | None]:
-    """Frames per second of a video with one face and of one with five; None without the extra."""
-    if importlib.util.find_spec("av") is None:
-        return {"video_fps_1": None, "video_fps_5": None}
+    """Frames per second of a video with one face and of one with five."""
     try:
         shown = one_face(clip, frames)
     except UnreadableMedia as error:
