@@ -86,7 +86,8 @@ def kill(batch: subprocess.Popen[bytes], worker: str, after_s: float) -> str:
         pass
     victim = batch.pid
     if worker:
-        found = workers(batch.pid, worker)
+        while not (found := workers(batch.pid, worker)) and batch.poll() is None:
+            time.sleep(0.05)  # Ray takes most of a small batch's time to start its actors
         if not found:
             batch.wait()
             return ""
