@@ -45,8 +45,7 @@ def by_hash_within(keys: Sequence[str], held: tuple[str, ...]) -> list[str]:
 
 
 def _by_hash(key: str, held: tuple[str, ...]) -> str:
-    tenth = _place(key) // 10
-    return held[tenth] if tenth < len(held) else "train"
+    return next((split for number, split in enumerate(held, 1) if held_out(key, 10 * number)), "train")
 
 
 def _place(key: str) -> int:

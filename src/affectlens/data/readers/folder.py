@@ -12,6 +12,7 @@ a tenth of the training images stands in for it, and at least one of every class
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 
 from affectlens.core.errors import BadData
@@ -65,9 +66,12 @@ def _held(split: str, splits: Mapping[str, Path]) -> tuple[str, ...]:
 
 def _hashed(folders: list[Path], split: str, held: tuple[str, ...]) -> Iterator[Path]:
     """Images of one split in class folders that hold several; folders of one label are one class."""
-    labels = sorted({class_name(folder.name) for folder in folders})
-    for label in labels:
-        images = [path for folder in folders if class_name(folder.name) == label for path in _images(folder)]
+
+    def label(folder: Path) -> str:
+        return class_name(folder.name)
+
+    for _, same in groupby(sorted(folders, key=label), key=label):
+        images = [path for folder in same for path in _images(folder)]
         theirs = by_hash_within([path.name for path in images], held)
         yield from (path for path, its_split in zip(images, theirs, strict=True) if its_split == split)
 
