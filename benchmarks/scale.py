@@ -32,7 +32,7 @@ from affectlens.apps.batch.shards import Shards
 from affectlens.apps.batch.work import End, Part, Settings
 from affectlens.apps.cli.conditions import headline
 from affectlens.apps.cli.scenes import one_face, tiled
-from affectlens.runtime.analysis import Row, columns
+from affectlens.core.columns import Row
 from affectlens.runtime.media import decode_image, read_bytes, save_image
 from affectlens.runtime.record import Recorder
 
@@ -101,7 +101,7 @@ def driver(analyzer: Analyzer, folder: Path, rows: list[Row]) -> tuple[float, fl
         start = time.perf_counter()
         manifest.add(items)
         listed = time.perf_counter()
-        shards = Shards(folder, manifest, columns(analyzer.spec.labels), 10_000)
+        shards = Shards(folder, manifest, analyzer.schema, 10_000)
         for (_, _), part in zip(manifest.waiting(), sent, strict=True):
             shards.add(pickle.loads(part))
         shards.close()

@@ -218,3 +218,56 @@ def _tone(stream, seconds):
         frame.sample_rate, frame.pts, frame.time_base = 48_000, start, Fraction(1, 48_000)
         yield from stream.encode(frame)
     yield from stream.encode(None)
+
+
+_MADE_UP = '''
+"""The mean brightness of a face, how it compares with the start of its track, and a dot on the picture."""
+
+from affectlens.core.columns import Column, Kind
+from affectlens.core.measures import Measure
+
+COLUMNS = (
+    Column("gloss", Kind.REAL, "mean brightness of the face", (), "0 to 1", 3, since="9.9"),
+    Column("glossy", Kind.BOOLEAN, "whether that is more than a half", ()),
+    Column("gloss_frames", Kind.INTEGER, "frames of the track until now", ()),
+)
+
+
+def measure(face):
+    gloss = float(face.crop.mean()) / 255
+    return {"gloss": gloss, "glossy": gloss > 0.5, "gloss_frames": None}
+
+
+def follow():
+    frames = 0
+
+    def count(values, time_s):
+        nonlocal frames
+        frames += 1
+        return {**values, "gloss_frames": frames}
+
+    return count
+
+
+def draw(canvas, face, values):
+    x, y = face.box_xyxy[:2].astype(int)
+    canvas[y + 8 : y + 16, x + 8 : x + 16] = (round(255 * values["gloss"]), 0, 255)
+
+
+def build():
+    return Measure("gloss", COLUMNS, measure, needs=("crop",), time_constant_s=0.5, follow=follow, draw=draw)
+'''
+
+
+@pytest.fixture
+def made_up_measure(tmp_path, monkeypatch):
+    """An installed package with a measure, as somebody else would write one; its columns."""
+    folder = tmp_path / "site"
+    (folder / "madeup-1.0.dist-info").mkdir(parents=True)
+    (folder / "madeup_gloss.py").write_text(_MADE_UP)
+    (folder / "madeup-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: madeup\nVersion: 1.0\n")
+    entry = "[affectlens.faces.measures]\ngloss = madeup_gloss\n"
+    (folder / "madeup-1.0.dist-info" / "entry_points.txt").write_text(entry)
+    monkeypatch.syspath_prepend(str(folder))
+    yield ("gloss", "glossy", "gloss_frames")
+    sys.modules.pop("madeup_gloss", None)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from affectlens.runtime.analysis import Analysis
     from affectlens.runtime.analyzer import Analyzer
     from affectlens.runtime.batches import BatchAnalyzer
+    from affectlens.runtime.frames import read_table, to_pandas
     from affectlens.runtime.pipeline import VideoSettings
     from affectlens.runtime.temporal import Smoothing
 
@@ -37,6 +38,8 @@ __all__ = [
     "Smoothing",
     "UnknownName",
     "VideoSettings",
+    "read_table",
+    "to_pandas",
 ]
 
 _HOMES = {
@@ -54,6 +57,8 @@ _HOMES = {
     "Smoothing": "runtime.temporal",
     "UnknownName": "core.errors",
     "VideoSettings": "runtime.pipeline",
+    "read_table": "runtime.frames",
+    "to_pandas": "runtime.frames",
 }
 
 

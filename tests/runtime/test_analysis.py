@@ -12,40 +12,11 @@ from PIL import Image
 
 from affectlens import Analysis, Reason
 from affectlens.core.affect import Face
+from affectlens.core.columns import Schema
 from affectlens.core.errors import BadSetting, MissingExtra
 from affectlens.core.quality import Quality
-from affectlens.runtime.analysis import COLUMNS, columns
 
 LABELS = ("neutral", "happiness", "surprise")
-NAMES = [
-    "source",
-    "frame",
-    "time_s",
-    "face",
-    "track",
-    "x1",
-    "y1",
-    "x2",
-    "y2",
-    "score",
-    "expression",
-    "uncertain",
-    "disagreement",
-    "valence",
-    "arousal",
-    "va_source",
-    "quality",
-    "reason",
-    "model",
-]
-
-
-def test_the_columns_and_their_order_are_fixed():
-    assert list(COLUMNS) == NAMES
-
-
-def test_the_probabilities_follow_in_the_order_of_the_labels():
-    assert list(columns(("b", "a"))) == [*NAMES, "p_b", "p_a"]
 
 
 def test_a_face_fills_its_row(make_face):
@@ -92,7 +63,7 @@ def test_without_a_face_there_is_one_row_with_the_reason_and_nothing_else():
     (row,) = Analysis("x.jpg", "m", LABELS, reason=Reason.TRUNCATED).to_rows()
     filled = {key: value for key, value in row.items() if value is not None}
     assert filled == {"source": "x.jpg", "model": "m", "reason": "truncated"}
-    assert list(row) == list(columns(LABELS))
+    assert list(row) == list(Schema(LABELS).names)
 
 
 def test_faces_are_numbered_in_their_order(make_face):
@@ -127,7 +98,7 @@ def test_any_faces_give_rows_of_plain_values_whose_probabilities_sum_to_one(foun
     rows = Analysis(source, "m", LABELS, tuple(found), None if found else Reason.NO_FACE).to_rows()
     assert len(rows) == max(len(found), 1)
     for row in rows:
-        assert tuple(row) == columns(LABELS)
+        assert tuple(row) == Schema(LABELS).names
         assert {type(value) for value in row.values()} <= {str, int, float, bool, type(None)}
         assert json.loads(json.dumps(row, allow_nan=False)) == row
     for row, face in zip(rows, found, strict=False):
@@ -140,7 +111,7 @@ def test_the_data_frame_has_the_columns_and_rows(make_face):
     analysis = Analysis("x.jpg", "m", ("neutral", "happiness"), (make_face(), make_face()))
     frame = analysis.to_pandas()
     assert isinstance(frame, pd.DataFrame)
-    assert tuple(frame.columns) == columns(analysis.labels)
+    assert tuple(frame.columns) == analysis.schema.names
     assert frame["face"].tolist() == [0, 1]
     assert frame["p_happiness"].tolist() == [0.75, 0.75]
 

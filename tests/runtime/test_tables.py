@@ -2,22 +2,16 @@ import numpy as np
 import pytest
 
 from affectlens import Analysis, Reason
+from affectlens.core import catalog
+from affectlens.core.columns import Schema
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
-from affectlens.runtime.analysis import columns
 from affectlens.runtime.tables import read_series
-from affectlens.runtime.writers import FORMATS, parquet_writer
 
 LABELS = ("neutral", "happiness")
 
 
 def write(file, analyses):
-    if file.suffix == ".parquet":
-        with parquet_writer(file, columns(LABELS)) as writer:
-            for analysis in analyses:
-                writer(analysis)
-        return file
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = FORMATS[file.suffix[1:]](stream, columns(LABELS))
+    with catalog.load("runtime.writers", file.suffix[1:]).build(file, Schema(LABELS)) as writer:
         for analysis in analyses:
             writer(analysis)
     return file
@@ -64,7 +58,11 @@ def test_other_files_are_refused_in_one_line(analyses, tmp_path, monkeypatch):
     with pytest.raises(BadData, match="cannot be read as a table"):
         read_series(tmp_path / "c.parquet")
     good = write(tmp_path / "e.csv", analyses).read_text()
-    for old, new, message in ((",0.3,", ",,", "without a time"), (",true,", ",maybe,", "true or false")):
+    for old, new, message in (
+        (",0.3,", ",,", "without a time"),
+        (",true,", ",maybe,", "maybe"),
+        (",true,", ",,", "true nor false"),
+    ):
         assert old in good
         (tmp_path / "f.csv").write_text(good.replace(old, new, 1))
         with pytest.raises(BadData, match=message):

@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import io
 import json
@@ -8,10 +9,13 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from affectlens import Analysis, Reason
-from affectlens.core.errors import MissingExtra
-from affectlens.runtime.analysis import columns
-from affectlens.runtime.writers import FORMATS, parquet_writer
+from affectlens.core.columns import Schema
+from affectlens.core.errors import BadSetting, MissingExtra
+from affectlens.runtime.writers import csv as csv_format
+from affectlens.runtime.writers import jsonl as jsonl_format
+from affectlens.runtime.writers import parquet as parquet_format
 
+FORMATS = {"csv": csv_format, "jsonl": jsonl_format}
 LABELS = ("neutral", "happiness")
 SOURCES = [
     "plain.jpg",
@@ -28,9 +32,9 @@ SOURCES = [
 
 def written(format, *analyses):
     stream = io.StringIO(newline="")
-    write = FORMATS[format](stream, columns(LABELS))
-    for analysis in analyses:
-        write(analysis)
+    with contextlib.redirect_stdout(stream), FORMATS[format].build(None, Schema(LABELS)) as write:
+        for analysis in analyses:
+            write(analysis)
     return stream.getvalue()
 
 
@@ -52,7 +56,7 @@ def analyses(make_face):
 
 
 def test_csv_has_the_header_even_without_rows():
-    assert written("csv") == ",".join(columns(LABELS)) + "\n"
+    assert written("csv") == ",".join(Schema(LABELS).names) + "\n"
 
 
 def test_jsonl_without_rows_is_empty():
@@ -70,7 +74,7 @@ def test_csv_reads_back_as_the_rows(analyses):
 def test_jsonl_reads_back_as_the_rows_in_the_order_of_the_columns(analyses):
     rows = read_jsonl(written("jsonl", *analyses))
     assert rows == [row for analysis in analyses for row in analysis.to_rows()]
-    assert all(tuple(row) == columns(LABELS) for row in rows)
+    assert all(tuple(row) == Schema(LABELS).names for row in rows)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -103,10 +107,10 @@ def test_each_analysis_is_written_through_at_once(analyses, format):
             self.flushed = len(self.getvalue())
 
     stream = Stream(newline="")
-    write = FORMATS[format](stream, columns(LABELS))
-    for analysis in analyses:
-        write(analysis)
-        assert stream.flushed == len(stream.getvalue()) > 0
+    with contextlib.redirect_stdout(stream), FORMATS[format].build(None, Schema(LABELS)) as write:
+        for analysis in analyses:
+            write(analysis)
+            assert stream.flushed == len(stream.getvalue()) > 0
 
 
 def test_jsonl_keeps_letters_of_every_script_readable():
@@ -114,7 +118,7 @@ def test_jsonl_keeps_letters_of_every_script_readable():
 
 
 def test_parquet_reads_back_as_the_rows_with_types_of_its_own(analyses, tmp_path):
-    with parquet_writer(tmp_path / "a.parquet", columns(LABELS)) as write:
+    with parquet_format.build(tmp_path / "a.parquet", Schema(LABELS)) as write:
         for analysis in analyses:
             write(analysis)
     table = parquet.read_table(tmp_path / "a.parquet")
@@ -126,7 +130,7 @@ def test_parquet_reads_back_as_the_rows_with_types_of_its_own(analyses, tmp_path
 
 def test_parquet_is_whole_where_the_work_breaks_off(analyses, tmp_path):
     def interrupted():
-        with parquet_writer(tmp_path / "a.parquet", columns(LABELS)) as write:
+        with parquet_format.build(tmp_path / "a.parquet", Schema(LABELS)) as write:
             for _ in range(3000):
                 write(analyses[0])
             raise KeyboardInterrupt
@@ -139,5 +143,29 @@ def test_parquet_is_whole_where_the_work_breaks_off(analyses, tmp_path):
 
 def test_parquet_without_the_package_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(MissingExtra, match=r"affectlens\[parquet\]"), parquet_writer(tmp_path / "a", columns(LABELS)):
+    with (
+        pytest.raises(MissingExtra, match=r"affectlens\[parquet\]"),
+        parquet_format.build(tmp_path / "a", Schema(LABELS)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_holds_what_goes_to_standard_output(analyses, tmp_path, format):
+    with FORMATS[format].build(tmp_path / "a", Schema(LABELS)) as write:
+        for analysis in analyses:
+            write(analysis)
+    assert (tmp_path / "a").read_bytes().decode() == written(format, *analyses)
+
+
+def test_parquet_says_unit_and_meaning_of_its_columns(tmp_path):
+    with parquet_format.build(tmp_path / "a.parquet", Schema(LABELS)):
+        pass
+    field = parquet.read_schema(tmp_path / "a.parquet").field("x1")
+    assert field.metadata[b"unit"] == b"px"
+    assert field.metadata[b"meaning"].startswith(b"left edge of the box")
+
+
+def test_parquet_needs_a_file():
+    with pytest.raises(BadSetting, match="Parquet goes to a file"), parquet_format.build(None, Schema(LABELS)):
         pass

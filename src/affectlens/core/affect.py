@@ -1,6 +1,8 @@
 """What is said about one face."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +33,13 @@ class Smoothed:
     Attributes:
         probabilities: of each label; they sum to 1.
         valence, arousal: in [-1, 1], or None.
+        measures: as those of the face, their numbers smoothed.
     """
 
     probabilities: dict[str, float]
     valence: float | None
     arousal: float | None
+    measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,8 @@ class Face:
         track: number of this face in its video, from 0 and never used again for another; None in photos.
         smoothed: what is to be shown of it; None in photos.
         quality: how well it can be seen; None where that was not measured.
+        measures: what else is said of it, by measure and column (`core.measures`), as it was measured, not rounded:
+            `face.measures["pose"]["yaw_deg"]`.
     """
 
     box_xyxy: NDArray[np.float32]
@@ -77,6 +83,7 @@ class Face:
     track: int | None = None
     smoothed: Smoothed | None = None
     quality: Quality | None = None
+    measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def percent(self) -> int:

@@ -1,11 +1,18 @@
-"""The file name is the registry: what a folder of the package offers, and how one entry is loaded."""
+"""The file name is the registry: what a folder of the package offers, and how one entry is loaded.
+
+Installed packages add entries of their own: an entry point of the group `affectlens.<kind>` names a module that exports
+what a file of that folder would.
+"""
 
 import difflib
 import importlib
 import inspect
 import pkgutil
+import sys
 import typing
 from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
@@ -15,12 +22,24 @@ from affectlens.core.errors import BadSetting, UnknownName
 
 
 def available(kind: str) -> list[str]:
-    """Public module stems in `affectlens/<kind>/`, sorted; imports none of them.
+    """Public module stems in `affectlens/<kind>/` and names of installed plug-ins, sorted; imports none of them.
 
-    `kind` is a folder in dotted form: "models", "losses", "data.readers", "faces.detectors", "training.recipes".
+    `kind` is a folder in dotted form: "models", "losses", "data.readers", "faces.detectors", "faces.measures",
+    "training.recipes".
     """
+    return sorted({*_files(kind), *_plugins(kind, tuple(sys.path))})
+
+
+def _files(kind: str) -> list[str]:
     package = importlib.import_module(f"affectlens.{kind}")
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_") and not m.ispkg)
+    return [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_") and not m.ispkg]
+
+
+@lru_cache(maxsize=64)
+def _plugins(kind: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """What packages on a `path` add; reading them takes some milliseconds."""
+    del path
+    return {entry.name: entry for entry in entry_points(group=f"affectlens.{kind}")}
 
 
 def load(kind: str, name: str) -> ModuleType:
@@ -32,7 +51,10 @@ def load(kind: str, name: str) -> ModuleType:
     names = available(kind)
     if name not in names:
         raise UnknownName(unknown(_singular(kind), name, names))
-    return importlib.import_module(f"affectlens.{kind}.{name}")
+    if name in _files(kind):
+        return importlib.import_module(f"affectlens.{kind}.{name}")
+    module: ModuleType = _plugins(kind, tuple(sys.path))[name].load()
+    return module
 
 
 def build(kind: str, name: str, *arguments: Any, options: Mapping[str, Any]) -> Any:

@@ -1,8 +1,12 @@
-"""Files that are whole or not there, and their digests."""
+"""Files that are whole or not there, their digests, and where text goes."""
 
 import hashlib
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
@@ -22,6 +26,20 @@ def write_whole(file: Path, content: str | bytes) -> None:
 def sha256_of(file: Path) -> str:
     """The digest of a file's bytes, in hexadecimal.  Raises OSError."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@contextmanager
+def text_output(file: Path | None) -> Iterator[TextIO]:
+    """A file to write in UTF-8 with the line ends that are written, or standard output, which stays open.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if file is None:
+        yield sys.stdout
+        return
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        yield stream
 
 
 def sync(path: Path) -> None:

@@ -70,6 +70,11 @@ class Quality:
         }
         return tuple(flaw for flaw, here in found.items() if here)
 
+    @property
+    def code(self) -> str:
+        """The flaws joined by "+"; "ok" without any."""
+        return "+".join(self.flaws) or "ok"
+
 
 def qualities(
     crops: Sequence[NDArray[np.uint8]], faces: Detections, image_size: tuple[int, int]

@@ -46,7 +46,7 @@ def measured_groups(qualities: Sequence[Quality]) -> dict[str, NDArray[np.str_]]
     }
     found = {name: np.array(values) for name, values in measures.items()}
     groups = {name: _quarters(values) for name, values in found.items() if np.ptp(values) > 0.01 * abs(values.mean())}
-    flaws = np.array(["+".join(one.flaws) or "ok" for one in qualities])
+    flaws = np.array([one.code for one in qualities])
     return groups | ({"quality": flaws} if (flaws != "ok").any() else {})
 
 

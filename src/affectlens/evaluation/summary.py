@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
+from affectlens.core.columns import Row, Schema
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 
 OWN = ("expression", "source", "window")
@@ -19,9 +20,9 @@ PLANE_CELLS = 20
 _COMPUTED = ("window_s", "grouped", "faces", "share", "sources", "mostly")
 _LAST = "regexp_replace(rows.source, '^.*{}', '')"
 _SEPARATORS = ",;\t"
-_NEEDED = ("source", "time_s", "face", "expression", "uncertain", "disagreement", "valence", "arousal", "reason")
-
-Row = dict[str, Any]
+MEANS = tuple(column for column in Schema(()).columns if column.averaged)
+"""Columns of rows whose means are stated."""
+_NEEDED = ("source", "time_s", "face", "expression", "uncertain", "reason", *(column.name for column in MEANS))
 
 
 class Summary:
@@ -85,7 +86,7 @@ class Summary:
         rows = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
         relation = self._run(f"select * from {rows} limit 0")
         found = [column[0] for column in relation.description]
-        self.labels = tuple(name.removeprefix("p_") for name in found if name.startswith("p_"))
+        self.labels = Schema.of_names(found).labels
         if missing := [name for name in _NEEDED if name not in found]:
             raise BadData(f"'{files[0]}' is no table of 'affectlens analyze': it lacks {', '.join(missing)}")
         self.groups: tuple[str, ...] = ()
@@ -148,8 +149,8 @@ class Summary:
     def table(self, by: Sequence[str], most: int | None = None) -> list[Row]:
         """A row for each value of the keys `by`, which stand first in it.
 
-        `faces`, their `share` of all, `sources`, `uncertain` (share), means of `disagreement`, `valence` and `arousal`
-        (None where no face has one), `mostly` (the most frequent label) and how many faces have each (`n_LABEL`).
+        `faces`, their `share` of all, `sources`, `uncertain` (share), means of the columns in `MEANS` (None where no
+        face has one), `mostly` (the most frequent label) and how many faces have each (`n_LABEL`).
         Windows come in order, labels and sources by their faces; `most` rows at most.
 
         Raises:
@@ -199,20 +200,20 @@ class Summary:
             f", count(*) filter (expression = '{_quoted(label)}') as n{i}" for i, label in enumerate(self.labels)
         )
         sums = "".join(f", sum(n{i})::bigint as {_name('n_' + label)}" for i, label in enumerate(self.labels))
+        parts = "".join(f", sum({_name(c.name)}) as s_{c.name}, count({_name(c.name)}) as c_{c.name}" for c in MEANS)
+        means = "".join(f", sum(s_{c.name}) / nullif(sum(c_{c.name}), 0) as {_name(c.name)}" for c in MEANS)
         most = "greatest(" + ", ".join(f"sum(n{i})" for i in range(len(self.labels))) + ")"
         mostly = "case " + " ".join(
             f"when sum(n{i}) = {most} then '{_quoted(label)}'" for i, label in enumerate(self.labels)
         )
         narrow = (
-            f"select {listed}source as its_source, count(*) as n, sum(uncertain::int) as u, sum(disagreement) as d, "
-            f"sum(valence) as v, count(valence) as nv, sum(arousal) as a, count(arousal) as na{counts} "
+            f"select {listed}source as its_source, count(*) as n, sum(uncertain::int) as u{parts}{counts} "
             f"from faces where {_counted(by)} group by all"
         )
         order = ", ".join(keys) if "window" in by else f"faces desc, {', '.join(keys)}"
         return (
             f"select {listed}sum(n)::bigint as faces, sum(n) / sum(sum(n)) over () as share, count(*) as sources, "
-            "sum(u) / sum(n) as uncertain, sum(d) / sum(n) as disagreement, sum(v) / nullif(sum(nv), 0) as valence, "
-            f"sum(a) / nullif(sum(na), 0) as arousal, {mostly} end as mostly{sums} "
+            f"sum(u) / sum(n) as uncertain{means}, {mostly} end as mostly{sums} "
             f"from ({narrow}) group by {', '.join(keys)} order by {order}"
         )
 

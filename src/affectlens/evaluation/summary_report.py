@@ -6,22 +6,22 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from affectlens.core.columns import Row
 from affectlens.evaluation import plots
 from affectlens.evaluation.plots import COLOURS, GRID, MUTED, SMALL_PT, axes_in, colours_of, figure_of, legend_above
 from affectlens.evaluation.report import Picture, Report, Section, Table, render
-from affectlens.evaluation.summary import PLANE_CELLS, Row
+from affectlens.evaluation.summary import MEANS, PLANE_CELLS
 
 DRAWN, LISTED, WINDOWS = 20, 100, 1000
 """Sources or values of a group that a figure and a table of the page hold at most, and windows that are drawn."""
-HEADER = ("faces", "share", "sources", "mostly", "uncertain", "disagreement", "valence", "arousal")
+HEADER = ("faces", "share", "sources", "mostly", "uncertain", *(column.name for column in MEANS))
 """What is said of faces that belong together."""
 
 
 def cells(row: Row) -> list[str]:
     """The values of `HEADER` in a row of `Summary.table`, as text."""
-    affect = ("–" if row[name] is None else f"{row[name]:+z.2f}" for name in ("valence", "arousal"))
     counted = [f"{row['faces']:,}", f"{row['share']:.1%}", f"{row['sources']:,}", row["mostly"]]
-    return [*counted, f"{row['uncertain']:.1%}", f"{row['disagreement']:.2f}", *affect]
+    return [*counted, f"{row['uncertain']:.1%}", *(column.shown(row[column.name]) or "–" for column in MEANS)]
 
 
 def summary_report(

@@ -1,33 +1,24 @@
 """The result for one image or one frame of a video, as objects, rows, a data frame or a picture."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.affect import Face
-from affectlens.core.errors import BadSetting, MissingExtra
+from affectlens.core.columns import Row, Schema
+from affectlens.core.errors import BadSetting
+from affectlens.core.measures import Measure, schema_of
 from affectlens.core.reasons import Reason
 from affectlens.runtime.draw import draw_explanations, draw_faces
+from affectlens.runtime.frames import to_pandas
 from affectlens.runtime.media import save_image
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLUMNS = (
-    "source", "frame", "time_s", "face", "track", "x1", "y1", "x2", "y2", "score", "expression", "uncertain",
-    "disagreement", "valence", "arousal", "va_source", "quality", "reason", "model",
-)  # fmt: skip
-"""Columns of every table, followed by one `p_<label>` per label of the model in its order."""
-
-Row = dict[str, Any]
-
-
-def columns(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Keys of every row of a model with these labels, in order."""
-    return (*COLUMNS, *(f"p_{label}" for label in labels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +28,7 @@ class Analysis:
     Attributes:
         source: where the image came from; empty for an array.
         model: name of the expression model. labels: its labels in the order of the probability columns.
+        measures: what is said of a face beside its expression.
         faces: best detection first.
         reason: why there are no faces; None where there are.
         detail: the same for people, one line.
@@ -53,41 +45,31 @@ class Analysis:
     image: NDArray[np.uint8] | None = field(default=None, repr=False)
     frame: int | None = None
     time_s: float | None = None
+    measures: tuple[Measure, ...] = ()
+
+    @property
+    def schema(self) -> Schema:
+        """The columns of its rows."""
+        return schema_of(self.labels, self.measures)
 
     def to_rows(self) -> list[Row]:
-        """One row per face, or one with a reason; what does not apply is None.
-
-        Coordinates in pixels, probabilities in [0, 1]. `frame`, `time_s` and `track` belong to videos and are None for
-        photos; `quality` is "ok", or what is wrong (`core.reasons.Flaw`), joined by "+".
-        """
-        common: Row = dict.fromkeys(columns(self.labels)) | {
-            "source": self.source,
-            "model": self.model,
-            "frame": self.frame,
-            "time_s": None if self.time_s is None else round(self.time_s, 4),
-        }
-        if not self.faces:
-            return [common | {"reason": self.reason.value if self.reason else None}]
-        return [common | {"face": index} | _face_cells(face) for index, face in enumerate(self.faces)]
+        """One row per face, or one with a reason; what does not apply is None (`core.columns` says what cells hold)."""
+        return self.schema.rows(self, self.faces)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """`to_rows` as a data frame.
+        """`to_rows` as a typed data frame (`runtime.frames.to_pandas`).
 
         Raises:
             MissingExtra: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise MissingExtra("to_pandas()", "pandas") from error
-        return pd.DataFrame(self.to_rows(), columns=list(columns(self.labels)))
+        return to_pandas([self])
 
     def draw(self) -> NDArray[np.uint8] | None:
         """A copy of the image with boxes, landmarks and answers, (H, W, 3) RGB uint8; None where there is no image.
 
         Images below 200 pixels a side are enlarged for it (`runtime.draw.draw_faces`); boxes are in the image's own.
         """
-        return None if self.image is None else draw_faces(self.image, self.faces)
+        return None if self.image is None else draw_faces(self.image, self.faces, self.measures)
 
     def save(self, path: str | Path) -> None:
         """Write the drawn picture; the suffix decides the format (.jpg, .png, ...).
@@ -112,25 +94,5 @@ class Analysis:
         save_image(Path(path), draw_explanations(self.faces))
 
 
-def quality_in_words(face: Face) -> str | None:
-    """The flaws joined by "+", "ok" without any; None where they were not measured."""
-    return None if face.quality is None else "+".join(face.quality.flaws) or "ok"
-
-
-def _face_cells(face: Face) -> Row:
-    x1, y1, x2, y2 = (round(float(value), 2) for value in face.box_xyxy)
-    return {
-        "track": face.track,
-        "x1": x1,
-        "y1": y1,
-        "x2": x2,
-        "y2": y2,
-        "score": round(face.score, 4),
-        "expression": face.expression,
-        "uncertain": face.uncertain,
-        "disagreement": round(face.disagreement, 4),
-        "valence": None if face.valence is None else round(face.valence, 4),
-        "arousal": None if face.arousal is None else round(face.arousal, 4),
-        "va_source": face.va_source,
-        "quality": quality_in_words(face),
-    } | {f"p_{label}": round(value, 6) for label, value in face.probabilities.items()}
+Writer: TypeAlias = Callable[[Analysis], None]
+"""Takes analyses one after the other; `runtime/writers/<format>.py` make them."""

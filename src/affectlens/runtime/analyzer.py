@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 from affectlens.core import catalog
 from affectlens.core.affect import Face
 from affectlens.core.answers import Answers
+from affectlens.core.columns import Schema
 from affectlens.core.detection import Detections, Detector
 from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
 from affectlens.core.expressions import projected_affect
+from affectlens.core.measures import Measure, View, schema_of
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import normalised_entropy, softmax
 from affectlens.core.quality import Quality, qualities
 from affectlens.core.reasons import Reason
-from affectlens.core.session import ModelSpec, model_file, open_session, read_answers, read_spec
+from affectlens.core.session import AFFECT, ModelSpec, model_file, open_session, read_answers, read_spec
 from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.explain import explanations
+from affectlens.runtime.measuring import make_measures, measured
 from affectlens.runtime.media import decode_image, display_name, read_image
 from affectlens.runtime.pipeline import VideoSettings, analyze_frames
 from affectlens.runtime.video import open_video
@@ -43,11 +46,13 @@ class Cut:
 
     Attributes:
         found: where they are. crops: (H, W, 3) RGB uint8 each. qualities: how well each can be seen.
+        image_size: (width, height) of the image, pixels.
     """
 
     found: Detections
     crops: list[NDArray[np.uint8]]
     qualities: tuple[Quality, ...]
+    image_size: tuple[int, int]
 
 
 class Prior(StrEnum):
@@ -83,11 +88,13 @@ class Analyzer:
             times more for it.
         prior: "natural", or "balanced": rare expressions are found more often, and more often where there are none.
         device: of the expression network: "cpu", or "cuda" with the package onnxruntime-gpu in onnxruntime's place.
+        measures: what else is said of a face (`core.measures`), by name or as measures of your own; None is all that
+            are installed, () none.
 
     Raises:
         BadModelFile: the model or a network of the detector cannot be used.
-        UnknownName, BadSetting: the detector does not exist or does not take these settings, `prior` or `device` has no
-            such value, or the model does not say how frequent its labels are.
+        UnknownName, BadSetting: the detector or a measure does not exist or does not take these settings, `prior` or
+            `device` has no such value, or the model does not say how frequent its labels are.
     """
 
     def __init__(
@@ -99,6 +106,7 @@ class Analyzer:
         explain: bool = False,
         prior: str = Prior.NATURAL,
         device: str = "cpu",
+        measures: "Sequence[str | Measure] | None" = None,
     ) -> None:
         if not isinstance(detector, str) and not callable(detector):
             raise BadSetting(f"detector must be a name or a callable, got {type(detector).__name__}")
@@ -109,12 +117,24 @@ class Analyzer:
         self._spec = read_spec(self._session, str(file))
         self._explain = explain
         self._prior = prior_of(prior, self._spec.class_prior, self._spec.name)
+        self._measures = make_measures(measures, [output.name for output in self._session.get_outputs()])
+        self._schema = schema_of(self._spec.labels, self._measures)
         self._detect = _make_detector(detector, min_face_px) if isinstance(detector, str) else detector
 
     @property
     def spec(self) -> ModelSpec:
         """What the model file says about itself."""
         return self._spec
+
+    @property
+    def schema(self) -> Schema:
+        """The columns of its rows.  Raises BadSetting where a measure has a column of a name that is taken."""
+        return self._schema
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What is said of a face beside its expression."""
+        return self._measures
 
     @property
     def detector(self) -> Detector:
@@ -187,7 +207,8 @@ class Analyzer:
             reason, detail = Reason(error.reason), error.detail
         else:  # of OpenCV, onnxruntime or memory: one picture must not cost the results of others
             reason, detail = Reason.FAILED, f"{type(error).__name__}: {error}".partition("\n")[0]
-        return Analysis(source, self._spec.name, self._spec.labels, reason=reason, detail=detail, frame=frame)
+        known = (source, self._spec.name, self._spec.labels)
+        return Analysis(*known, reason=reason, detail=detail, frame=frame, measures=self._measures)
 
     def answers(self, crops: list[NDArray[np.uint8]]) -> Answers:
         """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> raw outputs of the model."""
@@ -206,7 +227,8 @@ class Analyzer:
     def cut(self, image: NDArray[np.uint8], found: Detections) -> Cut:
         """The faces of an image, which is not needed any more."""
         crops = cut_faces(image, found, self._spec.input)
-        return Cut(found, crops, qualities(crops, found, (image.shape[1], image.shape[0])))
+        size = (image.shape[1], image.shape[0])
+        return Cut(found, crops, qualities(crops, found, size), size)
 
     def read_cuts(self, cuts: Sequence[Cut]) -> list[tuple[Face, ...]]:
         """The faces of several images, read together."""
@@ -214,9 +236,8 @@ class Analyzer:
         if not crops:
             return [()] * len(cuts)
         answers = self.answers(crops)
-        faces = self._faces(
-            Detections.joined([cut.found for cut in cuts]), [one for cut in cuts for one in cut.qualities], answers
-        )
+        scores = [score for cut in cuts for score in cut.found.scores.tolist()]
+        faces = self._faces(_views(cuts, answers), scores, answers)
         if self._explain:
             seen = explanations(crops, answers, self.answers, self._spec.first_place)
             faces = tuple(replace(face, explanation=one) for face, one in zip(faces, seen, strict=True))
@@ -233,13 +254,14 @@ class Analyzer:
     ) -> Analysis:
         """What is said of an image with these faces, or with none."""
         reason, detail = (None, "") if faces else (Reason.NO_FACE, "no face found")
-        return Analysis(source, self._spec.name, self._spec.labels, faces, reason, detail, image, frame, time_s)
+        known = (source, self._spec.name, self._spec.labels)
+        return Analysis(*known, faces, reason, detail, image, frame, time_s, self._measures)
 
     def _analyze_image(self, image: NDArray[np.uint8], source: str) -> Analysis:
         (faces,) = self.read([(image, self._detect(image))])
         return self.analysis(source, image, faces)
 
-    def _faces(self, detections: Detections, seen: Sequence[Quality], answers: Answers) -> tuple[Face, ...]:
+    def _faces(self, views: Sequence[View], scores: Sequence[float], answers: Answers) -> tuple[Face, ...]:
         """Calibrate the logits and say what they mean, face by face."""
         labels = self._spec.labels
         probabilities = softmax(answers.logits, self._spec.temperature, self._prior)
@@ -248,9 +270,9 @@ class Analyzer:
         affect = answers.affect.T if answers.affect is not None else projected_affect(probabilities, labels)
         return tuple(
             Face(
-                box_xyxy=detections.boxes_xyxy[i],
-                landmarks_xy=detections.landmarks_xy[i],
-                score=float(detections.scores[i]),
+                box_xyxy=views[i].box_xyxy,
+                landmarks_xy=views[i].landmarks_xy,
+                score=scores[i],
                 probabilities=dict(zip(labels, row.tolist(), strict=True)),
                 expression=labels[int(row.argmax())],
                 uncertain=bool(row.max() < self._spec.uncertain_below),
@@ -258,10 +280,27 @@ class Analyzer:
                 valence=float(affect[0][i]) if affect is not None else None,
                 arousal=float(affect[1][i]) if affect is not None else None,
                 va_source="regressed" if regressed else "projected" if affect is not None else None,
-                quality=seen[i],
+                quality=views[i].quality,
+                measures=measured(self._measures, views[i]),
             )
             for i, row in enumerate(probabilities)
         )
+
+
+def _views(cuts: Sequence[Cut], answers: Answers) -> list[View]:
+    """What measures see of the faces of several images."""
+    faces = [
+        (cut, crop, box, points, quality)
+        for cut in cuts
+        for crop, box, points, quality in zip(
+            cut.crops, cut.found.boxes_xyxy, cut.found.landmarks_xy, cut.qualities, strict=True
+        )
+    ]
+    affect = answers.affect
+    return [
+        View(crop, box, points, cut.image_size, quality, {} if affect is None else {AFFECT: affect[i]})
+        for i, (cut, crop, box, points, quality) in enumerate(faces)
+    ]
 
 
 def prior_of(prior: str, shares: Sequence[float] | None, model: str) -> NDArray[np.float64] | None:

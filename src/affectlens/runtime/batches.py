@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from affectlens.core.columns import Row
 from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.core.reasons import Reason
-from affectlens.runtime.analysis import Analysis, Row, columns
+from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.writers import arrow_schema
+from affectlens.runtime.tables import arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow
@@ -42,7 +43,7 @@ class BatchAnalyzer:
     @property
     def schema(self) -> "pyarrow.Schema":
         """Of the rows, but for the columns that are kept.  Raises MissingExtra without the extra "parquet"."""
-        return arrow_schema(columns(self.analyzer.spec.labels))
+        return arrow_schema(self.analyzer.schema)
 
     def __call__(self, batch: "Mapping[str, Sequence[Any]] | pyarrow.Table") -> "pyarrow.Table":
         """N photos -> a row for each face, or one that says why there is none; the columns of `affectlens analyze`.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from affectlens.core.affect import Explanation, Face
 from affectlens.core.expressions import COLOURS, OTHER_COLOUR
+from affectlens.core.measures import Measure
 
 Colour = tuple[int, int, int]
 Chip = tuple[int, int, int, int]
@@ -21,8 +22,8 @@ _ROW_PX, _TEXT_PX, _GAP_PX = 240, 260, 8
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
-def draw_faces(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB uint8 -> annotated copy; line and text sizes follow the image's.
+def draw_faces(image: NDArray[np.uint8], faces: Sequence[Face], measures: Sequence[Measure] = ()) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB uint8 -> annotated copy; line and text sizes follow the image's; `measures` draw their values.
 
     A picture whose shorter side is below 200 pixels, on which no label can be read, is enlarged a whole number of
     times, as long as the other side stays within 1000.
@@ -32,7 +33,17 @@ def draw_faces(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.ui
     canvas = np.repeat(np.repeat(image, times, axis=0), times, axis=1)
     faces = [replace(f, box_xyxy=f.box_xyxy * times, landmarks_xy=f.landmarks_xy * times) for f in faces]
     _draw_answers(canvas, faces, max(min(image.shape[:2]) / 600, 0.6))
+    _draw_measures(canvas, faces, measures)
     return canvas
+
+
+def _draw_measures(canvas: NDArray[np.uint8], faces: Sequence[Face], measures: Sequence[Measure]) -> None:
+    """What each measure draws of each face; smoothed, in videos."""
+    for measure in measures:
+        for face in faces if measure.draw is not None else ():
+            values = (face.smoothed or face).measures.get(measure.name)
+            if values is not None and measure.draw is not None:
+                measure.draw(canvas, face, values)
 
 
 def _draw_answers(canvas: NDArray[np.uint8], faces: Sequence[Face], unit: float) -> list[Chip]:
@@ -86,7 +97,7 @@ def _overlap(a: Chip, b: Chip) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def draw_live(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:
+def draw_live(image: NDArray[np.uint8], faces: Sequence[Face], measures: Sequence[Measure] = ()) -> NDArray[np.uint8]:
     """(H, W, 3) RGB uint8 -> annotated copy with a panel beside each face: a bar for each probability, and where
     valence and arousal lie in their circle; smoothed, in videos.
 
@@ -98,6 +109,7 @@ def draw_live(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uin
     faces = [replace(f, box_xyxy=f.box_xyxy * times, landmarks_xy=f.landmarks_xy * times) for f in faces]
     unit = max(min(canvas.shape[:2]) / 700, 0.8)
     chips = _draw_answers(canvas, faces, unit)
+    _draw_measures(canvas, faces, measures)
     boxes: list[Chip] = [(box[0], box[1], box[2], box[3]) for box in map(_pixels, faces)]
     taken = [*boxes, *chips]
     for face, box in zip(faces, boxes, strict=True):

@@ -10,14 +10,16 @@ import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from affectlens.core.affect import Face
 from affectlens.core.detection import Detections, Detector, Follower
 from affectlens.core.errors import BadSetting
+from affectlens.core.measures import Measure
 from affectlens.faces.track import Tracker
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.temporal import Smoother, Smoothing
+from affectlens.runtime.temporal import FaceFollower, Smoothing
 from affectlens.runtime.video import Frame, Frames
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def analyze_frames(
 
     Faces have the number of their track and, if `settings` smooth, follow in time.
     """
-    following = Following(settings.smoothing, analyzer.spec.uncertain_below)
+    following = Following(settings.smoothing, analyzer.spec.uncertain_below, analyzer.measures)
     waiting = 1 if frames.live else _WAITING
     locate = Locator(analyzer.detector, settings.detect_every)
     chosen = _chosen(frames, settings)
@@ -197,21 +199,18 @@ class Locator:
 
 
 class Following:
-    """The smoothers of all faces of one video."""
+    """The followers of all faces of one video."""
 
-    def __init__(self, smoothing: Smoothing | None, uncertain_below: float) -> None:
-        self._smoothing, self._uncertain_below = smoothing, uncertain_below
-        self._smoothers: dict[int, tuple[Smoother, float]] = {}
+    def __init__(self, smoothing: Smoothing | None, uncertain_below: float, measures: tuple[Measure, ...] = ()) -> None:
+        self._made = partial(FaceFollower, smoothing, uncertain_below, measures)
+        self._followers: dict[int, FaceFollower] = {}
 
     def __call__(self, faces: Iterable[Face], tracks: Iterable[int], time_s: float) -> tuple[Face, ...]:
-        """The faces with their numbers, smoothed."""
+        """The faces with their numbers, as they are to be shown."""
         shown = []
         for face, track in zip(faces, tracks, strict=True):
-            if self._smoothing is not None:
-                smoother = self._smoothers[track][0] if track in self._smoothers else None
-                smoother = smoother or Smoother(self._smoothing, self._uncertain_below)
-                self._smoothers[track] = (smoother, time_s)
-                face = smoother(face, time_s)
-            shown.append(replace(face, track=track))
-        self._smoothers = {t: s for t, s in self._smoothers.items() if time_s - s[1] < _FORGOTTEN_S}
+            if track not in self._followers:
+                self._followers[track] = self._made()
+            shown.append(replace(self._followers[track](face, time_s), track=track))
+        self._followers = {t: f for t, f in self._followers.items() if time_s - f.seen_s < _FORGOTTEN_S}
         return tuple(shown)

@@ -1,13 +1,20 @@
-"""Tables of `affectlens analyze` read back: the faces of their videos, one after the other."""
+"""Tables of `affectlens analyze` as Arrow has them, and read back: the faces of their videos, one after the other."""
 
+import json
+from collections.abc import Sequence
+from csv import reader
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affectlens.core.columns import PROBABILITY, Column, Kind, Schema
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.core.series import Series
+from affectlens.runtime.measuring import all_measures
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _NEEDED = ("source", "time_s", "track", "expression", "uncertain", "valence", "arousal")
 
@@ -19,26 +26,27 @@ def read_series(file: Path) -> list[Series]:
         BadSetting: another suffix. BadData: not such a table, or no face of a video in it.
         MissingExtra: the extra "parquet" is not installed. OSError: the file cannot be read.
     """
-    table = _read(file)
+    table = read_arrow(file)
     missing = [name for name in _NEEDED if name not in table.column_names]
-    labels = tuple(name.removeprefix("p_") for name in table.column_names if name.startswith("p_"))
+    labels = schema_in(table.column_names).labels
     if missing or len(labels) < 2:
-        lacking = ", ".join(missing) or "probabilities (p_...)"
+        lacking = ", ".join(missing) or f"probabilities ({PROBABILITY}...)"
         raise BadData(f"'{file}' is no table of 'affectlens analyze': it lacks {lacking}")
-    try:
-        return _series(table, labels, file)
-    except (ValueError, TypeError) as error:
-        raise BadData(f"'{file}' has a cell of another kind than its column: {error}") from error
+    return _series(table, labels, file)
 
 
 def _series(table: Any, labels: tuple[str, ...], file: Path) -> list[Series]:
     """The faces in a table that has all columns."""
     columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in _NEEDED}
-    probabilities = np.stack([np.asarray(table.column(f"p_{label}"), dtype=np.float64) for label in labels], axis=1)
+    probabilities = np.stack(
+        [np.asarray(table.column(f"{PROBABILITY}{label}"), np.float64) for label in labels], axis=1
+    )
     tracks = np.asarray(columns["track"], dtype=np.float64)
     followed = np.flatnonzero(np.isfinite(tracks))
     if not len(followed):
         raise BadData(f"'{file}' holds no face of a video")
+    if any(columns["uncertain"][row] is None for row in followed.tolist()):
+        raise BadData(f"'{file}' has a face for which 'uncertain' is neither true nor false")
     rows: dict[tuple[str, int], list[int]] = {}
     for row in followed.tolist():
         rows.setdefault((str(columns["source"][row]), int(tracks[row])), []).append(row)
@@ -50,7 +58,7 @@ def _series(table: Any, labels: tuple[str, ...], file: Path) -> list[Series]:
             np.asarray(columns["time_s"][at], dtype=np.float64),
             probabilities[at],
             tuple(str(label) for label in columns["expression"][at]),
-            _booleans(columns["uncertain"][at]),
+            np.asarray(columns["uncertain"][at], dtype=bool),
             np.asarray(columns["valence"][at], dtype=np.float64),
             np.asarray(columns["arousal"][at], dtype=np.float64),
         )
@@ -58,30 +66,91 @@ def _series(table: Any, labels: tuple[str, ...], file: Path) -> list[Series]:
     ]
 
 
-def _booleans(cells: Any) -> NDArray[np.bool_]:
-    if not all(isinstance(cell, (bool, np.bool_)) for cell in cells):
-        raise ValueError("'uncertain' is true or false")
-    return np.asarray(cells, dtype=bool)
+def arrow_schema(schema: Schema) -> "pyarrow.Schema":
+    """The columns as Arrow's: texts and categories as strings, whole numbers as 64-bit integers, truth values as
+    booleans, reals as doubles; metadata hold unit and meaning of each.
+
+    Raises:
+        MissingExtra: the extra "parquet" is not installed.
+    """
+    pyarrow = _pyarrow("writing Parquet")
+    return pyarrow.schema(
+        [
+            pyarrow.field(
+                column.name, _type(pyarrow, column), metadata={"unit": column.unit, "meaning": column.meaning}
+            )
+            for column in schema.columns
+        ]
+    )
 
 
-def _read(file: Path) -> Any:
-    """The file as an Arrow table."""
-    try:
-        import pyarrow
-        from pyarrow import csv, json, parquet
-    except ImportError as error:
-        raise MissingExtra("reading tables", "parquet") from error
-    text = {"source": pyarrow.string(), "expression": pyarrow.string()}
-    options = csv.ConvertOptions(column_types=text, strings_can_be_null=True)
-    readers = {
-        ".parquet": lambda: parquet.read_table(file),
-        ".csv": lambda: csv.read_csv(file, convert_options=options),
-        ".jsonl": lambda: json.read_json(file),
-    }
-    if file.suffix.lower() not in readers:
+def schema_in(names: Sequence[str]) -> Schema:
+    """What is known of the columns of a table with this header."""
+    return Schema.of_names(names, [column for measure in all_measures() for column in measure.columns])
+
+
+def read_arrow(file: Path) -> Any:
+    """A table (.parquet, .csv or .jsonl) with the types of the columns that are known.
+
+    Raises:
+        BadSetting: another suffix. BadData: it cannot be read, or a cell is of another kind than its column.
+        MissingExtra: the extra "parquet" is not installed. OSError: the file cannot be read.
+    """
+    pyarrow = _pyarrow("reading tables")
+    suffix = file.suffix.lower()
+    if suffix not in (".parquet", ".csv", ".jsonl"):
         raise BadSetting(f"tables are .parquet, .csv or .jsonl, got '{file}'")
     file.open("rb").close()  # Arrow says at length what the system says in a line
     try:
-        return readers[file.suffix.lower()]()
-    except pyarrow.ArrowInvalid as error:
+        if suffix == ".parquet":
+            return _read_parquet(pyarrow, file)
+        return _read_csv(file) if suffix == ".csv" else _read_jsonl(file)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise BadData(f"'{file}' cannot be read as a table: {str(error).partition(chr(10))[0]}") from error
+
+
+def _read_parquet(pyarrow: Any, file: Path) -> Any:
+    from pyarrow import parquet
+
+    table = parquet.read_table(file)
+    known = {field.name: field.type for field in arrow_schema(schema_in(table.column_names))}
+    return table.cast(pyarrow.schema([(field.name, known.get(field.name, field.type)) for field in table.schema]))
+
+
+def _read_csv(file: Path) -> Any:
+    from pyarrow import csv
+
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        names = next(reader(stream), [])
+    types = {field.name: field.type for field in arrow_schema(schema_in(names))}
+    options = csv.ConvertOptions(
+        column_types=types, strings_can_be_null=True, true_values=["true"], false_values=["false"]
+    )
+    return csv.read_csv(file, convert_options=options)
+
+
+def _read_jsonl(file: Path) -> Any:
+    from pyarrow import json as arrow_json
+
+    with file.open(encoding="utf-8") as stream:
+        first = stream.readline()
+    try:
+        names = list(json.loads(first)) if first.strip() else []
+    except (ValueError, TypeError) as error:
+        raise BadData(f"'{file}' cannot be read as a table: its first line is not a JSON object") from error
+    return arrow_json.read_json(
+        file, parse_options=arrow_json.ParseOptions(explicit_schema=arrow_schema(schema_in(names)))
+    )
+
+
+def _type(pyarrow: Any, column: Column) -> Any:
+    types = {Kind.INTEGER: pyarrow.int64, Kind.BOOLEAN: pyarrow.bool_, Kind.REAL: pyarrow.float64}
+    return types.get(column.kind, pyarrow.string)()
+
+
+def _pyarrow(what: str) -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtra(what, "parquet") from error
+    return pyarrow

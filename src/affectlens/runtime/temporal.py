@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from affectlens.core.affect import Face, Smoothed
 from affectlens.core.errors import BadSetting
 from affectlens.core.expressions import projected_affect
+from affectlens.core.measures import Measure, MeasureFollower
 from affectlens.core.probabilities import normalised_entropy
 from affectlens.core.series import Event
 
@@ -55,6 +56,31 @@ class Smoothing:
                 f"time_constant_s, margin and band must be 0 or more, got {self.time_constant_s}, {self.margin}, "
                 f"{self.band}"
             )
+
+
+class FaceFollower:
+    """Follows one face: smooths what is shown of it, if `smoothing` is given, and keeps the history of its measures.
+
+    Attributes:
+        seen_s: time of the last frame that it was given.
+    """
+
+    def __init__(
+        self, smoothing: "Smoothing | None", uncertain_below: float, measures: tuple[Measure, ...] = ()
+    ) -> None:
+        self._smoother = Smoother(smoothing, uncertain_below) if smoothing is not None else None
+        self._measures = MeasureFollower(measures)
+        self.seen_s = 0.0
+
+    def __call__(self, face: Face, time_s: float) -> Face:
+        """The face as its row and its picture show it."""
+        self.seen_s = time_s
+        values, shown = self._measures(face.measures, time_s)
+        face = replace(face, measures=values)
+        if self._smoother is None:
+            return face
+        face = self._smoother(face, time_s)
+        return face if face.smoothed is None else replace(face, smoothed=replace(face.smoothed, measures=shown))
 
 
 class Smoother:

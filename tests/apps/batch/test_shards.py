@@ -9,10 +9,11 @@ from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.manifest import Manifest, Shard
 from affectlens.apps.batch.shards import Shards
 from affectlens.apps.batch.work import UNFINISHED, End, Part
+from affectlens.core.columns import Schema
 from affectlens.core.errors import AffectLensError
 from affectlens.core.reasons import Reason
 
-COLUMNS = ("source", "frame", "uncertain", "p_calm")
+SCHEMA = Schema(("calm", "excited"))
 
 
 @pytest.fixture
@@ -24,11 +25,12 @@ def manifest(tmp_path):
 
 @pytest.fixture
 def make(tmp_path, manifest):
-    return lambda most_rows=10: Shards(tmp_path / "out", manifest, COLUMNS, most_rows)
+    return lambda most_rows=10: Shards(tmp_path / "out", manifest, SCHEMA, most_rows)
 
 
 def part(number, count, first=True, end=True, start=0):
-    rows = [{"source": f"{number}.jpg", "frame": start + row, "uncertain": None, "p_calm": 0.5} for row in range(count)]
+    empty = dict.fromkeys(SCHEMA.names)
+    rows = [empty | {"source": f"{number}.jpg", "frame": start + row, "p_calm": 0.5} for row in range(count)]
     return Part(number, rows, first, End(True) if end else None)
 
 

@@ -6,7 +6,6 @@ import cv2
 import pytest
 from pyarrow import parquet
 
-from affectlens.runtime.analysis import columns
 from affectlens.runtime.media import read_image
 
 
@@ -37,7 +36,7 @@ def test_it_says_what_analyze_says(cli, photos, tmp_path, analyzer):
     (shard,) = (tmp_path / "out").glob("part-*.parquet")
     found = parquet.read_table(shard)
     assert found.schema.equals(wanted.schema)
-    assert tuple(found.column_names) == columns(analyzer.spec.labels)
+    assert tuple(found.column_names) == analyzer.schema.names
     assert sorted(found.to_pylist(), key=str) == sorted(wanted.to_pylist(), key=str)
 
 

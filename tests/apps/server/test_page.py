@@ -23,7 +23,7 @@ import pytest
 from affectlens.apps.server.limits import Limits
 from affectlens.runtime.media import PORTRAIT
 from affectlens.runtime.tables import read_series
-from affectlens.runtime.writers import csv_writer
+from affectlens.runtime.writers import csv as csv_format
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -346,10 +346,10 @@ def test_a_photo(review, analyzer, tmp_path):
     assert drawn(page, "#review .shades", dark_blue, 60) > drawn(page, "#review .crop", dark_blue, 60) + 0.05
     written = saved(page, "Download CSV")
     assert written.suggested_filename == "portrait.csv"
-    ours, theirs = Path(written.path()).read_text(), StringIO(newline="")
-    analysis = analyzer.analyze(PORTRAIT)
-    csv_writer(theirs, list(analysis.to_rows()[0]))(analysis)
-    named = theirs.getvalue().replace(str(PORTRAIT), "portrait.jpg").splitlines()
+    ours = Path(written.path()).read_text()
+    with csv_format.build(tmp_path / "theirs.csv", analyzer.schema) as write:
+        write(analyzer.analyze(PORTRAIT))
+    named = (tmp_path / "theirs.csv").read_text().replace(str(PORTRAIT), "portrait.jpg").splitlines()
     assert ours.splitlines() == [f"{named[0]},name", f'{named[1]},"Eileen, E."']
 
 

@@ -17,7 +17,6 @@ from affectlens.apps.batch.work import COPIES, Part, Settings
 from affectlens.core.errors import BadSetting
 from affectlens.core.files import sha256_of
 from affectlens.core.session import model_file
-from affectlens.runtime.analysis import columns
 
 Progress = Callable[[Iterator[Part], int], Iterator[Part]]
 Listing = Callable[[Iterator[Item]], Iterator[Item]]
@@ -88,7 +87,7 @@ def run(
     model = model_file(settings.model)
     settings = settings.everywhere()
     here = settings if engine is Engine.LOCAL else replace(settings, gpus=0)  # a cluster's GPUs are elsewhere
-    labels = here.analyzer().spec.labels
+    schema = here.analyzer().schema
     if address:
         check_address(address)
     items = None if begun else list_items(source)  # nothing is made where there is nothing to do
@@ -99,7 +98,7 @@ def run(
         manifest.keep_room()
         if settings.annotate_in:
             (folder / COPIES).mkdir(exist_ok=True)
-        shards = Shards(folder, manifest, columns(labels), most_rows)
+        shards = Shards(folder, manifest, schema, most_rows)
         sources = manifest.waiting()
         if engine is Engine.RAY:
             parts = analyze_on_ray(sources, settings, workers, address)

@@ -9,11 +9,11 @@ from typing import Any
 
 from affectlens.apps.batch.manifest import NAME, Manifest, Shard, shards_in
 from affectlens.apps.batch.work import UNFINISHED, End, Part
+from affectlens.core.columns import Row, Schema
 from affectlens.core.errors import BadData
 from affectlens.core.files import sync
 from affectlens.core.reasons import Reason
-from affectlens.runtime.analysis import Row
-from affectlens.runtime.writers import arrow_schema
+from affectlens.runtime.tables import arrow_schema
 
 _IN_MEMORY = 5000
 """Rows of one source; a video of more has shards of its own."""
@@ -50,9 +50,9 @@ class Shards:
         BadData: a shard that the manifest names is not there. MissingExtra: the extra "parquet" is not installed.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, columns: Sequence[str], most_rows: int) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, schema: Schema, most_rows: int) -> None:
         self._folder, self._manifest, self._most = folder, manifest, most_rows
-        self._schema = arrow_schema(columns)
+        self._schema = arrow_schema(schema)
         self._work = folder / UNFINISHED
         self._work.mkdir(parents=True, exist_ok=True)
         known = {file.name for file in _all_there(folder, manifest.shards())}

@@ -10,10 +10,11 @@ from uuid import uuid4
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import is_url
 from affectlens.apps.batch.reading import Reader, fault_of
+from affectlens.core.columns import Row
 from affectlens.core.errors import AffectLensError, UnreadableMedia
 from affectlens.core.files import sync
 from affectlens.core.reasons import Reason
-from affectlens.runtime.analysis import Analysis, Row
+from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer, Prior
 from affectlens.runtime.media import ANNOTATED
 from affectlens.runtime.pipeline import VideoSettings

@@ -1,10 +1,8 @@
 """`affectlens analyze`: photos and videos in, rows out."""
 
 import re
-import sys
 from collections.abc import Generator
 from contextlib import ExitStack, closing
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -25,25 +23,27 @@ from affectlens.apps.cli.options import (
     video_settings,
 )
 from affectlens.apps.cli.tables import table_writer
+from affectlens.core import catalog
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
 from affectlens.core.offline import forbid_network
 from affectlens.core.reasons import Reason
-from affectlens.runtime.analysis import Analysis, columns
+from affectlens.runtime.analysis import Analysis, Writer
 from affectlens.runtime.analyzer import Analyzer, Prior
 from affectlens.runtime.media import ANNOTATED, expand, is_live, is_video
 from affectlens.runtime.pipeline import VideoSettings, analyze_frames
 from affectlens.runtime.record import AnnotatedCopy
 from affectlens.runtime.video import open_video
-from affectlens.runtime.writers import FORMATS, Writer, parquet_writer
+
+TABLE = "table"
+FORMATS = (TABLE, *catalog.available("runtime.writers"))
+"""What `--format` takes: a table for people, and the files of `runtime/writers/`, each named by its suffix."""
 
 
-class Format(StrEnum):
-    """Forms of the output."""
-
-    TABLE = "table"
-    JSONL = "jsonl"
-    CSV = "csv"
-    PARQUET = "parquet"
+def _known_format(name: str) -> str:
+    """One of `FORMATS`, in any case.  Raises BadParameter."""
+    if name.lower() not in FORMATS:
+        raise typer.BadParameter(catalog.unknown("format", name, list(FORMATS)))
+    return name.lower()
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +60,12 @@ def analyze(
     ],
     model: ModelOption = "bundled",
     out: Annotated[Path | None, typer.Option(help="Write the rows to this file instead of the terminal.")] = None,
-    format: Annotated[Format | None, typer.Option(help="Default: by the suffix of --out, else table.")] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            parser=_known_format, metavar=f"[{'|'.join(FORMATS)}]", help="Default: by the suffix of --out, else table."
+        ),
+    ] = None,
     annotate: Annotated[
         Path | None,
         typer.Option(
@@ -144,30 +149,24 @@ def _analyses(
             yield from bars.along(analyses, lambda analysis: analysis.time_s, frames.duration_s, f"seconds of {name}")
 
 
-def _format(wanted: Format | None, out: Path | None) -> Format:
-    """The format asked for, or the one that the file name asks for."""
-    if wanted:
-        return wanted
-    if out is None:
-        return Format.TABLE
-    try:
-        return Format(out.suffix.lower().removeprefix("."))
-    except ValueError as error:
-        raise BadSetting(
-            f"cannot tell a format from '{out.name}'; name it .csv, .jsonl or .parquet, or give --format"
-        ) from error
+def _format(wanted: str | None, out: Path | None) -> str:
+    """The format asked for, or the one that the file name asks for.  Raises BadSetting."""
+    if wanted or out is None:
+        return wanted or TABLE
+    suffix = out.suffix.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        files = [f".{name}" for name in FORMATS if name != TABLE]
+        known = f"{', '.join(files[:-1])} or {files[-1]}"
+        raise BadSetting(f"cannot tell a format from '{out.name}'; name it {known}, or give --format")
+    return suffix
 
 
-def _open_writer(stack: ExitStack, analyzer: Analyzer, out: Path | None, format: Format) -> Writer:
+def _open_writer(stack: ExitStack, analyzer: Analyzer, out: Path | None, format: str) -> Writer:
     """The writer of `format` to the file or standard output; `stack` closes what it opens."""
-    if format is Format.TABLE:
+    if format == TABLE:
         return stack.enter_context(table_writer(out))
-    if format is Format.PARQUET:
-        if out is None:
-            raise BadSetting("Parquet goes to a file; name it with --out")
-        return stack.enter_context(parquet_writer(out, columns(analyzer.spec.labels)))
-    stream = sys.stdout if out is None else stack.enter_context(out.open("w", newline="", encoding="utf-8"))
-    return FORMATS[format](stream, columns(analyzer.spec.labels))
+    writer: Writer = stack.enter_context(catalog.load("runtime.writers", format).build(out, analyzer.schema))
+    return writer
 
 
 class _Drawn:

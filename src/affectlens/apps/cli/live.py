@@ -22,7 +22,7 @@ from affectlens.apps.live.window import Window
 from affectlens.apps.live.window import require as require_window
 from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
 from affectlens.core.offline import forbid_network
-from affectlens.runtime.analysis import Analysis, columns
+from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer, Prior
 from affectlens.runtime.draw import draw_live
 from affectlens.runtime.media import CAMERA
@@ -30,7 +30,7 @@ from affectlens.runtime.pipeline import VideoSettings, analyze_frames
 from affectlens.runtime.record import Recorder
 from affectlens.runtime.temporal import Smoothing
 from affectlens.runtime.video import Frame, Frames, open_video
-from affectlens.runtime.writers import csv_writer
+from affectlens.runtime.writers import csv
 
 _RATE_OVER_S = 2.0
 
@@ -113,7 +113,7 @@ def _show(
             light = room.follow(analysis, caption) if room else None
             if not windowed and not keep:
                 continue
-            picture = draw_live(analysis.image, analysis.faces)
+            picture = draw_live(analysis.image, analysis.faces, analysis.measures)
             if light:
                 draw_swatch(picture, light)
             if keep:
@@ -190,8 +190,7 @@ class _Recording:
         if (folder / "faces.csv").exists():
             raise BadSetting(f"'{folder}' already holds a recording; name another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        stream = stack.enter_context((folder / "faces.csv").open("w", newline="", encoding="utf-8"))
-        self._write = csv_writer(stream, columns(analyzer.spec.labels))
+        self._write = stack.enter_context(csv.build(folder / "faces.csv", analyzer.schema))
         self._video = stack.enter_context(Recorder(folder / "live.mp4"))
 
     def add(self, analysis: Analysis, picture: NDArray[np.uint8]) -> None:

@@ -12,9 +12,9 @@ from rich.text import Text
 from affectlens.apps.cli.console import PLAIN, print_table
 from affectlens.apps.cli.console import out as terminal
 from affectlens.core.affect import Face
-from affectlens.runtime.analysis import Analysis, quality_in_words
+from affectlens.core.columns import Schema
+from affectlens.runtime.analysis import Analysis, Writer
 from affectlens.runtime.people import People, Person
-from affectlens.runtime.writers import Writer
 
 _WIDE = 160
 _NARROW_BELOW = 131
@@ -24,6 +24,9 @@ _PERSONS_NARROW_BELOW = 100
 _OF_PERSONS = ("source", "person", "from s", "to s", "frames", "mostly", "share", "uncertain", "valence", "arousal")
 _WHERE_PERSONS_FIT = ("from s", "to s", "uncertain")
 _LEFT = ("source", "expression", "va_source", "quality", "box")
+_SCHEMA = Schema(())
+_CELLS = [_SCHEMA[name] for name in ("valence", "arousal", "va_source", "disagreement", "quality", "score")]
+"""Those that stand in the table as in a row, rounded for people."""
 
 
 @contextmanager
@@ -101,8 +104,8 @@ def _cells_of(person: Person) -> dict[str, str]:
         "mostly": expression,
         "share": f"{share:.0%}",
         "uncertain": f"{person.uncertain / person.frames:.0%}",
-        "valence": _signed(valence),
-        "arousal": _signed(arousal),
+        "valence": _SCHEMA["valence"].shown(valence),
+        "arousal": _SCHEMA["arousal"].shown(arousal),
     }
 
 
@@ -111,15 +114,6 @@ def _cells(face: Face) -> dict[str, str | Text]:
     return {
         "expression": face.wording,
         "probability": f"{face.percent / 100:.2f}",
-        "valence": _signed(face.valence),
-        "arousal": _signed(face.arousal),
-        "va_source": face.va_source or "",
-        "disagreement": f"{face.disagreement:.2f}",
-        "quality": quality_in_words(face) or "",
         "box": f"{x1},{y1} {x2 - x1}x{y2 - y1}",
-        "score": f"{face.score:.2f}",
+        **{column.name: column.shown(column.cell(None, None, face)) for column in _CELLS},
     }
-
-
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+z.2f}"

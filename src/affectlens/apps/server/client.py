@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from affectlens.apps.server.wire import Model, Problem, Result, from_wire
+from affectlens.apps.server.wire import Model, Problem, Result, from_wire, measures_in
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, ServiceError, UnreadableMedia
+from affectlens.core.measures import Measure
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.media import MAX_BYTES, decode_image, display_name, file_reasons, regular_size
@@ -60,6 +61,7 @@ class Client:
         if token and not (token.isascii() and token.isprintable()):
             raise BadSetting("the token must be of printable ASCII characters: headers hold no others")
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._measures: tuple[Measure, ...] | None = None
         self._errors: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL)
         try:
             self._trust = ssl.create_default_context(cafile=certificate)
@@ -109,7 +111,7 @@ class Client:
                 data = _read(source) if isinstance(source, (str, os.PathLike)) else _jpeg(source)
             with self._answer("POST", "/v1/analyze", data, "image/*", {"explain": explain}) as response:
                 text = response.read()
-            return _analysis(text, name, source if isinstance(source, np.ndarray) else decode_image(data))
+            return self._analysis(text, name, source if isinstance(source, np.ndarray) else decode_image(data))
         except UnreadableMedia as error:
             return self._failed(name, error)
 
@@ -132,7 +134,7 @@ class Client:
             data = _read(source) if isinstance(source, (str, os.PathLike)) else source.read()
             with self._answer("POST", "/v1/analyze", data, "video/*", settings) as response:
                 for line in response.iter_lines():
-                    yield _analysis(line, name)
+                    yield self._analysis(line, name)
         except UnreadableMedia as error:
             yield self._failed(name, error)
 
@@ -152,9 +154,33 @@ class Client:
                 socket.send(_jpeg(image))
                 waiting.append(image)
                 if len(waiting) >= _AHEAD:
-                    yield from _streamed(socket, waiting.pop(0))
+                    yield from self._streamed(socket, waiting.pop(0))
             while waiting:
-                yield from _streamed(socket, waiting.pop(0))
+                yield from self._streamed(socket, waiting.pop(0))
+
+    def _streamed(self, socket: "ClientConnection", image: NDArray[np.uint8]) -> Iterator[Analysis]:
+        """The answer to the oldest picture under way; nothing where the service had no time."""
+        text = socket.recv()
+        with suppress(ValidationError):
+            if Problem.model_validate_json(text, extra="forbid").reason == "busy":
+                return
+        yield self._analysis(text, "", image)
+
+    def _analysis(self, text: str | bytes, source: str, image: NDArray[np.uint8] | None = None) -> Analysis:
+        """What one object of the service says; the first time, the service is asked for its columns too.
+
+        Raises:
+            ServiceError: it says something that is not known here, or `model` does.
+        """
+        try:
+            result = Result.model_validate_json(text)
+            if self._measures is None:
+                self._measures = measures_in(self.model())
+            return from_wire(result, source, image, self._measures)
+        except ValueError as error:
+            raise ServiceError(
+                "not_understood", "the service answers something else; is it another version?"
+            ) from error
 
     def _failed(self, name: str, error: UnreadableMedia) -> Analysis:
         return Analysis(name, "", (), reason=Reason(error.reason), detail=error.detail)
@@ -229,27 +255,6 @@ class Client:
                 if status != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() + wait_s > end_s:
                     raise _refused(status, bytes(error.response.body or b"")) from error
                 time.sleep(wait_s)
-
-
-def _streamed(socket: "ClientConnection", image: NDArray[np.uint8]) -> Iterator[Analysis]:
-    """The answer to the oldest picture under way; nothing where the service had no time."""
-    text = socket.recv()
-    with suppress(ValidationError):
-        if Problem.model_validate_json(text, extra="forbid").reason == "busy":
-            return
-    yield _analysis(text, "", image)
-
-
-def _analysis(text: str | bytes, source: str, image: NDArray[np.uint8] | None = None) -> Analysis:
-    """What one object of the service says.
-
-    Raises:
-        ServiceError: it says something that is not known here.
-    """
-    try:
-        return from_wire(Result.model_validate_json(text), source, image)
-    except ValueError as error:
-        raise ServiceError("not_understood", "the service answers something else; is it another version?") from error
 
 
 def _wait_s(headers: Mapping[str, str]) -> float:

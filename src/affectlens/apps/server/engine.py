@@ -168,7 +168,7 @@ class Stream:
     def __init__(self, analyzer: Analyzer, settings: VideoSettings, max_pixels: int) -> None:
         self._analyzer, self._max_pixels = analyzer, max_pixels
         self._locate = Locator(analyzer.detector, settings.detect_every)
-        self._following = Following(settings.smoothing, analyzer.spec.uncertain_below)
+        self._following = Following(settings.smoothing, analyzer.spec.uncertain_below, analyzer.measures)
         self._start_s = time.monotonic()
         self._tracks: list[int] = []
         self.time_s = 0.0

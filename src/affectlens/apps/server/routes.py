@@ -123,6 +123,7 @@ async def model(request: Request) -> Model:
         photo_bytes=limits.photo_bytes,
         video_bytes=limits.video_bytes,
         video_s=limits.video_s,
+        columns=list(service.analyzer.schema.columns),
     )
 
 

@@ -2,19 +2,24 @@
 
 import base64
 import math
-from dataclasses import asdict
-from typing import Annotated
+from dataclasses import asdict, fields
+from typing import Annotated, Any, get_type_hints
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from affectlens.core import affect, quality
+from affectlens.core.columns import Column, Schema
+from affectlens.core.measures import Measure
 from affectlens.core.reasons import Flaw, Reason
 from affectlens.runtime.analysis import Analysis
 
 Probabilities = Annotated[dict[str, float], Field(description="Of each label, in the model's order; they sum to 1.")]
+Measures = Annotated[
+    dict[str, dict[str, Any]], Field(description="By measure and column; `/v1/model` describes the columns.")
+]
 Unit = Annotated[float | None, Field(description="In [-1, 1]; null where the labels have no coordinates.")]
 Png = Annotated[str, Field(description="A PNG in base64.")]
 
@@ -33,42 +38,36 @@ class Smoothed(BaseModel):
     probabilities: Probabilities
     valence: Unit
     arousal: Unit
+    measures: Measures = Field(default_factory=dict)
 
 
-class Quality(BaseModel):
-    """How well a face can be seen (`core.quality.Quality`); pose is null without landmarks."""
-
-    flaws: Annotated[list[Flaw], Field(description="Why the answer deserves less trust; follows from the rest.")]
-    size_px: float
-    inside: float
-    sharpness: float
-    brightness: float
-    contrast: float
-    overexposed: float
-    yaw_deg: float | None
-    pitch_deg: float | None
-    roll_deg: float | None
-
-
-class Face(BaseModel):
+class _Face(BaseModel):
     """One face, as in `affectlens.Face`; boxes and landmarks in pixels of the picture, from its top left corner."""
 
     box_xyxy: tuple[float, float, float, float]
     landmarks_xy: Annotated[
         list[tuple[float, float]] | None, Field(description="Eyes, nose, mouth corners, left to right in the picture.")
     ]
-    score: Annotated[float, Field(description="Of the detector, in [0, 1].")]
-    track: Annotated[int | None, Field(description="Number of the face in its video or stream.")]
-    expression: str
-    uncertain: Annotated[bool, Field(description="The expression is below the model's threshold.")]
-    disagreement: Annotated[float, Field(description="Predicted disagreement of human raters, 0 to 1.")]
     probabilities: Probabilities
-    valence: Unit
-    arousal: Unit
-    va_source: Annotated[str | None, Field(description="'regressed' by the model or 'projected' from probabilities.")]
     smoothed: Smoothed | None
-    quality: Quality | None
+    measures: Measures = Field(default_factory=dict)
     explanation: Explanation | None
+
+
+_QUALITY: dict[str, Any] = {
+    "code": (str, Field(description="'ok', or the flaws joined by '+'.")),
+    "flaws": (list[Flaw], Field(description="Why the answer deserves less trust; follows from the rest.")),
+    **{part.name: (float | None, ...) for part in fields(quality.Quality)},
+}
+Quality = create_model("Quality", __doc__="How well a face can be seen (`core.quality.Quality`).", **_QUALITY)
+
+_SCALARS = [column for column in Schema(()).columns if column.path[0] == "face" and len(column.path) == 2]
+"""The columns that are attributes of a face."""
+_TYPES = get_type_hints(affect.Face)
+_FACE: dict[str, Any] = {
+    column.path[1]: (_TYPES[column.path[1]], Field(description=column.meaning)) for column in _SCALARS
+}
+Face: Any = create_model("Face", __base__=_Face, __doc__=_Face.__doc__, quality=(Quality | None, ...), **_FACE)
 
 
 class Light(BaseModel):
@@ -127,6 +126,14 @@ class Model(BaseModel):
     photo_bytes: Annotated[int, Field(description="Of the largest photo that is taken.")]
     video_bytes: Annotated[int, Field(description="Of the largest video.")]
     video_s: Annotated[float, Field(description="Of the longest video.")]
+    columns: Annotated[
+        list[Column],
+        Field(
+            default_factory=list,
+            description="Of tables made of the results: `path` says where a value stands, beginning with 'frame' (the "
+            "result), 'face', or 'place' (the number of the face in the result).",
+        ),
+    ]
 
 
 def to_wire(
@@ -141,15 +148,17 @@ def to_wire(
         frame=analysis.frame,
         time_s=_round(analysis.time_s, 4),
         duration_s=_round(duration_s, 3),
-        faces=[_face(face) for face in analysis.faces],
+        faces=[_face(face, analysis.schema) for face in analysis.faces],
         reason=analysis.reason.value if analysis.reason else None,
         detail=analysis.detail,
         light=light,
     )
 
 
-def from_wire(result: Result, source: str, image: NDArray[np.uint8] | None = None) -> Analysis:
-    """What was received, as the analyzer would have given it.
+def from_wire(
+    result: Result, source: str, image: NDArray[np.uint8] | None = None, measures: tuple[Measure, ...] = ()
+) -> Analysis:
+    """What was received, as the analyzer would have given it; `measures` are those of the service (`measures_in`).
 
     Raises:
         ValueError: it has a reason that is not known here.
@@ -164,58 +173,68 @@ def from_wire(result: Result, source: str, image: NDArray[np.uint8] | None = Non
         image=image,
         frame=result.frame,
         time_s=result.time_s,
+        measures=measures,
     )
 
 
-def _face(face: affect.Face) -> Face:
+def measures_in(model: Model) -> tuple[Measure, ...]:
+    """The measures of a service, by their columns; they hold what it sends and measure nothing themselves."""
+    found: dict[str, list[Column]] = {}
+    for column in model.columns:
+        if column.path[:2] == ("face", "measures") and len(column.path) == 4:
+            found.setdefault(column.path[2], []).append(column)
+    return tuple(Measure(name, tuple(columns)) for name, columns in found.items())
+
+
+def _face(face: affect.Face, schema: Schema) -> Any:
     known = bool(np.isfinite(face.landmarks_xy).all())
+    seen, shown = face.explanation, face.smoothed
     return Face(
+        **{column.path[1]: column.cell(None, None, face) for column in _SCALARS},
         box_xyxy=tuple(np.round(face.box_xyxy.astype(np.float64), 2).tolist()),
         landmarks_xy=np.round(face.landmarks_xy.astype(np.float64), 2).tolist() if known else None,
-        score=round(face.score, 4),
-        track=face.track,
-        expression=face.expression,
-        uncertain=face.uncertain,
-        disagreement=round(face.disagreement, 4),
         probabilities=_rounded(face.probabilities),
-        valence=_round(face.valence, 4),
-        arousal=_round(face.arousal, 4),
-        va_source=face.va_source,
         smoothed=None
-        if face.smoothed is None
+        if shown is None
         else Smoothed(
-            probabilities=_rounded(face.smoothed.probabilities),
-            valence=_round(face.smoothed.valence, 4),
-            arousal=_round(face.smoothed.arousal, 4),
+            probabilities=_rounded(shown.probabilities),
+            valence=_round(shown.valence, 4),
+            arousal=_round(shown.arousal, 4),
+            measures=_measures(shown, schema),
         ),
         quality=None if face.quality is None else _quality(face.quality),
+        measures=_measures(face, schema),
         explanation=None
-        if face.explanation is None
+        if seen is None
         else Explanation(
-            method=face.explanation.method,
-            crop=_png(np.asarray(cv2.cvtColor(face.explanation.crop, cv2.COLOR_RGB2BGR), dtype=np.uint8)),
-            heat=_png(np.rint(face.explanation.heat * 255).astype(np.uint8)),
+            method=seen.method,
+            crop=_png(np.asarray(cv2.cvtColor(seen.crop, cv2.COLOR_RGB2BGR), dtype=np.uint8)),
+            heat=_png(np.rint(seen.heat * 255).astype(np.uint8)),
         ),
     )
 
 
-def _core_face(face: Face) -> affect.Face:
+def _measures(of: affect.Face | affect.Smoothed, schema: Schema) -> dict[str, dict[str, Any]]:
+    """The cells of the measures' columns."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in of.measures}
+    for column in schema.extra:
+        _, _, measure, name = column.path
+        if measure in found:
+            found[measure][name] = column.cell(None, None, of)
+    return found
+
+
+def _core_face(face: Any) -> affect.Face:
     landmarks = np.full((5, 2), np.nan) if face.landmarks_xy is None else np.array(face.landmarks_xy)
-    smoothed, seen = face.smoothed, face.explanation
+    shown, seen = face.smoothed, face.explanation
     return affect.Face(
+        **{column.path[1]: getattr(face, column.path[1]) for column in _SCALARS},
         box_xyxy=np.array(face.box_xyxy, dtype=np.float32),
         landmarks_xy=landmarks.astype(np.float32),
-        score=face.score,
         probabilities=face.probabilities,
-        expression=face.expression,
-        uncertain=face.uncertain,
-        disagreement=face.disagreement,
-        valence=face.valence,
-        arousal=face.arousal,
-        va_source=face.va_source,
-        track=face.track,
-        smoothed=affect.Smoothed(smoothed.probabilities, smoothed.valence, smoothed.arousal) if smoothed else None,
+        smoothed=affect.Smoothed(**shown.model_dump()) if shown else None,
         quality=_core_quality(face.quality) if face.quality else None,
+        measures=face.measures,
         explanation=affect.Explanation(
             np.asarray(cv2.cvtColor(_pixels(seen.crop, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8),
             (_pixels(seen.heat, cv2.IMREAD_GRAYSCALE) / 255).astype(np.float32),
@@ -226,13 +245,13 @@ def _core_face(face: Face) -> affect.Face:
     )
 
 
-def _quality(seen: quality.Quality) -> Quality:
+def _quality(seen: quality.Quality) -> Any:
     facts = {name: round(value, 4) if math.isfinite(value) else None for name, value in asdict(seen).items()}
-    return Quality.model_validate(facts | {"flaws": list(seen.flaws)})
+    return Quality.model_validate(facts | {"flaws": list(seen.flaws), "code": seen.code})
 
 
-def _core_quality(seen: Quality) -> quality.Quality:
-    facts = seen.model_dump(exclude={"flaws"})
+def _core_quality(seen: BaseModel) -> quality.Quality:
+    facts = seen.model_dump(exclude={"flaws", "code"})
     return quality.Quality(**{name: math.nan if value is None else value for name, value in facts.items()})
 
 

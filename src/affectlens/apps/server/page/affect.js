@@ -15,6 +15,17 @@ export const numberOf = (face, place) => face.track ?? place;
 /** A valence or arousal with its sign. */
 export const signed = (value) => (value === null ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`);
 
+/** The name of a column without the unit at its end. */
+export const withoutUnit = (name) => name.replace(/_(deg|px|mm|s)$/, "").replaceAll("_", " ");
+
+/** A cell of a measure, with its unit where that is one and not a range. */
+export function measured(value, { unit, digits }) {
+  if (value === null || value === undefined) return "–";
+  const text = typeof value === "number" ? value.toFixed(Math.min(digits, 2)).replace("-", "−") : String(value);
+  const behind = { deg: "°", "": "" };
+  return unit.includes(" ") ? text : `${text}${behind[unit] ?? ` ${unit}`}`;
+}
+
 /** Seconds, to the hundredth. */
 export const seconds = (time_s) => `${time_s.toFixed(2)} s`;
 

@@ -1,9 +1,10 @@
 /** The selected face: its answer, a bar for each probability, its place in the circumplex; all faces as a table. */
 
-import { percent, shown, signed, wording } from "./affect.js";
+import { measured, percent, shown, signed, withoutUnit, wording } from "./affect.js";
 import { drawCircumplex } from "./circumplex.js";
 import { calmly, describer, find, make } from "./dom.js";
 import { colourOf } from "./overlay.js";
+import { valueOf } from "./tables.js";
 
 const TRAIL_S = 4;
 
@@ -13,6 +14,7 @@ export class FacePanel {
     Object.assign(this, { root, model, people, onPick, selected: null });
     root.append(find("#face").content.cloneNode(true));
     this.bars = new Map(model.labels.map((label) => [label, this.bar(label)]));
+    this.measures = model.columns.filter(({ path }) => path[1] === "measures").map((column) => this.measure(column));
     this.circle = find(".circle", root);
     this.describe = describer(this.circle);
     this.tabulate = calmly((faces) => this.fillTable(faces));
@@ -33,6 +35,8 @@ export class FacePanel {
       figure.textContent = face ? `${percent(probability)} %` : "";
       line.classList.toggle("top", label === face?.expression);
     }
+    for (const { column, figure } of this.measures)
+      figure.textContent = face ? measured(valueOf(column, { face: shown(face) }), column) : "";
     this.place(face, face ? trail : []);
     this.tabulate(faces);
   }
@@ -45,6 +49,13 @@ export class FacePanel {
     const line = make("li", {}, make("span", { textContent: label }), rail, figure);
     find(".bars", this.root).append(line);
     return { line, fill, figure };
+  }
+
+  measure(column) {
+    const figure = make("dd", {});
+    const term = make("dt", { textContent: withoutUnit(column.name), title: column.meaning });
+    find(".measures", this.root).append(make("div", {}, term, figure));
+    return { column, figure };
   }
 
   pick(faces, selected) {

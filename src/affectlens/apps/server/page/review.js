@@ -32,7 +32,7 @@ export class Review {
       cancel: () => this.asked?.abort(),
       play: () => this.desk.player.toggle(),
       explain: () => this.desk.explain(),
-      csv: () => this.save("csv", "text/csv", toCsv(this.file.name, this.results, this.model.labels, this.people)),
+      csv: () => this.save("csv", "text/csv", toCsv(this.file.name, this.results, this.model, this.people)),
       notes: () => this.saveNotes(),
     };
     for (const button of this.root.querySelectorAll("[data-do]")) button.onclick = () => work[button.dataset.do]();

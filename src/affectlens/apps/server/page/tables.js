@@ -3,33 +3,28 @@
 import { numberOf } from "./affect.js";
 
 const LONGEST = 60;
-const COLUMNS = [
-  "source", "frame", "time_s", "face", "track", "x1", "y1", "x2", "y2", "score", "expression", "uncertain",
-  "disagreement", "valence", "arousal", "va_source", "quality", "reason", "model",
-];
-
-/** Rows of all results, with one more column, `name`. */
-export function toCsv(source, results, labels, people) {
-  const columns = [...COLUMNS, ...labels.map((label) => `p_${label}`), "name"];
-  const found = results.flatMap((result) => rows(source, result, people));
-  const lines = found.map((row) => columns.map((column) => cell(row[column])));
-  return [columns, ...lines].map((line) => `${line.join(",")}\n`).join("");
+/** Rows of all results with the columns of `model` (see /v1/model), and one more, `name`. */
+export function toCsv(source, results, model, people) {
+  const header = [...model.columns.map(({ name }) => name), "name"];
+  const lines = results.flatMap((result) => rows(source, result, model.columns, people));
+  return [header, ...lines].map((line) => `${line.map(quoted).join(",")}\n`).join("");
 }
 
-function rows(source, result, people) {
-  const common = { source, frame: result.frame, time_s: real(result.time_s), model: result.model };
-  if (!result.faces.length) return [{ ...common, reason: result.reason }];
-  return result.faces.map((face, place) => ({
-    ...common,
-    face: place,
-    track: face.track,
-    ...Object.fromEntries(["x1", "y1", "x2", "y2"].map((name, at) => [name, real(face.box_xyxy[at])])),
-    ...Object.fromEntries(["score", "disagreement", "valence", "arousal"].map((name) => [name, real(face[name])])),
-    ...{ expression: face.expression, uncertain: face.uncertain, va_source: face.va_source },
-    quality: face.quality && (face.quality.flaws.join("+") || "ok"),
-    ...Object.fromEntries(Object.entries(face.probabilities).map(([label, value]) => [`p_${label}`, real(value)])),
-    name: harmless(people.get(numberOf(face, place))),
-  }));
+function rows(source, result, columns, people) {
+  const frame = { ...result, source };
+  if (!result.faces.length) return [[...columns.map((column) => cell(column, { frame })), ""]];
+  return result.faces.map((face, place) => [
+    ...columns.map((column) => cell(column, { frame, face, place })),
+    harmless(people.get(numberOf(face, place))),
+  ]);
+}
+
+/** What the path of a column leads to. */
+export const valueOf = ({ path }, subject) => path.reduce((at, part) => at?.[part], subject);
+
+function cell(column, subject) {
+  const value = valueOf(column, subject);
+  return column.kind === "real" ? real(value) : value;
 }
 
 /** A real number as Python writes it. */
@@ -42,7 +37,7 @@ function real(value) {
 /** A name that no spreadsheet takes for a formula; names come out of other people's files, too. */
 const harmless = (name) => (/^[=+\-@\t\r]/.test(name ?? "") ? `'${name}` : name);
 
-function cell(value) {
+function quoted(value) {
   const text = value === null || value === undefined ? "" : String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -1,0 +1,237 @@
+"""The columns of a row, each defined once: one row for each face of a photo or frame, or one that says why there is
+none.
+
+CSV, JSON Lines, Parquet, data frames, tables read back, the service's schema, the page's table, summaries, the table on
+the terminal and docs/outputs.md all follow from here. A column is data alone: a path says where its value stands in an
+`Analysis` and its `Face`, and the same path leads to it in the service's JSON. So one more attribute of `Face` is one
+more entry here, and one more measure (`core.measures`) brings its columns along.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from affectlens.core.errors import BadSetting
+from affectlens.core.reasons import Reason
+
+Row = dict[str, Any]
+Path = tuple[str, ...]
+
+PROBABILITY = "p_"
+"""How the columns of the labels' probabilities begin."""
+
+
+class Kind(StrEnum):
+    """What the cells of a column hold."""
+
+    TEXT = "text"
+    CATEGORY = "category"
+    """One of few words."""
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    REAL = "real"
+
+    @property
+    def python(self) -> type:
+        """The type of a cell that is not None."""
+        return {Kind.INTEGER: int, Kind.BOOLEAN: bool, Kind.REAL: float}.get(self, str)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: its header.
+        kind: of its cells; every cell may be empty.
+        meaning: one phrase of Markdown, for documentation and schemas.
+        path: where the value stands: ("frame", attribute, ...) in the analysis, ("face", attribute, ...) in the face,
+            or ("place",), the number of the face in its picture. Whole numbers are indices of arrays.
+        unit: of a number, or its range: "px", "s", "deg", "0 to 1".
+        digits: that reals are rounded to.
+        categories: of a CATEGORY, all of them in order.
+        display: format of a number on the terminal.
+        averaged: summaries state its mean.
+        since: the version that brought it.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    path: Path
+    unit: str = ""
+    digits: int = 4
+    categories: tuple[str, ...] = ()
+    display: str = ""
+    averaged: bool = False
+    since: str = "0.1"
+
+    def cell(self, frame: Any, place: int | None, face: Any) -> Any:
+        """The value for a face at its place in an analysis, or for an analysis without one; None where there is none.
+
+        A number that is not finite is none.
+        """
+        start, *rest = self.path
+        value = {"frame": frame, "place": place, "face": face}[start]
+        for part in rest:
+            if value is None:
+                return None
+            value = _step(value, part)
+        if value is None:
+            return None
+        if self.kind is not Kind.REAL:
+            return self.kind.python(value)
+        number = float(value)
+        return round(number, self.digits) if math.isfinite(number) else None
+
+    def shown(self, value: Any) -> str:
+        """A cell as people read it; "" where it is empty."""
+        return "" if value is None else f"{value:{self.display}}"
+
+
+def _step(value: Any, part: str) -> Any:
+    """The attribute, entry or element of `value` that one part of a path names; None where it has none."""
+    if isinstance(value, Mapping):
+        return value.get(part)
+    return value[int(part)] if part.isdecimal() else getattr(value, part)
+
+
+_FIRST = (
+    Column("source", Kind.TEXT, r"path as given; bytes that are not UTF-8 appear as `\xFF`", ("frame", "source")),
+    Column("frame", Kind.INTEGER, "number of the frame from 0; empty for photos", ("frame", "frame")),
+    Column(
+        "time_s",
+        Kind.REAL,
+        "time since the first frame by the time stamps of the file; empty for photos",
+        ("frame", "time_s"),
+        "s",
+    ),
+    Column("face", Kind.INTEGER, "number of the face in its picture, best detection first, from 0", ("place",)),
+    Column("track", Kind.INTEGER, "number of the person in this video, from 0; empty for photos", ("face", "track")),
+    *(
+        Column(
+            name,
+            Kind.REAL,
+            f"{edge} edge of the box, origin at the top left of the picture; may lie beyond it",
+            ("face", "box_xyxy", str(place)),
+            "px",
+            2,
+        )
+        for place, (name, edge) in enumerate({"x1": "left", "y1": "top", "x2": "right", "y2": "bottom"}.items())
+    ),
+    Column(
+        "score",
+        Kind.REAL,
+        "confidence of the detector that this is a face",
+        ("face", "score"),
+        "0 to 1",
+        display=".2f",
+    ),
+)
+_LAST = (
+    Column("uncertain", Kind.BOOLEAN, "that probability is below the model's threshold (below)", ("face", "uncertain")),
+    Column(
+        "disagreement",
+        Kind.REAL,
+        "predicted disagreement of human raters: entropy of the probabilities divided by its maximum",
+        ("face", "disagreement"),
+        "0 to 1",
+        display=".2f",
+        averaged=True,
+    ),
+    *(
+        Column(name, Kind.REAL, meaning, ("face", name), "-1 to 1", display="+z.2f", averaged=True)
+        for name, meaning in {
+            "valence": "how pleasant, from negative to positive (below)",
+            "arousal": "how activated, from calm to excited (below)",
+        }.items()
+    ),
+    Column(
+        "va_source",
+        Kind.CATEGORY,
+        "`regressed` by the model, or `projected`: the expectation of published coordinates under the probabilities, "
+        "not a regression",
+        ("face", "va_source"),
+        categories=("regressed", "projected"),
+    ),
+    Column(
+        "quality",
+        Kind.TEXT,
+        "`ok`, or why the answer deserves less trust (below), joined by `+`",
+        ("face", "quality", "code"),
+    ),
+    Column(
+        "reason",
+        Kind.CATEGORY,
+        "why there is no face in this row (below); empty where there is one",
+        ("frame", "reason"),
+        categories=tuple(map(str, Reason)),
+    ),
+    Column("model", Kind.TEXT, "name of the expression model", ("frame", "model")),
+)
+
+
+def _expression(labels: tuple[str, ...]) -> Column:
+    meaning = "the label with the highest probability; in videos steady (below)"
+    return Column("expression", Kind.CATEGORY, meaning, ("face", "expression"), categories=labels)
+
+
+def _probability(label: str) -> Column:
+    meaning = f"calibrated probability of `{label}`; those of all labels sum to 1"
+    return Column(f"{PROBABILITY}{label}", Kind.REAL, meaning, ("face", "probabilities", label), "0 to 1", 6)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of all rows of one analyzer.
+
+    Attributes:
+        labels: of its model, in the order of the probabilities.
+        extra: the columns of its measures, which stand behind those of every row.
+
+    Raises:
+        BadSetting: two columns have the same name.
+    """
+
+    labels: tuple[str, ...]
+    extra: tuple[Column, ...] = ()
+
+    def __post_init__(self) -> None:
+        if twice := [name for name in self.names if self.names.count(name) > 1]:
+            raise BadSetting(f"two columns are called '{twice[0]}'")
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """All of them, in order."""
+        return (*_FIRST, _expression(self.labels), *_LAST, *map(_probability, self.labels), *self.extra)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The header."""
+        return tuple(column.name for column in self.columns)
+
+    def __getitem__(self, name: str) -> Column:
+        """The column of this name.  Raises KeyError."""
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
+
+    def rows(self, frame: Any, faces: Sequence[Any]) -> list[Row]:
+        """One row per face of an analysis, or one without a face; what does not apply is None."""
+        found: Iterable[tuple[int | None, Any]] = enumerate(faces) if faces else [(None, None)]
+        return [{column.name: column.cell(frame, place, face) for column in self.columns} for place, face in found]
+
+    @classmethod
+    def of_names(cls, names: Sequence[str], extra: Iterable[Column] = ()) -> "Schema":
+        """The schema of a table with this header; of `extra` those that it has. Headers that nobody knows are left out.
+
+        Raises:
+            BadSetting: there are columns of the same name.
+        """
+        labels = tuple(name.removeprefix(PROBABILITY) for name in names if name.startswith(PROBABILITY))
+        return cls(labels, tuple(column for column in extra if column.name in names))

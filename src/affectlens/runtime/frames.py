@@ -1,0 +1,75 @@
+"""Rows as typed data frames, and tables of files read back as such."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affectlens.core.columns import Column, Kind, Row, Schema
+from affectlens.core.errors import BadData, BadSetting, MissingExtra
+from affectlens.runtime.tables import read_arrow, schema_in
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from affectlens.runtime.analysis import Analysis
+
+_TYPES = {Kind.TEXT: "string", Kind.INTEGER: "Int64", Kind.BOOLEAN: "boolean", Kind.REAL: "float64"}
+"""Types of pandas that keep their values where cells are empty; reals are NaN there."""
+
+
+def to_pandas(analyses: "Iterable[Analysis]") -> "pd.DataFrame":
+    """The rows of several analyses, of one analyzer or of several with the same columns, as one typed data frame.
+
+    Text is "string", whole numbers are "Int64", `uncertain` is "boolean", reals are float64, and what has few values
+    (`expression`, `va_source`, `reason`) is a category of all that it can have; so frames of photos without a face
+    concatenate with others and keep their types.
+
+    Raises:
+        MissingExtra: pandas is not installed. BadSetting: there is no analysis, or they differ in their columns.
+    """
+    pandas = _pandas("to_pandas()")
+    rows: list[Row] = []
+    schema: Schema | None = None
+    for analysis in analyses:
+        schema = schema or analysis.schema
+        if analysis.schema.names != schema.names:
+            raise BadSetting("analyses of models or measures with different columns do not make one table")
+        rows += analysis.to_rows()
+    if schema is None:
+        raise BadSetting("a data frame needs at least one analysis, which says what its columns are")
+    return typed(pandas.DataFrame(rows, columns=list(schema.names)), schema)
+
+
+def read_table(path: str | Path) -> "pd.DataFrame":
+    """A table of `affectlens analyze` or a shard of `affectlens batch` (.parquet, .csv or .jsonl), as `to_pandas` types
+    it; columns that are not known here keep the type that they are found with.
+
+    Raises:
+        BadSetting: another suffix. BadData: not such a table. MissingExtra: pandas, or the extra "parquet", is not
+            installed. OSError: the file cannot be read.
+    """
+    _pandas("read_table()")
+    table = read_arrow(Path(path))
+    schema = schema_in(table.column_names)
+    if "source" not in table.column_names or len(schema.labels) < 2:
+        raise BadData(f"'{path}' is not a table of 'affectlens analyze'")
+    return typed(table.to_pandas(integer_object_nulls=True), schema)
+
+
+def typed(frame: "pd.DataFrame", schema: Schema) -> "pd.DataFrame":
+    """The frame with the types of those columns of the schema that it has."""
+    pandas = _pandas("a data frame")
+    known = [column for column in schema.columns if column.name in frame.columns]
+    return frame.astype({column.name: _type(pandas, column) for column in known})
+
+
+def _type(pandas: Any, column: Column) -> Any:
+    return pandas.CategoricalDtype(list(column.categories)) if column.kind is Kind.CATEGORY else _TYPES[column.kind]
+
+
+def _pandas(what: str) -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtra(what, "pandas") from error
+    return pandas

@@ -1,0 +1,44 @@
+"""The measures of an analyzer, and what they say of its faces."""
+
+from collections.abc import Sequence
+
+from affectlens.core import catalog
+from affectlens.core.errors import BadSetting
+from affectlens.core.measures import Measure, Values, View
+
+
+def make_measures(wanted: "Sequence[str | Measure] | None", outputs: Sequence[str]) -> tuple[Measure, ...]:
+    """The measures by name or as they are; None is all that are installed and can be had from a network's `outputs`.
+
+    Raises:
+        UnknownName: there is no such measure. BadSetting: the network lacks an output that one needs, or two have the
+            same name.
+    """
+    chosen = catalog.available("faces.measures") if wanted is None else wanted
+    named = [_made(one) if isinstance(one, str) else one for one in chosen]
+    found = []
+    for measure in named:
+        missing = [need for need in measure.outputs() if need not in outputs]
+        if missing and wanted is not None:
+            raise BadSetting(f"the measure '{measure.name}' needs the output '{missing[0]}', which the model lacks")
+        if not missing:
+            found.append(measure)
+    names = [measure.name for measure in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise BadSetting(f"two measures are called '{twice[0]}'")
+    return tuple(found)
+
+
+def all_measures() -> tuple[Measure, ...]:
+    """All that are installed, whatever network they need."""
+    return tuple(_made(name) for name in catalog.available("faces.measures"))
+
+
+def measured(measures: Sequence[Measure], face: View) -> dict[str, Values]:
+    """What the measures say of a face, by name."""
+    return {measure.name: measure.measure(face) for measure in measures if measure.measure is not None}
+
+
+def _made(name: str) -> Measure:
+    measure: Measure = catalog.load("faces.measures", name).build()
+    return measure

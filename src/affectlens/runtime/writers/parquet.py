@@ -1,0 +1,44 @@
+"""Parquet, typed, with unit and meaning of each column in its metadata."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from affectlens.core.columns import Row, Schema
+from affectlens.core.errors import BadSetting
+from affectlens.runtime.analysis import Analysis, Writer
+from affectlens.runtime.tables import arrow_schema
+
+_ROWS_AT_ONCE = 5000
+
+
+@contextmanager
+def build(file: Path | None, schema: Schema) -> Iterator[Writer]:
+    """Write to a file, some thousand rows at a time; it can be read when the context is left, for whatever reason.
+
+    Raises:
+        BadSetting: there is no file. MissingExtra: the extra "parquet" is not installed. OSError: it cannot be written.
+    """
+    if file is None:
+        raise BadSetting("Parquet goes to a file; name it with --out")
+    types = arrow_schema(schema)
+    import pyarrow
+    from pyarrow import parquet
+
+    rows: list[Row] = []
+    with parquet.ParquetWriter(file, types) as table:
+
+        def flush() -> None:
+            if rows:
+                table.write_table(pyarrow.Table.from_pylist(rows, schema=types))
+                rows.clear()
+
+        def write(analysis: Analysis) -> None:
+            rows.extend(analysis.to_rows())
+            if len(rows) >= _ROWS_AT_ONCE:
+                flush()
+
+        try:
+            yield write
+        finally:
+            flush()

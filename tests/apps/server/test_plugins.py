@@ -1,0 +1,60 @@
+"""A measure of a package from outside goes over the wire without a change of the service."""
+
+import httpx2
+import numpy as np
+import pytest
+
+from affectlens import Analyzer, Client
+from affectlens.runtime.media import PORTRAIT
+
+
+@pytest.fixture
+def gloss(serve, made_up_measure):
+    """The address of a service whose analyzer has the measure, and that analyzer."""
+    analyzer = Analyzer()
+    return serve(engine=analyzer), analyzer
+
+
+def test_it_is_in_the_answer_and_described(gloss):
+    url, analyzer = gloss
+    (row,) = analyzer.analyze(PORTRAIT).to_rows()
+    answer = httpx2.post(f"{url}/v1/analyze", content=PORTRAIT.read_bytes(), headers={"content-type": "image/jpeg"})
+    (face,) = answer.json()["faces"]
+    assert face["measures"]["gloss"] == {name: row[name] for name in ("gloss", "glossy", "gloss_frames")}
+    columns = httpx2.get(f"{url}/v1/model").json()["columns"]
+    assert [column["name"] for column in columns] == list(row)
+    (described,) = [column for column in columns if column["name"] == "gloss"]
+    assert described["path"] == ["face", "measures", "gloss", "gloss"]
+    assert (described["kind"], described["unit"], described["since"]) == ("real", "0 to 1", "9.9")
+
+
+def test_the_paths_of_the_columns_lead_to_every_cell(gloss):
+    url, analyzer = gloss
+    answer = httpx2.post(
+        f"{url}/v1/analyze", content=PORTRAIT.read_bytes(), headers={"content-type": "image/jpeg"}
+    ).json()
+    (row,) = analyzer.analyze(PORTRAIT).to_rows()
+    subject = {"frame": {**answer, "source": str(PORTRAIT)}, "face": answer["faces"][0], "place": 0}
+    for column in httpx2.get(f"{url}/v1/model").json()["columns"]:
+        value = subject
+        for part in column["path"]:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        assert value == row[column["name"]], column
+
+
+def test_the_client_answers_as_the_analyzer_with_its_columns(gloss):
+    url, analyzer = gloss
+    with Client(url) as client:
+        assert client.analyze(PORTRAIT).to_rows() == analyzer.analyze(PORTRAIT).to_rows()
+        nothing = client.analyze(np.zeros((64, 64, 3), dtype=np.uint8))
+        assert tuple(nothing.to_rows()[0]) == analyzer.schema.names
+
+
+def test_a_stream_counts_its_frames(gloss, portrait):
+    url, _ = gloss
+    with Client(url) as client:
+        found = list(client.stream([portrait] * 3))
+    assert [analysis.to_rows()[0]["gloss_frames"] for analysis in found] == [1, 2, 3]
+    assert found[2].faces[0].smoothed.measures["gloss"]["gloss"] == pytest.approx(
+        found[2].faces[0].measures["gloss"]["gloss"], abs=0.01
+    )

@@ -1,0 +1,94 @@
+"""Measures as plug-ins: one that a package from outside brings stands wherever those of the package do."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from affectlens import Analyzer, BatchAnalyzer, read_table
+from affectlens.core import catalog
+from affectlens.core.columns import Column, Kind
+from affectlens.core.errors import BadSetting, UnknownName
+from affectlens.core.measures import Measure
+from affectlens.faces.measures import pose
+from affectlens.runtime.media import PORTRAIT
+
+POSE = ("yaw_deg", "pitch_deg", "roll_deg")
+
+
+def test_without_plug_ins_there_is_the_pose(analyzer):
+    assert catalog.available("faces.measures") == ["pose"]
+    assert analyzer.schema.names[-3:] == POSE
+
+
+def test_measures_can_be_left_out_chosen_and_given(portrait):
+    assert Analyzer(measures=()).schema.extra == ()
+    (face,) = Analyzer(measures=()).analyze(portrait).faces
+    assert face.measures == {}
+    own = Measure("width", (Column("width_px", Kind.REAL, "of the box", (), "px", 0),), lambda face: {"width_px": 3.2})
+    both = Analyzer(measures=["pose", own])
+    assert both.schema.names[-4:] == (*POSE, "width_px")
+    (row,) = both.analyze(portrait).to_rows()
+    assert row["width_px"] == 3
+
+
+@pytest.mark.parametrize(
+    ("measures", "error", "message"),
+    [
+        (["poze"], UnknownName, "unknown measure 'poze'; did you mean 'pose'?"),
+        (["pose", pose.build()], BadSetting, "two measures are called 'pose'"),
+        ([Measure("m", (Column("score", Kind.REAL, "", ()),))], BadSetting, "two columns are called 'score'"),
+        ([Measure("m", (Column("x", Kind.REAL, "", ()),), needs=("mesh",))], BadSetting, "needs the output 'mesh'"),
+    ],
+)
+def test_measures_that_cannot_be_are_refused(measures, error, message):
+    with pytest.raises(error) as caught:
+        Analyzer(measures=measures)
+    assert message in str(caught.value)
+
+
+def test_one_that_needs_an_output_that_the_model_lacks_is_left_out(made_up_measure, tmp_path):
+    plugin = tmp_path / "site" / "madeup_gloss.py"
+    plugin.write_text(plugin.read_text().replace('needs=("crop",)', 'needs=("mesh",)'))
+    assert Analyzer().schema.names[-3:] == POSE
+
+
+def test_a_measure_from_outside_is_in_rows_frames_and_tables(made_up_measure, portrait, tmp_path):
+    analyzer = Analyzer()
+    analysis = analyzer.analyze(portrait, "portrait")
+    (row,) = analysis.to_rows()
+    assert tuple(row)[-6:] == (*made_up_measure, *POSE)
+    assert 0.3 < row["gloss"] < 0.9
+    assert (row["glossy"], row["gloss_frames"]) == (row["gloss"] > 0.5, None)
+    frame = analysis.to_pandas()
+    assert [str(frame[name].dtype) for name in made_up_measure] == ["float64", "boolean", "Int64"]
+    for suffix in ("csv", "jsonl", "parquet"):
+        file = tmp_path / f"faces.{suffix}"
+        with catalog.load("runtime.writers", suffix).build(file, analyzer.schema) as write:
+            write(analysis)
+        assert read_table(file).equals(frame)
+    assert next(csv.reader((tmp_path / "faces.csv").read_text().splitlines()))[-6:] == [*made_up_measure, *POSE]
+    assert json.loads((tmp_path / "faces.jsonl").read_text())["gloss"] == row["gloss"]
+    assert parquet.read_table(tmp_path / "faces.parquet")["gloss"].to_pylist() == [row["gloss"]]
+    assert BatchAnalyzer()({"image": [PORTRAIT]})["gloss"].to_pylist() == [row["gloss"]]
+
+
+def test_it_is_drawn_followed_and_smoothed(made_up_measure, portrait, make_video, tmp_path):
+    plain, drawn = Analyzer(measures=()).analyze(portrait).draw(), Analyzer().analyze(portrait).draw()
+    changed = np.argwhere((plain != drawn).any(axis=2))
+    assert len(changed) == 64
+    clip = make_video(tmp_path / "clip.mp4", [portrait, (portrait * 0.5).astype(np.uint8), portrait], fps=10)
+    first, second, _ = Analyzer().video(clip)
+    (a,), (b,) = first.faces, second.faces
+    assert [row["gloss_frames"] for analysis in (first, second) for row in analysis.to_rows()] == [1, 2]
+    before, now = a.measures["gloss"]["gloss"], b.measures["gloss"]["gloss"]
+    gain = 1 - np.exp(-0.1 / 0.5)
+    assert b.smoothed.measures["gloss"]["gloss"] == pytest.approx(before + gain * (now - before), abs=1e-6)
+
+
+def test_a_failing_measure_costs_a_row_with_a_reason_and_no_trace(portrait):
+    broken = Measure("broken", (Column("x", Kind.REAL, "", ()),), lambda face: {"x": 1 / 0})
+    analysis = Analyzer(measures=[broken]).analyze(portrait)
+    assert (analysis.reason, analysis.detail) == ("failed", "ZeroDivisionError: division by zero")
