@@ -77,7 +77,7 @@ class EventKind(StrEnum):
     APPEARED = "appeared"
     """A face was seen for the first time; known with that frame."""
     LEFT = "left"
-    """A face was seen for the last time; known when it has been missing for two seconds, or at once where the scene
+    """A face was seen for the last time; known with the first frame two seconds later, or at once where the scene
     changes or the stream ends."""
     ONSET = "onset"
     """An expression began to rise; known two frames after it has lasted 0.2 seconds; what is shorter is no event."""

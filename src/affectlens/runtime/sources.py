@@ -96,7 +96,7 @@ class Analyses:
             given: Any = media() if callable(media) else media
             if isinstance(given, Exception):
                 raise given
-            if _moves(given) if video is None else video:
+            if _is_video_source(given) if video is None else video:
                 self._frames = given if isinstance(given, Frames) else open_frames(given)
         except Exception as error:
             failed = analyzer.failed(self.name, error)
@@ -144,7 +144,7 @@ def open_frames(media: Any, frame_rate: float | None = None, colour: str = Colou
     return open_video(media)
 
 
-def _moves(media: Any) -> bool:
+def _is_video_source(media: Any) -> bool:
     """Whether it is read as a video: paths by their names, streams and iterables of arrays."""
     if isinstance(media, (str, os.PathLike)):
         return is_video(media)

@@ -89,7 +89,7 @@ class Stream:
 
     @property
     def number(self) -> int:
-        """Of the last frame that was pushed, from 0; -1 before the first."""
+        """Number of the last frame that was pushed, from 0; -1 before the first."""
         return self._number
 
     def push(self, image: NDArray[np.uint8], time_s: float | None = None, colour: str = Colour.RGB) -> Analysis:
