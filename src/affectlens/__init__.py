@@ -16,11 +16,13 @@ if TYPE_CHECKING:
         UnknownName,
     )
     from affectlens.core.reasons import Reason
+    from affectlens.core.series import EventKind, StreamEvent
     from affectlens.runtime.analysis import Analysis
     from affectlens.runtime.analyzer import Analyzer
     from affectlens.runtime.batches import BatchAnalyzer
     from affectlens.runtime.frames import read_table, to_pandas
     from affectlens.runtime.pipeline import VideoSettings
+    from affectlens.runtime.stream import Stream
     from affectlens.runtime.temporal import Smoothing
 
 __all__ = [
@@ -31,11 +33,14 @@ __all__ = [
     "BadSetting",
     "BatchAnalyzer",
     "Client",
+    "EventKind",
     "Face",
     "MissingExtra",
     "Reason",
     "ServiceError",
     "Smoothing",
+    "Stream",
+    "StreamEvent",
     "UnknownName",
     "VideoSettings",
     "read_table",
@@ -50,11 +55,14 @@ _HOMES = {
     "BadSetting": "core.errors",
     "BatchAnalyzer": "runtime.batches",
     "Client": "apps.server.client",
+    "EventKind": "core.series",
     "Face": "core.affect",
     "MissingExtra": "core.errors",
     "Reason": "core.reasons",
     "ServiceError": "core.errors",
     "Smoothing": "runtime.temporal",
+    "Stream": "runtime.stream",
+    "StreamEvent": "core.series",
     "UnknownName": "core.errors",
     "VideoSettings": "runtime.pipeline",
     "read_table": "runtime.frames",

@@ -160,6 +160,19 @@ def test_another_scene_ends_all_tracks():
     assert tracker.update(other, frames[-1][2], 0.4) != before
 
 
+def test_those_that_may_be_seen_again_are_alive():
+    tracker = Tracker(most_lost_s=1.0)
+    frames = list(film([line(500, 200)], 2))
+    assert tracker.alive == set()
+    for at, image, found, _ in frames:
+        tracker.expect(image, at)
+        tracker.update(image, found, at)
+    (_, image, _, _), seen_s = frames[-1], frames[-1][0]
+    for lost_s, alive in ((0.9, {0}), (1.1, set())):
+        tracker.expect(image, seen_s + lost_s)
+        assert tracker.alive == alive
+
+
 def test_without_beginning_strangers_have_no_number():
     tracker = Tracker()
     ((at, image, found, _),) = film([line(500, 200)], 1)

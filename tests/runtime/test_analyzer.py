@@ -115,6 +115,19 @@ def test_arrays_that_are_not_contiguous_are_the_same_as_their_copy(analyzer, por
     assert same(analyzer.analyze(view(portrait)), analyzer.analyze(portrait))
 
 
+def test_channels_in_the_order_of_opencv_are_an_option_of_arrays(analyzer, portrait):
+    bgr = cv2.imread(str(PORTRAIT))
+    assert same(analyzer.analyze(bgr, colour="bgr"), analyzer.analyze(portrait))
+    assert not same(analyzer.analyze(bgr), analyzer.analyze(portrait))
+    gray = portrait[..., 1]
+    assert same(analyzer.analyze(gray, colour="bgr"), analyzer.analyze(gray))
+    for source in (PORTRAIT, PORTRAIT.read_bytes(), Image.fromarray(portrait)):
+        with pytest.raises(BadSetting, match="colour is for arrays"):
+            analyzer.analyze(source, colour="bgr")
+    with pytest.raises(BadSetting, match="rgb or bgr, got 'rbg'"):
+        analyzer.analyze(bgr, colour="rbg")
+
+
 def test_channels_in_the_order_of_opencv_can_be_turned_in_place(analyzer):
     assert len(analyzer.analyze(cv2.imread(str(PORTRAIT))[..., ::-1]).faces) == 1
 

@@ -188,14 +188,64 @@ def test_onsets_are_at_most_two_frames_off(fps, rise_frames, noise, seed):
     assert 0.8 < event.intensity <= rows[:, 1].max()
 
 
+def known(probabilities, fps=30, **levels):
+    """(frame, kind, event) as the finder of one expression answers, then those of its end with the frame "end"."""
+    finder = EventFinder("fear", **levels)
+    found = [(i, *one) for i, p in enumerate(probabilities) for one in finder(i / fps, p)]
+    return found + [("end", *one) for one in finder.end()]
+
+
 def test_what_is_short_is_no_event_and_what_goes_on_is_not_ended():
     finder = EventFinder("fear")
-    found = [finder(i / 30, p) for i, p in enumerate([0.1] * 30 + [0.9] * 3 + [0.1] * 30 + [0.9] * 30)]
-    assert not any(found)
-    (event,) = finder.end()
-    assert (event.onset_s, event.ended) == (63 / 30, False)
+    found = [one for i, p in enumerate([0.1] * 30 + [0.9] * 3 + [0.1] * 30) for one in finder(i / 30, p)]
+    assert found == []
+    (frame, kind, event), *rest = known([0.1] * 63 + [0.9] * 30)
+    assert (frame, kind, event.onset_s) == (72, "onset", 63 / 30)
+    (apex, _), (offset, event) = ((kind, event) for _, kind, event in rest)
+    assert (apex, offset, event.onset_s, event.ended) == ("apex", "offset", 63 / 30, False)
     assert event.duration_s == pytest.approx(29 / 30)
     assert finder.end() == []
+
+
+def test_onset_apex_and_offset_are_known_two_frames_late():
+    way = [0.1] * 30 + [0.6] * 10 + [0.95] * 10 + [0.6] * 10 + [0.1] * 10
+    found = known(way, fps=32)
+    assert [(frame, kind) for frame, kind, _ in found] == [(37 + 2, "onset"), (50 + 2, "apex"), (60 + 2, "offset")]
+    assert [event.apex_s for _, _, event in found[1:]] == [40 / 32] * 2
+    assert found[-1][2].offset_s == 60 / 32
+
+
+def test_a_second_peak_is_another_apex_only_if_it_is_higher():
+    def peaks(first, second):
+        way = [0.1] * 30 + [first] * 10 + [0.4] * 10 + [second] * 10 + [0.1] * 10
+        return [(kind, event.intensity) for _, kind, event in known(way)]
+
+    assert peaks(0.8, 0.9) == [("onset", 0.8), ("apex", 0.8), ("apex", 0.9), ("offset", 0.9)]
+    assert peaks(0.9, 0.8) == [("onset", 0.9), ("apex", 0.9), ("offset", 0.9)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_comes_each_event_has_one_onset_rising_apexes_and_one_offset(seed):
+    rng = np.random.default_rng(seed)
+    way = np.clip(np.repeat(rng.uniform(size=120), 5) + rng.normal(0, 0.15, 600), 0, 1).tolist()
+    kinds = [kind for _, kind, _ in known(way)]
+    whole = [(kind, event) for _, kind, event in known(way)]
+    assert kinds.count("onset") == kinds.count("offset") > 3
+    onset, apex = None, 0.0
+    for kind, event in whole:
+        if kind == "onset":
+            assert onset is None
+            onset, apex = event.onset_s, 0.0
+        assert event.onset_s == onset
+        if kind == "apex":
+            assert event.intensity > apex
+            apex = event.intensity
+        if kind == "offset":
+            assert event.intensity == apex
+            onset = None
+    rows = np.array([[1 - p, p] for p in way])
+    ends = [event for kind, event in whole if kind == "offset"]
+    assert ends == list(events(np.arange(600) / 30, rows, ("neutral", "fear")))
 
 
 def test_what_was_there_from_the_beginning_begins_there():

@@ -1,6 +1,7 @@
 """A face followed through a video, and what happened on it."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,3 +69,39 @@ class Event:
     def duration_s(self) -> float:
         """From onset to offset."""
         return self.offset_s - self.onset_s
+
+
+class EventKind(StrEnum):
+    """What happens to a person in a stream, and when that is known."""
+
+    APPEARED = "appeared"
+    """A face was seen for the first time; known with that frame."""
+    LEFT = "left"
+    """A face was seen for the last time; known with the first frame two seconds later, or at once where the scene
+    changes or the stream ends."""
+    ONSET = "onset"
+    """An expression began to rise; known two frames after it has lasted 0.2 seconds; what is shorter is no event."""
+    APEX = "apex"
+    """Its highest probability so far; known two frames after it has fallen a third of the way to the end of the event,
+    or with that end. If it rises higher again, another apex follows: the last one before the offset counts."""
+    OFFSET = "offset"
+    """The expression ended; known two frames later. If the person leaves before that, the last sighting."""
+
+
+@dataclass(frozen=True)
+class StreamEvent:
+    """Something that happened to a person in a stream, reported as soon as it is known.
+
+    Attributes:
+        kind: what happened; `EventKind` says how late each is known.
+        track: number of the person (`Face.track`).
+        time_s: when it happened, not when it became known; seconds on the clock of the stream.
+        expression: which one began, peaked or ended; None for persons who come and go.
+        intensity: its highest probability so far, in [0, 1]; None for persons who come and go.
+    """
+
+    kind: EventKind
+    track: int
+    time_s: float
+    expression: str | None = None
+    intensity: float | None = None

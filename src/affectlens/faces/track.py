@@ -133,6 +133,11 @@ class Tracker:
             self._begun += 1
         return numbers
 
+    @property
+    def alive(self) -> frozenset[int]:
+        """Numbers of the faces that may still be seen again; the others never are."""
+        return frozenset(track.number for track in self._tracks)
+
     def missing(self, within_s: float = 0.3) -> bool:
         """Whether a face that was seen a moment ago was not found in the last frame."""
         return any(0 < self._time_s - track.seen_s <= within_s for track in self._tracks)

@@ -17,7 +17,7 @@ from affectlens.core.affect import Face
 from affectlens.core.answers import Answers
 from affectlens.core.columns import Schema
 from affectlens.core.detection import Detections, Detector
-from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
+from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.core.expressions import projected_affect
 from affectlens.core.measures import Measure, View, schema_of
 from affectlens.core.preprocessing import to_input
@@ -27,11 +27,13 @@ from affectlens.core.reasons import Reason
 from affectlens.core.session import AFFECT, ModelSpec, model_file, open_session, read_answers, read_spec
 from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
+from affectlens.runtime.arrays import Colour, TimedArrays, as_rgb
 from affectlens.runtime.explain import explanations
 from affectlens.runtime.measuring import make_measures, measured
 from affectlens.runtime.media import decode_image, display_name, read_image
-from affectlens.runtime.pipeline import VideoSettings, analyze_frames
-from affectlens.runtime.video import open_video
+from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.sources import Analyses, open_frames, reason_of
+from affectlens.runtime.stream import OnEvent, Stream
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,7 +68,7 @@ class Prior(StrEnum):
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image"
 """What `Analyzer.analyze` takes."""
-VideoSource: TypeAlias = "str | os.PathLike[str] | BinaryIO"
+VideoSource: TypeAlias = "str | os.PathLike[str] | BinaryIO | TimedArrays"
 """What `Analyzer.video` takes."""
 
 
@@ -74,7 +76,7 @@ class Analyzer:
     """Finds faces and reads their expressions; needs no network.
 
     Safe to share: `analyze` keeps no state between calls and may run in any number of threads at once (with a detector
-    of your own: if that may).
+    of your own: if that may), as may several videos and streams.
 
     Args:
         model: "bundled", an ONNX file that affectlens exported, or the run folder that holds it.
@@ -147,20 +149,23 @@ class Analyzer:
         other._explain = True
         return other
 
-    def analyze(self, source: "Source", name: str = "") -> Analysis:
+    def analyze(self, source: "Source", name: str = "", colour: str = Colour.RGB) -> Analysis:
         """One image.
 
         Args:
-            source: path of an image file, the bytes of one, (H, W, 3) RGB uint8 array, (H, W) gray uint8 array, or PIL
+            source: path of an image file, the bytes of one, (H, W, 3) uint8 array, (H, W) gray uint8 array, or PIL
                 image (turned upright by its EXIF orientation, if it still has one).
             name: what the results call it; default the path.
+            colour: order of an array's channels: "rgb", or "bgr" as OpenCV reads them.
 
         Returns:
             The analysis; an image that cannot be read gives one without faces and with a `reason`, never an exception.
 
         Raises:
-            BadSetting: `source` is none of these.
+            BadSetting: `source` is none of these, or `colour` no such order or not for an array.
         """
+        if colour != Colour.RGB and not isinstance(source, np.ndarray):
+            raise BadSetting("colour is for arrays; files and PIL images have their own")
         try:
             if isinstance(source, (str, os.PathLike)):
                 path = Path(os.path.expanduser(source))
@@ -168,45 +173,64 @@ class Analyzer:
                 return self._analyze_image(read_image(path), name)
             if isinstance(source, bytes):
                 return self._analyze_image(decode_image(source), name)
-            return self._analyze_image(_as_rgb(source), name)
+            return self._analyze_image(_as_rgb(source, colour), name)
         except Exception as error:
             return self.failed(name, error)
 
-    def video(self, source: "VideoSource", settings: VideoSettings | None = None, name: str = "") -> Iterator[Analysis]:
+    def video(
+        self,
+        source: "VideoSource",
+        settings: VideoSettings | None = None,
+        name: str = "",
+        frame_rate: float | None = None,
+        colour: str = Colour.RGB,
+    ) -> Iterator[Analysis]:
         """A video, frame by frame, as it goes on.
 
         Args:
-            source: path of a video file, a binary stream of one, "rtsp://..." or "camera:0".
+            source: path of a video file, a binary stream of one, "rtsp://...", "camera:0", or an iterable: of pairs of
+                an image and its time in seconds, or of images with `frame_rate`. Images are (H, W, 3) uint8 or (H, W)
+                gray uint8, each an array of its own; they are taken in another thread, some frames ahead.
             settings: which frames, and how answers follow in time; the default analyzes all and smooths.
             name: what the results call it; default the path.
+            frame_rate: frames per second of images without times.
+            colour: order of the images' channels: "rgb", or "bgr" as OpenCV reads them.
 
         Yields:
             The analysis of each frame, in order; where the video ends before its time or cannot be opened, one more
             with a `reason`.
 
         Raises:
-            BadSetting: the camera's number is none. MissingExtra: the extra "video" is not installed.
+            BadSetting: the camera's number is none; an image is something else, or its time is missing or before that
+                of the one before it; `frame_rate` or `colour` goes with a file or a camera. Raised where it is met.
         """
-        name = name or (display_name(source) if isinstance(source, (str, os.PathLike)) else "")
-        try:
-            frames = open_video(source)
-        except UnreadableMedia as error:
-            yield self.failed(name, error)
-            return
-        yield from analyze_frames(self, frames, name, settings or VideoSettings())
+        given = name or (display_name(source) if isinstance(source, (str, os.PathLike)) else "")
+        with Analyses(self, lambda: open_frames(source, frame_rate, colour), settings, given, video=True) as analyses:
+            yield from analyses
+
+    def stream(self, settings: VideoSettings | None = None, on_event: OnEvent | None = None, name: str = "") -> Stream:
+        """Frames that you hold and push one by one: see `Stream`.
+
+        Args:
+            settings: how often to look for faces everywhere, and how answers follow in time.
+            on_event: called with each `StreamEvent`, in the thread that pushes.
+            name: what the results call it.
+
+        Raises:
+            BadSetting: `settings` leave frames out; push only those that count.
+        """
+        settings = settings or VideoSettings()
+        if settings.every != 1 or settings.fps is not None:
+            raise BadSetting("a stream analyzes every frame that is pushed; leave `every` and `fps` out")
+        return Stream(self, settings, on_event, name)
 
     def failed(self, source: str, error: Exception, frame: int | None = None) -> Analysis:
         """The analysis of a source, or of the next frame of one, that cannot be read because of `error`.
 
         Raises:
-            AffectLensError: `error`, where another source would fail in the same way.
+            AffectLensError: `error`, where another source would fail in the same way (`runtime.sources.reason_of`).
         """
-        if isinstance(error, AffectLensError) and not isinstance(error, UnreadableMedia):
-            raise error
-        if isinstance(error, UnreadableMedia):
-            reason, detail = Reason(error.reason), error.detail
-        else:  # of OpenCV, onnxruntime or memory: one picture must not cost the results of others
-            reason, detail = Reason.FAILED, f"{type(error).__name__}: {error}".partition("\n")[0]
+        reason, detail = reason_of(error)
         known = (source, self._spec.name, self._spec.labels)
         return Analysis(*known, reason=reason, detail=detail, frame=frame, measures=self._measures)
 
@@ -330,19 +354,13 @@ def _make_detector(name: str, min_face_px: int | None) -> Detector:
     return build(**settings)
 
 
-def _as_rgb(image: Any) -> NDArray[np.uint8]:
+def _as_rgb(image: Any, colour: str) -> NDArray[np.uint8]:
     """An array or PIL image as (H, W, 3) RGB uint8."""
     if hasattr(image, "convert"):
         image = _from_pil(image)
     if not isinstance(image, np.ndarray):
         raise BadSetting(f"expected a path, bytes, an RGB uint8 array or a PIL image, got {type(image).__name__}")
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise BadSetting(
-            f"expected (H, W, 3) RGB or (H, W) gray uint8, got shape {image.shape} and dtype {image.dtype}"
-        )
-    if image.size == 0:
-        raise BadSetting(f"the image has no pixels: shape {image.shape}")
-    return np.stack([image] * 3, axis=-1) if image.ndim == 2 else image
+    return as_rgb(image, colour)
 
 
 def _from_pil(image: Any) -> NDArray[np.uint8]:

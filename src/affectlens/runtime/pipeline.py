@@ -9,17 +9,13 @@ import math
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from affectlens.core.affect import Face
-from affectlens.core.detection import Detections, Detector, Follower
 from affectlens.core.errors import BadSetting
-from affectlens.core.measures import Measure
-from affectlens.faces.track import Tracker
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.temporal import FaceFollower, Smoothing
+from affectlens.runtime.stream import Stream
+from affectlens.runtime.temporal import Smoothing
 from affectlens.runtime.video import Frame, Frames
 
 if TYPE_CHECKING:
@@ -30,7 +26,6 @@ Ready: TypeAlias = queue.Queue[Item | BaseException | None]
 
 _WAITING = 4
 """Frames between two stages."""
-_FORGOTTEN_S = 10.0
 _LEAVE_S = 1.0
 """Who stops early waits no longer for a source that has stalled; its thread ends when it answers."""
 
@@ -62,15 +57,6 @@ class VideoSettings:
             raise BadSetting(f"fps must be above 0, got {self.fps}")
 
 
-@dataclass(frozen=True, eq=False)
-class Located:
-    """A frame and its faces with their numbers."""
-
-    frame: Frame
-    found: Detections
-    tracks: list[int]
-
-
 def analyze_frames(
     analyzer: "Analyzer", frames: Frames, name: str, settings: VideoSettings
 ) -> Generator[Analysis, None, None]:
@@ -78,20 +64,18 @@ def analyze_frames(
 
     Faces have the number of their track and, if `settings` smooth, follow in time.
     """
-    following = Following(settings.smoothing, analyzer.spec.uncertain_below, analyzer.measures)
+    stream = Stream(analyzer, settings, name=name)
     waiting = 1 if frames.live else _WAITING
-    locate = Locator(analyzer.detector, settings.detect_every)
     chosen = _chosen(frames, settings)
-    located = (locate(frame) for batch in ahead(chosen, waiting, newest=frames.live) for frame in batch)
+    looks = ((frame, stream.look(frame)) for batch in ahead(chosen, waiting, newest=frames.live) for frame in batch)
     number = -1
     try:
-        with contextlib.closing(ahead(located, waiting)) as batches:
+        with contextlib.closing(ahead(looks, waiting)) as batches:
             for batch in batches:
-                read = analyzer.read([(item.frame.image, item.found) for item in batch])
-                for item, faces in zip(batch, read, strict=True):
-                    number, time_s = item.frame.number, item.frame.time_s
-                    shown = following(faces, item.tracks, time_s)
-                    yield analyzer.analysis(name, item.frame.image, shown, number, time_s)
+                read = analyzer.read([(frame.image, look.found) for frame, look in batch])
+                for (frame, look), faces in zip(batch, read, strict=True):
+                    number = frame.number
+                    yield stream.follow(look, faces, frame.image)
     except Exception as error:
         yield analyzer.failed(name, error, number + 1)
     finally:
@@ -170,47 +154,3 @@ def _chosen(frames: Iterable[Frame], settings: VideoSettings) -> Iterator[Frame]
         if settings.fps:
             next_s = (math.floor(frame.time_s * settings.fps + 1e-6) + 1) / settings.fps - 1e-6
         yield frame
-
-
-class Locator:
-    """Finds the faces of one video's frames, in their order, and numbers them: everywhere in each `detect_every`-th
-    frame or after one was lost, else where they should be.
-    """
-
-    def __init__(self, detect: Detector, detect_every: int) -> None:
-        self._detect, self._detect_every = detect, detect_every
-        self._tracker = Tracker()
-        self._due = 0
-
-    def __call__(self, frame: Frame) -> Located:
-        """The next frame's faces."""
-        image, time_s = frame.image, frame.time_s
-        boxes = self._tracker.expect(image, time_s)
-        everywhere = True
-        if isinstance(self._detect, Follower) and len(boxes) and frame.number < self._due:
-            everywhere, found = False, self._detect.follow(image, boxes)
-        else:
-            found, self._due = self._detect(image), frame.number + self._detect_every
-        numbers = self._tracker.update(image, found, time_s, begin=everywhere)
-        if not everywhere and self._tracker.missing():
-            self._due = min(self._due, frame.number + 1)
-        known = numbers >= 0
-        return Located(frame, found.only(known), numbers[known].tolist())
-
-
-class Following:
-    """The followers of all faces of one video."""
-
-    def __init__(self, smoothing: Smoothing | None, uncertain_below: float, measures: tuple[Measure, ...] = ()) -> None:
-        self._made = partial(FaceFollower, smoothing, uncertain_below, measures)
-        self._followers: dict[int, FaceFollower] = {}
-
-    def __call__(self, faces: Iterable[Face], tracks: Iterable[int], time_s: float) -> tuple[Face, ...]:
-        """The faces with their numbers, as they are to be shown."""
-        shown = []
-        for face, track in zip(faces, tracks, strict=True):
-            if track not in self._followers:
-                self._followers[track] = self._made()
-            shown.append(replace(self._followers[track](face, time_s), track=track))
-        self._followers = {t: f for t, f in self._followers.items() if time_s - f.seen_s < _FORGOTTEN_S}
-        return tuple(shown)

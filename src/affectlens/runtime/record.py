@@ -1,7 +1,7 @@
-"""Write pictures with their times to a video file, with the sound of another; annotated copies of what was analyzed."""
+"""Write pictures with their times to a video file, with the sound of another."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import AffectLensError
-from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.media import save_image
 from affectlens.runtime.video import moving_pictures, open_container, require_av
 
 if TYPE_CHECKING:
@@ -115,44 +113,6 @@ class Recorder:
         for packet in self._sound.until(until_s) if self._sound else ():
             packet.stream = self._audio
             (container or self._container).mux(packet)
-
-
-class AnnotatedCopy:
-    """A photo (as JPEG) or a video with its faces drawn, written as its analyses come.
-
-    Args:
-        name: gives the file for a suffix. sound_of: the video's file, whose sound is copied.
-    """
-
-    def __init__(self, name: Callable[[str], Path], sound_of: Path | None = None) -> None:
-        self._name, self._sound_of = name, sound_of
-        self._video: Recorder | None = None
-
-    def add(self, analysis: Analysis) -> None:
-        """Draw one; nothing where there is no picture.
-
-        Raises:
-            OSError, AffectLensError: it cannot be written.
-        """
-        picture = analysis.draw()
-        if picture is None:
-            return
-        if analysis.time_s is None:
-            save_image(self._name(".jpg"), picture)
-            return
-        if self._video is None:
-            self._video = Recorder(self._name(suffix_for(self._sound_of)), self._sound_of)
-        self._video.write(picture, analysis.time_s)
-
-    def close(self, whole: bool = False) -> None:
-        """Finish the video, if it is one; `whole` where all of it was seen.
-
-        Raises:
-            OSError, AffectLensError: as `add`.
-        """
-        video, self._video = self._video, None
-        if video is not None:
-            video.close(rest_of_sound=whole)
 
 
 def suffix_for(sound_of: Path | None) -> str:

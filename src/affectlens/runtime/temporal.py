@@ -5,6 +5,7 @@ person, and events with onset, apex and offset.
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,11 @@ from affectlens.core.errors import BadSetting
 from affectlens.core.expressions import projected_affect
 from affectlens.core.measures import Measure, MeasureFollower
 from affectlens.core.probabilities import normalised_entropy
-from affectlens.core.series import Event
+from affectlens.core.series import Event, EventKind
 
 Floats = NDArray[np.float64]
+Known: TypeAlias = tuple[EventKind, Event]
+"""What has become known of an event, and the event so far."""
 
 _LEAST = 0.001
 """Probabilities below it count as this: one sure but wrong frame must not weigh more than the ten around it."""
@@ -28,6 +31,8 @@ _MEDIAN = 5
 """Frames of the median that events are found on."""
 _CLEAR = 0.7
 """A frame that is so sure of another expression does not show the person at rest."""
+_DECLINE = 1 / 3
+"""How far a probability must fall from its highest value towards the end of the event before that value is an apex."""
 
 
 @dataclass(frozen=True)
@@ -199,57 +204,92 @@ class EventFinder:
 
     Works on the median of five frames, which keeps edges where they are, and so answers two frames late. An event
     begins where that reaches `on` and ends where it falls below `off`. Its onset is the first frame of the rise that is
-    a seventh of the way up from what was usual in the second before. What is shorter than `least_s` is none.
+    a seventh of the way up from what was usual in the second before. What is shorter than `min_s` is none.
+
+    Each answer is a kind (onset, apex or offset) with the event as far as it is known: one onset, one or more ever
+    higher apexes, one offset, with which the event is complete.
 
     Raises:
         BadSetting: not 0 < `off` <= `on` < 1.
     """
 
-    def __init__(self, expression: str, on: float = 0.5, off: float = 0.35, least_s: float = 0.2) -> None:
+    def __init__(self, expression: str, on: float = 0.5, off: float = 0.35, min_s: float = 0.2) -> None:
         if not 0 < off <= on < 1:
             raise BadSetting(f"0 < off <= on < 1 is needed, got on {on} and off {off}")
-        self._expression, self._on, self._off, self._least_s = expression, on, off, least_s
+        self._expression, self._on, self._off, self._min_s = expression, on, off, min_s
         self._window: deque[tuple[float, float]] = deque(maxlen=_MEDIAN)
         self._before: deque[tuple[float, float]] = deque()
         self._onset_s: float | None = None
         self._apex = (0.0, 0.0)
+        self._onset_known, self._apex_known = False, 0.0
 
-    def __call__(self, time_s: float, probability: float) -> Event | None:
-        """The event that has ended, if one has."""
+    def __call__(self, time_s: float, probability: float) -> list[Known]:
+        """What has become known with this frame."""
         self._window.extend([(time_s, probability)] * (1 if self._window else _MEDIAN // 2 + 1))
-        return self._step() if len(self._window) == _MEDIAN else None
+        return self._step() if len(self._window) == _MEDIAN else []
 
-    def end(self) -> list[Event]:
+    def end(self) -> list[Known]:
         """What is still to be said where the face is gone."""
         if not self._window:
             return []
-        last, found = self._window[-1], []
+        last, known = self._window[-1], []
         for _ in range(_MEDIAN // 2):
             self._window.append(last)
-            found.append(self._step())
+            known += self._step()
         if self._onset_s is not None:
-            found.append(self._event(last[0], ended=False))
+            known += self._finish(self._onset_s, last[0], ended=False)
         self._window.clear()
-        return [event for event in found if event]
+        return known
 
-    def _step(self) -> Event | None:
+    def _step(self) -> list[Known]:
         """Take the frame in the middle of the window."""
         time_s = self._window[_MEDIAN // 2][0]
         probability = sorted(p for _, p in self._window)[_MEDIAN // 2]
-        if self._onset_s is None and probability >= self._on:
+        if self._onset_s is not None:
+            return self._go_on(self._onset_s, time_s, probability)
+        if probability >= self._on:
             self._onset_s, self._apex = self._risen(time_s), (probability, time_s)
+            self._onset_known, self._apex_known = False, 0.0
             self._before.clear()
-        elif self._onset_s is not None and probability < self._off:
-            event = self._event(time_s, ended=True)
+            return self._rising(self._onset_s, time_s)
+        self._before.append((time_s, probability))
+        while self._before[0][0] < time_s - 1:
+            self._before.popleft()
+        return []
+
+    def _go_on(self, onset_s: float, time_s: float, probability: float) -> list[Known]:
+        """One more frame of an event that has begun."""
+        if probability < self._off:
+            known = self._finish(onset_s, time_s, ended=True)
             self._before.append((time_s, probability))
-            return event
-        elif self._onset_s is not None:
-            self._apex = max(self._apex, (probability, time_s), key=lambda apex: apex[0])
-        else:
-            self._before.append((time_s, probability))
-            while self._before[0][0] < time_s - 1:
-                self._before.popleft()
-        return None
+            return known
+        self._apex = max(self._apex, (probability, time_s), key=lambda apex: apex[0])
+        known = self._rising(onset_s, time_s)
+        declined = self._apex[0] - probability >= _DECLINE * (self._apex[0] - self._off)
+        if self._onset_known and declined and self._apex[0] > self._apex_known:
+            known += self._peaked(onset_s, time_s)
+        return known
+
+    def _rising(self, onset_s: float, time_s: float) -> list[Known]:
+        """The onset, once the event has lasted long enough to be one."""
+        if self._onset_known or time_s - onset_s < self._min_s:
+            return []
+        self._onset_known = True
+        return [(EventKind.ONSET, self._event(onset_s, time_s, ended=False))]
+
+    def _peaked(self, onset_s: float, time_s: float) -> list[Known]:
+        self._apex_known = self._apex[0]
+        return [(EventKind.APEX, self._event(onset_s, time_s, ended=False))]
+
+    def _finish(self, onset_s: float, end_s: float, ended: bool) -> list[Known]:
+        """What was not known before of an event that is over; nothing of one that was too short."""
+        self._onset_s = None
+        if end_s - onset_s < self._min_s:
+            return []
+        known = self._rising(onset_s, end_s)
+        if self._apex[0] > self._apex_known:
+            known += self._peaked(onset_s, end_s)
+        return [*known, (EventKind.OFFSET, self._event(onset_s, end_s, ended))]
 
     def _risen(self, time_s: float) -> float:
         """When the rise that reached `on` at `time_s` began."""
@@ -264,20 +304,24 @@ class EventFinder:
             begun = earlier_s
         return begun
 
-    def _event(self, end_s: float, ended: bool) -> Event | None:
-        onset_s, self._onset_s = self._onset_s, None
-        if onset_s is None or end_s - onset_s < self._least_s:
-            return None
+    def _event(self, onset_s: float, end_s: float, ended: bool) -> Event:
         return Event(self._expression, onset_s, self._apex[1], end_s, self._apex[0], ended)
+
+
+def event_finders(labels: Iterable[str]) -> dict[str, EventFinder]:
+    """A finder for each label whose showing is an event: all but neutral."""
+    return {label: EventFinder(label) for label in labels if label != "neutral"}
 
 
 def events(times_s: Iterable[float], probabilities: Floats, labels: Sequence[str]) -> Iterator[Event]:
     """(T,) times and (T, C) probabilities of one face, each frame's own -> the events of all labels but neutral, by
     onset.
     """
-    finders = {i: EventFinder(label) for i, label in enumerate(labels) if label != "neutral"}
-    found: list[Event | None] = []
+    finders = event_finders(labels)
+    known: list[Known] = []
     for time_s, row in zip(times_s, probabilities, strict=True):
-        found.extend(finder(time_s, float(row[i])) for i, finder in finders.items())
-    found.extend(event for finder in finders.values() for event in finder.end())
-    yield from sorted((event for event in found if event), key=lambda event: event.onset_s)
+        for label, probability in zip(labels, row.tolist(), strict=True):
+            if label in finders:
+                known += finders[label](time_s, probability)
+    known += [one for finder in finders.values() for one in finder.end()]
+    yield from sorted((event for kind, event in known if kind is EventKind.OFFSET), key=lambda event: event.onset_s)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -54,6 +54,7 @@ class Frame:
     image: NDArray[np.uint8]
 
 
+@runtime_checkable
 class Frames(Protocol):
     """Where frames come from; iterating raises UnreadableMedia where they end before their time."""
 

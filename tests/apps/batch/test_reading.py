@@ -1,9 +1,14 @@
-from affectlens.apps.batch.reading import fault_of
-from affectlens.core.errors import MissingExtra, UnreadableMedia
+import pytest
+
+from affectlens.apps.batch.item import Item
+from affectlens.apps.batch.reading import Reader
+from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
 
 
-def test_what_went_wrong_is_a_code_and_one_line():
-    assert fault_of(UnreadableMedia(Reason.DAMAGED, "no end")) == (Reason.DAMAGED, "no end")
-    assert fault_of(MissingExtra("videos", "video"))[0] == Reason.MISSING_EXTRA
-    assert fault_of(ValueError("first\nsecond\nthird")) == (Reason.FAILED, "ValueError: first")
+@pytest.mark.parametrize("video", [False, True])
+def test_an_address_that_cannot_be_used_is_the_fault_of_that_source(video):
+    item = Item("nowhere", "nosuch://host/a.mp4", video)
+    with pytest.raises(UnreadableMedia, match="cannot be reached") as refused:
+        Reader().video(item) if video else Reader().photo(item)
+    assert refused.value.reason == Reason.FAILED

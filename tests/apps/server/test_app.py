@@ -1,9 +1,11 @@
 import contextlib
+import itertools
 import json
 import re
 import socket
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -17,8 +19,11 @@ from websockets.sync.client import connect
 from affectlens import Analyzer
 from affectlens.apps.server import routes
 from affectlens.apps.server.limits import Limits
+from affectlens.apps.server.wire import Result, to_wire
 from affectlens.core.detection import Detections
-from affectlens.runtime.media import PORTRAIT
+from affectlens.runtime.media import PORTRAIT, decode_image
+from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.temporal import Smoothing
 from affectlens.runtime.video import VideoFile
 
 PHOTO = PORTRAIT.read_bytes()
@@ -408,6 +413,23 @@ def test_a_stream_numbers_its_frames_and_keeps_its_faces(url):
     times = [result["time_s"] for result in found]
     assert times == sorted(times)
     assert times[-1] > 0
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_a_stream_answers_as_frames_that_are_pushed(analyzer, url, portrait, monkeypatch, smooth):
+    clock = SimpleNamespace(monotonic=partial(next, itertools.count(100, 1 / 32)))
+    monkeypatch.setattr("affectlens.runtime.stream.time", clock)
+    photos = [cv2.imencode(".jpg", np.roll(portrait, 5 * i, axis=1)[..., ::-1])[1].tobytes() for i in range(12)]
+    with stream(url, f"?smooth={smooth}") as socket_:
+        found = []
+        for photo in photos:
+            socket_.send(photo)
+            found.append(Result.model_validate_json(socket_.recv()))
+    pushed = analyzer.stream(VideoSettings(smoothing=Smoothing() if smooth else None))
+    for i, (photo, result) in enumerate(zip(photos, found, strict=True)):
+        expected = to_wire(pushed.push(decode_image(photo), i / 32), (512, 512))
+        assert result.model_copy(update={"light": None}) == expected
+        assert (result.frame, len(result.faces), result.faces[0].smoothed is not None) == (i, 1, smooth)
 
 
 def test_a_bad_picture_in_a_stream_has_its_reason_and_the_stream_goes_on(url):

@@ -19,10 +19,11 @@ import cv2
 
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.local import MOST_DEATHS, Parts, Sources, cores
-from affectlens.apps.batch.reading import Reader, fault_of
+from affectlens.apps.batch.reading import Reader
 from affectlens.apps.batch.work import Part, Settings, Worker
 from affectlens.core.errors import AffectLensError, MissingExtra
 from affectlens.core.reasons import Reason
+from affectlens.runtime.sources import reason_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -179,7 +180,7 @@ def _read(rows: "pyarrow.Table") -> "pyarrow.Table":
             data.append(None if item.video or item.fault else reader.content(item))
         except Exception as error:  # whatever goes wrong, goes wrong with this source
             data.append(None)
-            item = replace(item, fault=fault_of(error))
+            item = replace(item, fault=reason_of(error))
         faults.append(item.fault_json)
     reader.close()
     rows = rows.set_column(rows.column_names.index("fault"), "fault", pyarrow.array(faults, pyarrow.string()))
@@ -217,7 +218,10 @@ class _Actor:
         if deaths >= MOST_DEATHS:
             yield self._worker.failed(number, item, Reason.CRASHED, _DIED)
         else:
-            yield from self._worker.parts(number, item, data)
+            try:
+                yield from self._worker.parts(number, item, data)
+            except AffectLensError as error:  # every source would fail alike
+                yield error
         crumb.unlink()
 
 

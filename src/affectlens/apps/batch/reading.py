@@ -2,14 +2,14 @@
 
 import io
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import absolute, beside, is_url, opened, parquet_column
-from affectlens.core.errors import AffectLensError, MissingExtra, UnreadableMedia
+from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.media import MAX_BYTES, file_reasons, read_bytes
 
@@ -17,14 +17,14 @@ _CELLS_AT_ONCE, _BUFFER = 16, 1 << 20
 """Cells of a Parquet file that are decoded together, and bytes that are read together: a row group can be large."""
 
 
-def fault_of(error: Exception) -> tuple[Reason, str]:
-    """Reason code and detail of what went wrong with one source, whatever it was."""
-    if isinstance(error, UnreadableMedia):
-        return Reason(error.reason), error.detail
-    if isinstance(error, MissingExtra):
-        return Reason.MISSING_EXTRA, str(error)
-    said = str(error) if isinstance(error, AffectLensError) else f"{type(error).__name__}: {error}"
-    return Reason.FAILED, said.partition("\n")[0]
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """What stands between a source and its bytes becomes an UnreadableMedia, an address that cannot be used too."""
+    try:
+        with file_reasons():
+            yield
+    except BadSetting as error:
+        raise UnreadableMedia(Reason.FAILED, str(error)) from error
 
 
 class Reader:
@@ -41,7 +41,7 @@ class Reader:
         """The path of a file that is here, else its bytes.
 
         Raises:
-            UnreadableMedia: it cannot be read. BadSetting, MissingExtra: others like it cannot be read either.
+            UnreadableMedia: it cannot be read. MissingExtra: nor can others like it.
         """
         if item.fault:
             raise UnreadableMedia(*item.fault)
@@ -51,9 +51,9 @@ class Reader:
         """The bytes of a photo, wherever it is.
 
         Raises:
-            UnreadableMedia, BadSetting, MissingExtra: as `photo`.
+            UnreadableMedia, MissingExtra: as `photo`.
         """
-        with file_reasons():
+        with _reasons():
             if item.within == "tar":
                 return self._in_tar(item)
             if item.within == "parquet":
@@ -69,13 +69,13 @@ class Reader:
         """The path of a file that is here, else a stream that is open until something else is read.
 
         Raises:
-            UnreadableMedia, BadSetting, MissingExtra: as `photo`.
+            UnreadableMedia, MissingExtra: as `photo`.
         """
         if item.within or not is_url(item.url):
             media = self.photo(item)
             return io.BytesIO(media) if isinstance(media, bytes) else media
         self.close()
-        with file_reasons():
+        with _reasons():
             return self._stack.enter_context(opened(item.url))
 
     def close(self) -> None:

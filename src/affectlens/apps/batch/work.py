@@ -1,24 +1,20 @@
 """What is done with each source of a batch, on whatever engine."""
 
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from uuid import uuid4
 
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import is_url
-from affectlens.apps.batch.reading import Reader, fault_of
+from affectlens.apps.batch.reading import Reader
 from affectlens.core.columns import Row
-from affectlens.core.errors import AffectLensError, UnreadableMedia
-from affectlens.core.files import sync
+from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
-from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer, Prior
-from affectlens.runtime.media import ANNOTATED
+from affectlens.runtime.annotate import AnnotatedCopy, WholeFiles
 from affectlens.runtime.pipeline import VideoSettings
-from affectlens.runtime.record import AnnotatedCopy
+from affectlens.runtime.sources import Analyses, Media
 
 UNFINISHED, COPIES = ".affectlens-partial", "annotated"
 """Folders in the folder of a batch: what is being written, and the annotated copies."""
@@ -92,81 +88,47 @@ class Worker:
 
         `data` are the bytes of a photo that was read already.
 
+        Raises:
+            AffectLensError: every source would fail alike.
         """
         rows: list[Row] = []
         first, read, faces = True, False, 0
-        drawn = _Drawn(self._settings.annotate_in, number, item)
-        for analysis in self._analyses(item, data):
-            read |= analysis.image is not None
-            faces += len(analysis.faces)
-            rows += analysis.to_rows()
-            drawn.add(analysis)
-            if len(rows) >= _ROWS_AT_ONCE:
-                yield Part(number, rows, first)
-                rows, first = [], False
-        drawn.end()
+        warnings: list[str] = []
+        with (
+            Analyses(self._analyzer, self._media(item, data), self._settings.video, item.name, item.video) as analyses,
+            self._copy(number, item, warnings) as copy,
+        ):
+            for analysis in analyses:
+                read |= analysis.image is not None
+                faces += len(analysis.faces)
+                rows += analysis.to_rows()
+                copy.add(analysis)
+                if len(rows) >= _ROWS_AT_ONCE:
+                    yield Part(number, rows, first)
+                    rows, first = [], False
+            copy.end()
         said = analysis.image is None or not faces
         reason, detail = (analysis.reason, analysis.detail) if said else (None, "")
-        yield Part(number, rows, first, End(read, reason, detail, drawn.warning))
+        yield Part(number, rows, first, End(read, reason, detail, " ".join(warnings)))
 
     def failed(self, number: int, item: Item, reason: Reason, detail: str) -> Part:
         """The one row of a source that could not be analyzed here."""
         analysis = self._analyzer.failed(item.name, UnreadableMedia(reason, detail))
         return Part(number, analysis.to_rows(), True, End(False, reason, detail))
 
-    def _analyses(self, item: Item, data: bytes | None) -> Iterator[Analysis]:
-        """At least one; whatever goes wrong, goes wrong with this source."""
-        try:
-            if item.video:
-                yield from self._analyzer.video(self._reader.video(item), self._settings.video, item.name)
-            else:
-                yield self._analyzer.analyze(self._reader.photo(item) if data is None else data, item.name)
-        except Exception as error:
-            yield self._analyzer.failed(item.name, UnreadableMedia(*fault_of(error)))
+    def _media(self, item: Item, data: bytes | None) -> Callable[[], Media]:
+        """What a source is read from, once it is to be opened."""
+        if item.video:
+            return lambda: self._reader.video(item)
+        return lambda: self._reader.photo(item) if data is None else data
 
-
-class _Drawn:
-    """The annotated copy of one source, if asked for: `annotated/NUMBER-STEM.faces.SUFFIX`, once it is whole."""
-
-    def __init__(self, folder: Path | None, number: int, item: Item) -> None:
-        self.warning = ""
-        self._folder = folder
+    def _copy(self, number: int, item: Item, warnings: list[str]) -> AnnotatedCopy:
+        """The annotated copy of a source, if asked for: `annotated/NUMBER-STEM.faces.SUFFIX`, once it is whole."""
+        folder = self._settings.annotate_in
+        place = WholeFiles(folder / COPIES, folder / UNFINISHED) if folder else None
         name = item.name.rpartition("#")[2] if item.within == "tar" else item.name
         stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(name).stem)[:80]
-        self._name = f"{number:06d}-{stem}{ANNOTATED}"
-        self._partial: Path | None = None
         sound = Path(item.url) if item.video and not item.within and not is_url(item.url) else None
-        self._copy = AnnotatedCopy(self._in_work, sound) if folder else None
-
-    def add(self, analysis: Analysis) -> None:
-        """Draw one; what cannot be written costs a warning, and the rows go on."""
-        if self._copy is not None:
-            try:
-                self._copy.add(analysis)
-            except (AffectLensError, OSError) as error:
-                self._fail(error)
-
-    def end(self) -> None:
-        """All was drawn."""
-        if self._copy is not None:
-            try:
-                self._copy.close(whole=True)
-                if self._folder is not None and self._partial is not None:
-                    sync(self._partial)
-                    self._partial.replace(self._folder / COPIES / f"{self._name}{self._partial.suffix}")
-            except (AffectLensError, OSError) as error:
-                self._fail(error)
-
-    def _in_work(self, suffix: str) -> Path:
-        """Where the copy is until it is whole, apart from that of a process that was left behind."""
-        self._partial = (self._folder or Path()) / UNFINISHED / f"{uuid4().hex}{suffix}"
-        return self._partial
-
-    def _fail(self, error: Exception) -> None:
-        self.warning = f"no annotated copy: {error}"
-        copy, self._copy = self._copy, None
-        with suppress(AffectLensError, OSError):
-            if copy is not None:
-                copy.close()
-        if self._partial is not None:
-            self._partial.unlink(missing_ok=True)
+        return AnnotatedCopy(
+            place, f"{number:06d}-{stem}", sound, lambda error: warnings.append(f"no annotated copy: {error}")
+        )

@@ -1,9 +1,8 @@
 """`affectlens analyze`: photos and videos in, rows out."""
 
 import re
-from collections.abc import Generator
-from contextlib import ExitStack, closing
-from functools import partial
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -24,15 +23,14 @@ from affectlens.apps.cli.options import (
 )
 from affectlens.apps.cli.tables import table_writer
 from affectlens.core import catalog
-from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
+from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.offline import forbid_network
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis, Writer
 from affectlens.runtime.analyzer import Analyzer, Prior
-from affectlens.runtime.media import ANNOTATED, expand, is_live, is_video
-from affectlens.runtime.pipeline import VideoSettings, analyze_frames
-from affectlens.runtime.record import AnnotatedCopy
-from affectlens.runtime.video import open_video
+from affectlens.runtime.annotate import AnnotatedCopy, FreeNames
+from affectlens.runtime.media import is_live
+from affectlens.runtime.sources import Analyses, items_of
 
 TABLE = "table"
 FORMATS = (TABLE, *catalog.available("runtime.writers"))
@@ -90,28 +88,31 @@ def analyze(
         forbid_network()
     analyzer = Analyzer(model, detector, min_face, prior=prior)
     settings = video_settings(every, fps, smooth, baseline)
-    items = list(dict.fromkeys(item for source in sources for item in expand(source)))
+    items = items_of(sources)
     inputs = {item.resolve() for _, item in items if isinstance(item, Path)}
     if out and out.resolve() in inputs:
         raise BadSetting(f"--out would overwrite the source '{out}'")
     if annotate:
         annotate.mkdir(parents=True, exist_ok=True)
+    copies = FreeNames(annotate, inputs) if annotate else None
     read = rows = 0
     extra = ""
     with ExitStack() as stack:
         stack.callback(lambda: _say_where(rows, out, annotate))  # when the files are closed, also after Ctrl-C
         write = _open_writer(stack, analyzer, out, _format(format, out))
-        drawn = stack.enter_context(_Drawn(annotate, set(inputs)))
         bars = stack.enter_context(Bars())
         for name, item in bars.over(items, len(items), "analyzing"):
-            frames = 0
-            with closing(_analyses(analyzer, name, item, settings, bars)) as analyses:
-                for analysis in analyses:
+            frames, sound_of = 0, item if isinstance(item, Path) else None
+            with (
+                Analyses(analyzer, item, settings, name) as analyses,
+                AnnotatedCopy(copies, _stem(name), sound_of, fail) as copy,
+            ):
+                for analysis in _under_a_bar(bars, analyses):
                     frames += analysis.image is not None
                     write(analysis)
                     rows += max(len(analysis.faces), 1)
-                    drawn.add(analysis, item)
-            drawn.end(whole=True)
+                    copy.add(analysis)
+                copy.end()
             read += frames > 0
             extra = f"; {analysis.detail}" if analysis.reason == Reason.MISSING_EXTRA else extra
             if frames and analysis.image is None:
@@ -129,24 +130,16 @@ def _say_where(rows: int, out: Path | None, annotated: Path | None) -> None:
         note(f"annotated copies in {annotated}")
 
 
-def _analyses(
-    analyzer: Analyzer, name: str, item: Path | str | UnreadableMedia, settings: VideoSettings, bars: Bars
-) -> Generator[Analysis, None, None]:
-    """The one analysis of a photo, or those of the frames of a video."""
-    if isinstance(item, UnreadableMedia):
-        yield analyzer.failed(name, item)
-    elif not is_video(item):
-        yield analyzer.analyze(item)
-    else:
-        try:
-            frames = open_video(item)
-        except MissingExtra as error:
-            yield analyzer.failed(name, UnreadableMedia(Reason.MISSING_EXTRA, str(error)))
-        except UnreadableMedia as error:
-            yield analyzer.failed(name, error)
-        else:
-            analyses = analyze_frames(analyzer, frames, name, settings)
-            yield from bars.along(analyses, lambda analysis: analysis.time_s, frames.duration_s, f"seconds of {name}")
+def _under_a_bar(bars: Bars, analyses: Analyses) -> Iterable[Analysis]:
+    """The analyses of a video under a bar of its own."""
+    if not analyses.is_video:
+        return analyses
+    return bars.along(analyses, lambda one: one.time_s, analyses.duration_s, f"seconds of {analyses.name}")
+
+
+def _stem(name: str) -> str:
+    """Of the annotated copy of a source; addresses of streams and cameras become one that a file can have."""
+    return Path(re.sub(r"[:/?*]+", "-", name) if is_live(name) else name).stem
 
 
 def _format(wanted: str | None, out: Path | None) -> str:
@@ -167,56 +160,3 @@ def _open_writer(stack: ExitStack, analyzer: Analyzer, out: Path | None, format:
         return stack.enter_context(table_writer(out))
     writer: Writer = stack.enter_context(catalog.load("runtime.writers", format).build(out, analyzer.schema))
     return writer
-
-
-class _Drawn:
-    """Annotated copies in a folder, if there is one: a JPEG of each photo, a video of each video; numbered where a name
-    is taken.
-    """
-
-    def __init__(self, folder: Path | None, taken: set[Path]) -> None:
-        self._folder, self._taken = folder, taken
-        self._copy: AnnotatedCopy | None = None
-        self._failed = ""
-
-    def __enter__(self) -> "_Drawn":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    def add(self, analysis: Analysis, item: Path | str | UnreadableMedia) -> None:
-        """Draw one; what cannot be written costs a line, and the rows go on."""
-        if not self._folder or analysis.source == self._failed:
-            return
-        try:
-            if self._copy is None:
-                name = re.sub(r"[:/?*]+", "-", analysis.source) if is_live(analysis.source) else analysis.source
-                self._copy = AnnotatedCopy(
-                    partial(self._free, Path(name).stem), item if isinstance(item, Path) else None
-                )
-            self._copy.add(analysis)
-        except (AffectLensError, OSError) as error:
-            fail(error)
-            self._failed = analysis.source
-            self.end()
-
-    def end(self, whole: bool = False) -> None:
-        """Finish the copy of a source; `whole` where all of it was seen."""
-        copy, self._copy = self._copy, None
-        if copy is None:
-            return
-        try:
-            copy.close(whole)
-        except (AffectLensError, OSError) as error:
-            fail(error)
-
-    def _free(self, stem: str, suffix: str) -> Path:
-        """A file that is neither a source nor one of this run."""
-        folder = (self._folder or Path()).resolve()
-        file, count = folder / f"{stem}{ANNOTATED}{suffix}", 1
-        while file in self._taken:
-            count += 1
-            file = file.with_name(f"{stem}-{count}{ANNOTATED}{suffix}")
-        self._taken.add(file)
-        return file

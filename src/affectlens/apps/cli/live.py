@@ -2,8 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -20,14 +20,15 @@ from affectlens.apps.light.palette import COLOURS, Light, Palette
 from affectlens.apps.light.swatch import TerminalSwatch, draw_swatch
 from affectlens.apps.live.window import Window
 from affectlens.apps.live.window import require as require_window
-from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
+from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.offline import forbid_network
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer, Prior
 from affectlens.runtime.draw import draw_live
 from affectlens.runtime.media import CAMERA
-from affectlens.runtime.pipeline import VideoSettings, analyze_frames
+from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.record import Recorder
+from affectlens.runtime.sources import Analyses
 from affectlens.runtime.temporal import Smoothing
 from affectlens.runtime.video import Frame, Frames, open_video
 from affectlens.runtime.writers import csv
@@ -81,24 +82,19 @@ def live(
         analyzer = Analyzer(model, detector, min_face, prior=prior)
         _warn_of_unused(colours, analyzer.spec.labels)
         name = f"{CAMERA}{camera}" if camera.isdecimal() else camera
-        try:
-            frames = stack.enter_context(closing(open_video(name)))
-        except UnreadableMedia as error:
-            raise AffectLensError(f"'{name}': {error.detail} ({error.reason})") from error
         settings = VideoSettings(smoothing=Smoothing(baseline=baseline))
-        paced = frames if frames.live else _Paced(frames)
-        keep = _Recording(record, analyzer, stack) if record else None
-        analyses = stack.enter_context(closing(analyze_frames(analyzer, paced, name, settings)))
+        analyses = stack.enter_context(Analyses(analyzer, lambda: _at_their_pace(name), settings, name, video=True))
+        keep = _Recording(record, analyzer, stack) if record and analyses.is_video else None
         shown, ended = _show(analyses, not no_window, room, keep)
-    out.print(f"{shown} frames {'analyzed' if no_window else 'shown'}" + (f", kept in {record}" if record else ""))
     if ended is not None and not shown:
         raise AffectLensError(f"'{name}': {ended.detail} ({ended.reason})")
+    out.print(f"{shown} frames {'analyzed' if no_window else 'shown'}" + (f", kept in {record}" if record else ""))
     if ended is not None:
         warn(f"{name}: {ended.detail} ({ended.reason})")
 
 
 def _show(
-    analyses: Iterator[Analysis], windowed: bool, room: "_Room | None", keep: "_Recording | None"
+    analyses: Iterable[Analysis], windowed: bool, room: "_Room | None", keep: "_Recording | None"
 ) -> tuple[int, Analysis | None]:
     """Show until the user has seen enough or the frames end; how many were shown, and what ended them, if anything."""
     window: Window | None = None
@@ -162,6 +158,12 @@ class _Rate:
         while times[0] < times[-1] - _RATE_OVER_S:
             times.popleft()
         return (len(times) - 1) / max(times[-1] - times[0], 1e-3)
+
+
+def _at_their_pace(name: str) -> Frames:
+    """The frames of a camera, a stream or a clip.  Raises UnreadableMedia, MissingExtra, BadSetting."""
+    frames = open_video(name)
+    return frames if frames.live else _Paced(frames)
 
 
 class _Paced:

@@ -16,7 +16,8 @@ from affectlens.core.affect import Face
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer, Cut
 from affectlens.runtime.media import decode_image
-from affectlens.runtime.pipeline import Following, Locator, VideoSettings
+from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.stream import Look, Stream
 from affectlens.runtime.video import Frame
 
 P = ParamSpec("P")
@@ -72,17 +73,17 @@ class Engine:
         self._meters.count("photo", faces)
         return self._analyzer.analysis("", None, faces), size
 
-    async def frame(self, data: bytes, stream: "Stream") -> tuple[Analysis, Size]:
+    async def frame(self, data: bytes, stream: Stream) -> tuple[Analysis, Size]:
         """The bytes of a stream's next picture; as `photo`."""
         with self._place():
-            cut, size = await self._in_thread(stream.look, data)
+            look, cut, size = await self._in_thread(self._look_ahead, data, stream)
             faces = await self._batches.read(cut)
         self._meters.count("frame", faces)
-        return stream.follow(faces), size
+        return stream.follow(look, faces), size
 
-    def stream(self, settings: VideoSettings) -> "Stream":
+    def stream(self, settings: VideoSettings) -> Stream:
         """What remembers the faces of a new stream."""
-        return Stream(self._analyzer, settings, self._limits.pixels)
+        return self._analyzer.stream(settings)
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -108,6 +109,13 @@ class Engine:
         """Decode a photo and find its faces; of it only they are kept."""
         image = decode_image(data, self._limits.pixels)
         return self._analyzer.cut(image, self._analyzer.detector(image)), (image.shape[1], image.shape[0])
+
+    def _look_ahead(self, data: bytes, stream: Stream) -> tuple[Look, Cut, Size]:
+        """Decode the next picture of a stream, whose time is now, and find its faces; of it only they are kept."""
+        number, time_s = stream.next_place()
+        image = decode_image(data, self._limits.pixels)
+        look = stream.look(Frame(number, time_s, image))
+        return look, self._analyzer.cut(image, look.found), (image.shape[1], image.shape[0])
 
     def _explained(self, data: bytes) -> tuple[Analysis, Size]:
         image = decode_image(data, self._limits.pixels)
@@ -160,33 +168,6 @@ class Batches:
 
     async def _run(self, batch: list[Cut]) -> list[tuple[Face, ...]]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, batch)
-
-
-class Stream:
-    """The pictures of one client in their order, and who is in them."""
-
-    def __init__(self, analyzer: Analyzer, settings: VideoSettings, max_pixels: int) -> None:
-        self._analyzer, self._max_pixels = analyzer, max_pixels
-        self._locate = Locator(analyzer.detector, settings.detect_every)
-        self._following = Following(settings.smoothing, analyzer.spec.uncertain_below, analyzer.measures)
-        self._start_s = time.monotonic()
-        self._tracks: list[int] = []
-        self.time_s = 0.0
-        self.number = -1
-
-    def look(self, data: bytes) -> tuple[Cut, Size]:
-        """Decode the next picture and find its faces; its time is now."""
-        self.number += 1
-        self.time_s = time.monotonic() - self._start_s
-        image = decode_image(data, self._max_pixels)
-        located = self._locate(Frame(self.number, self.time_s, image))
-        self._tracks = located.tracks
-        return self._analyzer.cut(image, located.found), (image.shape[1], image.shape[0])
-
-    def follow(self, faces: tuple[Face, ...]) -> Analysis:
-        """What is said of the picture that was looked at last."""
-        shown = self._following(faces, self._tracks, self.time_s)
-        return self._analyzer.analysis("", None, shown, self.number, self.time_s)
 
 
 def _settle(answer: asyncio.Future[T], result: T | Exception) -> None:

@@ -175,7 +175,7 @@ async def _follow(socket: WebSocket, service: Service, settings: VideoSettings) 
             failed = service.analyzer.failed("", error, following.number)
             text = to_wire(failed, (0, 0)).model_dump_json()
         else:
-            light = ambience(analysis.faces, following.time_s)
+            light = ambience(analysis.faces, analysis.time_s or 0.0)
             shown = Light(rgb=light.rgb, brightness=light.brightness)
             text = to_wire(analysis, size, light=shown).model_dump_json()
         try:

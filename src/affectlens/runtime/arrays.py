@@ -1,0 +1,111 @@
+"""Arrays that others hold, as images and as frames of a video."""
+
+import math
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.errors import BadSetting
+from affectlens.runtime.video import Frame
+
+TimedArrays: TypeAlias = "Iterable[NDArray[np.uint8]] | Iterable[tuple[NDArray[np.uint8], float]]"
+"""Images, or pairs of an image and its time in seconds."""
+
+
+class Colour(StrEnum):
+    """Order of the channels of an array."""
+
+    RGB = "rgb"
+    """As Pillow, imageio, torchvision and this package have them."""
+    BGR = "bgr"
+    """As OpenCV reads them."""
+
+
+def as_rgb(image: Any, colour: str = Colour.RGB) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 in this order of channels, or (H, W) gray uint8 -> (H, W, 3) RGB uint8; not copied if it is that.
+
+    Raises:
+        BadSetting: it has another type, dtype or shape or no pixels, or there is no such order.
+    """
+    check_colour(colour)
+    expected = f"(H, W, 3) {colour.upper()} or (H, W) gray uint8"
+    if not isinstance(image, np.ndarray):
+        raise BadSetting(f"expected an array of {expected}, got {type(image).__name__}")
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise BadSetting(f"expected {expected}, got shape {image.shape} and dtype {image.dtype}")
+    if image.size == 0:
+        raise BadSetting(f"the image has no pixels: shape {image.shape}")
+    if image.ndim == 2:
+        return np.stack([image] * 3, axis=-1)
+    if colour == Colour.BGR:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return image
+
+
+def check_colour(colour: str) -> None:
+    """Raises BadSetting where there is no such order of channels."""
+    if colour not in list(Colour):
+        raise BadSetting(f"colour must be {' or '.join(Colour)}, got '{colour}'")
+
+
+def check_time(time_s: float, before_s: float) -> None:
+    """Raises BadSetting where a frame's time is no number or before that of the frame before it."""
+    if not math.isfinite(time_s):
+        raise BadSetting(f"time_s must be a finite number of seconds, got {time_s}")
+    if time_s < before_s:
+        raise BadSetting(f"time_s must not go back: got {time_s:g} s after {before_s:g} s")
+
+
+class ArrayFrames:
+    """Frames of an iterable of arrays, as `runtime.video.Frames`; iterate once.
+
+    Args:
+        arrays: what `as_rgb` takes, with `frame_rate`; or pairs of such an image and its time in seconds.
+        frame_rate: frames per second of images without times; the first is at 0 s.
+        colour: order of the channels, "rgb" or "bgr".
+
+    Raises:
+        BadSetting: `arrays` is a single image or cannot be iterated, there is no such colour, or `frame_rate` is not
+            above 0.
+    """
+
+    live = False
+    duration_s: float | None = None
+
+    def __init__(self, arrays: TimedArrays, frame_rate: float | None = None, colour: str = Colour.RGB) -> None:
+        check_colour(colour)
+        if isinstance(arrays, np.ndarray) and (arrays.ndim < 3 or (arrays.ndim == 3 and arrays.shape[2] == 3)):
+            raise BadSetting(f"expected frames, got a single image of shape {arrays.shape}; put it into a list")
+        if not isinstance(arrays, Iterable):
+            raise BadSetting(f"expected a video or an iterable of arrays, got {type(arrays).__name__}")
+        if frame_rate is not None and not (frame_rate > 0 and math.isfinite(frame_rate)):
+            raise BadSetting(f"frame_rate must be above 0, got {frame_rate}")
+        self._arrays, self._frame_rate, self._colour = arrays, frame_rate, colour
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames.
+
+        Raises:
+            BadSetting: one is not what `as_rgb` takes, it has no time and there is no `frame_rate` or the other way
+                round, or its time is before that of the frame before it.
+        """
+        before_s = -math.inf
+        item: Any
+        for number, item in enumerate(self._arrays):
+            timed = isinstance(item, tuple) and len(item) == 2
+            if timed is (self._frame_rate is not None):
+                raise BadSetting(
+                    "frames are pairs (array, time_s), or arrays with frame_rate=...; got "
+                    f"{'pairs and' if timed else 'arrays without'} frame_rate"
+                )
+            image, time_s = item if timed else (item, number / (self._frame_rate or 1.0))
+            check_time(time_s, before_s)
+            before_s = time_s
+            yield Frame(number, float(time_s), as_rgb(image, self._colour))
+
+    def close(self) -> None:
+        """Nothing is held."""

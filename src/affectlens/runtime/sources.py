@@ -1,0 +1,155 @@
+"""One source, whatever it is, to its analyses, and the one policy on what goes wrong with it.
+
+What fails with one source (a file that cannot be read, an extra that only it needs, a decoder or a network that breaks
+off) becomes an analysis with a `reason`, the last one of that source; what would fail with every source alike (a bad
+setting, a bad model file, an unknown name, a network that is forbidden) is raised.  `reason_of` decides which is which;
+`Analyzer.analyze` and `Analyzer.video`, streams, the commands and batches all go by it.
+"""
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
+from affectlens.core.reasons import Reason
+from affectlens.runtime.analysis import Analysis
+from affectlens.runtime.arrays import ArrayFrames, Colour, TimedArrays
+from affectlens.runtime.media import display_name, expand, is_video
+from affectlens.runtime.pipeline import VideoSettings, analyze_frames
+from affectlens.runtime.video import Frames, open_video
+
+if TYPE_CHECKING:
+    from affectlens.runtime.analyzer import Analyzer
+
+Media: TypeAlias = (
+    "str | os.PathLike[str] | bytes | NDArray[np.uint8] | BinaryIO | TimedArrays | Frames | UnreadableMedia"
+)
+"""What a source is read from; an error stands for what cannot be."""
+Item: TypeAlias = "tuple[str, Path | str | UnreadableMedia]"
+"""Name of a source, and its file, its address, or why it cannot be listed."""
+
+
+def reason_of(error: Exception) -> tuple[Reason, str]:
+    """Reason code and detail, in one line, of what went wrong with one source.
+
+    Raises:
+        AffectLensError: `error` itself, where every other source would fail in the same way.
+    """
+    if isinstance(error, UnreadableMedia):
+        return Reason(error.reason), error.detail
+    if isinstance(error, MissingExtra):
+        return Reason.MISSING_EXTRA, str(error)
+    if isinstance(error, AffectLensError):
+        raise error
+    # of OpenCV, onnxruntime or memory: one picture must not cost the results of others
+    return Reason.FAILED, f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def items_of(sources: str | Iterable[str]) -> list[Item]:
+    """The photos and videos behind files, folders (searched recursively), globs, streams and cameras, each once, in
+    order; what cannot be listed stands in its place with its error.
+    """
+    names = [sources] if isinstance(sources, str) else sources
+    return list(dict.fromkeys(item for name in names for item in expand(name)))
+
+
+class Analyses:
+    """The analyses of one source: the one of a photo, or those of a video's frames. Iterate once; a context manager.
+
+    The source is opened when this is made. What goes wrong with it is its last analysis, by the policy of this module.
+
+    Args:
+        analyzer: reads it.
+        media: path, "rtsp://..." or "camera:N", bytes or array of a photo, binary stream of a video, iterable of pairs
+            of an array and its time, frames that are open, an UnreadableMedia, or a callable that gives one of these.
+        settings: of videos.
+        name: what the results call it; default the path.
+        video: whether it is one; default by what it is, and for paths by their names.
+
+    Attributes:
+        name: what the results call it.
+        is_video: it is one, and is open.
+        duration_s: announced seconds of a video, or None.
+
+    Raises:
+        AffectLensError: every source would fail alike.
+    """
+
+    def __init__(
+        self,
+        analyzer: "Analyzer",
+        media: "Media | Callable[[], Media]",
+        settings: VideoSettings | None = None,
+        name: str = "",
+        video: bool | None = None,
+    ) -> None:
+        self.name = name or (display_name(media) if isinstance(media, (str, os.PathLike)) else "")
+        self.duration_s: float | None = None
+        self._frames: Frames | None = None
+        try:
+            given: Any = media() if callable(media) else media
+            if isinstance(given, Exception):
+                raise given
+            if _is_video_source(given) if video is None else video:
+                self._frames = given if isinstance(given, Frames) else open_frames(given)
+        except Exception as error:
+            failed = analyzer.failed(self.name, error)
+            self._found = _once(lambda: failed)
+            return
+        if self._frames is None:
+            self._found = _once(partial(analyzer.analyze, given, self.name))
+        else:
+            self.duration_s = self._frames.duration_s
+            self._found = analyze_frames(analyzer, self._frames, self.name, settings or VideoSettings())
+
+    @property
+    def is_video(self) -> bool:
+        return self._frames is not None
+
+    def __iter__(self) -> Iterator[Analysis]:
+        """At least one analysis.  Raises AffectLensError where every source would fail alike."""
+        with closing(self):
+            yield from self._found
+
+    def __enter__(self) -> "Analyses":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the source go, wherever it stands."""
+        self._found.close()
+        if self._frames is not None:
+            self._frames.close()
+
+
+def open_frames(media: Any, frame_rate: float | None = None, colour: str = Colour.RGB) -> Frames:
+    """Frames of a video file (path or binary stream), a network stream, a camera, or an iterable of arrays.
+
+    Raises:
+        UnreadableMedia, MissingExtra: it cannot be opened. BadSetting: it is none of these, as `ArrayFrames` has it, or
+            `frame_rate` or `colour` is given for what has its own.
+    """
+    if not isinstance(media, (str, os.PathLike)) and not hasattr(media, "read"):
+        return ArrayFrames(media, frame_rate, colour)
+    if frame_rate is not None or colour != Colour.RGB:
+        raise BadSetting("frame_rate and colour are for arrays; a file or camera has its own")
+    return open_video(media)
+
+
+def _is_video_source(media: Any) -> bool:
+    """Whether it is read as a video: paths by their names, streams and iterables of arrays."""
+    if isinstance(media, (str, os.PathLike)):
+        return is_video(media)
+    return hasattr(media, "read") or (isinstance(media, Iterable) and not isinstance(media, (bytes, np.ndarray)))
+
+
+def _once(make: Callable[[], Analysis]) -> Generator[Analysis, None, None]:
+    yield make()

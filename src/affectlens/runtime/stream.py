@@ -1,0 +1,201 @@
+"""Frames that others hold: who is in them from one to the next, what they show, and what happens to them.
+
+All videos go through it: files and cameras in `runtime.pipeline`, clients of the service, and frames that are pushed.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.affect import Face
+from affectlens.core.detection import Detections, Follower
+from affectlens.core.errors import BadSetting
+from affectlens.core.series import EventKind, StreamEvent
+from affectlens.faces.track import Tracker
+from affectlens.runtime.analysis import Analysis
+from affectlens.runtime.arrays import Colour, as_rgb, check_time
+from affectlens.runtime.temporal import EventFinder, FaceFollower, Known, event_finders
+from affectlens.runtime.video import Frame
+
+if TYPE_CHECKING:
+    from affectlens.runtime.analyzer import Analyzer
+    from affectlens.runtime.pipeline import VideoSettings
+
+OnEvent = Callable[[StreamEvent], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A frame whose faces were found and numbered, and not read yet.
+
+    Attributes:
+        number: of the frame. time_s: its time in seconds.
+        found: where the faces are. tracks: their numbers.
+        alive: numbers of all faces that may still be seen again, these and others.
+    """
+
+    number: int
+    time_s: float
+    found: Detections
+    tracks: tuple[int, ...]
+    alive: frozenset[int]
+
+
+@dataclass(eq=False)
+class _Person:
+    """What is remembered of one face: what follows it in time, and what finds its events."""
+
+    follower: FaceFollower
+    finders: dict[str, EventFinder] = field(default_factory=dict)
+
+
+class Stream:
+    """The frames of one camera, which you hold and push one by one; made by `Analyzer.stream`.
+
+    Faces keep their number, answers are smoothed over time, and `on_event` is called with what happens. `push` returns
+    the analysis of the frame that it was given, without delay. When an expression changes, the smoothed label follows
+    within 0.15 seconds; events are known later, as `EventKind` says.
+
+    Make one for each camera: that takes microseconds, and the networks stay those of the analyzer. A stream is for one
+    thread at a time; several streams of one analyzer may run in as many threads. A context manager, which ends it.
+
+    `push` is `look`, reading the faces, and `follow`. The first and the last share no state: a program that reads the
+    faces of several streams together may look at the next frames in one thread while another thread follows, each in
+    the order of the frames.
+    """
+
+    def __init__(
+        self, analyzer: "Analyzer", settings: "VideoSettings", on_event: OnEvent | None = None, name: str = ""
+    ) -> None:
+        self._analyzer, self._settings, self._on_event, self._name = analyzer, settings, on_event, name
+        self._tracker = Tracker()
+        self._due = 0
+        self._persons: dict[int, _Person] = {}
+        self._number, self._time_s = -1, -math.inf
+        self._begun_s: float | None = None
+        self._ended = False
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def number(self) -> int:
+        """Number of the last frame that was pushed, from 0; -1 before the first."""
+        return self._number
+
+    def push(self, image: NDArray[np.uint8], time_s: float | None = None, colour: str = Colour.RGB) -> Analysis:
+        """The next frame.
+
+        Args:
+            image: (H, W, 3) uint8, or (H, W) gray uint8. RGB images are not copied; if you keep the analyses, do not
+                reuse the array for the next frame.
+            time_s: when it was taken, in seconds on any clock that does not go back; default the time since the first
+                push.
+            colour: order of its channels: "rgb", or "bgr" as OpenCV reads them.
+
+        Returns:
+            Its analysis; if that fails, one with a `reason`, and the stream goes on.
+
+        Raises:
+            BadSetting: `image` is something else, there is no such colour, `time_s` is before that of the frame before,
+                or the stream has ended. The frame then does not count.
+        """
+        rgb = as_rgb(image, colour)
+        frame = Frame(*self.next_place(time_s), rgb)
+        try:
+            look = self.look(frame)
+            (faces,) = self._analyzer.read([(rgb, look.found)])
+        except Exception as error:
+            return self._analyzer.failed(self._name, error, frame.number)
+        return self.follow(look, faces, rgb)
+
+    def end(self) -> None:
+        """Report the end of all expressions that go on and that everybody has left; no frame may follow."""
+        if not self._ended:
+            self._ended = True
+            self._leave(self._persons)
+
+    def next_place(self, time_s: float | None = None) -> tuple[int, float]:
+        """Number and time of the next frame, also of one that then cannot be decoded.
+
+        Raises:
+            BadSetting: the time is before that of the frame before, or the stream has ended.
+        """
+        if self._ended:
+            raise BadSetting("the stream has ended; make another one with Analyzer.stream()")
+        now_s = time.monotonic()
+        begun_s = now_s if self._begun_s is None else self._begun_s
+        time_s = now_s - begun_s if time_s is None else float(time_s)
+        check_time(time_s, self._time_s)
+        self._begun_s, self._time_s = begun_s, time_s
+        self._number += 1
+        return self._number, time_s
+
+    def look(self, frame: Frame) -> Look:
+        """Find the faces of the next frame and number them: everywhere in each `detect_every`-th frame or after one was
+        lost, else where they should be.
+        """
+        image, time_s, detect = frame.image, frame.time_s, self._analyzer.detector
+        boxes = self._tracker.expect(image, time_s)
+        everywhere = True
+        if isinstance(detect, Follower) and len(boxes) and frame.number < self._due:
+            everywhere, found = False, detect.follow(image, boxes)
+        else:
+            found, self._due = detect(image), frame.number + self._settings.detect_every
+        numbers = self._tracker.update(image, found, time_s, begin=everywhere)
+        if not everywhere and self._tracker.missing():
+            self._due = min(self._due, frame.number + 1)
+        known = numbers >= 0
+        tracks = tuple(numbers[known].tolist())
+        return Look(frame.number, time_s, found.only(known), tracks, self._tracker.alive)
+
+    def follow(self, look: Look, faces: Iterable[Face], image: NDArray[np.uint8] | None = None) -> Analysis:
+        """What is said of a frame whose faces were read, with its image if that is kept; `on_event` is called before
+        it returns.
+        """
+        events: list[StreamEvent] = []
+        shown = []
+        for face, track in zip(faces, look.tracks, strict=True):
+            if track not in self._persons:
+                self._persons[track] = self._person(face)
+                events.append(StreamEvent(EventKind.APPEARED, track, look.time_s))
+            face = self._persons[track].follower(face, look.time_s)
+            shown.append(replace(face, track=track))
+            for expression, finder in self._persons[track].finders.items():
+                events += _stream_events(track, finder(look.time_s, face.probabilities[expression]))
+        self._report(events)
+        self._leave(self._persons.keys() - look.alive)
+        return self._analyzer.analysis(self._name, image, tuple(shown), look.number, look.time_s)
+
+    def _person(self, face: Face) -> _Person:
+        """What is remembered of a new face."""
+        follower = FaceFollower(self._settings.smoothing, self._analyzer.spec.uncertain_below, self._analyzer.measures)
+        return _Person(follower, event_finders(face.probabilities) if self._on_event else {})
+
+    def _leave(self, tracks: Iterable[int]) -> None:
+        """Forget persons; report how their expressions ended and that they left."""
+        for track in sorted(tracks):
+            person = self._persons.pop(track)
+            known = [one for finder in person.finders.values() for one in finder.end()]
+            self._report([*_stream_events(track, known), StreamEvent(EventKind.LEFT, track, person.follower.seen_s)])
+
+    def _report(self, events: Iterable[StreamEvent]) -> None:
+        if self._on_event is not None:
+            for event in events:
+                self._on_event(event)
+
+
+def _stream_events(track: int, known: Iterable[Known]) -> list[StreamEvent]:
+    """What has become known of the expressions of a person, for `on_event`."""
+    when = {EventKind.ONSET: "onset_s", EventKind.APEX: "apex_s", EventKind.OFFSET: "offset_s"}
+    return [
+        StreamEvent(kind, track, getattr(event, when[kind]), event.expression, event.intensity) for kind, event in known
+    ]

@@ -1,0 +1,157 @@
+"""One source to its analyses, and which errors become an analysis."""
+
+import shutil
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from affectlens import Analyzer, Reason
+from affectlens.core.errors import (
+    AffectLensError,
+    BadModelFile,
+    BadSetting,
+    MissingExtra,
+    NetworkRefused,
+    UnknownName,
+    UnreadableMedia,
+)
+from affectlens.runtime.media import PORTRAIT
+from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.sources import Analyses, items_of, open_frames, reason_of
+from affectlens.runtime.video import open_video
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return Analyzer(detector="whole")
+
+
+@pytest.fixture(scope="module")
+def clip(make_video, portrait, tmp_path_factory):
+    file = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return make_video(file, [cv2.resize(portrait, (64, 64))] * 6, fps=10)
+
+
+def said(analyses):
+    """(name, frame, reason) of each."""
+    return [(one.source, one.frame, one.reason) for one in analyses]
+
+
+# The policy
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "detail"),
+    [
+        (UnreadableMedia(Reason.DAMAGED, "no end"), Reason.DAMAGED, "no end"),
+        (MissingExtra("reading videos", "video"), Reason.MISSING_EXTRA, str(MissingExtra("reading videos", "video"))),
+        (ValueError("first\nsecond"), Reason.FAILED, "ValueError: first"),
+        (MemoryError(), Reason.FAILED, "MemoryError: "),
+    ],
+)
+def test_what_fails_with_one_source_has_a_reason_and_one_line(whole, error, reason, detail):
+    assert reason_of(error) == (reason, detail)
+    failed = whole.failed("a.jpg", error, 3)
+    assert (failed.source, failed.reason, failed.detail, failed.frame) == ("a.jpg", reason, detail, 3)
+
+
+@pytest.mark.parametrize("kind", [BadSetting, BadModelFile, UnknownName, NetworkRefused, AffectLensError])
+def test_what_would_fail_with_every_source_is_raised(whole, kind):
+    error = kind("all alike")
+    with pytest.raises(kind, match="all alike"):
+        reason_of(error)
+
+    def media():
+        raise error
+
+    with pytest.raises(kind, match="all alike"):
+        Analyses(whole, media)
+
+
+def test_a_missing_extra_is_the_last_analysis_of_a_video_everywhere(whole, clip, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    expected = [(str(clip), None, Reason.MISSING_EXTRA)]
+    assert said(Analyses(whole, clip)) == said(whole.video(clip)) == expected
+
+
+# What a source may be
+
+
+def test_a_photo_by_path_bytes_and_array_has_one_analysis(whole, portrait):
+    for media, name in ((PORTRAIT, str(PORTRAIT)), (str(PORTRAIT), str(PORTRAIT)), (PORTRAIT.read_bytes(), "")):
+        analyses = Analyses(whole, media)
+        assert (analyses.is_video, analyses.duration_s) == (False, None)
+        assert said(analyses) == [(name, None, None)]
+    assert said(Analyses(whole, portrait, name="mine")) == [("mine", None, None)]
+
+
+def test_a_video_by_path_stream_frames_and_pairs_has_one_for_each_frame(whole, clip):
+    pairs = [(frame.image, frame.time_s) for frame in open_video(clip)]
+    with clip.open("rb") as stream:
+        for media in (clip, stream, lambda: open_video(clip), pairs):
+            analyses = Analyses(whole, media, VideoSettings(every=2), "clip")
+            assert analyses.is_video
+            assert said(analyses) == [("clip", i, None) for i in (0, 2, 4)]
+    assert Analyses(whole, clip).duration_s == pytest.approx(0.6, abs=0.05)
+
+
+def test_arrays_without_times_need_a_rate(whole, portrait):
+    frames = [portrait] * 3
+    assert [one.time_s for one in whole.video(frames, frame_rate=4)] == [0, 0.25, 0.5]
+    with pytest.raises(BadSetting, match="frame_rate"):
+        list(whole.video(frames))
+    rows = [one.to_rows() for one in whole.video(frames, frame_rate=4)]
+    turned = whole.video([frame[..., ::-1] for frame in frames], frame_rate=4, colour="bgr")
+    assert [one.to_rows() for one in turned] == rows
+
+
+def test_rates_and_colours_are_for_arrays(clip):
+    for options in ({"frame_rate": 5}, {"colour": "bgr"}):
+        with pytest.raises(BadSetting, match="for arrays"):
+            open_frames(clip, **options)
+
+
+def test_an_error_of_the_iterable_is_a_reason_after_its_frames(whole, portrait):
+    def frames():
+        yield portrait, 0.0
+        raise OSError("the driver is gone")
+
+    *_, last = analyses = said(whole.video(frames()))
+    assert analyses == [("", 0, None), ("", 1, Reason.FAILED)]
+    assert last[2] is Reason.FAILED
+
+
+def test_what_cannot_be_opened_or_listed_is_one_analysis(whole, tmp_path):
+    for media in (tmp_path / "nowhere.jpg", tmp_path / "nowhere.mp4"):
+        assert said(Analyses(whole, media)) == [(str(media), None, Reason.MISSING)]
+    error = UnreadableMedia(Reason.NO_IMAGES, "the folder holds no images")
+    assert said(Analyses(whole, error, name="folder")) == [("folder", None, Reason.NO_IMAGES)]
+
+
+def test_a_source_that_is_left_is_let_go(whole, clip):
+    opened = []
+
+    def media():
+        opened.append(open_video(clip))
+        return opened[-1]
+
+    with Analyses(whole, media) as analyses:
+        next(iter(analyses))
+    assert list(opened[0]) == []
+    with Analyses(whole, media):
+        pass
+    assert list(opened[1]) == []
+
+
+def test_files_folders_and_globs_are_listed_once_each(clip, tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.png", "a.png", "deep/c.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    shutil.copy(clip, tmp_path / "clip.mp4")
+    names = [str(tmp_path / name) for name in ("a.png", "b.png", "clip.mp4", "deep/c.png")]
+    assert [name for name, _ in items_of(str(tmp_path))] == names
+    several = items_of([str(tmp_path / "b.png"), str(tmp_path / "*.png"), "camera:0", str(tmp_path / "*.gif")])
+    assert [name for name, _ in several] == [names[1], names[0], "camera:0", str(tmp_path / "*.gif")]
+    assert several[-1][1].reason == Reason.MISSING

@@ -1,0 +1,44 @@
+"""The Python of docs/python.md runs from top to bottom."""
+
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+
+from affectlens.runtime.media import PORTRAIT
+
+PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+
+
+def test_the_blocks_of_the_page_run_in_order(make_video, portrait, tmp_path, monkeypatch, capsys):
+    small = cv2.resize(portrait, (240, 240), interpolation=cv2.INTER_AREA)
+    make_video(tmp_path / "clip.mp4", [np.roll(small, i, axis=1) for i in range(20)])
+    shutil.copy(PORTRAIT, tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block, str(PAGE), "exec"), names)
+    said = capsys.readouterr().out
+    assert said.count("[(0, 'happiness')]") == 40
+    happened = re.findall(r"person 0 (\w+) (\w*)\n", said)
+    assert (happened[0], happened[-1]) == (("appeared", ""), ("left", ""))
+    assert len(names["analysis"].faces) == 1
+    _push_to_the_node(names, small)
+
+
+def _push_to_the_node(names, image):
+    """Images as a driver of ROS sends them: rows may be padded."""
+    events = []
+    node = names["FaceNode"](names["analyzer"], events.append)
+    padded = np.pad(image[..., ::-1].reshape(len(image), -1), ((0, 0), (0, 8)))
+    stamp = SimpleNamespace(sec=1_700_000_000, nanosec=500_000_000)
+    message = SimpleNamespace(
+        header=SimpleNamespace(stamp=stamp), height=240, width=240, step=728, encoding="bgr8", data=padded.tobytes()
+    )
+    analysis = node.on_image(message)
+    assert (analysis.source, analysis.time_s) == ("head camera", 1_700_000_000.5)
+    assert analysis.faces[0].expression == "happiness"
+    assert [(event.kind, event.time_s) for event in events] == [("appeared", 1_700_000_000.5)]
