@@ -260,14 +260,28 @@ def build():
 
 
 @pytest.fixture
-def made_up_measure(tmp_path, monkeypatch):
-    """An installed package with a measure, as somebody else would write one; its columns."""
-    folder = tmp_path / "site"
-    (folder / "madeup-1.0.dist-info").mkdir(parents=True)
-    (folder / "madeup_gloss.py").write_text(_MADE_UP)
-    (folder / "madeup-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: madeup\nVersion: 1.0\n")
-    entry = "[affectlens.faces.measures]\ngloss = madeup_gloss\n"
-    (folder / "madeup-1.0.dist-info" / "entry_points.txt").write_text(entry)
-    monkeypatch.syspath_prepend(str(folder))
-    yield ("gloss", "glossy", "gloss_frames")
-    sys.modules.pop("madeup_gloss", None)
+def install(tmp_path, monkeypatch):
+    """Installs a package "madeup" whose module is an entry of a kind: `install(kind, name, code)`; gives its folder."""
+    installed = []
+
+    def make(kind, name, code):
+        folder, module = tmp_path / "site", f"madeup_{name}"
+        facts = folder / "madeup-1.0.dist-info"
+        facts.mkdir(parents=True)
+        (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: madeup\nVersion: 1.0\n")
+        (facts / "entry_points.txt").write_text(f"[affectlens.{kind}]\n{name} = {module}\n")
+        (folder / f"{module}.py").write_text(code)
+        monkeypatch.syspath_prepend(str(folder))
+        installed.append(module)
+        return folder
+
+    yield make
+    for module in installed:
+        sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def made_up_measure(install):
+    """An installed package with a measure, as somebody else would write one; the names of its columns."""
+    install("faces.measures", "gloss", _MADE_UP)
+    return ("gloss", "glossy", "gloss_frames")

@@ -17,6 +17,7 @@ def test_the_blocks_of_the_page_run_in_order(make_video, portrait, tmp_path, mon
     small = cv2.resize(portrait, (240, 240), interpolation=cv2.INTER_AREA)
     make_video(tmp_path / "clip.mp4", [np.roll(small, i, axis=1) for i in range(20)])
     shutil.copy(PORTRAIT, tmp_path / "photo.jpg")
+    cv2.imwrite(str(tmp_path / "landscape.jpg"), np.full((120, 160, 3), 90, dtype=np.uint8))
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
@@ -26,6 +27,8 @@ def test_the_blocks_of_the_page_run_in_order(make_video, portrait, tmp_path, mon
     happened = re.findall(r"person 0 (\w+) (\w*)\n", said)
     assert (happened[0], happened[-1]) == (("appeared", ""), ("left", ""))
     assert len(names["analysis"].faces) == 1
+    assert names["table"]["reason"].tolist()[1:] == ["no_face"]
+    assert "light_side" in said
     _push_to_the_node(names, small)
 
 

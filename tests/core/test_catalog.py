@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,15 @@ import pytest
 import affectlens
 from affectlens.core import catalog
 from affectlens.core.errors import BadSetting, UnknownName
+from affectlens.runtime.media import PORTRAIT
 
 DOORS = {
     "data.readers": "read",
     "faces.detectors": "build",
+    "faces.measures": "build",
     "losses": "build",
     "models": "build",
+    "runtime.writers": "build",
     "training.recipes": "ROWS",
 }
 ENTRIES = [(kind, name) for kind in DOORS for name in catalog.available(kind)]
@@ -137,3 +141,37 @@ def test_build_refuses_an_option_that_the_entry_does_not_have(kind, name, argume
 def test_build_names_what_is_nearest_to_an_unknown_entry():
     with pytest.raises(UnknownName, match="did you mean 'custom_vgg'"):
         catalog.build("models", "custom_vg", 8, options={})
+
+
+def test_installed_packages_add_entries(made_up_measure, monkeypatch, tmp_path):
+    assert catalog.available("faces.measures") == ["gloss", "pose"]
+    assert catalog.load("faces.measures", "gloss").build().name == "gloss"
+    assert "gloss" not in catalog.available("faces.detectors")
+
+
+def test_a_plug_in_that_cannot_be_imported_is_one_line_that_names_its_package(install):
+    install("faces.measures", "gloss", "import nowhere_to_be_found")
+    with pytest.raises(BadSetting) as caught:
+        catalog.load("faces.measures", "gloss")
+    assert str(caught.value) == (
+        "measure 'gloss' of the package 'madeup' cannot be loaded: "
+        "ModuleNotFoundError: No module named 'nowhere_to_be_found'"
+    )
+
+
+NAMES = """
+from contextlib import contextmanager
+
+@contextmanager
+def build(file, schema):
+    with file.open("w") as stream:
+        yield lambda analysis: print(*(face.expression for face in analysis.faces), file=stream)
+"""
+
+
+def test_a_format_of_another_package_is_written_by_analyze(install, tmp_path):
+    folder = install("runtime.writers", "names", NAMES)
+    run = [sys.executable, "-m", "affectlens", "analyze", str(PORTRAIT), "--out", str(tmp_path / "out.names")]
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    subprocess.run(run, check=True, env=os.environ | {"PYTHONPATH": path}, capture_output=True)
+    assert (tmp_path / "out.names").read_text() == "happiness\n"

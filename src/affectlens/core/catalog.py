@@ -46,14 +46,21 @@ def load(kind: str, name: str) -> ModuleType:
     """Import the entry `name` of `kind`.
 
     Raises:
-        UnknownName: no such file; the message carries the nearest name.
+        UnknownName: no such file; the message carries the nearest name. BadSetting: a plug-in cannot be imported.
     """
     names = available(kind)
     if name not in names:
         raise UnknownName(unknown(_singular(kind), name, names))
     if name in _files(kind):
         return importlib.import_module(f"affectlens.{kind}.{name}")
-    module: ModuleType = _plugins(kind, tuple(sys.path))[name].load()
+    entry = _plugins(kind, tuple(sys.path))[name]
+    try:
+        module: ModuleType = entry.load()
+    except Exception as error:  # whatever a package of others raises
+        owner = entry.dist.name if entry.dist else entry.value
+        raise BadSetting(
+            f"{_singular(kind)} '{name}' of the package '{owner}' cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
     return module
 
 
