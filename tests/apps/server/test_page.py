@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import pytest
 
+from affectlens import Analyzer
 from affectlens.apps.server.limits import Limits
 from affectlens.runtime.media import PORTRAIT
 from affectlens.runtime.tables import read_series
@@ -351,6 +352,22 @@ def test_a_photo(review, analyzer, tmp_path):
         write(analyzer.analyze(PORTRAIT))
     named = (tmp_path / "theirs.csv").read_text().replace(str(PORTRAIT), "portrait.jpg").splitlines()
     assert ours.splitlines() == [f"{named[0]},name", f'{named[1]},"Eileen, E."']
+
+
+def test_a_measure_from_outside_stands_beside_the_bars_and_in_the_table(review, serve, made_up_measure):
+    analyzer = Analyzer()
+    page = review(serve(engine=analyzer))
+    drop(page, PORTRAIT)
+    status(page, "review", "portrait.jpg: 1 person")
+    (row,) = analyzer.analyze(PORTRAIT).to_rows()
+    shown = page.locator("#review .measures div")
+    expect(shown).to_have_count(6)
+    expect(shown.nth(0)).to_have_text(f"gloss{row['gloss']:.2f}")
+    expect(shown.nth(3)).to_have_text(f"yaw{row['yaw_deg']:.1f}°")
+    (line,) = csv.DictReader(StringIO(Path(saved(page, "Download CSV").path()).read_text()))
+    assert {name: line[name] for name in made_up_measure} == {
+        "gloss": str(row["gloss"]), "glossy": str(row["glossy"]).lower(), "gloss_frames": "",
+    }  # fmt: skip
 
 
 def test_cursor_picture_bars_and_timeline_move_together(review, clip):
