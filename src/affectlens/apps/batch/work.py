@@ -1,9 +1,10 @@
 """What is done with each source of a batch, on whatever engine."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
@@ -76,6 +77,20 @@ class Part:
     rows: list[Row]
     first: bool
     end: End | None = None
+
+    def to_json(self) -> str:
+        """As text, for another process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Part":
+        """What `to_json` wrote."""
+        found = json.loads(text)
+        end = found.pop("end")
+        if end is not None:
+            reason = end.pop("reason")
+            end = End(reason=Reason(reason) if reason is not None else None, **end)
+        return cls(end=end, **found)
 
 
 class Worker:
