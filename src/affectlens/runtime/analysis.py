@@ -42,6 +42,7 @@ class Analysis:
         detail: the same for people, one line.
         image: (H, W, 3) RGB uint8, or None where it could not be read.
         frame, time_s: place in the video and seconds since its beginning; None for photos.
+        incomplete: the file breaks off, after nine tenths of the picture or more.
     """
 
     source: str
@@ -53,6 +54,7 @@ class Analysis:
     image: NDArray[np.uint8] | None = field(default=None, repr=False)
     frame: int | None = None
     time_s: float | None = None
+    incomplete: bool = False
 
     def to_rows(self) -> list[Row]:
         """One row per face, or one with a reason; what does not apply is None.

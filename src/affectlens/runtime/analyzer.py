@@ -18,6 +18,7 @@ from affectlens.core.answers import Answers
 from affectlens.core.detection import Detections, Detector
 from affectlens.core.errors import AffectLensError, BadSetting, UnreadableMedia
 from affectlens.core.expressions import projected_affect
+from affectlens.core.image_file import Picture, as_uint8, decode, orientation_of, turned_upright
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import normalised_entropy, softmax
 from affectlens.core.quality import Quality, qualities
@@ -26,7 +27,7 @@ from affectlens.core.session import ModelSpec, model_file, open_session, read_an
 from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.explain import explanations
-from affectlens.runtime.media import decode_image, display_name, read_image
+from affectlens.runtime.media import display_name, read_picture
 from affectlens.runtime.pipeline import VideoSettings, analyze_frames
 from affectlens.runtime.video import open_video
 
@@ -145,10 +146,10 @@ class Analyzer:
             if isinstance(source, (str, os.PathLike)):
                 path = Path(os.path.expanduser(source))
                 name = name or display_name(path)
-                return self._analyze_image(read_image(path), name)
+                return self._analyze_picture(read_picture(path), name)
             if isinstance(source, bytes):
-                return self._analyze_image(decode_image(source), name)
-            return self._analyze_image(_as_rgb(source), name)
+                return self._analyze_picture(decode(source), name)
+            return self._analyze_picture(_as_picture(source), name)
         except Exception as error:
             return self.failed(name, error)
 
@@ -235,9 +236,10 @@ class Analyzer:
         reason, detail = (None, "") if faces else (Reason.NO_FACE, "no face found")
         return Analysis(source, self._spec.name, self._spec.labels, faces, reason, detail, image, frame, time_s)
 
-    def _analyze_image(self, image: NDArray[np.uint8], source: str) -> Analysis:
+    def _analyze_picture(self, picture: Picture, source: str) -> Analysis:
+        image = picture.rgb
         (faces,) = self.read([(image, self._detect(image))])
-        return self.analysis(source, image, faces)
+        return replace(self.analysis(source, image, faces), incomplete=picture.incomplete)
 
     def _faces(self, detections: Detections, seen: Sequence[Quality], answers: Answers) -> tuple[Face, ...]:
         """Calibrate the logits and say what they mean, face by face."""
@@ -291,8 +293,8 @@ def _make_detector(name: str, min_face_px: int | None) -> Detector:
     return build(**settings)
 
 
-def _as_rgb(image: Any) -> NDArray[np.uint8]:
-    """An array or PIL image as (H, W, 3) RGB uint8."""
+def _as_picture(image: Any) -> Picture:
+    """An array or PIL image as RGB or gray."""
     if hasattr(image, "convert"):
         image = _from_pil(image)
     if not isinstance(image, np.ndarray):
@@ -303,17 +305,13 @@ def _as_rgb(image: Any) -> NDArray[np.uint8]:
         )
     if image.size == 0:
         raise BadSetting(f"the image has no pixels: shape {image.shape}")
-    return np.stack([image] * 3, axis=-1) if image.ndim == 2 else image
+    return Picture(image)
 
 
 def _from_pil(image: Any) -> NDArray[np.uint8]:
-    """A PIL image, upright, as RGB; integers of more than 8 bits are taken for 16-bit gray and scaled to 8."""
-    from PIL import ImageOps
-
+    """A PIL image, upright, as RGB or gray; how values are scaled says `core.image_file.decode`."""
     try:
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):
-            return (np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)
-        return np.asarray(image.convert("RGB"))
+        image.load()
+        return turned_upright(as_uint8(image), orientation_of(image))
     except OSError as error:
         raise UnreadableMedia(Reason.TRUNCATED, "the PIL image cannot be decoded to its end") from error

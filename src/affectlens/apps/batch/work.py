@@ -121,7 +121,9 @@ class Worker:
         drawn.end()
         said = analysis.image is None or not faces
         reason, detail = (analysis.reason, analysis.detail) if said else (None, "")
-        yield Part(number, rows, first, End(read, reason, detail, drawn.warning))
+        broken = "the file breaks off; what there is of it was analyzed"
+        warning = "; ".join(filter(None, (broken if analysis.incomplete else "", drawn.warning)))
+        yield Part(number, rows, first, End(read, reason, detail, warning))
 
     def failed(self, number: int, item: Item, reason: Reason, detail: str) -> Part:
         """The one row of a source that could not be analyzed here."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import ParamSpec, TypeVar
 
@@ -13,9 +14,9 @@ from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.meters import Meters
 from affectlens.apps.server.refusal import Refused
 from affectlens.core.affect import Face
+from affectlens.core.image_file import Picture, decode
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer, Cut
-from affectlens.runtime.media import decode_image
 from affectlens.runtime.pipeline import Following, Locator, VideoSettings
 from affectlens.runtime.video import Frame
 
@@ -27,6 +28,20 @@ _TOGETHER = 32
 """Pictures that are read in one go at most."""
 _PAST = 0.9
 """Weight of the past in the mean time of a picture."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is kept of a picture beside its faces: (width, height) in pixels, and whether the file was complete."""
+
+    size: Size
+    incomplete: bool
+
+    @classmethod
+    def of(cls, picture: Picture) -> "Seen":
+        """Without the pixels."""
+        height, width = picture.pixels.shape[:2]
+        return cls((width, height), picture.incomplete)
 
 
 class Engine:
@@ -64,13 +79,12 @@ class Engine:
         """
         with self._place():
             if explain:
-                analysis, size = await self._in_thread(self._explained, data)
-                faces = analysis.faces
+                faces, picture = await self._in_thread(self._explained, data)
             else:
-                cut, size = await self._in_thread(self._look, data)
+                cut, picture = await self._in_thread(self._look, data)
                 faces = await self._batches.read(cut)
         self._meters.count("photo", faces)
-        return self._analyzer.analysis("", None, faces), size
+        return replace(self._analyzer.analysis("", None, faces), incomplete=picture.incomplete), picture.size
 
     async def frame(self, data: bytes, stream: "Stream") -> tuple[Analysis, Size]:
         """The bytes of a stream's next picture; as `photo`."""
@@ -104,15 +118,17 @@ class Engine:
         """Do `work` when a thread is free."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
-    def _look(self, data: bytes) -> tuple[Cut, Size]:
+    def _look(self, data: bytes) -> tuple[Cut, Seen]:
         """Decode a photo and find its faces; of it only they are kept."""
-        image = decode_image(data, self._limits.pixels)
-        return self._analyzer.cut(image, self._analyzer.detector(image)), (image.shape[1], image.shape[0])
+        picture = decode(data, self._limits.pixels)
+        image = picture.rgb
+        return self._analyzer.cut(image, self._analyzer.detector(image)), Seen.of(picture)
 
-    def _explained(self, data: bytes) -> tuple[Analysis, Size]:
-        image = decode_image(data, self._limits.pixels)
+    def _explained(self, data: bytes) -> tuple[tuple[Face, ...], Seen]:
+        picture = decode(data, self._limits.pixels)
+        image = picture.rgb
         (faces,) = self._explaining.read([(image, self._analyzer.detector(image))])
-        return self._analyzer.analysis("", None, faces), (image.shape[1], image.shape[0])
+        return faces, Seen.of(picture)
 
 
 class Batches:
@@ -178,7 +194,7 @@ class Stream:
         """Decode the next picture and find its faces; its time is now."""
         self.number += 1
         self.time_s = time.monotonic() - self._start_s
-        image = decode_image(data, self._max_pixels)
+        image = decode(data, self._max_pixels).rgb
         located = self._locate(Frame(self.number, self.time_s, image))
         self._tracks = located.tracks
         return self._analyzer.cut(image, located.found), (image.shape[1], image.shape[0])

@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from affectlens.core import affect, quality
+from affectlens.core.errors import UnreadableMedia
+from affectlens.core.image_file import Picture, decode
 from affectlens.core.reasons import Flaw, Reason
 from affectlens.runtime.analysis import Analysis
 
 Probabilities = Annotated[dict[str, float], Field(description="Of each label, in the model's order; they sum to 1.")]
 Unit = Annotated[float | None, Field(description="In [-1, 1]; null where the labels have no coordinates.")]
+_MAX_CROP_PIXELS = 4_000_000
+"""Of the face in an explanation."""
+
 Png = Annotated[str, Field(description="A PNG in base64.")]
 
 
@@ -92,6 +97,9 @@ class Result(BaseModel):
     reason: Annotated[str | None, Field(description="Why there are no faces; null where there are.")]
     detail: str
     light: Light | None = None
+    incomplete: Annotated[bool, Field(description="The file breaks off, but most of the picture could be decoded.")] = (
+        False
+    )
 
 
 class Problem(BaseModel):
@@ -145,6 +153,7 @@ def to_wire(
         reason=analysis.reason.value if analysis.reason else None,
         detail=analysis.detail,
         light=light,
+        incomplete=analysis.incomplete,
     )
 
 
@@ -164,6 +173,7 @@ def from_wire(result: Result, source: str, image: NDArray[np.uint8] | None = Non
         image=image,
         frame=result.frame,
         time_s=result.time_s,
+        incomplete=result.incomplete,
     )
 
 
@@ -217,8 +227,8 @@ def _core_face(face: Face) -> affect.Face:
         smoothed=affect.Smoothed(smoothed.probabilities, smoothed.valence, smoothed.arousal) if smoothed else None,
         quality=_core_quality(face.quality) if face.quality else None,
         explanation=affect.Explanation(
-            np.asarray(cv2.cvtColor(_pixels(seen.crop, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8),
-            (_pixels(seen.heat, cv2.IMREAD_GRAYSCALE) / 255).astype(np.float32),
+            _picture(seen.crop).rgb,
+            (_gray(seen.heat) / 255).astype(np.float32),
             seen.method,
         )
         if seen
@@ -240,8 +250,19 @@ def _png(image: NDArray[np.uint8]) -> str:
     return base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()
 
 
-def _pixels(png: str, flags: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.imdecode(np.frombuffer(base64.b64decode(png), dtype=np.uint8), flags), dtype=np.uint8)
+def _picture(png: str) -> Picture:
+    """What `_png` wrote.  Raises ValueError for anything else: a service elsewhere is not to be trusted."""
+    try:
+        return decode(base64.b64decode(png), _MAX_CROP_PIXELS)
+    except UnreadableMedia as error:
+        raise ValueError(str(error)) from error
+
+
+def _gray(png: str) -> NDArray[np.uint8]:
+    pixels = _picture(png).pixels
+    if pixels.ndim != 2:
+        raise ValueError(f"a heat map is gray, got {pixels.shape}")
+    return pixels
 
 
 def _rounded(probabilities: dict[str, float]) -> dict[str, float]:
