@@ -22,7 +22,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import (
-    AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
     Image,
@@ -46,16 +45,15 @@ HEAD_BYTES = 32
 
 Pixels = NDArray[np.uint8]
 
-_CLASSES: dict[str, type[Image.Image]] = {
+_CLASSES: dict[str, Callable[[io.BytesIO, str], Any]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,  # of a multi-picture file (MPO) the first
     "PNG": PngImagePlugin.PngImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "WebP": WebPImagePlugin.WebPImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
-    "AVIF": AvifImagePlugin.AvifImageFile,
 }
-FORMATS = (*_CLASSES, "HEIC")
+FORMATS = (*_CLASSES, "AVIF", "HEIC")
 """What is recognised."""
 
 _MAGIC = {
@@ -210,8 +208,8 @@ def _open(name: str, data: bytes, max_pixels: int) -> Any:
     """A Pillow image of which only the header was read, no larger than allowed."""
     stream = io.BytesIO(data)
     try:
-        image = _heif(stream) if name == "HEIC" else _CLASSES[name](stream, "")  # type: ignore[call-arg]
-    except UnreadableMedia:
+        image = _class_of(name)(stream, "")
+    except (UnreadableMedia, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         raise UnreadableMedia(Reason.TOO_MANY_PIXELS, f"at most {max_pixels:,} pixels are read") from error
@@ -223,12 +221,19 @@ def _open(name: str, data: bytes, max_pixels: int) -> Any:
     return image
 
 
-def _heif(stream: io.BytesIO) -> Any:
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError as error:
-        raise UnreadableMedia(Reason.UNSUPPORTED, str(MissingExtra("HEIC", "heif"))) from error
-    return HeifImageFile(stream, "")  # type: ignore[no-untyped-call]
+def _class_of(name: str) -> Callable[[io.BytesIO, str], Any]:
+    """Pillow's class for a format; two are imported when the first such file comes."""
+    if name == "AVIF":
+        from PIL.AvifImagePlugin import AvifImageFile
+
+        return AvifImageFile
+    if name == "HEIC":
+        try:
+            from pillow_heif import HeifImageFile
+        except ImportError as error:
+            raise UnreadableMedia(Reason.UNSUPPORTED, str(MissingExtra("HEIC", "heif"))) from error
+        return HeifImageFile
+    return _CLASSES[name]
 
 
 def _unopened(name: str, data: bytes, read: int, error: Exception) -> UnreadableMedia:
