@@ -9,7 +9,6 @@ usage: python benchmarks/scale.py [--repeats 40]
 """
 
 import argparse
-import pickle
 import random
 import shutil
 import statistics
@@ -96,14 +95,14 @@ def unlike(rows: list[Row]) -> list[Row]:
 def driver(analyzer: Analyzer, folder: Path, rows: list[Row]) -> tuple[float, float, float, float]:
     """Sources a second that are entered, and that are written and committed; bytes of a row and of a source."""
     items = [Item(f"photos/{number:09d}.jpg", f"photos/{number:09d}.jpg") for number in range(DRIVEN)]
-    sent = [pickle.dumps(Part(number, unlike(rows), True, End(True))) for number in range(1, DRIVEN + 1)]
+    sent = [Part(number, unlike(rows), True, End(True)).to_json() for number in range(1, DRIVEN + 1)]
     with Manifest(folder) as manifest:
         start = time.perf_counter()
         manifest.add(items)
         listed = time.perf_counter()
         shards = Shards(folder, manifest, analyzer.schema, 10_000)
         for (_, _), part in zip(manifest.waiting(), sent, strict=True):
-            shards.add(pickle.loads(part))
+            shards.add(Part.from_json(part))
         shards.close()
         ended = time.perf_counter()
     size = sum(file.stat().st_size for file in folder.glob("part-*.parquet"))

@@ -10,6 +10,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 CALLS = {
     "class_prior.py bundled {data}": "strength 1.00: accuracy",
     "crop_geometry.py {data} --faces 4": "eyes x 2.80 rotate True",
+    "decoding.py --repeats 1": "gray PNG, 48x48",
     "detector.py --repeats 1": "4000x3000, five faces",
     "ensemble.py {data} bundled {model}": "mean of 2, mirrored",
     "heat_maps.py {data}": "0.500    0.70  ",

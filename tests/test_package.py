@@ -7,7 +7,7 @@ import pytest
 
 import affectlens
 
-HEAVY = ("torch", "pandas", "PIL", "requests", "urllib3", "http.client", "ssl")
+HEAVY = ("torch", "pandas", "pillow_heif", "requests", "urllib3", "http.client", "ssl")
 
 
 def test_public_names_are_sorted_and_unique():
@@ -54,7 +54,10 @@ def run(code):
 
 
 def test_import_loads_no_numeric_library_at_all():
-    assert run("import sys, affectlens; print(*(m for m in ('numpy', 'cv2', 'onnxruntime') if m in sys.modules))") == []
+    assert (
+        run("import sys, affectlens; print(*(m for m in ('numpy', 'cv2', 'PIL', 'onnxruntime') if m in sys.modules))")
+        == []
+    )
 
 
 def test_explaining_a_photo_loads_no_torch(tmp_path):

@@ -20,11 +20,11 @@ def column(kind, *path, **more):
 
 
 def test_the_columns_and_their_order_are_fixed():
-    assert list(Schema(()).names) == FIRST
+    assert list(Schema(()).names) == [*FIRST, "incomplete"]
 
 
 def test_probabilities_follow_in_the_order_of_the_labels_and_measures_after_them():
-    assert list(Schema(("b", "a"), (EXTRA,)).names) == [*FIRST, "p_b", "p_a", "yaw_deg"]
+    assert list(Schema(("b", "a"), (EXTRA,)).names) == [*FIRST, "p_b", "p_a", "incomplete", "yaw_deg"]
 
 
 def test_every_column_says_what_it_holds():
@@ -81,7 +81,8 @@ def test_rows_of_a_frame_without_a_face_have_its_facts_alone():
     analysis = Analysis("a", "m", ("x", "y"), reason=Reason.DAMAGED, frame=2, time_s=0.25)
     (row,) = Schema(("x", "y"), (EXTRA,)).rows(analysis, ())
     filled = {name: value for name, value in row.items() if value is not None}
-    assert filled == {"source": "a", "model": "m", "reason": "damaged", "frame": 2, "time_s": 0.25}
+    facts = {"source": "a", "model": "m", "reason": "damaged", "frame": 2, "time_s": 0.25, "incomplete": False}
+    assert filled == facts
 
 
 def test_a_header_tells_labels_and_the_extra_columns_that_it_has():

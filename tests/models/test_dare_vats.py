@@ -282,14 +282,14 @@ def test_a_file_of_something_else_is_one_line(tmp_path):
         swin.build(8).load_pretrained(str(tmp_path / "other.pth"))
 
 
-def test_offline_each_says_in_one_line_what_is_missing(monkeypatch):
+def test_offline_each_says_in_one_line_what_is_missing(monkeypatch, tmp_path):
     def refuse(*_, **__):
         raise OSError("no network")
 
     monkeypatch.setattr(published, "get_session", refuse)
     monkeypatch.setattr(published, "hf_hub_download", refuse)
-    monkeypatch.setattr("torch.hub.load_state_dict_from_url", refuse)
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     networks = {
         "vit_b_16-c867db91.pth": vit.build(8, image_px=32),
         "swin_t-704ceda3.pth": swin.build(8),

@@ -45,6 +45,7 @@ def test_a_face_fills_its_row(make_face):
         "p_neutral": 0.125,
         "p_happiness": 0.75,
         "p_surprise": 0.125,
+        "incomplete": False,
     }
 
 
@@ -62,7 +63,7 @@ def test_a_face_without_affect_leaves_its_cells_empty(make_face):
 def test_without_a_face_there_is_one_row_with_the_reason_and_nothing_else():
     (row,) = Analysis("x.jpg", "m", LABELS, reason=Reason.TRUNCATED).to_rows()
     filled = {key: value for key, value in row.items() if value is not None}
-    assert filled == {"source": "x.jpg", "model": "m", "reason": "truncated"}
+    assert filled == {"source": "x.jpg", "model": "m", "reason": "truncated", "incomplete": False}
     assert list(row) == list(Schema(LABELS).names)
 
 

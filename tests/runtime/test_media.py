@@ -1,20 +1,16 @@
 import io
 import os
 import socket
-import struct
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime import media as module
-from affectlens.runtime.media import MAX_PIXELS, PORTRAIT, decode_image, display_name, expand, read_image, save_image
+from affectlens.runtime.media import PORTRAIT, decode_image, display_name, expand, read_image, read_picture, save_image
 
 BROKEN = {Reason.TRUNCATED, Reason.DAMAGED, Reason.NOT_AN_IMAGE, Reason.EMPTY_FILE}
 
@@ -32,10 +28,6 @@ def difference(a, b):
     return np.abs(a.astype(int) - b.astype(int)).mean()
 
 
-def without_decoder(monkeypatch):
-    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("the decoder was asked"))
-
-
 def locked(path):
     """A file (by its suffix) or folder that nobody but root may open."""
     me = os.geteuid()
@@ -49,205 +41,6 @@ def locked(path):
     path.chmod(0)
     os.seteuid(me)
     return path
-
-
-# Decoding
-
-
-def test_every_format_decodes_to_the_pixels_that_pillow_sees(encoded):
-    image = decode_image(encoded.data)
-    assert image.dtype == np.uint8
-    assert difference(image, encoded.pixels) < 1
-
-
-def test_channels_come_as_red_green_blue(picture, encode):
-    red = Image.new("RGB", picture.size, (250, 100, 5))
-    assert decode_image(encode(red, "PNG"))[0, 0].tolist() == [250, 100, 5]
-
-
-def test_a_gray_jpeg_becomes_three_equal_channels(picture, encode):
-    image = decode_image(encode(picture, "JPEG", "L"))
-    assert image.shape == (48, 64, 3)
-    assert (image == image[..., :1]).all()
-
-
-@pytest.mark.parametrize("format", ["PNG", "TIFF"])
-def test_sixteen_bits_are_scaled_to_eight(encode, format):
-    ramp = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21
-    image = decode_image(encode(Image.fromarray(ramp), format))
-    assert difference(image[..., 0], ramp // 257) <= 1
-
-
-def test_cmyk_is_converted(picture, encode):
-    assert difference(decode_image(encode(picture, "JPEG", "CMYK", quality=95)), np.asarray(picture)) < 5
-
-
-@pytest.mark.parametrize("format", ["PNG", "WEBP"])
-def test_transparency_is_dropped_and_the_colour_below_it_stays(picture, encode, format):
-    see_through = picture.copy()
-    see_through.putalpha(Image.linear_gradient("L").resize(picture.size).point(lambda level: max(level, 1)))
-    options = {"lossless": True} if format == "WEBP" else {}
-    np.testing.assert_array_equal(decode_image(encode(see_through, format, **options)), np.asarray(picture))
-
-
-def test_a_palette_is_looked_up(picture, encode):
-    palette = picture.quantize(16)
-    np.testing.assert_array_equal(decode_image(encode(palette, "PNG")), np.asarray(palette.convert("RGB")))
-
-
-@pytest.mark.parametrize(("format", "tolerance"), [("GIF", 6), ("WEBP", 8), ("PNG", 0)])
-def test_of_an_animation_the_first_frame_is_taken(picture, encode, format, tolerance):
-    later = [picture.rotate(180), Image.new("RGB", picture.size, "white")]
-    data = encode(picture, format, save_all=True, append_images=later, duration=50)
-    assert difference(decode_image(data), np.asarray(picture)) <= tolerance
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation_gives_the_same_upright_picture(picture, encode, format, orientation):
-    turns = [
-        None,
-        Image.Transpose.FLIP_LEFT_RIGHT,
-        Image.Transpose.ROTATE_180,
-        Image.Transpose.FLIP_TOP_BOTTOM,
-        Image.Transpose.TRANSPOSE,
-        Image.Transpose.ROTATE_90,
-        Image.Transpose.TRANSVERSE,
-        Image.Transpose.ROTATE_270,
-    ]
-    turn = turns[orientation - 1]
-    stored = picture if turn is None else picture.transpose(turn)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image = decode_image(encode(stored, format, exif=exif))
-    assert difference(image, np.asarray(picture)) < 8
-
-
-def test_an_unknown_exif_orientation_is_ignored(picture, encode):
-    exif = Image.Exif()
-    exif[0x0112] = 99
-    assert decode_image(encode(picture, "JPEG", exif=exif)).shape == (48, 64, 3)
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
-def test_one_pixel_is_an_image(picture, encode, format):
-    assert decode_image(encode(picture.resize((1, 1)), format)).shape == (1, 1, 3)
-
-
-def test_the_portrait_is_a_large_enough_photo():
-    assert read_image(PORTRAIT).shape == (512, 512, 3)
-
-
-# What cannot be decoded
-
-
-@given(data=st.data())
-def test_a_file_cut_anywhere_is_refused_with_a_reason(encoded, data):
-    cut = data.draw(st.integers(0, len(encoded.data) - 1))
-    assert refused(decode_image, encoded.data[:cut]) in BROKEN
-
-
-@pytest.mark.parametrize("kept", [0, 1, 2, 3, 4, 8, 11, 12, 20, 25, 26, 30])
-def test_a_file_cut_within_its_header_is_refused_with_a_reason(encoded, kept):
-    assert refused(decode_image, encoded.data[:kept]) in BROKEN
-
-
-@pytest.mark.parametrize("part", [0.5, 0.9, 0.99])
-def test_a_file_that_lost_its_end_says_so(encoded, part):
-    data = encoded.data[: int(part * len(encoded.data))]
-    expected = {Reason.DAMAGED, Reason.TRUNCATED} if "tiff" in encoded.format else {Reason.TRUNCATED}
-    assert refused(decode_image, data) in expected
-
-
-@pytest.mark.parametrize(
-    ("format", "appended"),
-    [
-        pytest.param("JPEG", b"\0\0\0\x18ftypmp42 \xff\xda a short video, as phones append it", id="jpeg"),
-        pytest.param("PNG", b"x" * 5000, id="png"),
-        pytest.param("GIF", b"written by a tool", id="gif"),
-        pytest.param("BMP", b"more", id="bmp"),
-        pytest.param("WEBP", b"more", id="webp"),
-    ],
-)
-def test_what_follows_the_end_of_the_image_does_not_matter(picture, encode, format, appended):
-    assert decode_image(encode(picture, format) + appended).shape == (48, 64, 3)
-
-
-MUTATIONS = st.lists(
-    st.tuples(
-        st.sampled_from(["replace", "flip", "insert", "delete"]), st.floats(0, 1), st.binary(min_size=1, max_size=24)
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
-def mutate(data, mutations, early):
-    """Bytes replaced, flipped, inserted or deleted; `early` concentrates them in the first 200."""
-    data = bytearray(data)
-    for kind, place, noise in mutations:
-        at = int(place * (min(len(data), 200) if early else len(data)))
-        if kind == "replace":
-            data[at : at + len(noise)] = noise
-        elif kind == "flip":
-            data[at : at + 1] = bytes(byte ^ noise[0] for byte in data[at : at + 1])
-        elif kind == "insert":
-            data[at:at] = noise
-        else:
-            del data[at : at + len(noise)]
-    return bytes(data)
-
-
-@settings(max_examples=60)
-@given(mutations=MUTATIONS, early=st.booleans())
-def test_a_mutated_file_decodes_or_is_refused_with_a_reason(encoded, mutations, early):
-    try:
-        image, reason = decode_image(mutate(encoded.data, mutations, early)), None
-    except UnreadableMedia as error:
-        image, reason = None, error.reason
-    if image is None:
-        assert reason in BROKEN | {Reason.TOO_MANY_PIXELS}
-    else:
-        assert image.dtype == np.uint8
-        assert image.ndim == 3
-        assert image.shape[2] == 3
-        assert image.size > 0
-
-
-@settings(max_examples=200)
-@given(st.binary(max_size=300))
-def test_random_bytes_are_refused_with_a_reason(data):
-    assert refused(decode_image, data) in BROKEN | {Reason.TOO_MANY_PIXELS}
-
-
-def test_fifty_thousand_pixels_square_are_refused_without_decoding(boastful, announce, monkeypatch):
-    without_decoder(monkeypatch)
-    assert refused(decode_image, announce(boastful.data, 50_000, 50_000)) == Reason.TOO_MANY_PIXELS
-
-
-def test_a_strip_of_too_many_pixels_is_refused_as_a_square_is(picture, encode, announce, monkeypatch):
-    without_decoder(monkeypatch)
-    assert refused(decode_image, announce(encode(picture, "PNG"), MAX_PIXELS + 1, 1)) == Reason.TOO_MANY_PIXELS
-
-
-def test_as_many_pixels_as_allowed_reach_the_decoder(picture, encode, announce, monkeypatch):
-    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
-    assert refused(decode_image, announce(encode(picture, "PNG"), 10_000, 10_000)) == Reason.DAMAGED
-
-
-def test_a_png_chunk_that_claims_gigabytes_is_refused_without_decoding(picture, encode, monkeypatch):
-    data = encode(picture, "PNG")
-    at = data.index(b"IDAT") - 4
-    without_decoder(monkeypatch)
-    assert refused(decode_image, data[:at] + struct.pack(">I", 0x7FFFFFF0) + data[at + 4 :]) in BROKEN
-
-
-def test_an_error_of_the_decoder_is_damage(picture, encode, monkeypatch):
-    def fail(*_):
-        raise cv2.error("broken")
-
-    monkeypatch.setattr(cv2, "imdecode", fail)
-    assert refused(decode_image, encode(picture, "PNG")) == Reason.DAMAGED
 
 
 # Reading
@@ -269,6 +62,20 @@ def test_what_is_no_image_is_refused_by_its_first_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", lambda path, mode: stream)
     assert refused(read_image, tmp_path / "video.jpg") == Reason.NOT_AN_IMAGE
     assert stream.end == 32
+
+
+def test_the_portrait_is_a_large_enough_photo():
+    assert read_image(PORTRAIT).shape == (512, 512, 3)
+
+
+def test_a_file_that_breaks_off_late_is_read_and_called_incomplete(tmp_path):
+    whole = PORTRAIT.read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: int(0.96 * len(whole))])
+    picture = read_picture(tmp_path / "cut.jpg")
+    assert picture.incomplete
+    np.testing.assert_array_equal(picture.rgb[:400], read_image(PORTRAIT)[:400])
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    assert refused(read_image, tmp_path / "cut.jpg") == Reason.TRUNCATED
 
 
 def test_a_file_of_every_format_is_read_whole(encoded, tmp_path):

@@ -172,6 +172,16 @@ _LAST = (
     ),
     Column("model", Kind.TEXT, "name of the expression model", ("frame", "model")),
 )
+_LATER = (
+    Column(
+        "incomplete",
+        Kind.BOOLEAN,
+        "the file of the photo breaks off, and what there is of it, at least nine tenths, was analyzed",
+        ("frame", "incomplete"),
+        since="0.2",
+    ),
+)
+"""Those that came after the probabilities had their place."""
 
 
 def _expression(labels: tuple[str, ...]) -> Column:
@@ -206,7 +216,8 @@ class Schema:
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """All of them, in order."""
-        return (*_FIRST, _expression(self.labels), *_LAST, *map(_probability, self.labels), *self.extra)
+        named = (*_FIRST, _expression(self.labels), *_LAST)
+        return (*named, *map(_probability, self.labels), *_LATER, *self.extra)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ def write_whole(file: Path, content: str | bytes) -> None:
 
 def sha256_of(file: Path) -> str:
     """The digest of a file's bytes, in hexadecimal.  Raises OSError."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, UnreadableMedia
+from affectlens.core.image_file import decode
 from affectlens.core.sample import Dropped, Sample
 
 KEEP_SIDE_PX = 128
@@ -46,25 +47,14 @@ class Stored:
             BadData: it cannot be read or decoded, or the box lies outside.
         """
         try:
-            data = np.frombuffer(self.content if self.content is not None else self.path.read_bytes(), dtype=np.uint8)
-            # upright by its EXIF orientation, as the runtime reads it; transparency is dropped
-            image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH) if len(data) else None
-        except (OSError, cv2.error) as error:
+            data = self.content if self.content is not None else self.path.read_bytes()
+        except OSError as error:
             raise BadData(f"'{self.path}' cannot be read: {error}") from error
-        if image is None:
-            raise BadData(f"'{self.path}' cannot be decoded as an image")
-        pixels = _as_uint8(image)
+        try:
+            pixels = decode(data).pixels
+        except UnreadableMedia as error:
+            raise BadData(f"'{self.path}' cannot be decoded as an image: {error.detail}") from error
         return pixels if self.box_xyxy is None else cut(pixels, self.box_xyxy, self.path)
-
-
-def _as_uint8(image: NDArray[np.generic]) -> Pixels:
-    """What OpenCV decodes (any depth, gray or BGR) as gray or RGB uint8."""
-    if image.dtype == np.uint16:
-        image = image // 257
-    pixels = image.astype(np.uint8)
-    if pixels.ndim == 2:
-        return pixels
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def cut(pixels: Pixels, box_xyxy: NDArray[np.float32], where: Path) -> Pixels:

@@ -34,6 +34,7 @@ class Analysis:
         detail: the same for people, one line.
         image: (H, W, 3) RGB uint8, or None where it could not be read.
         frame, time_s: place in the video and seconds since its beginning; None for photos.
+        incomplete: the file breaks off, after nine tenths of the picture or more.
     """
 
     source: str
@@ -46,6 +47,7 @@ class Analysis:
     frame: int | None = None
     time_s: float | None = None
     measures: tuple[Measure, ...] = ()
+    incomplete: bool = False
 
     @property
     def schema(self) -> Schema:

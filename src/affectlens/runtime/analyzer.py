@@ -19,6 +19,7 @@ from affectlens.core.columns import Schema
 from affectlens.core.detection import Detections, Detector
 from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.core.expressions import projected_affect
+from affectlens.core.image_file import Picture, as_uint8, decode, orientation_of, turned_upright
 from affectlens.core.measures import Measure, View, schema_of
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import normalised_entropy, softmax
@@ -30,7 +31,7 @@ from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.arrays import Colour, TimedArrays, as_rgb
 from affectlens.runtime.explain import explanations
 from affectlens.runtime.measuring import make_measures, measured
-from affectlens.runtime.media import decode_image, display_name, read_image
+from affectlens.runtime.media import display_name, read_picture
 from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.sources import Analyses, open_frames, reason_of
 from affectlens.runtime.stream import OnEvent, Stream
@@ -170,10 +171,10 @@ class Analyzer:
             if isinstance(source, (str, os.PathLike)):
                 path = Path(os.path.expanduser(source))
                 name = name or display_name(path)
-                return self._analyze_image(read_image(path), name)
+                return self._analyze_picture(read_picture(path), name)
             if isinstance(source, bytes):
-                return self._analyze_image(decode_image(source), name)
-            return self._analyze_image(_as_rgb(source, colour), name)
+                return self._analyze_picture(decode(source), name)
+            return self._analyze_picture(Picture(_as_rgb(source, colour)), name)
         except Exception as error:
             return self.failed(name, error)
 
@@ -281,9 +282,10 @@ class Analyzer:
         known = (source, self._spec.name, self._spec.labels)
         return Analysis(*known, faces, reason, detail, image, frame, time_s, self._measures)
 
-    def _analyze_image(self, image: NDArray[np.uint8], source: str) -> Analysis:
+    def _analyze_picture(self, picture: Picture, source: str) -> Analysis:
+        image = picture.rgb
         (faces,) = self.read([(image, self._detect(image))])
-        return self.analysis(source, image, faces)
+        return replace(self.analysis(source, image, faces), incomplete=picture.incomplete)
 
     def _faces(self, views: Sequence[View], scores: Sequence[float], answers: Answers) -> tuple[Face, ...]:
         """Calibrate the logits and say what they mean, face by face."""
@@ -364,13 +366,9 @@ def _as_rgb(image: Any, colour: str) -> NDArray[np.uint8]:
 
 
 def _from_pil(image: Any) -> NDArray[np.uint8]:
-    """A PIL image, upright, as RGB; integers of more than 8 bits are taken for 16-bit gray and scaled to 8."""
-    from PIL import ImageOps
-
+    """A PIL image, upright, as RGB or gray; how values are scaled says `core.image_file.decode`."""
     try:
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):
-            return (np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)
-        return np.asarray(image.convert("RGB"))
+        image.load()
+        return turned_upright(as_uint8(image), orientation_of(image))
     except OSError as error:
         raise UnreadableMedia(Reason.TRUNCATED, "the PIL image cannot be decoded to its end") from error

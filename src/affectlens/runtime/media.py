@@ -13,11 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadSetting, UnreadableMedia
+from affectlens.core.image_file import HEAD_BYTES, MAX_PIXELS, Picture, check_format, decode
 from affectlens.core.reasons import Reason
-from affectlens.runtime.image_header import announced_size, check_format, is_cut_short
-
-MAX_PIXELS = 100_000_000
-"""The largest image that is decoded, in pixels."""
 
 MAX_BYTES = 2**30
 """The largest file that is read."""
@@ -25,8 +22,7 @@ MAX_BYTES = 2**30
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
 )
-"""File names that a folder is searched for, in any case; a file that is named directly may have any name. The last
-three are found so that they are reported, not read."""
+"""File names that a folder is searched for, in any case; a file that is named directly may have any name."""
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv",
@@ -110,17 +106,19 @@ def _files(path: Path) -> Iterator[tuple[str, Path | UnreadableMedia]]:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The image as (H, W, 3) RGB uint8, upright by its EXIF orientation.
-
-    16-bit images are scaled to 8 bits, gray ones repeated, CMYK converted, transparency dropped; of an animation the
-    first frame is taken.
+    """The image as (H, W, 3) RGB uint8, upright by its EXIF orientation; how it is decoded says `core.image_file`.
 
     Raises:
         UnreadableMedia: with its reason, see `Reason`.
     """
+    return read_picture(path).rgb
+
+
+def read_picture(path: Path) -> Picture:
+    """As `read_image`, and whether the file was complete."""
     with file_reasons():
         data = read_bytes(path)
-    return decode_image(data)
+    return decode(data)
 
 
 @contextmanager
@@ -150,7 +148,7 @@ def read_bytes(path: Path) -> bytes:
     if size > MAX_BYTES:
         raise UnreadableMedia(Reason.TOO_LARGE, f"{size:,} bytes, at most {MAX_BYTES:,} are read")
     with path.open("rb") as stream:
-        head = stream.read(32)
+        head = stream.read(HEAD_BYTES)
         if head:
             check_format(head)
         return head + stream.read()
@@ -158,20 +156,7 @@ def read_bytes(path: Path) -> bytes:
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The bytes of an image file -> (H, W, 3) RGB uint8; as `read_image`."""
-    if not data:
-        raise UnreadableMedia(Reason.EMPTY_FILE, "the file has no bytes")
-    width, height = announced_size(data)
-    if width * height > max_pixels:
-        raise UnreadableMedia(Reason.TOO_MANY_PIXELS, f"{width} x {height} pixels, at most {max_pixels:,} are read")
-    if is_cut_short(data):
-        raise UnreadableMedia(Reason.TRUNCATED, "the file ends before the image does")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise UnreadableMedia(Reason.DAMAGED, "the decoder gave up") from error
-    if image is None or image.size == 0:
-        raise UnreadableMedia(Reason.DAMAGED, "the decoder gave up")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return decode(data, max_pixels).rgb
 
 
 def check_picture(path: Path) -> None:

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadSetting, MissingExtra, NetworkRefused, UnreadableMedia
+from affectlens.core.image_file import MAX_PIXELS
 from affectlens.core.offline import network_forbidden
 from affectlens.core.reasons import Reason
-from affectlens.runtime.media import CAMERA, MAX_PIXELS, STREAMS, display_name, file_reasons, regular_size
+from affectlens.runtime.media import CAMERA, STREAMS, display_name, file_reasons, regular_size
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import lightning as L
 import numpy as np
@@ -192,7 +193,10 @@ def fit(
         warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # frozen parts
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
-        trainer.fit(module, datamodule=FaceData(data, recipe), ckpt_path=checkpoint, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=FaceData(data, recipe), ckpt_path=checkpoint, weights_only=True)
+        except UnpicklingError as error:
+            raise BadModelFile(f"'{last}' is damaged or holds more than weights; delete it to begin anew") from error
     return best_checkpoint(out) if trainer.is_global_zero else None
 
 

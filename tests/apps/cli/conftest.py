@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import zlib
 from typing import NamedTuple
 
 import pytest
@@ -66,11 +67,13 @@ def bad_files(tmp_path):
     folder = tmp_path / "bad"
     folder.mkdir()
     photo = PORTRAIT.read_bytes()
+    header = b"IHDR\0\0\xc3\x50\0\0\xc3\x50\x08\x02\0\0\0"
+    check = zlib.crc32(header).to_bytes(4)
     contents = {
         "empty.jpg": (b"", "empty_file"),
         "text.jpg": (b"Dear diary", "not_an_image"),
         "cut.jpg": (photo[: len(photo) // 2], "truncated"),
-        "header.png": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xc3\x50\0\0\xc3\x50\x08\x02\0\0\0", "too_many_pixels"),
+        "header.png": (b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + check + b"\0\0\0\x09IDAT", "too_many_pixels"),
         "two\nlines.jpg": (photo[:100], "truncated"),
     }
     for name, (content, _) in contents.items():

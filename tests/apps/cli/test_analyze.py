@@ -176,19 +176,32 @@ def test_a_folder_without_images_is_one_row_and_one_line(cli, tmp_path):
     assert len(result.errors) == 1
 
 
-def test_a_kind_of_photo_that_is_not_decoded_is_not_passed_over(cli, tmp_path, photo):
-    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+def test_heic_without_its_extra_is_not_passed_over_and_says_what_to_install(cli, tmp_path, photo, encode, monkeypatch):
+    (tmp_path / "phone.heic").write_bytes(encode(Image.open(PORTRAIT), "HEIF"))
+    assert [row["reason"] for row in rows_of(cli("analyze", tmp_path, "--format", "csv").out)] == ["", ""]
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
     result = cli("analyze", tmp_path, "--format", "csv")
     assert (result.code, result.errors) == (0, ["warning: 1 of 2 have no answer; their rows say why"])
-    assert [row["reason"] for row in rows_of(result.out)] == ["not_an_image", ""]
+    assert [row["reason"] for row in rows_of(result.out)] == ["unsupported", ""]
+    alone = cli("analyze", tmp_path / "phone.heic")
+    assert alone.code == 1
+    assert "HEIC needs the extra 'heif': pip install 'affectlens[heif]'" in alone.err
 
 
 def test_a_file_that_the_decoder_refuses_adds_no_lines_of_the_decoder(cli, tmp_path):
-    Image.open(PORTRAIT).save(tmp_path / "photo.tiff")
+    Image.open(PORTRAIT).save(tmp_path / "photo.tiff", compression="tiff_lzw")
     (tmp_path / "photo.tiff").write_bytes((tmp_path / "photo.tiff").read_bytes()[:-1000])
     result = cli("analyze", tmp_path, PORTRAIT, "--format", "csv")
-    assert [row["reason"] for row in rows_of(result.out)] == ["damaged", ""]
+    assert [row["reason"] for row in rows_of(result.out)] == ["truncated", ""]
     assert result.errors == ["warning: 1 of 2 have no answer; their rows say why"]
+
+
+def test_a_photo_that_breaks_off_late_has_its_row_and_a_warning(cli, tmp_path):
+    whole = PORTRAIT.read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: int(0.96 * len(whole))])
+    result = cli("analyze", tmp_path / "cut.jpg", "--format", "csv")
+    assert (result.code, [row["reason"] for row in rows_of(result.out)]) == (0, [""])
+    assert result.errors == [f"warning: {tmp_path / 'cut.jpg'}: the file breaks off; what there is of it was analyzed"]
 
 
 @pytest.mark.parametrize("name", ["a[1].jpg", "[red].jpg", "two\nlines.jpg", "a,b.jpg", 'say "hi".jpg'])

@@ -20,6 +20,7 @@ FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Tes
 NEUTRAL, HAPPY = (10, 0, 0, 0, 0, 0, 0, 0, 0, 0), (0, 10, 0, 0, 0, 0, 0, 0, 0, 0)
 SCATTERED = (0, 5, 0, 5, 0, 0, 0, 0, 0, 0)
 NO_FACE = (0, 0, 0, 0, 0, 0, 0, 0, 0, 10)
+NO_IMAGE = "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF or HEIC file"
 DROPPED = "top vote is unknown or not a face"
 
 
@@ -82,7 +83,7 @@ def test_inspect_as_json_counts_every_file_once(cli, ferplus):
             "bad": [
                 {
                     "id": "train/fer6.png",
-                    "what": f"'{ferplus / 'FER2013Train' / 'fer6.png'}' cannot be decoded as an image",
+                    "what": f"'{ferplus / 'FER2013Train' / 'fer6.png'}' cannot be decoded as an image: {NO_IMAGE}",
                 }
             ],
             "sizes": {"48x48": 5},

@@ -154,10 +154,16 @@ def test_what_cannot_be_read_is_refused_with_its_reason(url, data, reason):
     assert "\n" not in answer.json()["detail"]
 
 
+def test_a_photo_that_breaks_off_late_is_answered_and_called_incomplete(url):
+    answer = post(url, PHOTO[: int(0.96 * len(PHOTO))], {"content-type": "image/jpeg"}).json()
+    assert (answer["incomplete"], len(answer["faces"])) == (True, 1)
+    assert post(url, PHOTO, {"content-type": "image/jpeg"}).json()["incomplete"] is False
+
+
 @pytest.mark.parametrize(
     ("data", "kind", "reason"),
     [
-        (b"\0\0\0\x18ftypheic" + b"\0" * 40, "image/heic", "not_an_image"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 40, "image/heic", "damaged"),
         (b"junk" * 20, "image/jpeg", "not_an_image"),
         (b"junk" * 20, "video/mp4", "not_a_video"),
         (PHOTO, "video/mp4", "not_a_video"),

@@ -13,7 +13,7 @@ from affectlens.runtime.analyzer import Cut
 
 
 def crops(value):
-    return Cut(no_faces(), [np.full((2, 2, 3), value, np.uint8)], ())
+    return Cut(no_faces(), [np.full((2, 2, 3), value, np.uint8)], (), (2, 2))
 
 
 def read_together(read, values):
@@ -74,7 +74,7 @@ def test_a_picture_without_faces_does_not_wait_for_the_network():
     async def run():
         batches = Batches(None, Meters())
         try:
-            return await batches.read(Cut(no_faces(), [], ()))
+            return await batches.read(Cut(no_faces(), [], (), (2, 2)))
         finally:
             batches.close()
 

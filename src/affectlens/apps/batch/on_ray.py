@@ -2,7 +2,6 @@
 
 import logging
 import os
-import pickle
 import socket
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.local import MOST_DEATHS, Parts, Sources, cores
 from affectlens.apps.batch.reading import Reader
 from affectlens.apps.batch.work import Part, Settings, Worker
-from affectlens.core.errors import AffectLensError, MissingExtra
+from affectlens.core.errors import AffectLensError, BadModelFile, MissingExtra
 from affectlens.core.reasons import Reason
 from affectlens.runtime.sources import reason_of
 
@@ -135,10 +134,10 @@ def _analyze(sources: list[tuple[int, Item]], settings: Settings, actors: int, c
     batch: pyarrow.Table
     with closing(iter(analyzed.iter_batches(batch_size=None, batch_format="pyarrow"))) as batches:
         for batch in batches:
-            for cell in batch.column("part"):
-                part = pickle.loads(cell.as_py())
-                if isinstance(part, Exception):
-                    raise part
+            for cell, fault in zip(batch.column("part"), batch.column("fault"), strict=True):
+                if fault.is_valid:
+                    raise BadModelFile(fault.as_py())
+                part = Part.from_json(cell.as_py())
                 if part.number in waiting:  # Ray may do again what was lost with a machine
                     yield part
                     if part.end is not None:
@@ -193,35 +192,35 @@ class _Actor:
     def __init__(self, settings: Settings, crumbs: str) -> None:
         cv2.setNumThreads(1)
         self._crumbs = crumbs
-        self._worker: Worker | AffectLensError
+        self._worker: Worker | str
         try:
             self._worker = Worker(settings)
         except AffectLensError as error:  # Ray would start the actor again and again
-            self._worker = error
+            self._worker = str(error)
 
     def __call__(self, rows: "pyarrow.Table") -> "Iterator[pyarrow.Table]":
         import pyarrow
 
-        for (number, item), data in zip(_items(rows), rows.column("data").to_pylist(), strict=True):
-            for part in self._parts(number, item, data):
-                yield pyarrow.table({"part": [pickle.dumps(part)]})
-
-    def _parts(self, number: int, item: Item, data: bytes | None) -> Iterator[Part | AffectLensError]:
-        """Parts of one source; what has killed actors before, as files that outlive them say, is given up."""
-        if isinstance(self._worker, AffectLensError):
-            yield self._worker
+        if isinstance(self._worker, str):
+            yield pyarrow.table({"part": pyarrow.nulls(1, pyarrow.string()), "fault": [self._worker]})
             return
+        for (number, item), data in zip(_items(rows), rows.column("data").to_pylist(), strict=True):
+            try:
+                for part in self._parts(self._worker, number, item, data):
+                    yield pyarrow.table({"part": [part.to_json()], "fault": pyarrow.nulls(1, pyarrow.string())})
+            except AffectLensError as error:  # every source would fail alike
+                yield pyarrow.table({"part": pyarrow.nulls(1, pyarrow.string()), "fault": [str(error)]})
+
+    def _parts(self, worker: Worker, number: int, item: Item, data: bytes | None) -> Iterator[Part]:
+        """Parts of one source; what has killed actors before, as files that outlive them say, is given up."""
         crumb = Path(tempfile.gettempdir(), f"{self._crumbs}-{number}")
         with crumb.open("ab") as stream:
             stream.write(b".")
             deaths = stream.tell() - 1
         if deaths >= MOST_DEATHS:
-            yield self._worker.failed(number, item, Reason.CRASHED, _DIED)
+            yield worker.failed(number, item, Reason.CRASHED, _DIED)
         else:
-            try:
-                yield from self._worker.parts(number, item, data)
-            except AffectLensError as error:  # every source would fail alike
-                yield error
+            yield from worker.parts(number, item, data)
         crumb.unlink()
 
 

@@ -1,8 +1,9 @@
 """What is done with each source of a batch, on whatever engine."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from affectlens.apps.batch.item import Item
@@ -74,6 +75,20 @@ class Part:
     first: bool
     end: End | None = None
 
+    def to_json(self) -> str:
+        """As text, for another process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Part":
+        """What `to_json` wrote."""
+        found = json.loads(text)
+        end = found.pop("end")
+        if end is not None:
+            reason = end.pop("reason")
+            end = End(reason=Reason(reason) if reason is not None else None, **end)
+        return cls(end=end, **found)
+
 
 class Worker:
     """Analyzes sources, one after the other."""
@@ -109,7 +124,9 @@ class Worker:
             copy.end()
         said = analysis.image is None or not faces
         reason, detail = (analysis.reason, analysis.detail) if said else (None, "")
-        yield Part(number, rows, first, End(read, reason, detail, " ".join(warnings)))
+        if analysis.incomplete:
+            warnings.append("the file breaks off; what there is of it was analyzed")
+        yield Part(number, rows, first, End(read, reason, detail, "; ".join(warnings)))
 
     def failed(self, number: int, item: Item, reason: Reason, detail: str) -> Part:
         """The one row of a source that could not be analyzed here."""

@@ -115,6 +115,8 @@ def analyze(
                 copy.end()
             read += frames > 0
             extra = f"; {analysis.detail}" if analysis.reason == Reason.MISSING_EXTRA else extra
+            if analysis.incomplete:
+                warn(f"{name}: the file breaks off; what there is of it was analyzed")
             if frames and analysis.image is None:
                 warn(f"{name}: {analysis.detail} ({analysis.reason}); the {frames} frames before have their rows")
     if not read:

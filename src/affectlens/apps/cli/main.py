@@ -5,6 +5,7 @@ import io
 import logging
 import signal
 import sys
+import warnings
 from importlib import metadata
 
 import cv2
@@ -79,6 +80,11 @@ def _quiet_opencv() -> None:
     (of_opencv_4 or cv2.utils.logging.setLogLevel)(0)
 
 
+def _quiet_pillow() -> None:
+    """Nor about damaged metadata, which cost no picture."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 def main() -> None:
     """Entry point; exits 0, 1 (something failed; one line says what) or 2 (usage)."""
     for stream in (sys.stdout, sys.stderr):
@@ -89,6 +95,7 @@ def main() -> None:
         logger.addHandler(Warnings())
     signal.signal(signal.SIGTERM, _interrupt)
     _quiet_opencv()
+    _quiet_pillow()
     try:
         app()
     except (AffectLensError, OSError) as error:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import ParamSpec, TypeVar
 
@@ -13,9 +14,9 @@ from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.meters import Meters
 from affectlens.apps.server.refusal import Refused
 from affectlens.core.affect import Face
+from affectlens.core.image_file import Picture, decode
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer, Cut
-from affectlens.runtime.media import decode_image
 from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.stream import Look, Stream
 from affectlens.runtime.video import Frame
@@ -28,6 +29,20 @@ _TOGETHER = 32
 """Pictures that are read in one go at most."""
 _PAST = 0.9
 """Weight of the past in the mean time of a picture."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is kept of a picture beside its faces: (width, height) in pixels, and whether the file was complete."""
+
+    size: Size
+    incomplete: bool
+
+    @classmethod
+    def of(cls, picture: Picture) -> "Seen":
+        """Without the pixels."""
+        height, width = picture.pixels.shape[:2]
+        return cls((width, height), picture.incomplete)
 
 
 class Engine:
@@ -65,21 +80,20 @@ class Engine:
         """
         with self._place():
             if explain:
-                analysis, size = await self._in_thread(self._explained, data)
-                faces = analysis.faces
+                faces, picture = await self._in_thread(self._explained, data)
             else:
-                cut, size = await self._in_thread(self._look, data)
+                cut, picture = await self._in_thread(self._look, data)
                 faces = await self._batches.read(cut)
         self._meters.count("photo", faces)
-        return self._analyzer.analysis("", None, faces), size
+        return replace(self._analyzer.analysis("", None, faces), incomplete=picture.incomplete), picture.size
 
     async def frame(self, data: bytes, stream: Stream) -> tuple[Analysis, Size]:
         """The bytes of a stream's next picture; as `photo`."""
         with self._place():
-            look, cut, size = await self._in_thread(self._look_ahead, data, stream)
+            look, cut, picture = await self._in_thread(self._look_ahead, data, stream)
             faces = await self._batches.read(cut)
         self._meters.count("frame", faces)
-        return stream.follow(look, faces), size
+        return replace(stream.follow(look, faces), incomplete=picture.incomplete), picture.size
 
     def stream(self, settings: VideoSettings) -> Stream:
         """What remembers the faces of a new stream."""
@@ -105,22 +119,24 @@ class Engine:
         """Do `work` when a thread is free."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
-    def _look(self, data: bytes) -> tuple[Cut, Size]:
+    def _look(self, data: bytes) -> tuple[Cut, Seen]:
         """Decode a photo and find its faces; of it only they are kept."""
-        image = decode_image(data, self._limits.pixels)
-        return self._analyzer.cut(image, self._analyzer.detector(image)), (image.shape[1], image.shape[0])
+        picture = decode(data, self._limits.pixels)
+        image = picture.rgb
+        return self._analyzer.cut(image, self._analyzer.detector(image)), Seen.of(picture)
 
-    def _look_ahead(self, data: bytes, stream: Stream) -> tuple[Look, Cut, Size]:
+    def _look_ahead(self, data: bytes, stream: Stream) -> tuple[Look, Cut, Seen]:
         """Decode the next picture of a stream, whose time is now, and find its faces; of it only they are kept."""
         number, time_s = stream.next_place()
-        image = decode_image(data, self._limits.pixels)
-        look = stream.look(Frame(number, time_s, image))
-        return look, self._analyzer.cut(image, look.found), (image.shape[1], image.shape[0])
+        picture = decode(data, self._limits.pixels)
+        look = stream.look(Frame(number, time_s, picture.rgb))
+        return look, self._analyzer.cut(picture.rgb, look.found), Seen.of(picture)
 
-    def _explained(self, data: bytes) -> tuple[Analysis, Size]:
-        image = decode_image(data, self._limits.pixels)
+    def _explained(self, data: bytes) -> tuple[tuple[Face, ...], Seen]:
+        picture = decode(data, self._limits.pixels)
+        image = picture.rgb
         (faces,) = self._explaining.read([(image, self._analyzer.detector(image))])
-        return self._analyzer.analysis("", None, faces), (image.shape[1], image.shape[0])
+        return faces, Seen.of(picture)
 
 
 class Batches:

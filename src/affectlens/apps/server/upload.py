@@ -13,12 +13,10 @@ from starlette.requests import Request
 from affectlens.apps.server.limits import MEGABYTE, Limits
 from affectlens.apps.server.refusal import Refused
 from affectlens.core.errors import UnreadableMedia
+from affectlens.core.image_file import HEAD_BYTES, check_format, format_of
 from affectlens.core.reasons import Reason
-from affectlens.runtime.image_header import check_format
 
 _KINDS = "send an image/..., video/... or application/octet-stream body, or multipart/form-data with the field 'file'"
-_HEAD_BYTES = 32
-"""Enough to tell what it is."""
 _FRAMING_BYTES = 64 * 1024
 """What a form may have around its file."""
 _LONGEST = 15
@@ -46,7 +44,7 @@ class Upload:
         if not self.data:
             raise UnreadableMedia(Reason.EMPTY_FILE, "the upload has no bytes")
         if self.kind.startswith("image/"):
-            check_format(self.data[:_HEAD_BYTES])
+            check_format(self.data[:HEAD_BYTES])
         if self.kind.startswith("video/") and self.is_photo:
             raise UnreadableMedia(Reason.NOT_A_VIDEO, "an image, not a video")
 
@@ -143,7 +141,7 @@ class _Counted:
         photo = is_photo(data)
         if photo and len(data) > self._limits.photo_bytes:
             raise _too_large(self._limits.photo_bytes)
-        if not photo and not self._known and len(data) >= _HEAD_BYTES:
+        if not photo and not self._known and len(data) >= HEAD_BYTES:
             self._known = True
             self._uploads.check_video()
 
@@ -172,11 +170,7 @@ class _InMemory(MultiPartParser):
 
 def is_photo(data: bytes | bytearray) -> bool:
     """Whether the first bytes are those of an image."""
-    try:
-        check_format(bytes(data[:_HEAD_BYTES]))
-    except UnreadableMedia:
-        return False
-    return True
+    return format_of(bytes(data[:HEAD_BYTES])) is not None
 
 
 def _too_large(most: int) -> Refused:

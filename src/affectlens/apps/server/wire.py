@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field, create_model
 
 from affectlens.core import affect, quality
 from affectlens.core.columns import Column, Schema
+from affectlens.core.errors import UnreadableMedia
+from affectlens.core.image_file import Picture, decode
 from affectlens.core.measures import Measure
 from affectlens.core.reasons import Flaw, Reason
 from affectlens.runtime.analysis import Analysis
@@ -21,6 +23,9 @@ Measures = Annotated[
     dict[str, dict[str, Any]], Field(description="By measure and column; `/v1/model` describes the columns.")
 ]
 Unit = Annotated[float | None, Field(description="In [-1, 1]; null where the labels have no coordinates.")]
+_MAX_CROP_PIXELS = 4_000_000
+"""Of the face in an explanation."""
+
 Png = Annotated[str, Field(description="A PNG in base64.")]
 
 
@@ -91,6 +96,9 @@ class Result(BaseModel):
     reason: Annotated[str | None, Field(description="Why there are no faces; null where there are.")]
     detail: str
     light: Light | None = None
+    incomplete: Annotated[bool, Field(description="The file breaks off, but most of the picture could be decoded.")] = (
+        False
+    )
 
 
 class Problem(BaseModel):
@@ -152,6 +160,7 @@ def to_wire(
         reason=analysis.reason.value if analysis.reason else None,
         detail=analysis.detail,
         light=light,
+        incomplete=analysis.incomplete,
     )
 
 
@@ -174,6 +183,7 @@ def from_wire(
         frame=result.frame,
         time_s=result.time_s,
         measures=measures,
+        incomplete=result.incomplete,
     )
 
 
@@ -236,8 +246,8 @@ def _core_face(face: Any) -> affect.Face:
         quality=_core_quality(face.quality) if face.quality else None,
         measures=face.measures,
         explanation=affect.Explanation(
-            np.asarray(cv2.cvtColor(_pixels(seen.crop, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8),
-            (_pixels(seen.heat, cv2.IMREAD_GRAYSCALE) / 255).astype(np.float32),
+            _picture(seen.crop).rgb,
+            (_gray(seen.heat) / 255).astype(np.float32),
             seen.method,
         )
         if seen
@@ -259,8 +269,19 @@ def _png(image: NDArray[np.uint8]) -> str:
     return base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()
 
 
-def _pixels(png: str, flags: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.imdecode(np.frombuffer(base64.b64decode(png), dtype=np.uint8), flags), dtype=np.uint8)
+def _picture(png: str) -> Picture:
+    """What `_png` wrote.  Raises ValueError for anything else: a service elsewhere is not to be trusted."""
+    try:
+        return decode(base64.b64decode(png), _MAX_CROP_PIXELS)
+    except UnreadableMedia as error:
+        raise ValueError(str(error)) from error
+
+
+def _gray(png: str) -> NDArray[np.uint8]:
+    pixels = _picture(png).pixels
+    if pixels.ndim != 2:
+        raise ValueError(f"a heat map is gray, got {pixels.shape}")
+    return pixels
 
 
 def _rounded(probabilities: dict[str, float]) -> dict[str, float]:

@@ -1,20 +1,27 @@
 """Published weights of timm's and torchvision's networks: from a file that the user names, or from where the libraries
 keep them.
+
+No file is executed: torch's are opened with `weights_only`, and what comes from torchvision's cache or server must have
+the SHA-256 that its name carries.
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import timm
 import torch
 from huggingface_hub import get_session, hf_hub_download, hf_hub_url
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from affectlens.core.errors import BadModelFile
+from affectlens.core.files import sha256_of
 
 _HUB_FILE = "model.safetensors"
 _PATIENCE_S = 20.0
@@ -30,9 +37,10 @@ def timm_state(name: str, file: str = "", **options: Any) -> dict[str, Tensor]:
     Raises:
         BadModelFile: the hub cannot be reached, or the file does not fit.
     """
-    path = str(Path(file).expanduser()) if file else _from_hub(name)
+    path = Path(file).expanduser() if file else _from_hub(name)
     try:
-        network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": path}, **options)
+        found = {"state_dict": _opened(path)}  # opened here: older versions of timm unpickle what a file holds
+        network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=found, **options)
     except Exception as error:  # readers of weights raise many types for a file that is not theirs
         raise BadModelFile(f"'{path}' does not hold the weights of '{name}': {_last_line(error)}") from error
     return dict(network.state_dict())
@@ -42,32 +50,55 @@ def torchvision_state(weights: WeightsEnum, file: str = "") -> dict[str, Tensor]
     """The published `weights` of a network of torchvision's, from `file` or, without one, from its cache or server.
 
     Raises:
-        BadModelFile: the server cannot be reached, or the file holds no weights.
+        BadModelFile: the server cannot be reached, the file in the cache is not the published one, or `file` holds no
+            weights.
     """
     if file:
         return state_in(Path(file).expanduser())
+    name = Path(str(weights.url)).name
+    cached = Path(torch.hub.get_dir(), "checkpoints", name)
+    digits = name.removesuffix(".pth").rpartition("-")[2]
+    if not cached.is_file():
+        _download(str(weights.url), cached, digits)
+    if not re.fullmatch("[0-9a-f]{8,64}", digits) or not sha256_of(cached).startswith(digits):
+        raise BadModelFile(f"'{cached}' is not the file that torchvision publishes (its SHA-256 differs); delete it")
+    return state_in(cached)
+
+
+def _download(url: str, target: Path, digits: str) -> None:
+    """Fetch a file whose SHA-256 begins with `digits`; nothing is written where it does not.  Raises BadModelFile."""
     try:
-        return dict(weights.get_state_dict(progress=False, check_hash=True))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(target), hash_prefix=digits, progress=False)
     except Exception as error:  # OSError, or RuntimeError where the file is not what it should be
         raise BadModelFile(
-            f"the weights '{weights}' cannot be fetched from torchvision's server ({type(error).__name__}); name a "
-            f"local file with --set pretrained_file=FILE ('{Path(str(weights.url)).name}'), or train from scratch with "
+            f"the weights '{target.name}' cannot be fetched from torchvision's server ({type(error).__name__}); name a "
+            f"local file with --set pretrained_file=FILE ('{target.name}'), or train from scratch with "
             "--set pretrained=false"
         ) from error
 
 
 def state_in(file: Path) -> dict[str, Tensor]:
-    """The weights in a file of torch's, which may stand under "state_dict" and, from several processes, in "module.".
+    """The weights in a file of torch's or safetensors', which may stand under "state_dict" or "model" and, from several
+    processes, in "module.".
 
     Raises:
         BadModelFile: it holds none.
     """
     try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
-        found = found.get("state_dict", found)
-        return {key.removeprefix("module."): value for key, value in found.items() if isinstance(value, Tensor)}
+        return _opened(file)
     except Exception as error:  # torch raises many types for a file that is not its own
         raise BadModelFile(f"'{file}' cannot be read as weights: {_last_line(error)}") from error
+
+
+def _opened(file: Path) -> dict[str, Tensor]:
+    """As `state_in`; raises whatever torch and safetensors do."""
+    if file.suffix == ".safetensors":
+        return dict(load_file(file))
+    found = torch.load(file, map_location="cpu", weights_only=True)
+    for key in ("state_dict", "model"):
+        found = found.get(key, found)
+    return {key.removeprefix("module."): value for key, value in found.items() if isinstance(value, Tensor)}
 
 
 def copy_into(network: nn.Module, state: dict[str, Tensor], name: str) -> None:
@@ -81,20 +112,20 @@ def copy_into(network: nn.Module, state: dict[str, Tensor], name: str) -> None:
         raise BadModelFile(f"the weights of '{name}' do not fit: {_last_line(error)}") from error
 
 
-def _from_hub(name: str) -> str:
+def _from_hub(name: str) -> Path:
     """The file with the weights.
 
     The cache is asked first and then the hub once, because its client would try for a minute when offline.
     """
     repository = str(getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None))
     try:
-        return str(hf_hub_download(repository, _HUB_FILE, local_files_only=True))
+        return Path(hf_hub_download(repository, _HUB_FILE, local_files_only=True))
     except Exception:  # not there
         pass
     try:
         with quiet("huggingface_hub"):
             get_session().head(hf_hub_url(repository, _HUB_FILE), timeout=_PATIENCE_S)
-            return str(hf_hub_download(repository, _HUB_FILE))
+            return Path(hf_hub_download(repository, _HUB_FILE))
     except Exception as error:  # the hub raises many types when it is out of reach
         raise BadModelFile(
             f"the weights of '{name}' cannot be fetched from the Hugging Face hub ({type(error).__name__}); name a "
@@ -116,4 +147,6 @@ def quiet(logger: str) -> Iterator[None]:
 
 
 def _last_line(error: Exception) -> str:
+    if isinstance(error, UnpicklingError):  # torch's own words advise to open it all the same
+        return "it is damaged, or holds more than weights, which is never opened"
     return (str(error).splitlines() or [type(error).__name__])[-1].strip()

@@ -1,0 +1,104 @@
+"""What decoding by Pillow costs beside OpenCV: `python benchmarks/decoding.py`, a minute.
+
+Each row decodes the same bytes in turns: `cv2.imdecode` and its colours turned to RGB, without looking at the size that
+the header announces or at the end of the file, and `core.image_file.decode`, which looks at both. Milliseconds are
+medians of --repeats in one thread; "differ" is the largest difference of two pixels. Memory is how much the peak of a
+fresh process grows while it decodes once.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from affectlens.apps.cli.conditions import headline
+from affectlens.apps.cli.scenes import tiled
+from affectlens.core.image_file import decode
+from affectlens.runtime.media import PORTRAIT, read_image
+
+SIZES = {"0.3 megapixels": (640, 480), "2": (1632, 1224), "12": (4000, 3000), "48": (8000, 6000)}
+MEMORY = """
+import resource, sys
+from benchmark import by_opencv, by_pillow
+data = open(sys.argv[1], "rb").read()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+{call}(data)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def by_opencv(data):
+    """(H, W, 3) RGB, or (H, W) of a gray PNG."""
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_ANYCOLOR)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image
+
+
+def by_pillow(data):
+    """The same."""
+    return decode(data).pixels
+
+
+def in_turns(data, repeats):
+    """Median milliseconds of each."""
+    taken = {by_opencv: [], by_pillow: []}
+    for _ in range(repeats):
+        for call, times in taken.items():
+            start = time.perf_counter()
+            call(data)
+            times.append(1000 * (time.perf_counter() - start))
+    return [float(np.median(times)) for times in taken.values()]
+
+
+def peaks_mib(data):
+    """Memory of each."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "photo").write_bytes(data)
+        Path(folder, "benchmark.py").write_bytes(Path(__file__).read_bytes())
+        return [
+            int(
+                subprocess.run(
+                    [sys.executable, "-c", MEMORY.format(call=call.__name__), "photo"],
+                    cwd=folder,
+                    capture_output=True,
+                    check=True,
+                ).stdout
+            )
+            for call in (by_opencv, by_pillow)
+        ]
+
+
+def files():
+    """Name -> bytes of a file."""
+    portrait = read_image(PORTRAIT)
+    scene = cv2.cvtColor(tiled(portrait, 5), cv2.COLOR_RGB2BGR)
+    for name, size in SIZES.items():
+        photo = cv2.resize(scene, size, interpolation=cv2.INTER_CUBIC)
+        yield f"JPEG, {name}", cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+        if name in ("2", "12"):
+            yield f"PNG, {name}", cv2.imencode(".png", photo)[1].tobytes()
+            yield f"WebP, {name}", cv2.imencode(".webp", photo, [cv2.IMWRITE_WEBP_QUALITY, 90])[1].tobytes()
+    face = cv2.resize(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA)
+    yield "gray PNG, 48x48", cv2.imencode(".png", face)[1].tobytes()
+
+
+def main(repeats):
+    """Print a table."""
+    print(headline("python benchmarks/decoding.py"))
+    print("                          OpenCV       Pillow    ratio   differ     memory, OpenCV and Pillow")
+    for name, data in files():
+        differ = np.abs(by_opencv(data).astype(np.int16) - by_pillow(data)).max()
+        before, after = in_turns(data, repeats)
+        opencv, pillow = peaks_mib(data)
+        row = f"{name:22}{before:10.2f} ms{after:10.2f} ms{after / before:9.2f}{differ:9}"
+        print(f"{row}{opencv:10} MiB{pillow:8} MiB")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=15)
+    main(parser.parse_args().repeats)

@@ -1,0 +1,353 @@
+"""Image files, decoded by Pillow: bytes -> (H, W) gray or (H, W, 3) RGB uint8, upright.
+
+A file is recognised by its first bytes and opened as that format alone, by Pillow's class for it, so that neither other
+formats of Pillow nor plug-ins of the surrounding program are tried, and its warnings about sizes do not depend on
+theirs. The size in the header is compared with the largest allowed before anything is decoded.
+
+One thing Pillow does not tell is how much of a file that breaks off was decoded. It leaves the memory of what is
+missing as it was, so such a file is decoded twice, into black and into white: pixels that differ are missing. libjpeg
+fills what is missing with middle gray instead, and does so once the end marker is put where the file breaks off.
+
+The rule: a picture of which less than `MIN_SHARE` was decoded is refused, any other is given and called incomplete.
+"""
+
+import io
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from affectlens.core.errors import MissingExtra, UnreadableMedia
+from affectlens.core.reasons import Reason
+
+MAX_PIXELS = 100_000_000
+"""The largest image that is decoded, in pixels."""
+
+MIN_SHARE = 0.9
+"""The least share of the pixels that must have been decoded."""
+
+HEAD_BYTES = 32
+"""Enough of a file to recognise its format."""
+
+Pixels = NDArray[np.uint8]
+
+_CLASSES: dict[str, Callable[[io.BytesIO, str], Any]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,  # of a multi-picture file (MPO) the first
+    "PNG": PngImagePlugin.PngImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+}
+FORMATS = (*_CLASSES, "AVIF", "HEIC")
+"""What is recognised."""
+
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",  # BigTIFF
+    b"MM\0+": "TIFF",
+}
+_DECODED_AT_ONCE = ("WebP", "AVIF", "HEIC")
+"""Of which nothing is there before all is."""
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_AVIF = (b"avif", b"avis")
+_UNSUPPORTED = re.compile(r"unknown|unsupported|not supported|cannot handle|unrecognized", re.IGNORECASE)
+_BROKEN_OFF = re.compile(r"truncat|end of file|not enough data", re.IGNORECASE)
+"""What Pillow says of pixel formats that it does not decode, and of files that break off."""
+
+_ORIENTATION = 0x0112
+_TURNS: dict[int, Callable[[Pixels], Any]] = {
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.flip(cv2.transpose(image), -1),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+"""EXIF orientation -> what turns the image upright."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded image file.
+
+    Attributes:
+        pixels: (H, W) gray or (H, W, 3) RGB uint8, upright; what is missing is black or gray.
+        share: of the pixels that were decoded, from `MIN_SHARE` to 1.
+        incomplete: the file breaks off before its last pixel is known in full.
+    """
+
+    pixels: Pixels
+    share: float = 1.0
+    incomplete: bool = False
+
+    @property
+    def rgb(self) -> Pixels:
+        """(H, W, 3) RGB uint8: gray repeated."""
+        if self.pixels.ndim == 3:
+            return self.pixels
+        return np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+
+
+def format_of(head: bytes) -> str | None:
+    """The format in `FORMATS` that a file with these first bytes (`HEAD_BYTES`) has; None for another."""
+    for magic, name in _MAGIC.items():
+        if head.startswith(magic):
+            return name
+    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
+        return "BMP"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[4:8] == b"ftyp":
+        brands = [head[at : at + 4] for at in (8, *range(16, len(head) - 3, 4))]
+        if any(brand in _AVIF for brand in brands):
+            return "AVIF"
+        if brands[0] in _HEIF:
+            return "HEIC"
+    return None
+
+
+def check_format(head: bytes) -> str:
+    """As `format_of`.
+
+    Raises:
+        UnreadableMedia: NOT_AN_IMAGE.
+    """
+    name = format_of(head)
+    if name is None:
+        raise UnreadableMedia(Reason.NOT_AN_IMAGE, f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file")
+    return name
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The bytes of an image file -> its picture, of an animation the first frame.
+
+    More bits than eight are scaled to eight: 16-bit ones, those of fewer bits by what the file says (12-bit TIFF), and
+    floating-point ones, which are taken for 0 to 1, or for 0 to 255 where any is above 2. CMYK is converted without
+    colour profiles. Transparency is dropped: what is below it shows.
+
+    Raises:
+        UnreadableMedia: EMPTY_FILE, NOT_AN_IMAGE, UNSUPPORTED, TOO_MANY_PIXELS (nothing was decoded), TRUNCATED or
+            DAMAGED.
+    """
+    if not data:
+        raise UnreadableMedia(Reason.EMPTY_FILE, "the file has no bytes")
+    name = check_format(data[:HEAD_BYTES])
+    image = _open(name, data, max_pixels)
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises many types for a file that is damaged
+        image, share, incomplete = _decode_in_part(name, data, max_pixels, error)
+    else:
+        share, incomplete = 1.0, False
+    return Picture(turned_upright(as_uint8(image), orientation_of(image)), share, incomplete)
+
+
+def as_uint8(image: Image.Image) -> Pixels:
+    """A Pillow image as (H, W) gray or (H, W, 3) RGB uint8; how values are scaled says `decode`.
+
+    Raises:
+        UnreadableMedia: UNSUPPORTED for a mode that is neither.
+    """
+    mode = image.mode
+    if mode in ("L", "RGB", "RGBA", "RGBX"):
+        return _packed(image, "L" if mode == "L" else "RGB")
+    if mode in ("1", "LA"):
+        return _packed(image.convert("L"), "L")
+    if mode.startswith("I"):
+        values = np.asarray(image)
+        return _scaled(values if mode.startswith("I;16") else values.clip(0, 65535).astype(np.uint16), _bits(image))
+    if mode == "F":
+        return _from_floats(np.asarray(image))
+    if mode in ("P", "PA"):
+        image = image.copy()
+        image.info.pop("transparency", None)  # of which Pillow would warn
+    try:
+        return _packed(image.convert("RGB"), "RGB")
+    except ValueError as error:
+        raise UnreadableMedia(Reason.UNSUPPORTED, f"pixels of the mode '{mode}' are not supported") from error
+
+
+def turned_upright(pixels: Pixels, orientation: int) -> Pixels:
+    """The image as its EXIF orientation (1 to 8, anything else is 1) wants it shown."""
+    turn = _TURNS.get(orientation)
+    return pixels if turn is None else np.asarray(turn(pixels), dtype=np.uint8)
+
+
+def orientation_of(image: Any) -> int:
+    """The EXIF orientation of a Pillow image; 1 where there is none or the EXIF is damaged."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # Pillow raises many types for EXIF that is damaged
+        return 1
+
+
+def _open(name: str, data: bytes, max_pixels: int) -> Any:
+    """A Pillow image of which only the header was read, no larger than allowed."""
+    stream = io.BytesIO(data)
+    try:
+        image = _class_of(name)(stream, "")
+    except (UnreadableMedia, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnreadableMedia(Reason.TOO_MANY_PIXELS, f"at most {max_pixels:,} pixels are read") from error
+    except Exception as error:  # Pillow raises many types for a header that does not hold
+        raise _unopened(name, data, stream.tell(), error) from error
+    width, height = image.size
+    if width * height > max_pixels:
+        raise UnreadableMedia(Reason.TOO_MANY_PIXELS, f"{width} x {height} pixels, at most {max_pixels:,} are read")
+    return image
+
+
+def _class_of(name: str) -> Callable[[io.BytesIO, str], Any]:
+    """Pillow's class for a format; two are imported when the first such file comes."""
+    if name == "AVIF":
+        from PIL.AvifImagePlugin import AvifImageFile
+
+        return AvifImageFile
+    if name == "HEIC":
+        try:
+            from pillow_heif import HeifImageFile
+        except ImportError as error:
+            raise UnreadableMedia(Reason.UNSUPPORTED, str(MissingExtra("HEIC", "heif"))) from error
+        return HeifImageFile
+    return _CLASSES[name]
+
+
+def _unopened(name: str, data: bytes, read: int, error: Exception) -> UnreadableMedia:
+    """Why a header cannot be read; `read` is how far Pillow came."""
+    said = (str(error).splitlines() or [""])[0] or type(error).__name__
+    if _UNSUPPORTED.search(said):
+        return UnreadableMedia(Reason.UNSUPPORTED, f"this kind of {name} is not supported: {said}")
+    if name == "WebP":
+        over = len(data) < 12 or struct.unpack_from("<I", data, 4)[0] + 8 > len(data)
+    else:
+        over = name not in _DECODED_AT_ONCE and read >= len(data)
+    if over or _BROKEN_OFF.search(said):
+        return UnreadableMedia(Reason.TRUNCATED, "the file ends before the image does")
+    return UnreadableMedia(Reason.DAMAGED, f"the header of the {name} cannot be read: {said}")
+
+
+def _decode_in_part(name: str, data: bytes, max_pixels: int, error: Exception) -> tuple[Any, float, bool]:
+    """Image, share and flag of a file that could not be decoded to its end because of `error`.
+
+    Raises:
+        UnreadableMedia: too little of it could, or it does not break off but is damaged: what was decoded before the
+            damage was noticed may be wrong.
+    """
+    said = (str(error).splitlines() or [""])[0] or type(error).__name__
+    if not _BROKEN_OFF.search(said):
+        reason = Reason.UNSUPPORTED if _UNSUPPORTED.search(said) else Reason.DAMAGED
+        raise UnreadableMedia(reason, f"the {name} decoder gave up: {said}") from error
+    share = 0.0
+    if name not in _DECODED_AT_ONCE:
+        first, second = (_decode_over(name, data, max_pixels, tone) for tone in (0, 255))
+        share = 0.0 if _lays_its_own_ground(first) else float(np.equal(np.asarray(first), np.asarray(second)).mean())
+        incomplete = share < 1 or "progressive" in first.info
+        if name == "JPEG" and share == 1:
+            missing = _gray_rows(np.asarray(first))
+            share = 1 - missing / first.height
+            incomplete |= share < 1 or _ends_in_gray(np.asarray(first))
+        if share >= MIN_SHARE:
+            return first, share, incomplete
+    detail = f"the file ends before the image does: {share:.0%} of it can be decoded"
+    raise UnreadableMedia(Reason.TRUNCATED, detail) from error
+
+
+def _decode_over(name: str, data: bytes, max_pixels: int, tone: int) -> Any:
+    """What can be decoded, over an image of this tone."""
+    image = _open(name, data + b"\xff\xd9" if name == "JPEG" else data, max_pixels)
+    bands = len(image.getbands())
+    image.im = Image.new(image.mode, image.size, tone if bands == 1 else (tone,) * bands).im
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception:  # for which it is decoded anew
+        image.tile = []
+    return image
+
+
+def _lays_its_own_ground(image: Any) -> bool:
+    """Whether Pillow fills the image before it decodes, so that what is missing cannot be told."""
+    return image.format == "GIF" and "transparency" in image.info
+
+
+def _gray_rows(pixels: NDArray[Any]) -> int:
+    """Rows at the end of a JPEG that libjpeg filled with middle gray."""
+    last_first = pixels.reshape(len(pixels), -1)[::-1]
+    return next((row for row, values in enumerate(last_first) if not _is_gray(values)), len(pixels))
+
+
+def _ends_in_gray(pixels: NDArray[Any]) -> bool:
+    """Whether the last block of a JPEG was filled so."""
+    return _is_gray(pixels[-8:, -8:])
+
+
+def _is_gray(values: NDArray[Any]) -> bool:
+    return bool((np.abs(values.astype(np.int16) - 128) <= 1).all())
+
+
+def _packed(image: Image.Image, rawmode: str) -> Pixels:
+    """The pixels of a decoded image, in bytes "L" or "RGB", as an array of our own.
+
+    Does what `Image.tobytes` does without keeping all pieces beside the whole: half of the memory, an eighth of the
+    time at 12 megapixels.
+    """
+    image.load()
+    width, height = image.size
+    pixels = np.empty((height, width, 3) if rawmode == "RGB" else (height, width), dtype=np.uint8)
+    encoder = Image._getencoder(image.mode, "raw", (rawmode,))
+    encoder.setimage(image.im, (0, 0, width, height))
+    target, at, done = pixels.reshape(-1).data, 0, 0
+    while not done:
+        _, done, piece = encoder.encode(max(1 << 18, 4 * width))
+        target[at : at + len(piece)] = piece
+        at += len(piece)
+    if done < 0:
+        raise UnreadableMedia(Reason.UNSUPPORTED, f"pixels of the mode '{image.mode}' are not supported")
+    return pixels
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits of a sample of 16-bit storage."""
+    found = getattr(image, "tag_v2", {}).get(258, (16,))
+    bits = found[0] if isinstance(found, tuple) else found
+    return bits if bits in range(9, 16) else 16
+
+
+def _scaled(values: NDArray[np.generic], bits: int) -> Pixels:
+    """Whole numbers of so many bits -> eight."""
+    top = (1 << bits) - 1
+    if top == 65535:
+        return (values.astype(np.uint16) // 257).astype(np.uint8)
+    return (values.astype(np.uint32).clip(0, top) * 255 // top).astype(np.uint8)
+
+
+def _from_floats(values: NDArray[np.generic]) -> Pixels:
+    """(H, W) floats of 0 to 1, or of 0 to 255 where any is above 2; what is no number is black."""
+    finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    scale = 255.0 if finite.max(initial=0.0) <= 2 else 1.0
+    return (finite * scale).clip(0, 255).round().astype(np.uint8)
