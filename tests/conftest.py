@@ -72,9 +72,9 @@ SMALL_TIMM = {
 """Name of a network of timm -> what leaves one narrow layer of each kind."""
 
 
-@pytest.fixture(scope="module")
-def small_networks():
-    """The large architectures with few and narrow layers, while the tests of a module run."""
+@pytest.fixture
+def small_networks(monkeypatch):
+    """The large architectures with few and narrow layers, during a test."""
     import timm
 
     from affectlens.models import breg_next, swin, swin_se, two_stream, vit
@@ -90,16 +90,16 @@ def small_networks():
     def narrow(patch, width, depths, heads, window, **options):
         return swin_transformer(patch, 32, [1, 1, 1, 1], [1, 1, 2, 2], window, **options)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timm, "create_model", lambda name, **options: create(name, **options, **SMALL_TIMM.get(name, {})))
-        patch.setattr(backbones, "_TIMM", {"densenet121": 34, "resnet50": 64})
-        patch.setattr(breg_next, "trunk", few_blocks)
-        patch.setattr(swin, "SwinTransformer", narrow)
-        patch.setattr(swin_se, "_EMBEDDING", 32)
-        patch.setattr(two_stream, "BLOCKS", (0, 1, 2))
-        patch.setattr(two_stream, "TokenTransformer", partial(TokenTransformer, depth=1))
-        patch.setattr(vit, "SIZES", {"tiny": (1, 2, 32, 32), "base": (1, 2, 32, 64), "large": (2, 2, 32, 64)})
-        yield
+    monkeypatch.setattr(
+        timm, "create_model", lambda name, **options: create(name, **options, **SMALL_TIMM.get(name, {}))
+    )
+    monkeypatch.setattr(backbones, "_TIMM", {"densenet121": 34, "resnet50": 64})
+    monkeypatch.setattr(breg_next, "trunk", few_blocks)
+    monkeypatch.setattr(swin, "SwinTransformer", narrow)
+    monkeypatch.setattr(swin_se, "_EMBEDDING", 32)
+    monkeypatch.setattr(two_stream, "BLOCKS", (0, 1, 2))
+    monkeypatch.setattr(two_stream, "TokenTransformer", partial(TokenTransformer, depth=1))
+    monkeypatch.setattr(vit, "SIZES", {"tiny": (1, 2, 32, 32), "base": (1, 2, 32, 64), "large": (2, 2, 32, 64)})
 
 
 @pytest.fixture(scope="session")
