@@ -7,6 +7,7 @@ import struct
 import sys
 import zlib
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +66,46 @@ def media():
         return folder / name
 
     return find
+
+
+SMALL_TIMM = {
+    "densenet121": {"block_config": (1, 1, 1, 1), "growth_rate": 16},
+    "resnet50": {"layers": (1, 1, 1, 1), "channels": (8, 16, 16, 16)},
+    "swin_tiny_patch4_window7_224": {"embed_dim": 32, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)},
+    "vit_base_patch14_dinov2": {"depth": 3, "num_heads": 2, "mlp_ratio": 1},  # "literal" is for its 768 channels
+    "vit_small_patch14_dinov2": {"depth": 3, "num_heads": 2, "embed_dim": 32},
+}
+"""Name of a network of timm -> what leaves one narrow layer of each kind."""
+
+
+@pytest.fixture
+def small_networks(monkeypatch):
+    """The large architectures with few and narrow layers, during a test."""
+    import timm
+
+    from affectlens.models import breg_next, swin, swin_se, two_stream, vit
+    from affectlens.models.layers import backbones
+    from affectlens.models.layers.pyramid_fusion import TokenTransformer
+
+    create, trunk, swin_transformer = timm.create_model, breg_next.trunk, swin.SwinTransformer
+
+    def few_blocks(in_channels):
+        layers = trunk(in_channels)
+        return type(layers)(*(layers[at] for at in (0, 1, 8, 17, -2, -1)))
+
+    def narrow(patch, width, depths, heads, window, **options):
+        return swin_transformer(patch, 32, [1, 1, 1, 1], [1, 1, 2, 2], window, **options)
+
+    monkeypatch.setattr(
+        timm, "create_model", lambda name, **options: create(name, **options, **SMALL_TIMM.get(name, {}))
+    )
+    monkeypatch.setattr(backbones, "_TIMM", {"densenet121": 34, "resnet50": 64})
+    monkeypatch.setattr(breg_next, "trunk", few_blocks)
+    monkeypatch.setattr(swin, "SwinTransformer", narrow)
+    monkeypatch.setattr(swin_se, "_EMBEDDING", 32)
+    monkeypatch.setattr(two_stream, "BLOCKS", (0, 1, 2))
+    monkeypatch.setattr(two_stream, "TokenTransformer", partial(TokenTransformer, depth=1))
+    monkeypatch.setattr(vit, "SIZES", {"tiny": (1, 2, 32, 32), "base": (1, 2, 32, 64), "large": (2, 2, 32, 64)})
 
 
 @pytest.fixture(scope="session")

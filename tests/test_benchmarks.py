@@ -20,6 +20,7 @@ CALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 def test_a_benchmark_runs(call, make_ferplus, tmp_path):
     model = BENCHMARKS.parent / "src" / "affectlens" / "weights" / "default.onnx"

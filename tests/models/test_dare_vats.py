@@ -52,6 +52,7 @@ def test_full_size_networks_cost_what_the_published_ones_do(build, options, mult
     assert on_meta(build, 8, **options)[1] == pytest.approx(multiply_adds, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "options"),
     [

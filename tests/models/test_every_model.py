@@ -41,12 +41,13 @@ PARAMETERS = {
 
 SMALL = {
     "attributes": {"backbone": "small", "image_px": 56},
+    "compact_resnet": {"widths": (8, 16, 16, 32), "depths": (1, 1, 1, 1)},
     "poster": {"side_px": 48, "units": (1, 1, 1)},
     "swin_se": {"image_px": 48},
     "two_stream": {"backbone": "small", "image_px": 56},
     "vit": {"size": "tiny", "image_px": 48},
 }
-"""Options that take the place of the default ones, where these are too large for tests."""
+"""Options that take the place of the default ones, where these are too large for tests; see `small_networks` too."""
 
 OPTIONS = {
     "custom_vgg": [{"stn": True, "msa": True}],
@@ -78,6 +79,8 @@ DISCARDED = {"joint": "branch."}
 """Form of attention -> what it computes and throws away, like the code that it follows."""
 
 MODELS = pytest.mark.parametrize("name", catalog.available("models"))
+PUBLISHED = {name: {} if name == "compact_resnet" else options for name, options in SMALL.items()}
+"""Options of a network as large as the published one, or nearly so; default ones where a model is not named."""
 NETWORKS = pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -133,7 +136,7 @@ def stirred(network, side=48):
 
 
 @NETWORKS
-def test_faces_become_one_row_of_logits_each(name, options):
+def test_faces_become_one_row_of_logits_each(name, options, small_networks):
     network, side = fresh(name, options)
     with torch.inference_mode():
         found = answers(network.eval(), torch.randn(3, 1, side, side))
@@ -142,14 +145,14 @@ def test_faces_become_one_row_of_logits_each(name, options):
 
 
 @NETWORKS
-def test_classes_and_channels_are_free(name, options):
+def test_classes_and_channels_are_free(name, options, small_networks):
     network, side = fresh(name, options, classes=5, channels=3)
     with torch.inference_mode():
         assert answers(network.eval(), torch.randn(2, 3, side, side))["logits"].shape == (2, CLASSES.get(name, 5))
 
 
 @NETWORKS
-def test_every_parameter_gets_a_gradient(name, options):
+def test_every_parameter_gets_a_gradient(name, options, small_networks):
     network, side = fresh(name, options)
     network = stirred(network, side)
     sum(answer.square().sum() for answer in answers(network, images(4, side=side)).values()).backward()
@@ -159,7 +162,7 @@ def test_every_parameter_gets_a_gradient(name, options):
 
 
 @NETWORKS
-def test_a_face_is_judged_by_itself(name, options):
+def test_a_face_is_judged_by_itself(name, options, small_networks):
     network, side = fresh(name, options)
     network, faces = stirred(network, side).eval(), images(3, side=side)
     with torch.inference_mode():
@@ -211,7 +214,7 @@ def faces():
 
 
 @NETWORKS
-def test_eight_faces_are_learnt_by_heart(name, options):
+def test_eight_faces_are_learnt_by_heart(name, options, small_networks):
     network, side = fresh(name, options)
     for layer in network.train().modules():
         if isinstance(layer, nn.Dropout | StochasticDepth | DropPath):
@@ -229,7 +232,17 @@ def test_eight_faces_are_learnt_by_heart(name, options):
 
 
 @NETWORKS
-def test_the_exported_file_gives_the_logits_of_torch(name, options, faces, tmp_path, monkeypatch):
+def test_the_exported_file_gives_the_logits_of_torch(name, options, faces, tmp_path, monkeypatch, small_networks):
+    check_exported(name, options, faces, tmp_path / "model.onnx", monkeypatch)
+
+
+@pytest.mark.slow
+@MODELS
+def test_the_exported_file_of_a_large_network_gives_the_logits_of_torch(name, faces, tmp_path, monkeypatch):
+    check_exported(name, PUBLISHED.get(name, {}), faces, tmp_path / "model.onnx", monkeypatch)
+
+
+def check_exported(name, options, faces, file, monkeypatch):
     side, labels = SIDES.get(name, 48), FERPLUS[: CLASSES.get(name, 8)]
     recipe = replace(find("default"), model=name, model_options=options, size_px=side)
     module = ExpressionModule(recipe, len(labels))
@@ -244,7 +257,6 @@ def test_the_exported_file_gives_the_logits_of_torch(name, options, faces, tmp_p
         provenance={},
         licence="none",
     )
-    file = tmp_path / "model.onnx"
     export.write(Averaged(module.network, "one"), spec, file, half=False)
     assert export.check_parity(module, file, faces) < 1e-3
     model = onnx.load(file)

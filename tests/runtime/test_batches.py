@@ -107,6 +107,7 @@ def run_page(number, before, after, folder):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_in_ray_data(pictures, wanted, tmp_path):
     contents = [file.read_bytes() for file in pictures]
     parquet.write_table(pa.table({"id": [0, 1, 2], "image": contents}), tmp_path / "photos.parquet")
@@ -119,6 +120,7 @@ def test_in_ray_data(pictures, wanted, tmp_path):
     assert lines[-3:] == [f"{number} {row['expression']} {row['reason']}" for number, row in enumerate(wanted)]
 
 
+@pytest.mark.slow
 def test_in_hugging_face_datasets(pictures, wanted, tmp_path):
     (tmp_path / "photos").mkdir()
     for number, file in enumerate(pictures):
@@ -127,6 +129,7 @@ def test_in_hugging_face_datasets(pictures, wanted, tmp_path):
     assert lines[-3:] == [f"{row['expression']} {row['reason']}" for row in wanted]
 
 
+@pytest.mark.slow
 def test_in_spark(pictures, wanted, tmp_path):
     if shutil.which("java") is None:
         pytest.skip("Spark needs a Java runtime, and there is none")

@@ -14,6 +14,8 @@ import torch
 
 from affectlens.training.fit import fit
 
+pytestmark = pytest.mark.slow
+
 BATCHES = 4
 """Per epoch: 64 faces, 16 at a time."""
 

@@ -200,6 +200,7 @@ def shorter(words):
     return [*words, *(word for setting in settings for word in ("--set", setting))]
 
 
+@pytest.mark.slow
 @WRITTEN
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore:Tensorflow not installed")  # of UMAP
 def test_every_command_on_a_page_runs(page, cli, place):
@@ -222,6 +223,7 @@ def test_every_command_on_a_page_runs(page, cli, place):
             Path(call.file).write_text(done.out.replace("work: caciolai", "work: mine"))  # "edit it", says the page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["README.md", "docs/outputs.md"])
 def test_the_python_of_a_page_runs(name, place):
     for block in blocks(name):
@@ -230,6 +232,7 @@ def test_the_python_of_a_page_runs(name, place):
     assert cv2.imread(made[name]) is not None
 
 
+@pytest.mark.slow
 def test_the_service_answers_its_page(place, portrait, capsys):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -26,6 +26,8 @@ from affectlens.runtime.media import PORTRAIT
 from affectlens.runtime.tables import read_series
 from affectlens.runtime.writers import csv as csv_format
 
+pytestmark = pytest.mark.slow
+
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 expect.set_options(timeout=15_000)
