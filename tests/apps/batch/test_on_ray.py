@@ -48,17 +48,16 @@ class Poisoned(Settings):
                 os.kill(os.getpid(), signal.SIGSEGV)
             return analyze(source, name)
 
-        video = found.video
+        analysis = found.analysis
 
-        def deadly_video(source, settings, name=""):
+        def deadly_analysis(source, image, faces, frame=None, time_s=None):
             work._ROWS_AT_ONCE = 5  # there, in its actor
-            for number, analysis in enumerate(video(source, settings, name)):
-                if number == 12 and self.deadly and name.endswith(self.deadly):
-                    time.sleep(1)  # until Ray has passed on what was said before
-                    os.kill(os.getpid(), signal.SIGSEGV)
-                yield analysis
+            if frame == 12 and self.deadly and source.endswith(self.deadly):
+                time.sleep(1)  # until Ray has passed on what was said before
+                os.kill(os.getpid(), signal.SIGSEGV)
+            return analysis(source, image, faces, frame, time_s)
 
-        found.analyze, found.video = deadly, deadly_video
+        found.analyze, found.analysis = deadly, deadly_analysis
         return found
 
 
