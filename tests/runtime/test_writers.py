@@ -67,7 +67,7 @@ def test_csv_reads_back_as_the_rows(analyses):
     rows = [row for analysis in analyses for row in analysis.to_rows()]
     cells = [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
     for row in cells:
-        row["uncertain"] = row["uncertain"].lower()
+        row |= {name: row[name].lower() for name in ("uncertain", "incomplete")}
     assert read_csv(written("csv", *analyses)) == cells
 
 
