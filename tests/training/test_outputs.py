@@ -214,12 +214,12 @@ def test_attributes_of_celeba_reach_the_rows(plugins, recipe, celeba, portrait, 
     assert 0 < row["attribute_smiling"] < 1
 
     test = celeba.load("test")
-    for model in (file, tmp_path / "run" / "checkpoints" / "best.ckpt"):
+    for model in (tmp_path / "run" / "checkpoints" / "best.ckpt", file):
         scored = scoring.score(scoring.open_model(str(model)), test)
         found = figures(scored.scores)["outputs"]["attributes"]
         said = export.predict(module, test)[0].outputs["attributes"]
         assert found["faces"] == 16
-        assert found["attribute_accuracy"] == pytest.approx(attribute_accuracy(said, test.attributes))
+        assert found["attribute_accuracy"] == pytest.approx(attribute_accuracy(said, test.attributes), abs=0.005)
         assert tuple(found["each"]) == ATTRIBUTES
     other = replace(test, attributes=test.attributes[:, [31, 15]], attribute_names=("Smiling", "Eyeglasses"))
     each = figures(scoring.score(scoring.open_model(str(file)), other).scores)["outputs"]["attributes"]["each"]
