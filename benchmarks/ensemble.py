@@ -32,7 +32,7 @@ def log_probabilities(teacher: Teacher, views: str, faces: list[NDArray[np.uint8
     seen = torch.from_numpy(to_input(faces, teacher.input)).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         answer = teacher.answers(seen, None, teacher.input, views)
-    return Answers(answer.log().numpy(), None)
+    return Answers(answer.log().numpy())
 
 
 def report(name: str, logits: NDArray[np.float32], target: NDArray[np.int64]) -> None:

@@ -166,9 +166,12 @@ def make_ferplus(portrait):
 
 @pytest.fixture(scope="session")
 def write_model():
-    """Writes an ONNX model whose logits are `bias` plus the face's mean brightness (0 to 1) times `slope`."""
+    """Writes an ONNX model whose logits are `bias` plus the face's mean brightness (0 to 1) times `slope`; what it says
+    in further `outputs` is the same of every face.
+    """
 
-    def write(file, labels=("calm", "excited"), bias=(0.0, 0.0), slope=(-4.0, 4.0), metadata=None):
+    def write(file, labels=("calm", "excited"), bias=(0.0, 0.0), slope=(-4.0, 4.0), metadata=None, outputs=None):
+        outputs = {name: np.array(numbers, dtype=np.float32) for name, numbers in (outputs or {}).items()}
         spec = {
             "name": "tiny",
             "labels": list(labels),
@@ -191,13 +194,19 @@ def write_model():
             helper.make_node("GlobalAveragePool", ["face"], ["pooled"]),
             helper.make_node("Flatten", ["pooled"], ["mean"]),
             helper.make_node("Gemm", ["mean", "slope", "bias"], ["logits"]),
+            *(helper.make_node("Gemm", ["mean", f"{name}_slope", f"{name}_bias"], [name]) for name in outputs),
         ]
         graph = helper.make_graph(
             nodes,
             "tiny",
             [helper.make_tensor_value_info("face", TensorProto.FLOAT, ("n", 1, 8, 8))],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("n", len(labels)))],
             [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", width))
+                for name, width in {"logits": len(labels), **{name: len(of) for name, of in outputs.items()}}.items()
+            ],
+            [
+                *(numpy_helper.from_array(numbers, f"{name}_bias") for name, numbers in outputs.items()),
+                *(numpy_helper.from_array(numbers[None] * 0, f"{name}_slope") for name, numbers in outputs.items()),
                 numpy_helper.from_array(np.array([slope], dtype=np.float32), "slope"),
                 numpy_helper.from_array(np.array(bias, dtype=np.float32), "bias"),
             ],

@@ -23,9 +23,10 @@ POINTS = np.array([[8.5, 10.25], [20, 11], [14, 30]], dtype=np.float32)
 class Source:
     """A data set of these entries."""
 
-    def __init__(self, *entries, labels=LABELS):
+    def __init__(self, *entries, labels=LABELS, attribute_names=()):
         self.entries = entries
         self.names = labels
+        self.attribute_names = attribute_names
 
     name, licence = "made up&mode=plain", "Ask the one who made it up."
 
@@ -213,6 +214,13 @@ def test_a_face_without_votes_for_the_classes_that_are_left_has_none(tmp_path):
     assert parse(f"table:{tmp_path}?labels=keen,calm").load("train").dropped == {
         "neither expression, votes nor valence": 1
     }
+
+
+def test_the_names_of_attributes_come_back(tmp_path):
+    bits = np.array([1, 0, 1], dtype=np.float32)
+    names = ("Bald", "Young", "Smiling")
+    faces = brought_back(Source(face(attributes=bits), attribute_names=names), tmp_path)
+    assert faces.attribute_names == names
 
 
 def test_attributes_come_back(tmp_path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -268,3 +270,15 @@ def test_a_data_set_of_which_nothing_is_left_says_why(sample):
     entries = [Dropped("1", "no label"), broken, Dropped("2", "no label")]
     with pytest.raises(BadData, match=r"no samples \(left out: 2 x no label; 1 x image cannot be decoded\)"):
         table.load(entries, LABELS)
+
+
+def test_attributes_have_the_names_of_the_data_and_only_those(sample):
+    bits = np.array([0, 1], dtype=np.float32)
+    faces = table.load(
+        [sample("a.png", attributes=bits), sample("b.png", attributes=bits[:1])], LABELS, ("Bald", "Young")
+    )
+    assert faces.attribute_names == ("Bald", "Young")
+    np.testing.assert_array_equal(faces.attributes, [[0, 1], [np.nan, np.nan]])
+    assert table.load([sample("a.png")], LABELS, ("Bald", "Young")).attribute_names == ()
+    with pytest.raises(BadData, match="2 attributes cannot have 1 names"):
+        replace(faces, attribute_names=("Bald",))

@@ -92,3 +92,34 @@ def test_a_failing_measure_costs_a_row_with_a_reason_and_no_trace(portrait):
     broken = Measure("broken", (Column("x", Kind.REAL, "", ()),), lambda face: {"x": 1 / 0})
     analysis = Analyzer(measures=[broken]).analyze(portrait)
     assert (analysis.reason, analysis.detail) == ("failed", "ZeroDivisionError: division by zero")
+
+
+def test_an_output_of_the_model_is_in_rows_and_tables(write_model, portrait, tmp_path):
+    given = {"attributes": [0.0, 2.0], "divisions": [0, 0, 1.0, 0]}
+    names = {"output_names": {"attributes": ["Bald", "Smiling"]}}
+    model = write_model(tmp_path / "tiny.onnx", ("happiness", "sadness"), metadata=names, outputs=given)
+    analyzer = Analyzer(model)
+    columns = ("attribute_bald", "attribute_smiling", "va_sector")
+    assert analyzer.schema.names[-6:] == (*POSE, *columns)
+    analysis = analyzer.analyze(portrait, "portrait")
+    (row,) = analysis.to_rows()
+    assert [row[name] for name in columns] == [0.5, 0.8808, 2]
+    assert analysis.faces[0].measures["attributes"] == pytest.approx({columns[0]: 0.5, columns[1]: 0.8808}, abs=1e-4)
+    frame = analysis.to_pandas()
+    for suffix in ("csv", "jsonl", "parquet"):
+        file = tmp_path / f"faces.{suffix}"
+        with catalog.load("runtime.writers", suffix).build(file, analyzer.schema) as write:
+            write(analysis)
+        assert read_table(file).equals(frame)
+    assert [str(frame[name].dtype) for name in columns] == ["float64", "float64", "Int64"]
+
+
+def test_an_output_that_no_row_has_is_not_computed(write_model, portrait, tmp_path):
+    given = {"attributes": [0.0, 2.0], "affect": [0.5, 0.25]}
+    model = write_model(tmp_path / "tiny.onnx", ("happiness", "sadness"), outputs=given)
+    for measures, outputs in ((), {"affect"}), (["pose"], {"affect"}), (["attributes"], {"affect", "attributes"}):
+        analyzer = Analyzer(model, measures=measures)
+        assert analyzer.answers([portrait[:64, :64]]).outputs.keys() == outputs
+        (face,) = analyzer.analyze(portrait).faces
+        assert (face.valence, face.va_source) == (0.5, "regressed")
+        assert set(face.measures) == set(measures)

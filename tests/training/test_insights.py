@@ -58,13 +58,13 @@ def test_heads_are_the_vectors_that_features_are_multiplied_with(recipe, data, m
         answer = module(faces)
     if model == "emotion_gcn":
         np.testing.assert_allclose(seen @ vectors[:8].T, answer.logits, atol=1e-3, rtol=1e-3)
-        np.testing.assert_allclose(seen @ vectors[8:].T, answer.affect, atol=1e-3, rtol=1e-3)
-    elif answer.affect is None:
+        np.testing.assert_allclose(seen @ vectors[8:].T, answer.others["affect"], atol=1e-3, rtol=1e-3)
+    elif "affect" not in answer.others:
         expected = seen @ vectors.T + module.network.classifier.bias.detach().numpy()
         np.testing.assert_allclose(expected, answer.logits, atol=1e-3, rtol=1e-3)
     else:
         expected = seen @ vectors[8:].T + module.network.regressor.bias.detach().numpy()
-        np.testing.assert_allclose(expected, answer.affect, atol=1e-3, rtol=1e-3)
+        np.testing.assert_allclose(expected, answer.others["affect"], atol=1e-3, rtol=1e-3)
 
 
 def test_the_gate_stands_between_what_comes_before_and_after_it(recipe, data):

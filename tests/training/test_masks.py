@@ -52,11 +52,11 @@ def test_masks_move_with_the_faces(recipe, data):
         recipe, model_options={**recipe.model_options, "mask": True}, flip=1.0, rotation_deg=20.0, shift=0.1
     )
     batch = FaceBatches(table, moving)[np.array([[0, 0], [1, 0]])]
-    assert batch["mask"].shape == (2, 1, 48, 48)
+    assert batch["mask_target"].shape == (2, 1, 48, 48)
     uniform = draws(2, seed=0, epoch=0)
-    filled = batch["image"] * 0 + batch["mask"]  # pictures that show the masks
-    torch.testing.assert_close(move(batch["mask"], uniform, moving), move(filled, uniform, moving))
-    assert not torch.equal(move(batch["mask"], uniform, moving), batch["mask"])
+    filled = batch["image"] * 0 + batch["mask_target"]  # pictures that show the masks
+    torch.testing.assert_close(move(batch["mask_target"], uniform, moving), move(filled, uniform, moving))
+    assert not torch.equal(move(batch["mask_target"], uniform, moving), batch["mask_target"])
 
 
 @pytest.mark.parametrize(("points", "find_faces"), [(0, False), (5, False), (68, True)])

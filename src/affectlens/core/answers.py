@@ -1,33 +1,41 @@
 """What a model says about faces before calibration."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from affectlens.core.outputs import AFFECT
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Raw answers for N faces.
+    """Answers for N faces.
 
     Attributes:
-        logits: (N, classes) float32.
-        affect: (N, 2) float32 valence and arousal in [-1, 1] of a model that regresses them, else None.
+        logits: (N, classes) float32, raw.
+        outputs: (N, D) float32 of each further output of the model that was asked for, by its name in `core.outputs`:
+            what it says (valence and arousal in [-1, 1], probabilities), not the raw numbers.
         explanation: (N, classes, h, w) float32 evidence for each class at each place of the face, or (N, 1, h, w) how
             much the model looks at it; None where it was not asked for or the model does not say.
     """
 
     logits: NDArray[np.float32]
-    affect: NDArray[np.float32] | None = None
+    outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     explanation: NDArray[np.float32] | None = None
+
+    @property
+    def affect(self) -> NDArray[np.float32] | None:
+        """(N, 2) float32 valence and arousal in [-1, 1] of a model that regresses them, else None."""
+        return self.outputs.get(AFFECT)
 
     @classmethod
     def joined(cls, parts: "list[Answers]") -> "Answers":
         """One after the other."""
-        affect = [part.affect for part in parts if part.affect is not None]
         seen = [part.explanation for part in parts if part.explanation is not None]
         return cls(
             np.concatenate([part.logits for part in parts]),
-            np.concatenate(affect) if affect else None,
+            {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs},
             np.concatenate(seen) if seen else None,
         )

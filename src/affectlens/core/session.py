@@ -1,7 +1,7 @@
 """The only place that makes onnxruntime sessions, and the metadata that every exported model carries."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -12,11 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import InputSpec
 
 METADATA_KEY = "affectlens"
-AFFECT = "affect"
-"""Name of the output with valence and arousal, of models that regress them."""
 EXPLANATION = "explanation"
 """Name of the output that says where the model looked (`core.answers.Answers`), of models that say it."""
 
@@ -40,6 +39,8 @@ class ModelSpec(BaseModel):
         first_place: where the middle of the first place of an explanation's map lies, in places from the left and the
             top edge of the face: 0.5 where the map divides the face evenly, less where each halving is a convolution
             around every second pixel.
+        output_names: what the numbers of an output are called, by the output's name in `core.outputs`, where its data
+            say it: the attributes of CelebA, for instance.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +55,7 @@ class ModelSpec(BaseModel):
     provenance: dict[str, Any]
     licence: str
     first_place: float = Field(default=0.5, ge=0, le=1)
+    output_names: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -131,8 +133,8 @@ def read_spec(session: Session, where: str) -> ModelSpec:
     if spec.class_prior is not None and len(spec.class_prior) != len(spec.labels):
         raise BadModelFile(f"metadata of '{where}' has {len(spec.class_prior)} priors for {len(spec.labels)} labels")
     for output in session.get_outputs()[1:]:
-        if output.name == AFFECT and (len(output.shape) != 2 or output.shape[1] != 2):
-            raise BadModelFile(f"'{where}' gives {output.shape} for '{AFFECT}', expected valence and arousal")
+        if output.name in OUTPUTS:
+            _check_output(output, spec, where)
         if output.name == EXPLANATION and (len(output.shape) != 4 or output.shape[1] not in (1, len(spec.labels))):
             raise BadModelFile(
                 f"'{where}' gives {output.shape} for '{EXPLANATION}', expected a map, or one of each label"
@@ -140,18 +142,43 @@ def read_spec(session: Session, where: str) -> ModelSpec:
     return spec
 
 
-def read_answers(session: Session, faces: NDArray[np.float32], explain: bool = False) -> Answers:
-    """What a model says about (N, C, H, W) float32 normalised faces; valence and arousal are held to [-1, 1].
+def _check_output(output: Any, spec: ModelSpec, where: str) -> None:
+    """Raises BadModelFile where a known output has not as many numbers as it has names."""
+    known = OUTPUTS[output.name]
+    if len(output.shape) != 2 or not isinstance(output.shape[1], int):
+        raise BadModelFile(f"'{where}' gives {output.shape} for '{output.name}', expected numbers of each face")
+    names = known.names or spec.output_names.get(output.name)
+    if names and len(names) != output.shape[1]:
+        expected = known.meaning if known.names else f"the {len(names)} that its metadata name"
+        raise BadModelFile(f"'{where}' gives {output.shape} for '{output.name}', expected {expected}")
 
-    With `explain` also where it looked, if the file says so; without, that is not computed.
+
+def outputs_of(session: Session, spec: ModelSpec) -> dict[str, tuple[str, ...]]:
+    """The outputs of a model file beside the logits that `core.outputs` knows -> what their numbers are called; these
+    are counted from 0 where nobody says it.
+    """
+    found = {output.name: output.shape[1] for output in session.get_outputs()[1:] if output.name in OUTPUTS}
+    return {
+        name: OUTPUTS[name].names or spec.output_names.get(name) or tuple(map(str, range(width)))
+        for name, width in found.items()
+    }
+
+
+def read_answers(
+    session: Session, faces: NDArray[np.float32], explain: bool = False, leave_out: Collection[str] = ()
+) -> Answers:
+    """What a model says about (N, C, H, W) float32 normalised faces, without the outputs to `leave_out`.
+
+    With `explain` also where it looked, if the file says so. What is not asked for is not computed.
     """
     names = [output.name for output in session.get_outputs()]
-    wanted = [names[0], *(name for name in (AFFECT, EXPLANATION) if name in names and (explain or name == AFFECT))]
+    further = [name for name in names[1:] if name in OUTPUTS and name not in leave_out]
+    wanted = [names[0], *further, *([EXPLANATION] if explain and EXPLANATION in names else [])]
     options = ort.RunOptions()
     options.only_execute_path_to_fetches = True
     found = dict(zip(wanted, session.run(wanted, {session.get_inputs()[0].name: faces}, options), strict=True))
-    affect = found.get(AFFECT)
-    return Answers(found[names[0]], None if affect is None else affect.clip(-1, 1), found.get(EXPLANATION))
+    said = {name: OUTPUTS[name].said(found[name]) for name in further}
+    return Answers(found[names[0]], said, found.get(EXPLANATION))
 
 
 def model_file(model: str | Path) -> Path:

@@ -3,7 +3,8 @@
 Columns: id, split, image (bytes of the file as it was; PNG where it was pixels or a part of a picture), expression,
 votes (shares in the order of `labels` in the schema's metadata), valence, arousal, landmarks (x, y, x, y, ... in pixels
 of the image), age_years, attributes (0 and 1), and one column group_NAME per group. The schema's metadata also hold
-`licence`, what the source says about models trained on it, and `origin`, its reader and options.
+`licence`, what the source says about models trained on it, `origin`, its reader and options, and `attributes`, their
+names.
 """
 
 import itertools
@@ -20,7 +21,7 @@ import numpy as np
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.images import Stored, pixels_of
-from affectlens.data.readers.table import LABELS_KEY, LICENCE_KEY, PARTIAL
+from affectlens.data.readers.table import ATTRIBUTES_KEY, LABELS_KEY, LICENCE_KEY, PARTIAL
 from affectlens.data.source import SPLITS, DataSource
 from affectlens.data.table import landmarks_in_box
 
@@ -89,6 +90,7 @@ def _schema(source: DataSource, groups: list[str]) -> Any:
         metadata={
             LABELS_KEY: json.dumps(list(source.labels())).encode(),
             LICENCE_KEY: source.licence.encode(),
+            ATTRIBUTES_KEY: json.dumps(list(source.attribute_names)).encode(),
             b"origin": source.name.encode(),
         },
     )

@@ -65,6 +65,13 @@ class Part:
         names: tuple[str, ...] = self.module.labels(self.directory, self.options)
         return names
 
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Those of the samples' attributes, of the reader or of the files where they say it themselves; () for none."""
+        stored = getattr(self.module, "stored_attributes", None)
+        names: tuple[str, ...] = stored(self.directory) if stored else getattr(self.module, "ATTRIBUTES", ())
+        return names
+
     def samples(self, split: str) -> Iterator[Sample | Dropped]:
         """What the reader yields, with the columns of the meta file."""
         samples: Iterator[Sample | Dropped] = self.module.read(self.directory, split, self.options)
@@ -125,6 +132,11 @@ class DataSource:
             return tuple(names)
         return (*(name for name in FERPLUS if name in names), *(name for name in names if name not in FERPLUS))
 
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Those of the first part that has any."""
+        return next(filter(None, (part.attribute_names for part in self.parts)), ())
+
     def samples(self, split: str) -> Iterator[Sample | Dropped]:
         """All samples of a split; those of a hybrid get their reader's name into the id and as group `dataset`.
 
@@ -157,7 +169,7 @@ class DataSource:
             As `samples`.
         """
         try:
-            return table.load(self.samples(split), self.labels())
+            return table.load(self.samples(split), self.labels(), self.attribute_names)
         except BadData as error:
             raise BadData(f"{self.reader}, split '{split}': {error}") from error
 

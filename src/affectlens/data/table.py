@@ -32,7 +32,8 @@ class FaceTable:
         landmarks_xy: (N, K, 2) float32, pixels of the image, NaN where unknown; K is 0 where no face has any.
         age_years: (N,) float32, NaN where unknown.
         groups: column -> (N,) values, "" where unknown.
-        attributes: (N, A) float32 of 0 and 1, NaN where unknown.
+        attributes: (N, A) float32 of 0 and 1, NaN where unknown. attribute_names: (A,) theirs, or () where the data do
+            not say them.
         dropped: reason -> how many entries of the data set were left out for it.
     """
 
@@ -47,6 +48,7 @@ class FaceTable:
     age_years: NDArray[np.float32] = field(default_factory=lambda: _EMPTY)
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     attributes: NDArray[np.float32] = field(default_factory=lambda: _EMPTY)
+    attribute_names: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -62,6 +64,8 @@ class FaceTable:
         if (self.votes.shape, self.targets.shape) != ((faces, classes), (faces,)) or lengths != {faces}:
             shapes = (len(self.images), self.votes.shape, self.targets.shape)
             raise BadData(f"a table of {faces} faces and {classes} classes cannot hold arrays of shapes {shapes}")
+        if self.attribute_names and len(self.attribute_names) != self.attributes.shape[1]:
+            raise BadData(f"{self.attributes.shape[1]} attributes cannot have {len(self.attribute_names)} names")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -90,8 +94,12 @@ class FaceTable:
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
-def load(samples: Iterable[Sample | Dropped], labels: tuple[str, ...]) -> FaceTable:
+def load(
+    samples: Iterable[Sample | Dropped], labels: tuple[str, ...], attribute_names: tuple[str, ...] = ()
+) -> FaceTable:
     """Samples as a table: small images decoded now, the others when they are asked for.
+
+    `attribute_names` are those of the samples' attributes; samples with another number of them count as without any.
 
     What a reader dropped, and small images that cannot be decoded, are counted in `dropped` by reason.
 
@@ -119,7 +127,7 @@ def load(samples: Iterable[Sample | Dropped], labels: tuple[str, ...]) -> FaceTa
     if not kept:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.items())
         raise BadData(f"the data set has no samples{f' (left out: {reasons})' if reasons else ''}")
-    return _table(kept, Images(entries), labels, dropped)
+    return _table(kept, Images(entries), labels, attribute_names, dropped)
 
 
 def _entry(sample: Sample, room: int, decode: bool) -> NDArray[np.uint8] | Stored:
@@ -133,7 +141,13 @@ def _entry(sample: Sample, room: int, decode: bool) -> NDArray[np.uint8] | Store
     return pixels if max(pixels.shape[:2]) <= KEEP_SIDE_PX and pixels.nbytes <= room else stored
 
 
-def _table(samples: list[Sample], images: Images, labels: tuple[str, ...], dropped: Mapping[str, int]) -> FaceTable:
+def _table(
+    samples: list[Sample],
+    images: Images,
+    labels: tuple[str, ...],
+    attribute_names: tuple[str, ...],
+    dropped: Mapping[str, int],
+) -> FaceTable:
     """Columns from samples."""
     number = {label: i for i, label in enumerate(labels)}
     votes = np.zeros((len(samples), len(labels)), dtype=np.float32)
@@ -148,7 +162,8 @@ def _table(samples: list[Sample], images: Images, labels: tuple[str, ...], dropp
             if sample.votes.shape != (len(labels),):
                 raise BadData(f"sample '{sample.id}' has {len(sample.votes)} votes, expected {len(labels)}")
             votes[row] = sample.votes
-    bits = max((len(s.attributes) for s in samples if s.attributes is not None), default=0)
+    given = [len(sample.attributes) for sample in samples if sample.attributes is not None]
+    bits = (len(attribute_names) or max(given)) if given else 0
     names = sorted({name for sample in samples for name in sample.groups})
     return FaceTable(
         tuple(sample.id for sample in samples),
@@ -162,6 +177,7 @@ def _table(samples: list[Sample], images: Images, labels: tuple[str, ...], dropp
         age_years=_floats([sample.age_years for sample in samples]),
         groups={name: np.array([sample.groups.get(name, "") for sample in samples]) for name in names},
         attributes=_stack([sample.attributes for sample in samples], (bits,)),
+        attribute_names=attribute_names if bits else (),
         dropped=dict(dropped),
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from affectlens.core.errors import BadData
 from affectlens.evaluation import metrics
 from affectlens.evaluation.metrics import Bools, Floats, Ints
+from affectlens.evaluation.outputs import Compared
 
 CURVE_POINTS = 101
 """At most so many points of the selective curve are kept, one per whole per cent of coverage."""
@@ -29,6 +30,7 @@ class Scores:
             "regressed" by the model or "projected" from its probabilities, "" where there are none.
         valence_true, arousal_true: (N,) in [-1, 1], NaN where unknown, or None.
         groups: column -> (N,) values, "" where unknown; age groups are the column "age".
+        outputs: name -> what each further output of the model says of the N faces, and the truth.
         uncertain_below: answers with a lower top probability count as uncertain, in [0, 1].
 
     Raises:
@@ -45,6 +47,7 @@ class Scores:
     arousal_true: Floats | None = None
     va_source: str = ""
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    outputs: Mapping[str, Compared] = field(default_factory=dict)
     uncertain_below: float = 0.0
 
     def __post_init__(self) -> None:
@@ -56,6 +59,9 @@ class Scores:
         for name, column in self.groups.items():
             if column.shape != (faces,):
                 raise BadData(f"the group '{name}' has the shape {column.shape}, expected ({faces},)")
+        for name, compared in self.outputs.items():
+            if len(compared.said) != faces:
+                raise BadData(f"the output '{name}' is said of {len(compared.said)} faces, expected {faces}")
         sums = self.probabilities.sum(axis=1)
         if not np.allclose(sums, 1, atol=1e-3) or not (self.probabilities >= 0).all():
             raise BadData("the probabilities of a face must be >= 0 and sum to 1")
@@ -81,7 +87,9 @@ class Scores:
     def keep(self, mask: Bools) -> "Scores":
         """The faces where the (N,) `mask` is true."""
         changes: dict[str, Any] = {name: array[mask] for name, array in self._arrays()}
-        return replace(self, **changes, groups={name: column[mask] for name, column in self.groups.items()})
+        groups = {name: column[mask] for name, column in self.groups.items()}
+        outputs = {name: compared.keep(mask) for name, compared in self.outputs.items()}
+        return replace(self, **changes, groups=groups, outputs=outputs)
 
     def _arrays(self) -> list[tuple[str, NDArray[Any]]]:
         """The fields that are arrays."""
@@ -104,6 +112,8 @@ def figures(scores: Scores) -> dict[str, Any]:
       `area_under_risk_coverage`
     - `disagreement`: Spearman correlation of predicted and voted entropy
     - `valence`, `arousal`: CCC, RMSE and Pearson correlation; `va_source`: whether the model regresses them
+    - `outputs`: name -> the figure of each further output of the model, by its name in `core.outputs`, over the `faces`
+      that are known, and `each`: the same by name of a number (the attributes of CelebA)
     - `groups`: column -> value -> accuracy with its interval, number of faces, and of faces with each label
     """
     labelled = scores.keep(scores.targets >= 0)
@@ -118,6 +128,7 @@ def figures(scores: Scores) -> dict[str, Any]:
         "valence": _affect(scores.valence_predicted, scores.valence_true),
         "arousal": _affect(scores.arousal_predicted, scores.arousal_true),
         "va_source": scores.va_source or None,
+        "outputs": {name: _output(compared) for name, compared in scores.outputs.items()},
         "groups": {name: _group(labelled, column) for name, column in labelled.groups.items()},
     }
     ready: dict[str, Any] = _plain(found)
@@ -222,6 +233,10 @@ def _affect(predicted: Floats | None, true: Floats | None) -> dict[str, Any] | N
         "rmse": metrics.rmse(a, b),
         "pearson": metrics.pearson(a, b),
     }
+
+
+def _output(compared: Compared) -> dict[str, Any]:
+    return {"faces": compared.faces, compared.output.figure: compared.value, "each": compared.each}
 
 
 def _group(scores: Scores, column: NDArray[np.str_]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from affectlens.core.errors import BadData
+from affectlens.core.outputs import sectors
 from affectlens.core.probabilities import normalised_entropy
 
 Floats = NDArray[np.floating]
@@ -149,14 +151,37 @@ def _mean(values: Floats | Bools) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
 
-def attribute_accuracy(predicted: Bools, target: Floats) -> float:
-    """Mean over attributes of the fraction of right faces, from (N, A) bool and (N, A) of 0 and 1 (NaN: unknown).
+def accuracy_of_each(predicted: Floats | Bools, target: Floats) -> NDArray[np.float64]:
+    """(A,) fraction of right faces, from (N, A) probabilities and (N, A) of 0 and 1 (NaN: unknown); NaN for an
+    attribute of which nothing is known.
 
-    NaN where nothing is known.
+    Raises:
+        BadData: they are not as many.
     """
+    _check_columns(predicted, target)
     known = np.isfinite(target)
-    right = ((predicted == (target > 0.5)) & known).sum(axis=0)[known.any(axis=0)]
-    return float((right / known.sum(axis=0)[known.any(axis=0)]).mean()) if known.any() else math.nan
+    right, faces = (((predicted > 0.5) == (target > 0.5)) & known).sum(axis=0), known.sum(axis=0)
+    return np.where(faces > 0, right / np.maximum(faces, 1), np.nan)
+
+
+def attribute_accuracy(predicted: Floats | Bools, target: Floats) -> float:
+    """Mean over attributes of `accuracy_of_each`; NaN where nothing is known."""
+    each = accuracy_of_each(predicted, target)
+    return _mean(each[np.isfinite(each)])
+
+
+def accuracy_of_divisions(predicted: Floats, affect: Floats) -> NDArray[np.float64]:
+    """(N, n) probabilities of sectors and (N, 2) valence and arousal -> (1,) fraction of faces whose likeliest sector
+    is theirs; of two probabilities, which are those of positive signs, (2,) fraction of right signs.
+    """
+    if predicted.shape[1] == 2:
+        return accuracy_of_each(predicted, (affect > 0).astype(np.float64))
+    return np.array([accuracy(predicted.argmax(axis=1), sectors(affect, predicted.shape[1]))])
+
+
+def _check_columns(predicted: Floats | Bools, target: Floats) -> None:
+    if predicted.shape[1] != target.shape[1]:
+        raise BadData(f"the network says {predicted.shape[1]} of each face, the data know {target.shape[1]}")
 
 
 def by_group(values: Sequence[str] | NDArray[np.str_], predicted: Ints, target: Ints) -> dict[str, tuple[float, int]]:
@@ -285,6 +310,16 @@ def ccc(predicted: Floats, target: Floats) -> float:
         return math.nan
     scale = a.var() + b.var() + (a.mean() - b.mean()) ** 2
     return float(2 * ((a - a.mean()) * (b - b.mean())).mean() / scale) if scale > 0 else math.nan
+
+
+def ccc_of_each(predicted: Floats, target: Floats) -> NDArray[np.float64]:
+    """(D,) concordance of each column of two (N, D) arrays.
+
+    Raises:
+        BadData: they are not as many.
+    """
+    _check_columns(predicted, target)
+    return np.array([ccc(a, b) for a, b in zip(predicted.T, target.T, strict=True)])
 
 
 def _wide(values: Floats) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from affectlens.core.errors import BadData, MissingExtra
+from affectlens.core.outputs import AFFECT
 from affectlens.evaluation import plots
 
 if TYPE_CHECKING:
@@ -180,6 +181,9 @@ def _rows(figures: Figures) -> dict[str, str]:
                 f"{name} {measure.upper() if measure != 'pearson' else '(Pearson)'}": number(figures[name][measure])
                 for measure in ("ccc", "rmse", "pearson")
             }
+    for name, part in figures.get("outputs", {}).items():
+        if name != AFFECT:
+            rows |= {key.replace("_", " "): number(part[key]) for key in part if key not in ("faces", "each")}
     return rows
 
 

@@ -40,7 +40,7 @@ class Attributes(nn.Module):
         features = self.backbone(as_rgb(x))
         attributes = self.head(features)
         smiling = attributes[:, _SMILING]
-        return Outputs(torch.stack([torch.zeros_like(smiling), smiling], dim=1), features, attributes=attributes)
+        return Outputs(torch.stack([torch.zeros_like(smiling), smiling], dim=1), features, {"attributes": attributes})
 
 
 def build(classes: int, in_channels: int = 3, backbone: str = "base", image_px: int = 224) -> Attributes:

@@ -88,7 +88,7 @@ class EmotionGCN(Explaining):
         features = pooled(space, self.name)
         answers = features @ heads.T
         seen = evidence(space, heads[: self.classes], self.name) if self.explaining else None
-        return Outputs(answers[:, : self.classes], features, affect=answers[:, self.classes :], explanation=seen)
+        return Outputs(answers[:, : self.classes], features, {"affect": answers[:, self.classes :]}, seen)
 
 
 def glove(file: Path, names: tuple[str, ...]) -> NDArray[np.float32]:

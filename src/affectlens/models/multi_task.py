@@ -64,15 +64,11 @@ class MultiTask(Explaining):
         logits = self.classifier(shown)
         if not self.expressions:
             logits = logits * 0
-        regressed = self.affect == "regression"
-        return Outputs(
-            logits,
-            features,
-            affect=answer if regressed else None,
-            divisions=None if regressed else answer,
-            mask=None if self.decoder is None else self.decoder(space),
-            explanation=evidence(space, self._weights(shown), self.name) if self.explaining else None,
-        )
+        others = {} if answer is None else {"affect" if self.affect == "regression" else "divisions": answer}
+        if self.decoder is not None:
+            others["mask"] = self.decoder(space)
+        seen = evidence(space, self._weights(shown), self.name) if self.explaining else None
+        return Outputs(logits, features, others, seen)
 
     def _weights(self, shown: Tensor) -> Tensor:
         """(C, D) or (B, C, D) weights on the pooled map; (B, E) `shown` is what the classifier sees of it."""

@@ -21,11 +21,12 @@ from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.core.expressions import projected_affect
 from affectlens.core.image_file import Picture, as_uint8, decode, orientation_of, turned_upright
 from affectlens.core.measures import Measure, View, schema_of
+from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import normalised_entropy, softmax
 from affectlens.core.quality import Quality, qualities
 from affectlens.core.reasons import Reason
-from affectlens.core.session import AFFECT, ModelSpec, model_file, open_session, read_answers, read_spec
+from affectlens.core.session import ModelSpec, model_file, open_session, outputs_of, read_answers, read_spec
 from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.arrays import Colour, TimedArrays, as_rgb
@@ -92,7 +93,7 @@ class Analyzer:
         prior: "natural", or "balanced": rare expressions are found more often, and more often where there are none.
         device: of the expression network: "cpu", or "cuda" with the package onnxruntime-gpu in onnxruntime's place.
         measures: what else is said of a face (`core.measures`), by name or as measures of your own; None is all that
-            are installed, () none.
+            are installed and what the model says in outputs of its own (`core.outputs`), () none.
 
     Raises:
         BadModelFile: the model or a network of the detector cannot be used.
@@ -120,7 +121,10 @@ class Analyzer:
         self._spec = read_spec(self._session, str(file))
         self._explain = explain
         self._prior = prior_of(prior, self._spec.class_prior, self._spec.name)
-        self._measures = make_measures(measures, [output.name for output in self._session.get_outputs()])
+        outputs = outputs_of(self._session, self._spec)
+        self._measures = make_measures(measures, outputs)
+        needed = {name for measure in self._measures for name in measure.outputs()}
+        self._left_out = {name for name, names in outputs.items() if OUTPUTS[name].columns(names)} - needed
         self._schema = schema_of(self._spec.labels, self._measures)
         self._detect = _make_detector(detector, min_face_px) if isinstance(detector, str) else detector
 
@@ -236,10 +240,15 @@ class Analyzer:
         return Analysis(*known, reason=reason, detail=detail, frame=frame, measures=self._measures)
 
     def answers(self, crops: list[NDArray[np.uint8]]) -> Answers:
-        """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> raw outputs of the model."""
+        """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> what the model says of them; outputs that only
+        columns need which rows do not have are left out.
+        """
         parts = [
             read_answers(
-                self._session, to_input(crops[start : start + _FACES_PER_RUN], self._spec.input), self._explain
+                self._session,
+                to_input(crops[start : start + _FACES_PER_RUN], self._spec.input),
+                self._explain,
+                self._left_out,
             )
             for start in range(0, len(crops), _FACES_PER_RUN)
         ]
@@ -322,9 +331,9 @@ def _views(cuts: Sequence[Cut], answers: Answers) -> list[View]:
             cut.crops, cut.found.boxes_xyxy, cut.found.landmarks_xy, cut.qualities, strict=True
         )
     ]
-    affect = answers.affect
+    outputs = answers.outputs
     return [
-        View(crop, box, points, cut.image_size, quality, {} if affect is None else {AFFECT: affect[i]})
+        View(crop, box, points, cut.image_size, quality, {name: said[i] for name, said in outputs.items()})
         for i, (cut, crop, box, points, quality) in enumerate(faces)
     ]
 

@@ -1,21 +1,31 @@
 """The measures of an analyzer, and what they say of its faces."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from affectlens.core import catalog
+from affectlens.core.columns import Column
 from affectlens.core.errors import BadSetting
 from affectlens.core.measures import Measure, Values, View
+from affectlens.core.outputs import OUTPUTS
 
 
-def make_measures(wanted: "Sequence[str | Measure] | None", outputs: Sequence[str]) -> tuple[Measure, ...]:
-    """The measures by name or as they are; None is all that are installed and can be had from a network's `outputs`.
+def make_measures(
+    wanted: "Sequence[str | Measure] | None", outputs: Mapping[str, tuple[str, ...]]
+) -> tuple[Measure, ...]:
+    """The measures by name or as they are; None is all that are installed and can be had from a network's `outputs`,
+    and what these say themselves.
+
+    `outputs` are those that `core.outputs` knows, with the names of their numbers; what one says in columns is a
+    measure of its name.
 
     Raises:
         UnknownName: there is no such measure. BadSetting: the network lacks an output that one needs, or two have the
             same name.
     """
-    chosen = catalog.available("faces.measures") if wanted is None else wanted
-    named = [_made(one) if isinstance(one, str) else one for one in chosen]
+    made = {name: OUTPUTS[name].measure(names) for name, names in outputs.items()}
+    own = {name: measure for name, measure in made.items() if measure is not None}
+    chosen = [*catalog.available("faces.measures"), *own] if wanted is None else wanted
+    named = [(own.get(one) or _made(one)) if isinstance(one, str) else one for one in chosen]
     found = []
     for measure in named:
         missing = [need for need in measure.outputs() if need not in outputs]
@@ -32,6 +42,18 @@ def make_measures(wanted: "Sequence[str | Measure] | None", outputs: Sequence[st
 def all_measures() -> tuple[Measure, ...]:
     """All that are installed, whatever network they need."""
     return tuple(_made(name) for name in catalog.available("faces.measures"))
+
+
+def columns_in(header: Sequence[str]) -> tuple[Column, ...]:
+    """What is known of the columns of a table with this header that not every row has: those of measures that are
+    installed and of outputs of networks.
+    """
+    known = [column for measure in all_measures() for column in measure.columns]
+    known += [column for output in OUTPUTS.values() for column in output.columns_in(header)]
+    found: dict[str, Column] = {}
+    for column in known:
+        found.setdefault(column.name, column)
+    return tuple(found.values())
 
 
 def measured(measures: Sequence[Measure], face: View) -> dict[str, Values]:

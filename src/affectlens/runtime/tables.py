@@ -11,7 +11,7 @@ import numpy as np
 from affectlens.core.columns import PROBABILITY, Column, Kind, Schema
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.core.series import Series
-from affectlens.runtime.measuring import all_measures
+from affectlens.runtime.measuring import columns_in
 
 if TYPE_CHECKING:
     import pyarrow
@@ -86,7 +86,7 @@ def arrow_schema(schema: Schema) -> "pyarrow.Schema":
 
 def schema_in(names: Sequence[str]) -> Schema:
     """What is known of the columns of a table with this header."""
-    return Schema.of_names(names, [column for measure in all_measures() for column in measure.columns])
+    return Schema.of_names(names, columns_in(names))
 
 
 def read_arrow(file: Path) -> Any:

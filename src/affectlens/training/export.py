@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData, BadModelFile
 from affectlens.core.files import sha256_of, write_whole
+from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import softmax
 from affectlens.core.session import ModelSpec, model_file, open_session, read_answers, read_spec
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics, plots
+from affectlens.evaluation.outputs import Compared
 from affectlens.models.layers.evidence import Explaining
 from affectlens.training.fit import TrainingData
 from affectlens.training.module import ExpressionModule, predict
@@ -64,8 +66,8 @@ def calibrate(name: str, answers: Answers, rows: NDArray[np.int64], valid: FaceT
     likelihood grows without end. Where so many are right that none need be uncertain, an answer is that has not
     half of the probability.
 
-    The concordance of valence and arousal, where the network regresses them, is that of all faces that have both.
-    `answers` are what the model `name` says of the `rows` of `valid`.
+    The figures of further outputs (`core.outputs`) are those of all faces of which their truth is known. `answers` are
+    what the model `name` says of the `rows` of `valid`.
 
     Raises:
         BadData: none of these has a label. BadModelFile: the answers are not finite.
@@ -83,11 +85,11 @@ def calibrate(name: str, answers: Answers, rows: NDArray[np.int64], valid: FaceT
     if (probabilities.argmax(axis=1) == targets).mean() >= WANTED_ACCURACY:
         threshold = min(threshold, 0.5)
     figures = metrics.summary(probabilities, targets, valid.labels, threshold)
-    known = np.isfinite(valid.valence[rows]) & np.isfinite(valid.arousal[rows])
-    if answers.affect is not None and known.any():
-        pairs = zip(answers.affect[known].T, (valid.valence[rows][known], valid.arousal[rows][known]), strict=True)
-        valence, arousal = (metrics.ccc(guess, truth) for guess, truth in pairs)
-        figures |= {"valence_ccc": valence, "arousal_ccc": arousal}
+    for output, said in ((OUTPUTS[name], said) for name, said in answers.outputs.items() if OUTPUTS[name].metric):
+        compared = Compared(output, said, output.truth(valid)[rows], output.names)
+        if compared.faces:
+            figures |= {output.figure: compared.value}
+            figures |= {f"{name}_{output.figure}": value for name, value in compared.each.items()}
     prior = softmax(answers.logits, temperature).mean(axis=0)
     shares = tuple(max(round(float(share), 6), 1e-6) for share in prior)
     accuracy = metrics.accuracy(probabilities.argmax(axis=1), targets)
@@ -102,9 +104,8 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
     """
     recipe = module.recipe
     curves = read_curves(out / "curves.csv")
-    calibration = calibrate(recipe.name, *predict(module, data.valid), data.valid)
-    if recipe.select == "attribute_accuracy":
-        calibration.figures["attribute_accuracy"] = max(row["valid_attribute_accuracy"] for row in curves)
+    answers, rows = predict(module, data.valid)
+    calibration = calibrate(recipe.name, answers, rows, data.valid)
     spec = ModelSpec(
         name=f"{recipe.work}-{recipe.row}",
         labels=data.valid.labels,
@@ -114,6 +115,7 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
         provenance=_provenance(recipe, data, calibration),
         licence=data.licence,
         first_place=module.network.first_place if isinstance(module.network, Explaining) else 0.5,
+        output_names=_names(answers, data.valid),
     )
     plots.save(plots.curves(curves), out / "curves.png")
     write_whole(out / "metrics.json", json.dumps(asdict(calibration), indent=2) + "\n")
@@ -130,6 +132,12 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
     finally:
         partial.unlink(missing_ok=True)
     return spec
+
+
+def _names(answers: Answers, valid: FaceTable) -> dict[str, tuple[str, ...]]:
+    """What the data call the numbers of outputs whose names depend on them."""
+    named = {name: OUTPUTS[name].names_in(valid) for name in answers.outputs if OUTPUTS[name].names_field}
+    return {name: names for name, names in named.items() if len(names) == answers.outputs[name].shape[1]}
 
 
 def write(network: torch.nn.Module, spec: ModelSpec, file: Path, half: bool = True) -> None:
@@ -195,10 +203,10 @@ def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: 
     expected, rows = predict(module, some)
     got = read_answers(session, to_input(list(some.images[rows]), spec))
     difference = float(np.abs(expected.logits - got.logits).max())
-    if (expected.affect is None) != (got.affect is None):
-        raise BadModelFile(f"'{file}' and torch do not both give valence and arousal")
-    if expected.affect is not None and got.affect is not None:
-        difference = max(difference, float(np.abs(expected.affect - got.affect).max()))
+    if other := sorted(expected.outputs.keys() ^ got.outputs.keys()):
+        raise BadModelFile(f"'{file}' and torch do not both give {OUTPUTS[other[0]].meaning}")
+    for name, said in expected.outputs.items():
+        difference = float(np.maximum(difference, np.abs(said - got.outputs[name]).max()))  # NaN if either is
     if not difference <= TOLERANCE:  # NaN is neither
         raise BadModelFile(
             f"'{file}' differs from torch by {difference:.2e} in an answer, at most {TOLERANCE:.0e} is allowed"

@@ -11,7 +11,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -19,13 +18,16 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveragi
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
+from affectlens.core.outputs import OUTPUTS
 from affectlens.data.samplers import balanced, stratified
 from affectlens.data.source import DataSource, load_if_usable, name_of
 from affectlens.data.table import FaceTable
 from affectlens.data.twins import has_twin
 from affectlens.models.emotion_gcn import EmotionGCN
-from affectlens.training import svm
+from affectlens.models.layers.outputs import Outputs
+from affectlens.training import masks, svm
 from affectlens.training.callbacks import Curves, Log, Patience, Progress, WholeCheckpoints
 from affectlens.training.crops import check_landmarks, cut
 from affectlens.training.graph import connect
@@ -35,6 +37,7 @@ from affectlens.training.module import (
     monitor,
     train_loader,
     training_facts,
+    truth_of,
     valid_loader,
 )
 from affectlens.training.recipe import Recipe
@@ -208,26 +211,34 @@ def _try(module: ExpressionModule, recipe: Recipe, data: TrainingData) -> None:
     try:
         module.eval()
         with torch.inference_mode():
-            nothing = {
+            nothing = {name: torch.full_like(truth[:1], torch.nan) for name, truth in truth_of(data.train).items()}
+            nothing |= {
                 "target": torch.full((1, classes), 1 / classes),
                 "label": torch.tensor([-1]),
-                "affect_target": torch.full((1, 2), torch.nan),
-                "attribute_target": torch.full((1, data.train.attributes.shape[1]), torch.nan),
-                "mask_target": torch.full((1, 1, spec.size_px, spec.size_px), torch.nan),
+                masks.TARGET: torch.full((1, 1, spec.size_px, spec.size_px), torch.nan),
             }
             answer = module(zeros)
             module.losses(answer, **nothing)
     except RuntimeError as error:
         size = f"{spec.size_px}x{spec.size_px} {spec.channels}"
         raise BadSetting(f"'{recipe.model}' does not take faces of {size}: {str(error).splitlines()[0]}") from error
-    if recipe.select == "ccc" and answer.affect is None:
-        raise BadSetting(
-            f"select=ccc needs valence and arousal, which '{recipe.model}' with these options does not give"
-        )
-    known = np.isfinite(data.valid.valence) & np.isfinite(data.valid.arousal)
-    if recipe.select == "ccc" and not known.any():
-        raise BadData("select=ccc needs validation faces with valence and arousal; there are none")
+    _check_outputs(answer, recipe, data.valid)
     module.train()
+
+
+def _check_outputs(answer: Outputs, recipe: Recipe, valid: FaceTable) -> None:
+    """Raises BadSetting where the network lacks the output that the recipe selects by, or gives one that nobody knows,
+    and BadData where no validation face has its truth.
+    """
+    if strange := [name for name in answer.others if name not in OUTPUTS]:
+        raise BadSetting(unknown("output of the network", strange[0], list(OUTPUTS)))
+    for output in OUTPUTS.values():
+        if output.figure and output.figure == recipe.select:
+            if output.name not in answer.others:
+                given = f"which '{recipe.model}' with these options does not give"
+                raise BadSetting(f"select={recipe.select} needs {output.meaning}, {given}")
+            if not output.known(output.truth(valid)).any():
+                raise BadData(f"select={recipe.select} needs validation faces with {output.meaning}; there are none")
 
 
 def _trainer(recipe: Recipe, out: Path, progress: bool, machines: Machines) -> L.Trainer:

@@ -5,6 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.landmarks import EYES, MOUTH
+from affectlens.core.outputs import OUTPUTS
+
+TARGET = OUTPUTS["mask"].target
+"""The name under which losses ask for the masks."""
 
 
 def draw(landmarks_xy: NDArray[np.float32], shape: tuple[int, ...], size_px: int) -> NDArray[np.float32]:

@@ -19,11 +19,13 @@ from affectlens.core import catalog
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.facts import TrainingFacts
+from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import light_change, normalise, to_input, to_pixels
 from affectlens.data.images import decoded, in_chunks
 from affectlens.data.samplers import EpochBatches, InOrder, Rows
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics
+from affectlens.evaluation.outputs import Compared
 from affectlens.models.layers.outputs import Outputs, as_outputs
 from affectlens.training import masks, sam
 from affectlens.training.augment import augment, draws, move, rows_of_draws, spoil
@@ -37,21 +39,27 @@ _MONITORS: dict[str, tuple[str, Literal["min", "max"]]] = {
     "nll": ("valid_nll", "min"),
     "accuracy": ("valid_accuracy", "max"),
     "macro_recall": ("valid_macro_recall", "max"),
-    "ccc": ("valid_ccc", "max"),
-    "attribute_accuracy": ("valid_attribute_accuracy", "max"),
 }
 
 
 def monitor(recipe: Recipe) -> tuple[str, Literal["min", "max"]]:
     """Name of the logged figure that selects the best epoch, and "min" or "max"."""
-    return _MONITORS[recipe.select]
+    of_outputs = {output.figure: (f"valid_{output.figure}", output.best) for output in OUTPUTS.values()}
+    return (of_outputs | _MONITORS)[recipe.select]
+
+
+def truth_of(table: FaceTable) -> Batch:
+    """What the faces of `table` are known to be, (N, K) float32 by the names under which losses ask for it, NaN where
+    unknown.
+    """
+    return {one.target: torch.from_numpy(one.truth(table)) for one in OUTPUTS.values() if one.fields}
 
 
 class FaceBatches(Dataset[Batch]):
-    """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target (B,), affect
-    (B, 2) valence and arousal and attributes (B, A), NaN where unknown, index and copy (B,); with `relight` or a
-    teacher light (B, 2), gain and offset of `core.preprocessing.light_change`; for networks with a mask task mask
-    (B, 1, H, W), NaN where the face has no 68 landmarks.
+    """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target (B,), index
+    and copy (B,), and the truth of every output (`truth_of`), affect_target (B, 2) for instance; with `relight` or a
+    teacher light (B, 2), gain and offset of `core.preprocessing.light_change`; for networks with a mask task
+    mask_target (B, 1, H, W), NaN where the face has no 68 landmarks.
 
     Images that cannot be decoded are left out; a batch of a single one may be empty.
 
@@ -61,6 +69,7 @@ class FaceBatches(Dataset[Batch]):
 
     def __init__(self, table: FaceTable, recipe: Recipe) -> None:
         self.table = table
+        self.truth = truth_of(table)
         self.spec = recipe.input_spec()
         self.masks = bool(recipe.model_options.get("mask"))
         self.teachers = recipe.teachers
@@ -76,17 +85,16 @@ class FaceBatches(Dataset[Batch]):
             "image": torch.from_numpy(normalise(pixels, self.spec)),
             "votes": torch.from_numpy(self.table.votes[index]),
             "target": torch.from_numpy(self.table.targets[index]),
-            "affect": torch.from_numpy(np.stack([self.table.valence[index], self.table.arousal[index]], axis=1)),
-            "attributes": torch.from_numpy(self.table.attributes[index]),
             "index": torch.from_numpy(index),
             "copy": torch.from_numpy(copy),
         }
+        batch |= {name: truth[batch["index"]] for name, truth in self.truth.items()}
         if self.spec.relight or self.teachers:
             batch["light"] = torch.from_numpy(light_change(pixels))
         if self.masks:
             faces = zip(self.table.landmarks_xy[index], images, strict=True)
             drawn = [masks.draw(points, image.shape, self.spec.size_px) for points, image in faces]
-            batch["mask"] = torch.from_numpy(np.stack(drawn)).unsqueeze(1)
+            batch[masks.TARGET] = torch.from_numpy(np.stack(drawn)).unsqueeze(1)
         return batch
 
 
@@ -119,10 +127,11 @@ def adjustment(share: float, facts: TrainingFacts) -> Tensor | None:
 class WeightedLosses(nn.Module):
     """The recipe's losses by weight; none without `facts`.
 
-    A loss names what it needs: the parameters of its call are fields of the network's answer (`models.layers.outputs`)
-    or of the truth: `target` (B, classes), the distribution to learn, `label` (B,), `affect_target` (B, 2),
-    `attribute_target` (B, A) and `mask_target` (B, 1, H, W), -1 and NaN where unknown. The logits that losses see are
-    adjusted by the recipe's share of the classes' log frequencies (`logit_adjustment`).
+    A loss names what it needs: the parameters of its call are parts of the network's answer (`logits`, `features`, or
+    an output in `core.outputs`, raw) or of the truth: `target` (B, classes), the distribution to learn, `label` (B,),
+    and the target of an output: `affect_target` (B, 2), `attribute_target` (B, A), `mask_target` (B, 1, H, W), -1 and
+    NaN where unknown. The logits that losses see are adjusted by the recipe's share of the classes' log frequencies
+    (`logit_adjustment`).
     """
 
     shift: Tensor
@@ -130,7 +139,7 @@ class WeightedLosses(nn.Module):
     def __init__(self, recipe: Recipe, facts: TrainingFacts | None) -> None:
         super().__init__()
         built = {
-            name: catalog.build("losses", name, facts, options=recipe.loss_options.get(name, {}))
+            name: catalog.build("losses", _loss_of(name), facts, options=recipe.loss_options.get(name, {}))
             for name in (recipe.losses if facts else ())
         }
         self.model = recipe.model
@@ -153,8 +162,10 @@ class WeightedLosses(nn.Module):
         Raises:
             BadSetting: a loss needs what the network does not answer.
         """
-        given = {name: value.float() for name, value in answer._asdict().items() if value is not None}
-        given["logits"] = given["logits"] + self.shift
+        given = {name: value.float() for name, value in answer.others.items()}
+        if answer.features is not None:
+            given["features"] = answer.features.float()
+        given["logits"] = answer.logits.float() + self.shift
         given |= truth
         total = []
         for name, loss in self.calls.items():
@@ -164,6 +175,11 @@ class WeightedLosses(nn.Module):
                 )
             total.append(self.weights[name] * loss(*(given[need] for need in self.needs[name])))
         return torch.stack(total).sum()
+
+
+def _loss_of(name: str) -> str:
+    """The loss of this name, or the usual one of the output of this name."""
+    return OUTPUTS[name].loss if name in OUTPUTS else name
 
 
 class ExpressionModule(L.LightningModule):
@@ -224,10 +240,10 @@ class ExpressionModule(L.LightningModule):
             target = torch.lerp(target, taught, self.recipe.teacher_weight)
         with torch.autocast(self.device.type, enabled=False):
             images = spoil(images, uniform, self.recipe)
-        truth = {"target": target, "label": batch["target"], "affect_target": batch["affect"]}
-        truth["attribute_target"] = batch["attributes"]
-        if "mask" in batch:
-            truth["mask_target"] = move(batch["mask"], uniform, self.recipe)
+        truth = {one.target: batch[one.target] for one in OUTPUTS.values() if one.target in batch}
+        truth |= {"target": target, "label": batch["target"]}
+        if masks.TARGET in batch:
+            truth[masks.TARGET] = move(batch[masks.TARGET], uniform, self.recipe)
         answer = self(images)
         loss: Tensor = self.losses(answer, **truth)
         if self._first_pass:
@@ -259,18 +275,8 @@ class ExpressionModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         logits = torch.cat([answer.logits.float().cpu() for answer, _ in self._valid]).numpy()
         target = torch.cat([batch["target"].cpu() for _, batch in self._valid]).numpy()
-        regressed = [answer.affect.float().cpu() for answer, _ in self._valid if answer.affect is not None]
-        affect = torch.cat([batch["affect"].cpu() for _, batch in self._valid]).numpy()
-        signs = [answer.attributes.cpu() > 0 for answer, _ in self._valid if answer.attributes is not None]
-        attributes = torch.cat([batch["attributes"].cpu() for _, batch in self._valid]).numpy()
+        figures = {f"valid_{compared.output.figure}": compared.value for compared in self._compared()}
         self._valid.clear()
-        figures = {}
-        if signs:
-            figures["valid_attribute_accuracy"] = metrics.attribute_accuracy(torch.cat(signs).numpy(), attributes)
-        if regressed:
-            known = np.isfinite(affect).all(axis=1)
-            pairs = zip(torch.cat(regressed).numpy()[known].T, affect[known].T, strict=True)
-            figures["valid_ccc"] = float(np.mean([metrics.ccc(guess, truth) for guess, truth in pairs]))
         logits, target = logits[target >= 0], target[target >= 0]
         predicted = logits.argmax(axis=1)
         figures |= {
@@ -279,6 +285,15 @@ class ExpressionModule(L.LightningModule):
             "valid_nll": metrics.negative_log_likelihood(logits + self.losses.shift.cpu().numpy(), target),
         }
         self.log_dict(figures, sync_dist=True)  # they are the same in every process
+
+    def _compared(self) -> list[Compared]:
+        """What the network says of the validation faces in each output that has a metric, beside what is known."""
+        found = []
+        for output in (OUTPUTS[name] for name in self._valid[0][0].others if OUTPUTS[name].metric):
+            raw = torch.cat([answer.others[output.name].float().cpu() for answer, _ in self._valid]).numpy()
+            truth = torch.cat([batch[output.target].cpu() for _, batch in self._valid]).numpy()
+            found.append(Compared(output, output.said(raw), truth))
+        return found
 
     def on_train_epoch_end(self) -> None:
         """Schedules by epoch step here, before the checkpoint is written, so that a resumed run has the same rate."""
@@ -364,14 +379,16 @@ def targets(batch: Batch, uniform: Tensor, kind: str) -> Tensor:
 
 
 def answers_of(module: ExpressionModule, crops: list[NDArray[np.uint8]]) -> Answers:
-    """Logits, and valence and arousal if the network gives them, of N crops, each (H, W) gray or (H, W, 3) RGB uint8;
-    in evaluation mode and float32.
+    """What the network says of N crops, each (H, W) gray or (H, W, 3) RGB uint8, as its exported file would; in
+    evaluation mode and float32.
     """
     module.eval()
     with torch.inference_mode():
         faces = torch.from_numpy(to_input(crops, module.recipe.input_spec()))
         answer = averaged(module, faces, module.recipe.views)
-    return Answers(answer.logits.numpy(), None if answer.affect is None else answer.affect.clamp(-1, 1).numpy())
+    return Answers(
+        answer.logits.numpy(), {name: OUTPUTS[name].said(raw.numpy()) for name, raw in answer.others.items()}
+    )
 
 
 def predict(module: ExpressionModule, table: FaceTable) -> tuple[Answers, NDArray[np.int64]]:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from affectlens.core import catalog
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadSetting, MissingExtra, UnknownName
+from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import InputSpec
 from affectlens.data.samplers import SAMPLERS
 
@@ -26,7 +27,7 @@ CHOICES = {
     "sampler": tuple(SAMPLERS),
     "optimiser": ("sgd", "adam", "adamw"),
     "schedule": ("one-cycle", "plateau", "exponential", "steps", "constant"),
-    "select": ("nll", "accuracy", "macro_recall", "ccc", "attribute_accuracy"),
+    "select": ("nll", "accuracy", "macro_recall", *(output.figure for output in OUTPUTS.values() if output.figure)),
     "erase_with": ("zero", "noise"),
     "erase_shape": ("square", "rectangle"),
     "views": VIEWS,
@@ -52,7 +53,8 @@ class Recipe:
             otherwise.
         without_twins: leave out training faces that have a twin in the validation or test split.
         model, model_options: catalogue name and the keyword arguments of its `build`.
-        losses, loss_options: catalogue name -> weight; catalogue name -> keyword arguments of its `build`.
+        losses, loss_options: name -> weight; name -> keyword arguments of its `build`. A name is that of the catalogue,
+            or of an output in `core.outputs`, which stands for the output's usual loss.
         target: what the losses see: "votes" (the distribution), "label" (its one label) or "drawn" (one label drawn
             from the distribution, anew each epoch). logit_adjustment: how much of the classes' log frequencies losses
             add to the logits, so that these come out without it: with more, rare classes are answered more often (tau
@@ -72,8 +74,9 @@ class Recipe:
             "plateau" (times `schedule_factor` after more than `schedule_patience` epochs without a better `select`),
             "exponential" (times `schedule_factor` each epoch), "steps" (times it every `schedule_patience` epochs) or
             "constant".
-        select: what says which epoch is best, "nll", "accuracy", "macro_recall", "ccc" (mean of valence and arousal) or
-            "attribute_accuracy" (mean over attributes), on validation.
+        select: what says which epoch is best, "nll", "accuracy", "macro_recall", or the figure of an output in
+            `core.outputs`: "ccc" (mean of valence and arousal), "attribute_accuracy" (mean over attributes),
+            "division_accuracy" (of signs or sectors), on validation.
         early_stop: epochs without a better one after which training ends; 0: never.
         gradient_clip: largest norm of the gradient of all weights; 0: any.
         ema: decay per step of the averaged weights, which are then what is evaluated and exported; 0: no averaging.

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from affectlens.core.session import AFFECT, EXPLANATION
+from affectlens.core.outputs import OUTPUTS
+from affectlens.core.session import EXPLANATION
 from affectlens.models.layers.outputs import Outputs, as_outputs
 
 CROP = 7 / 8
@@ -14,20 +15,18 @@ CROP = 7 / 8
 
 
 def averaged(network: Callable[[Tensor], Tensor | Outputs], images: Tensor, views: str) -> Outputs:
-    """(B, C, H, W) -> logits and, if the network gives them, valence and arousal, and attributes: their means over the
-    views "one", "flip" or "ten-crop". The explanation is that of the face itself; crops have none.
+    """(B, C, H, W) -> the means of logits and of the outputs that are exported (`core.outputs`) over the views "one",
+    "flip" or "ten-crop". The explanation is that of the face itself; crops have none.
     """
     if views == "one":
         seen = [images]
     else:
         seen = [view for image in ([images] if views == "flip" else _crops(images)) for view in (image, image.flip(3))]
     answers = [as_outputs(network(view)) for view in seen]
-    affect = [answer.affect for answer in answers if answer.affect is not None]
-    attributes = [answer.attributes for answer in answers if answer.attributes is not None]
+    names = [name for name in answers[0].others if OUTPUTS[name].exported]
     return Outputs(
         torch.stack([answer.logits for answer in answers]).mean(dim=0),
-        affect=torch.stack(affect).mean(dim=0) if affect else None,
-        attributes=torch.stack(attributes).mean(dim=0) if attributes else None,
+        others={name: torch.stack([answer.others[name] for answer in answers]).mean(dim=0) for name in names},
         explanation=answers[0].explanation if views != "ten-crop" else None,
     )
 
@@ -41,11 +40,12 @@ class Averaged(nn.Module):
         self.views = views
 
     def answer(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, C, H, W) -> those of logits, affect and explanation that the network gives, with the names of the file's
-        outputs.
+        """(B, C, H, W) -> logits, the other outputs and, if the network gives it, the explanation, by the names that
+        they have in the file.
         """
-        given = averaged(self.network, images, self.views)._asdict()
-        return {name: given[name] for name in ("logits", AFFECT, EXPLANATION) if given[name] is not None}
+        given = averaged(self.network, images, self.views)
+        seen = {} if given.explanation is None else {EXPLANATION: given.explanation}
+        return {"logits": given.logits, **given.others, **seen}
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """`answer` without the names; the logits alone where there is nothing else."""

@@ -24,6 +24,7 @@ def test_attributes_are_zeros_and_ones_in_the_order_of_the_list(celeba, kept, at
     assert np.flatnonzero(sample.attributes).tolist() == [0, 31, 39]
     assert [attributes[number] for number in (0, 31, 39)] == ["5_o_Clock_Shadow", "Smiling", "Young"]
     assert len(attributes) == len(set(attributes)) == 40
+    assert parse(f"celeba:{folder}").load("train").attribute_names == attributes
 
 
 def test_partitions_are_the_splits(celeba, kept):

@@ -15,6 +15,7 @@ from affectlens.apps.cli.options import AsJson, Data, FindFaces, PriorOption, Re
 from affectlens.apps.cli.scoring import Model, Scored, open_model, score, with_options_of
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.files import write_whole
+from affectlens.core.outputs import AFFECT, OUTPUTS
 from affectlens.data import source as sources
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
@@ -223,6 +224,10 @@ def _columns(views: dict[str, Any]) -> Table:
     for name in ("valence", "arousal"):
         if figures[0][name]:
             table.add_row(f"CCC of {name}", *(_cell((part[name] or {}).get("ccc")) for part in figures))
+    for name, output in OUTPUTS.items():
+        if name != AFFECT and any(name in part["outputs"] for part in figures):
+            cells = (part["outputs"].get(name, {}).get(output.figure) for part in figures)
+            table.add_row(output.figure.replace("_", " "), *(_cell(cell) for cell in cells))
     if figures[0]["disagreement"]:
         table.add_row("disagreement (Spearman)", *(_cell(_spearman(part)) for part in figures))
     for row, label in enumerate(figures[0]["labels"]):

@@ -1,7 +1,7 @@
 """What a model says about a table of labelled faces, whether it is a file for the runtime or a run of training."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.apps.cli.console import err, track
+from affectlens.apps.cli.console import err, track, warn
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData
 from affectlens.core.expressions import projected_affect
 from affectlens.core.files import sha256_of
+from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import InputSpec
 from affectlens.core.probabilities import softmax
 from affectlens.core.session import model_file
@@ -22,6 +23,7 @@ from affectlens.data.samplers import age_group, age_group_name
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.evaluation.evaluation import Scores
+from affectlens.evaluation.outputs import Compared
 from affectlens.runtime.analyzer import Analyzer, Prior, prior_of
 
 _FACES_AT_ONCE = 256
@@ -29,8 +31,8 @@ _FACES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Model:
-    """A model ready to score: what it says about itself and its training data, the digest of its file, and crops ->
-    answers.
+    """A model ready to score: what it says about itself and its training data, the digest of its file, crops ->
+    answers, and what the numbers of its outputs are called, where it says that.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Model:
     reader: str
     data_options: Mapping[str, str]
     answers_of: Callable[[list[NDArray[np.uint8]]], Answers]
+    output_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def check(self, labels: tuple[str, ...]) -> None:
         """Raises BadData where the data's `labels` are not all among the model's."""
@@ -88,7 +91,8 @@ def open_model(model: str) -> Model:
         trained_on = (spec.provenance.get("data", ""), spec.provenance.get("data_options", {}))
         calibration = (spec.temperature, spec.uncertain_below, spec.class_prior)
         asked = (*calibration, bool(settings.get("find_faces")), *trained_on)
-        return Model(spec.name, sha256_of(model_file(model)), spec.labels, spec.input, *asked, analyzer.answers)
+        answers = (analyzer.answers, spec.output_names)
+        return Model(spec.name, sha256_of(model_file(model)), spec.labels, spec.input, *asked, *answers)
     from affectlens.apps.cli.train import require_training
 
     require_training("scoring a checkpoint")
@@ -159,8 +163,24 @@ def score_spoilt(
     scored = []
     for joined in map(Answers.joined, answers):
         probabilities = softmax(joined.logits[:, columns], model.temperature, shares)
-        scored.append(Scored(model.name, kept, _scores(kept, probabilities, joined.affect, model.uncertain_below)))
+        scores = _scores(kept, probabilities, joined.affect, model.uncertain_below)
+        scored.append(Scored(model.name, kept, replace(scores, outputs=compared(model, joined, kept))))
     return scored
+
+
+def compared(model: Model, answers: Answers, table: FaceTable) -> dict[str, Compared]:
+    """Each further output of `model` that has a metric and of which the data know the truth, beside it."""
+    found = {}
+    for name, said in answers.outputs.items():
+        output, names = OUTPUTS[name], model.output_names.get(name, ())
+        if output.metric:
+            pair = Compared(output, said, output.truth(table, names), names or output.names_in(table))
+            try:
+                if len(pair.values):
+                    found[name] = pair
+            except BadData as error:  # data with other attributes; the expressions count all the same
+                warn(f"not measured: {error}")
+    return found
 
 
 def _scores(

@@ -42,6 +42,8 @@ LABELS_KEY = b"labels"
 """Key of the schema's metadata that holds the classes as a JSON list."""
 LICENCE_KEY = b"licence"
 """Key of the schema's metadata that holds what the shards' source says in the place of `LICENCE`."""
+ATTRIBUTES_KEY = b"attributes"
+"""Key of the schema's metadata that holds the names of the attributes as a JSON list."""
 PARTIAL = ".partial"
 """Folder of shards that are still being written, beside which none counts as complete."""
 _GROUP = "group_"
@@ -212,13 +214,22 @@ def stored_licence(directory: Path) -> str:
     return " ".join(dict.fromkeys(text for file in shards if (text := _metadata(file, LICENCE_KEY, ""))))
 
 
+def stored_attributes(directory: Path) -> tuple[str, ...]:
+    """Names of the attributes in the metadata of shards that `affectlens data prepare` wrote; none in other files."""
+    return _stored(directory, ATTRIBUTES_KEY)
+
+
 def _stored_labels(directory: Path) -> tuple[str, ...]:
     """The classes in the metadata of shards that `affectlens data prepare` wrote; none in other files."""
+    return _stored(directory, LABELS_KEY)
+
+
+def _stored(directory: Path, key: bytes) -> tuple[str, ...]:
     for file in _files(directory):
         try:
-            stored = tuple(json.loads(_metadata(file, LABELS_KEY, "[]")))
+            stored = tuple(json.loads(_metadata(file, key, "[]")))
         except ValueError as error:
-            raise BadData(f"'{file}': its labels are no JSON list: {error}") from error
+            raise BadData(f"'{file}': its {key.decode()} are no JSON list: {error}") from error
         if stored:
             return stored
     return ()

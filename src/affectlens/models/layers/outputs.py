@@ -1,30 +1,28 @@
 """What a network says about a batch of faces beyond the logits of the expressions."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from torch import Tensor
 
 
 class Outputs(NamedTuple):
-    """Answers for B faces; what a network does not give is None.
+    """Answers for B faces; features and explanation are None where a network does not give them.
 
     Attributes:
         logits: (B, C) of the expressions.
         features: (B, D) feature vector that the answers are read from.
-        affect: (B, 2) valence and arousal, not bounded.
-        divisions: (B, n) logits of the sectors of the valence-arousal plane, or (B, 2) of the signs of the two.
-        mask: (B, 1, h, w) logits of eyes and mouth.
-        attributes: (B, A) logits of facial attributes, each by itself.
+        others: (B, D) raw numbers of each further output, by its name in `core.outputs`: "affect", valence and arousal,
+            not bounded; "attributes", logits, each by itself; "divisions", logits of the sectors of the plane of
+            valence and arousal, or two of their signs; "mask", (B, 1, h, w) logits of eyes and mouth.
         explanation: (B, C, h, w) evidence for each class at each place, or (B, 1, h, w) how much is looked at it; only
             while the network is `explaining` (`models.layers.evidence`).
     """
 
     logits: Tensor
     features: Tensor | None = None
-    affect: Tensor | None = None
-    divisions: Tensor | None = None
-    mask: Tensor | None = None
-    attributes: Tensor | None = None
+    others: Mapping[str, Tensor] = MappingProxyType({})
     explanation: Tensor | None = None
 
 

@@ -1,0 +1,222 @@
+"""What networks say of a face beside the logits of its expressions: every output defined once.
+
+Training and its validation figures, the exported file, evaluation, the runtime and its rows follow from the entries of
+`OUTPUTS`: a network that answers one more thing needs one more entry here, and a loss and a field of
+`data.table.FaceTable` where there are none yet. Names of numbers that depend on the data, as those of attributes, come
+with the data and stand in the exported file (`core.session.ModelSpec.output_names`).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectlens.core.columns import Column, Kind
+from affectlens.core.measures import Measure, Values, View
+from affectlens.core.probabilities import softmax
+
+Floats = NDArray[np.float32]
+
+AFFECT = "affect"
+"""Name of the output with valence and arousal."""
+_NAME = "{name}"
+"""Stands in the name and the meaning of a column for the name of a number."""
+
+
+def _as_they_are(raw: Floats) -> Floats:
+    return raw
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of networks: (N, D) numbers of N faces.
+
+    Attributes:
+        name: of the output in the network's answer, in the exported file, and everywhere else.
+        meaning: a noun phrase for messages.
+        target: the name under which losses ask for the truth.
+        fields: those of a `data.table.FaceTable` that hold the truth, side by side (N, K); none where training makes it
+            of something else.
+        loss: the one in `losses/` that a recipe means that names this output among its losses.
+        said: raw numbers of the network -> what they say, of the same shape.
+        names: of the D numbers, where they are always the same.
+        names_field: the field of a `FaceTable` with the names, where they depend on the data; "" for none.
+        alone: the truth of a face may be known in some of the numbers only.
+        metric: function of `evaluation.metrics`, (N, D) that is said and (N, K) truth -> (J,) values, whose mean is the
+            figure. "" for none.
+        figure: name of that mean: `valid_FIGURE` in curves.csv, and what a recipe may `select` by.
+        best: whether the largest or the smallest figure is.
+        exported: the exported file has it; its mean over a face and its mirror image must mean something then.
+        column: of its numbers in rows, `{name}` in its name and meaning for that of a number: one column for each, or
+            one for all. None where rows need none.
+        cells: (D,) that is said of a face -> a cell for each column.
+    """
+
+    name: str
+    meaning: str
+    target: str
+    fields: tuple[str, ...]
+    loss: str
+    said: Callable[[Floats], Floats] = _as_they_are
+    names: tuple[str, ...] = ()
+    names_field: str = ""
+    alone: bool = False
+    metric: str = ""
+    figure: str = ""
+    best: Literal["max", "min"] = "max"
+    exported: bool = True
+    column: Column | None = None
+    cells: Callable[[Floats], Sequence[Any]] = np.ndarray.tolist
+
+    def names_in(self, table: Any) -> tuple[str, ...]:
+        """What the numbers are called in a `FaceTable`; () where it does not say."""
+        return self.names or (tuple(getattr(table, self.names_field)) if self.names_field else ())
+
+    def truth(self, table: Any, names: tuple[str, ...] = ()) -> Floats:
+        """(N, K) float32 what a `FaceTable` knows, NaN where unknown; in the order of `names` where it has some too."""
+        columns = [np.asarray(getattr(table, field), dtype=np.float32) for field in self.fields]
+        found = np.concatenate(
+            [column.reshape(len(column), int(np.prod(column.shape[1:]))) for column in columns], axis=1
+        )
+        own = self.names_in(table)
+        if not names or not own or names == own:
+            return found
+        unknown = np.full(len(found), np.nan, dtype=np.float32)
+        return np.stack([found[:, own.index(name)] if name in own else unknown for name in names], axis=1)
+
+    def known(self, truth: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N,) the faces whose (N, K) truth is known."""
+        finite = np.isfinite(truth)
+        return np.asarray(finite.any(axis=1) if self.alone else finite.all(axis=1) & bool(truth.shape[1]))
+
+    def columns(self, names: tuple[str, ...]) -> tuple[Column, ...]:
+        """Those of an output whose numbers have these names."""
+        if self.column is None:
+            return ()
+        if _NAME not in self.column.name:
+            return (self.column,)
+        return tuple(
+            replace(
+                self.column,
+                name=self.column.name.replace(_NAME, name.lower()),
+                meaning=self.column.meaning.replace(_NAME, name),
+            )
+            for name in names
+        )
+
+    def columns_in(self, header: Sequence[str]) -> tuple[Column, ...]:
+        """Those of a table with this header that are of this output."""
+        if self.column is None:
+            return ()
+        begin, _, end = self.column.name.partition(_NAME)
+        names = self.names or tuple(
+            name[len(begin) : len(name) - len(end)] for name in header if name.startswith(begin) and name.endswith(end)
+        )
+        return tuple(column for column in self.columns(names) if column.name in header)
+
+    def measure(self, names: tuple[str, ...]) -> Measure | None:
+        """What is said of a face in these columns; None where the output has none."""
+        columns = self.columns(names)
+        if not columns:
+            return None
+        header = [column.name for column in columns]
+
+        def measure(face: View) -> Values:
+            return dict(zip(header, self.cells(face.outputs[self.name]), strict=True))
+
+        return Measure(self.name, columns, measure, needs=(self.name,))
+
+
+def _held(raw: Floats) -> Floats:
+    return raw.clip(-1, 1)
+
+
+def _sigmoid(raw: Floats) -> Floats:
+    return np.asarray(0.5 * (1 + np.tanh(raw / 2)), dtype=np.float32)  # which does not overflow
+
+
+def _of_divisions(raw: Floats) -> Floats:
+    """Two logits are those of the signs of valence and arousal, more those of sectors."""
+    return _sigmoid(raw) if raw.shape[1] == 2 else softmax(raw).astype(np.float32)
+
+
+def sectors(affect: NDArray[np.floating], number: int) -> NDArray[np.int64]:
+    """(N, 2) valence and arousal -> (N,) sector of their plane from 0 to `number` - 1, counter-clockwise from positive
+    valence.
+    """
+    angle = np.arctan2(affect[:, 1], affect[:, 0]) % (2 * np.pi)
+    return np.asarray(angle // (2 * np.pi / number), dtype=np.int64).clip(0, number - 1)
+
+
+def _sector(said: Floats) -> tuple[int]:
+    """The likeliest sector; of two signs the quarter of the plane."""
+    if len(said) != 2:
+        return (int(said.argmax()),)
+    return (int(sectors(np.where(said > 0.5, 1, -1)[None], 4)[0]),)
+
+
+def _by_name(outputs: Iterable[Output]) -> dict[str, Output]:
+    return {output.name: output for output in outputs}
+
+
+OUTPUTS = _by_name(
+    (
+        Output(
+            AFFECT,
+            "valence and arousal",
+            "affect_target",
+            ("valence", "arousal"),
+            "va_ccc",
+            _held,
+            names=("valence", "arousal"),
+            metric="ccc_of_each",
+            figure="ccc",
+        ),
+        Output(
+            "attributes",
+            "facial attributes",
+            "attribute_target",
+            ("attributes",),
+            "attribute_bce",
+            _sigmoid,
+            names_field="attribute_names",
+            alone=True,
+            metric="accuracy_of_each",
+            figure="attribute_accuracy",
+            column=Column(
+                "attribute_{name}",
+                Kind.REAL,
+                "probability of the attribute `{name}`",
+                (),
+                "0 to 1",
+                display=".2f",
+                since="0.2",
+            ),
+        ),
+        Output(
+            "divisions",
+            "the signs or the sector of valence and arousal",
+            "affect_target",
+            ("valence", "arousal"),
+            "va_divisions",
+            _of_divisions,
+            metric="accuracy_of_divisions",
+            figure="division_accuracy",
+            column=Column(
+                "va_sector",
+                Kind.INTEGER,
+                "likeliest sector of the plane of valence and arousal, of as many as the model has, from 0 "
+                "counter-clockwise from positive valence",
+                (),
+                since="0.2",
+            ),
+            cells=_sector,
+        ),
+        Output(
+            "mask", "a mask of eyes and mouth", "mask_target", (), "mask_bce", _sigmoid, exported=False
+        ),  # `training.masks` draws the truth
+    )
+)
+"""Every output by its name. `affect` stands in columns that all rows have."""
