@@ -165,7 +165,7 @@ def test_a_picture_that_is_damaged_in_the_middle_is_named_once_and_training_ends
     result = quick(f"folder:{large}", "--set=sampler=shuffle")
     assert result.code == 0
     (line,) = result.errors
-    assert line == f"warning: left out: '{damaged}' cannot be decoded as an image"
+    assert line.startswith(f"warning: left out: '{damaged}' cannot be decoded as an image: not a JPEG")
     assert epochs(tmp_path / "run") == ["0", "1"]
     assert Analyzer(tmp_path / "run" / "model.onnx").spec.labels == ("calm", "keen")
 
