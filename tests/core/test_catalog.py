@@ -144,7 +144,7 @@ def test_build_names_what_is_nearest_to_an_unknown_entry():
 
 
 def test_installed_packages_add_entries(made_up_measure, monkeypatch, tmp_path):
-    assert catalog.available("faces.measures") == ["gloss", "pose"]
+    assert catalog.available("faces.measures") == ["pose", "gloss"]
     assert catalog.load("faces.measures", "gloss").build().name == "gloss"
     assert "gloss" not in catalog.available("faces.detectors")
 

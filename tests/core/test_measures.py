@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from affectlens.core.columns import Column, Kind
@@ -22,7 +23,16 @@ def test_a_measure_says_which_outputs_it_needs():
     assert Measure("mouth", (OPEN,), needs=("crop", "landmarks", "quality", "mesh")).outputs() == ("mesh",)
 
 
-@pytest.mark.parametrize("changes", [{"columns": ()}, {"time_constant_s": -1.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"columns": ()},
+        {"time_constant_s": -1.0},
+        {"columns": (Column("p_calm", Kind.REAL, "", ()),)},
+        {"columns": (Column("name", Kind.TEXT, "", ()),)},
+        {"columns": (Column("other", Kind.REAL, "", ("face", "score")),)},
+    ],
+)
 def test_a_measure_that_cannot_be_is_refused(changes):
     with pytest.raises(BadSetting, match="'mouth'"):
         Measure(**({"name": "mouth", "columns": (OPEN,)} | changes))
@@ -42,12 +52,52 @@ def test_without_a_time_constant_nothing_is_smoothed():
     assert follower({"mouth": {"open": 1.0}}, 0.01)[1] == {"mouth": {"open": 1.0}}
 
 
-@pytest.mark.parametrize("unknown", [None, math.nan])
-def test_what_is_not_known_in_a_frame_is_shown_as_before(unknown):
+def test_what_is_not_known_in_a_frame_is_shown_as_before():
     follower = MeasureFollower((Measure("mouth", (OPEN,), time_constant_s=0.5),))
-    follower({"mouth": {"open": unknown}}, 0.0)
+    follower({"mouth": {"open": None}}, 0.0)
     assert follower({"mouth": {"open": 0.75}}, 0.1)[1] == {"mouth": {"open": 0.75}}
-    assert follower({"mouth": {"open": unknown}}, 0.2)[1] == {"mouth": {"open": 0.75}}
+    assert follower({"mouth": {"open": None}}, 0.2)[1] == {"mouth": {"open": 0.75}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "cell"),
+    [
+        (Kind.REAL, 1, 1.0),
+        (Kind.REAL, np.float32(0.5), 0.5),
+        (Kind.REAL, math.nan, None),
+        (Kind.REAL, -math.inf, None),
+        (Kind.INTEGER, np.int64(3), 3),
+        (Kind.INTEGER, 3.0, 3),
+        (Kind.INTEGER, math.nan, None),
+        (Kind.BOOLEAN, np.True_, True),
+        (Kind.BOOLEAN, math.nan, None),
+        (Kind.TEXT, "a", "a"),
+        (Kind.TEXT, math.nan, None),
+        (Kind.CATEGORY, None, None),
+    ],
+)
+def test_values_become_plain_cells(kind, value, cell):
+    found = kind.checked(value)
+    assert found == cell
+    assert type(found) is type(cell)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Kind.REAL, "1.0"),
+        (Kind.REAL, True),
+        (Kind.REAL, np.zeros(1)),
+        (Kind.INTEGER, 2.7),
+        (Kind.INTEGER, False),
+        (Kind.BOOLEAN, 1),
+        (Kind.BOOLEAN, "false"),
+        (Kind.TEXT, 5),
+    ],
+)
+def test_values_of_another_kind_are_refused(kind, value):
+    with pytest.raises(TypeError, match=f"expected {kind} or None"):
+        kind.checked(value)
 
 
 def test_history_adds_to_the_rows_and_each_track_has_its_own():

@@ -180,7 +180,7 @@ def test_what_cannot_be_summed_up_is_one_line(shards, tmp_path):
         with pytest.raises(BadSetting, match="must be longer than 0 s"):
             Summary(shards, window_s=window_s)
     parquet.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(BadData, match="is no table of 'affectlens analyze': it lacks source, time_s"):
+    with pytest.raises(BadData, match="is not a table of 'affectlens analyze': it lacks source, time_s"):
         Summary(tmp_path / "other.parquet")
     (tmp_path / "text.parquet").write_text("text")
     with pytest.raises(BadData, match=r"text.parquet' is no Parquet file"):

@@ -1,3 +1,4 @@
+import json
 import sys
 
 import numpy as np
@@ -94,13 +95,32 @@ def test_a_table_without_faces_keeps_its_types(nothing, tmp_path):
     pd.testing.assert_frame_equal(read_table(tmp_path / "a.csv"), nothing.to_pandas())
 
 
+def test_values_of_newer_versions_and_odd_names_are_kept(found, tmp_path):
+    frame = found.to_pandas().astype({"reason": "string", "va_source": "string"})
+    frame.loc[0, ["source", "reason", "va_source"]] = ["null", "from_the_future", "guessed"]
+    frame.loc[1, "source"] = "NA"
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    again = read_table(tmp_path / "a.csv")
+    assert again["source"].tolist() == ["null", "NA"]
+    assert again["reason"].cat.categories[-1] == "from_the_future"
+    assert (again["reason"][0], again["va_source"].tolist()) == ("from_the_future", ["guessed", "projected"])
+    assert again["uncertain"].tolist() == [False, True]
+
+
+def test_a_table_of_an_older_version_gains_no_columns(found, tmp_path):
+    lines = [{key: value for key, value in row.items() if key != "incomplete"} for row in found.to_rows()]
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert list(read_table(tmp_path / "a.jsonl").columns) == list(lines[0])
+
+
 def test_other_files_are_refused_in_one_line(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     with pytest.raises(BadData, match="is not a table of 'affectlens analyze'"):
         read_table(tmp_path / "a.csv")
-    (tmp_path / "b.jsonl").write_text("Dear diary\n")
-    with pytest.raises(BadData, match="first line is not a JSON object"):
-        read_table(tmp_path / "b.jsonl")
+    for text in ("Dear diary\n", "[1, 2]\n", ""):
+        (tmp_path / "b.jsonl").write_text(text)
+        with pytest.raises(BadData, match="first line is not a JSON object"):
+            read_table(tmp_path / "b.jsonl")
     with pytest.raises(BadSetting, match=r"\.parquet, \.csv or \.jsonl"):
         read_table(tmp_path / "a.xlsx")
     with pytest.raises(FileNotFoundError):

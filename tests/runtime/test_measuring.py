@@ -38,9 +38,10 @@ def test_measures_can_be_left_out_chosen_and_given(portrait):
     ("measures", "error", "message"),
     [
         (["poze"], UnknownName, "unknown measure 'poze'; did you mean 'pose'?"),
+        ([len], BadSetting, "a measure is a name or a core.measures.Measure, got builtin_function_or_method"),
         (["pose", pose.build()], BadSetting, "two measures are called 'pose'"),
         ([Measure("m", (Column("score", Kind.REAL, "", ()),))], BadSetting, "two columns are called 'score'"),
-        ([Measure("m", (Column("x", Kind.REAL, "", ()),), needs=("mesh",))], BadSetting, "needs the output 'mesh'"),
+        ([Measure("m", (Column("x", Kind.REAL, "", ()),), needs=("mesh",))], BadSetting, "needs 'mesh'"),
     ],
 )
 def test_measures_that_cannot_be_are_refused(measures, error, message):
@@ -59,7 +60,7 @@ def test_a_measure_from_outside_is_in_rows_frames_and_tables(made_up_measure, po
     analyzer = Analyzer()
     analysis = analyzer.analyze(portrait, "portrait")
     (row,) = analysis.to_rows()
-    assert tuple(row)[-6:] == (*made_up_measure, *POSE)
+    assert tuple(row)[-6:] == (*POSE, *made_up_measure)
     assert 0.3 < row["gloss"] < 0.9
     assert (row["glossy"], row["gloss_frames"]) == (row["gloss"] > 0.5, None)
     frame = analysis.to_pandas()
@@ -69,7 +70,7 @@ def test_a_measure_from_outside_is_in_rows_frames_and_tables(made_up_measure, po
         with catalog.load("runtime.writers", suffix).build(file, analyzer.schema) as write:
             write(analysis)
         assert read_table(file).equals(frame)
-    assert next(csv.reader((tmp_path / "faces.csv").read_text().splitlines()))[-6:] == [*made_up_measure, *POSE]
+    assert next(csv.reader((tmp_path / "faces.csv").read_text().splitlines()))[-6:] == [*POSE, *made_up_measure]
     assert json.loads((tmp_path / "faces.jsonl").read_text())["gloss"] == row["gloss"]
     assert parquet.read_table(tmp_path / "faces.parquet")["gloss"].to_pylist() == [row["gloss"]]
     assert BatchAnalyzer()({"image": [PORTRAIT]})["gloss"].to_pylist() == [row["gloss"]]
@@ -88,38 +89,41 @@ def test_it_is_drawn_followed_and_smoothed(made_up_measure, portrait, make_video
     assert b.smoothed.measures["gloss"]["gloss"] == pytest.approx(before + gain * (now - before), abs=1e-6)
 
 
-def test_a_failing_measure_costs_a_row_with_a_reason_and_no_trace(portrait):
-    broken = Measure("broken", (Column("x", Kind.REAL, "", ()),), lambda face: {"x": 1 / 0})
-    analysis = Analyzer(measures=[broken]).analyze(portrait)
-    assert (analysis.reason, analysis.detail) == ("failed", "ZeroDivisionError: division by zero")
+X = Column("x", Kind.REAL, "", ())
 
 
-def test_an_output_of_the_model_is_in_rows_and_tables(write_model, portrait, tmp_path):
-    given = {"attributes": [0.0, 2.0], "divisions": [0, 0, 1.0, 0]}
-    names = {"output_names": {"attributes": ["Bald", "Smiling"]}}
-    model = write_model(tmp_path / "tiny.onnx", ("happiness", "sadness"), metadata=names, outputs=given)
-    analyzer = Analyzer(model)
-    columns = ("attribute_bald", "attribute_smiling", "va_sector")
-    assert analyzer.schema.names[-6:] == (*POSE, *columns)
-    analysis = analyzer.analyze(portrait, "portrait")
-    (row,) = analysis.to_rows()
-    assert [row[name] for name in columns] == [0.5, 0.8808, 2]
-    assert analysis.faces[0].measures["attributes"] == pytest.approx({columns[0]: 0.5, columns[1]: 0.8808}, abs=1e-4)
-    frame = analysis.to_pandas()
-    for suffix in ("csv", "jsonl", "parquet"):
-        file = tmp_path / f"faces.{suffix}"
-        with catalog.load("runtime.writers", suffix).build(file, analyzer.schema) as write:
-            write(analysis)
-        assert read_table(file).equals(frame)
-    assert [str(frame[name].dtype) for name in columns] == ["float64", "float64", "Int64"]
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (lambda face: {"x": 1 / 0}, "ZeroDivisionError: division by zero"),
+        (lambda face: None, "AttributeError"),
+        (lambda face: {"x": "wide"}, "TypeError: expected real or None, got 'wide'"),
+        (lambda face: {"x": np.zeros(2)}, "TypeError: expected real or None"),
+        (lambda face: {"y": 1.0}, "no column is called 'y'"),
+    ],
+)
+def test_a_failing_measure_costs_its_cells_alone_and_is_named_once(analyzer, portrait, caplog, values, said):
+    broken = Analyzer(measures=["pose", Measure("broken", (X,), values)])
+    rows = [broken.analyze(portrait).to_rows()[0] for _ in range(2)]
+    (sound,) = analyzer.analyze(portrait).to_rows()
+    assert rows == [sound | {"x": None}] * 2
+    (warning,) = caplog.messages
+    assert warning.startswith("the measure 'broken' failed, its cells are empty: ")
+    assert said in warning
 
 
-def test_an_output_that_no_row_has_is_not_computed(write_model, portrait, tmp_path):
-    given = {"attributes": [0.0, 2.0], "affect": [0.5, 0.25]}
-    model = write_model(tmp_path / "tiny.onnx", ("happiness", "sadness"), outputs=given)
-    for measures, outputs in ((), {"affect"}), (["pose"], {"affect"}), (["attributes"], {"affect", "attributes"}):
-        analyzer = Analyzer(model, measures=measures)
-        assert analyzer.answers([portrait[:64, :64]]).outputs.keys() == outputs
-        (face,) = analyzer.analyze(portrait).faces
-        assert (face.valence, face.va_source) == (0.5, "regressed")
-        assert set(face.measures) == set(measures)
+def test_a_failing_history_costs_its_cells_alone(portrait):
+    def follow():
+        return lambda values, time_s: {"x": 1 / 0}
+
+    with Analyzer(measures=[Measure("history", (X,), lambda face: {"x": 1.0}, follow=follow)]).stream() as stream:
+        (row,) = stream.push(portrait).to_rows()
+    assert (row["expression"], row["x"]) == ("happiness", None)
+
+
+def test_a_measure_of_landmarks_is_not_asked_without_any(portrait):
+    asked = []
+    measure = Measure("m", (X,), lambda face: asked.append(face) or {"x": 1.0}, needs=("landmarks",))
+    face = np.ascontiguousarray(portrait[40:190, 170:280])
+    (row,) = Analyzer(detector="whole", measures=[measure]).analyze(face).to_rows()
+    assert (row["x"], asked) == (None, [])

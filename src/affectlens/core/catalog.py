@@ -22,12 +22,14 @@ from affectlens.core.errors import BadSetting, UnknownName
 
 
 def available(kind: str) -> list[str]:
-    """Public module stems in `affectlens/<kind>/` and names of installed plug-ins, sorted; imports none of them.
+    """Public module stems in `affectlens/<kind>/`, sorted, and behind them names of installed plug-ins; imports none of
+    them.
 
     `kind` is a folder in dotted form: "models", "losses", "data.readers", "faces.detectors", "faces.measures",
     "training.recipes".
     """
-    return sorted({*_files(kind), *_plugins(kind, tuple(sys.path))})
+    files = sorted(_files(kind))
+    return [*files, *sorted(_plugins(kind, tuple(sys.path)).keys() - set(files))]
 
 
 def _files(kind: str) -> list[str]:

@@ -8,17 +8,18 @@ more entry here, and one more measure (`core.measures`) brings its columns along
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from affectlens.core.errors import BadSetting
 from affectlens.core.reasons import Reason
 
-Row = dict[str, Any]
-Path = tuple[str, ...]
+Row: TypeAlias = dict[str, Any]
 
 PROBABILITY = "p_"
 """How the columns of the labels' probabilities begin."""
@@ -29,7 +30,7 @@ class Kind(StrEnum):
 
     TEXT = "text"
     CATEGORY = "category"
-    """One of few words."""
+    """Text of a fixed set of values."""
     INTEGER = "integer"
     BOOLEAN = "boolean"
     REAL = "real"
@@ -37,7 +38,27 @@ class Kind(StrEnum):
     @property
     def python(self) -> type:
         """The type of a cell that is not None."""
-        return {Kind.INTEGER: int, Kind.BOOLEAN: bool, Kind.REAL: float}.get(self, str)
+        return _PYTHON[self]
+
+    def checked(self, value: Any) -> Any:
+        """A value from elsewhere, also a scalar of NumPy, as a cell of this kind; None where it is None or not finite.
+
+        Raises:
+            TypeError: it is of another kind.
+        """
+        value = value.item() if isinstance(value, np.generic) else value
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            return None
+        kind = self.python
+        if type(value) is kind or (kind is str and isinstance(value, str)):
+            return kind(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and (kind is float or (kind is int and value == int(value))):
+            return kind(value)
+        raise TypeError(f"expected {self} or None, got {value!r}")
+
+
+_PYTHON = {Kind.TEXT: str, Kind.CATEGORY: str, Kind.INTEGER: int, Kind.BOOLEAN: bool, Kind.REAL: float}
 
 
 @dataclass(frozen=True)
@@ -54,14 +75,14 @@ class Column:
         digits: that reals are rounded to.
         categories: of a CATEGORY, all of them in order.
         display: format of a number on the terminal.
-        averaged: summaries state its mean.
+        averaged: summaries state its mean, if every row has the column.
         since: the version that brought it.
     """
 
     name: str
     kind: Kind
     meaning: str
-    path: Path
+    path: tuple[str, ...]
     unit: str = ""
     digits: int = 4
     categories: tuple[str, ...] = ()
@@ -70,20 +91,19 @@ class Column:
     since: str = "0.1"
 
     def cell(self, frame: Any, place: int | None, face: Any) -> Any:
-        """The value for a face at its place in an analysis, or for an analysis without one; None where there is none.
-
-        A number that is not finite is none.
+        """The value for a face at its place in an analysis, or for an analysis without faces; None where there is no
+        value or it is not finite.
         """
-        start, *rest = self.path
-        value = {"frame": frame, "place": place, "face": face}[start]
-        for part in rest:
+        start = self.path[0]
+        value = face if start == "face" else frame if start == "frame" else place
+        for part in self.path[1:]:
             if value is None:
                 return None
             value = _step(value, part)
         if value is None:
             return None
         if self.kind is not Kind.REAL:
-            return self.kind.python(value)
+            return _PYTHON[self.kind](value)
         number = float(value)
         return round(number, self.digits) if math.isfinite(number) else None
 
@@ -93,8 +113,10 @@ class Column:
 
 
 def _step(value: Any, part: str) -> Any:
-    """The attribute, entry or element of `value` that one part of a path names; None where it has none."""
-    if isinstance(value, Mapping):
+    """The attribute, entry of a dictionary or element of an array that one part of a path names; None where a
+    dictionary lacks it.
+    """
+    if isinstance(value, dict):
         return value.get(part)
     return value[int(part)] if part.isdecimal() else getattr(value, part)
 

@@ -1,10 +1,11 @@
-"""What a measure of a face is: something that is said of it beside its expression, as a plug-in of one file.
+"""What a measure of a face is: something that is said of it in addition to its expression, as a plug-in of one file.
 
 A file `faces/measures/<name>.py`, or a module that an installed package names under the entry point group
 `affectlens.faces.measures`, exports `build`, which returns a `Measure`. Its columns then stand in every row, in data
 frames, in the service's JSON and on the page.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.columns import Column, Kind, Schema
+from affectlens.core.columns import PROBABILITY, Column, Kind, Schema
 from affectlens.core.errors import BadSetting
 from affectlens.core.quality import Quality
 
@@ -21,7 +22,9 @@ Values = Mapping[str, Any]
 """Column -> number, word, truth value or None."""
 
 CROP, LANDMARKS, QUALITY = "crop", "landmarks", "quality"
-"""What every face has, as far as its detector says it."""
+"""What a measure may need of every face."""
+_TAKEN = ("name",)
+"""Columns that the page adds to its tables."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ class View:
             detector has none.
         image_size: (width, height) of the image, pixels.
         quality: how well the face can be seen.
-        outputs: what the network says beside the expressions, by the name of the output: (D,) float32 each.
+        outputs: what the network says in addition to the expressions, by the name of the output: (D,) float32 each.
     """
 
     crop: NDArray[np.uint8]
@@ -56,18 +59,21 @@ class Measure:
 
     Attributes:
         name: the key of its values in `Face.measures`; that of its file.
-        columns: what it says, each with the path ("face", "measures", NAME, COLUMN), which is filled in if it is empty.
-        measure: a face -> the value of each column; a number that is not finite is an empty cell. None where the values
-            come from elsewhere: from a service, or from an output of the network (`core.outputs`).
-        needs: "crop", "landmarks", "quality", or names of outputs of the network; a measure whose outputs a model lacks
-            is left out, with its columns.
+        columns: what it says; their paths, ("face", "measures", NAME, COLUMN), are filled in.
+        measure: a face -> the value of each column. What is missing, None or not finite is an empty cell; where it
+            raises, or a value is of another kind than its column, all its cells are empty and the log names the error
+            once. None where the values come from a service.
+        needs: "crop", "landmarks" (faces without any have empty cells), "quality", or names of outputs of the network
+            (`core.outputs`); a measure whose outputs a model lacks is left out, with its columns.
         time_constant_s: of the exponential smoothing of its reals in `Face.smoothed`; 0 smooths nothing.
-        follow: makes what sees the values of a track frame by frame and may add what their history tells.
+        follow: makes what sees the values of a track frame by frame and may add what their history tells; its errors
+            are treated as those of `measure`.
         draw: draws the values of a face into (H, W, 3) RGB uint8, in place; the face's coordinates are those of the
             canvas. None draws nothing.
 
     Raises:
-        BadSetting: it has no columns, or its time constant is negative.
+        BadSetting: it has no columns, one of them has a reserved name or a path of its own, or the time constant is
+            negative.
     """
 
     name: str
@@ -83,12 +89,39 @@ class Measure:
             raise BadSetting(f"the measure '{self.name}' has no columns")
         if self.time_constant_s < 0:
             raise BadSetting(f"time_constant_s of '{self.name}' must be 0 or more, got {self.time_constant_s}")
-        placed = tuple(c if c.path else replace(c, path=("face", "measures", self.name, c.name)) for c in self.columns)
+        placed = tuple(replace(c, path=("face", "measures", self.name, c.name)) for c in self.columns)
+        for given, column in zip(self.columns, placed, strict=True):
+            if column.name in _TAKEN or column.name.startswith(PROBABILITY):
+                raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' has a reserved name")
+            if given.path not in ((), column.path):
+                raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' has a path of its own")
         object.__setattr__(self, "columns", placed)
 
     def outputs(self) -> tuple[str, ...]:
         """The outputs of the network that it needs."""
         return tuple(need for need in self.needs if need not in (CROP, LANDMARKS, QUALITY))
+
+    def of_face(self, face: View) -> dict[str, Any]:
+        """The cells of its columns for a face, not rounded; all None where what it needs is not known."""
+        if self.measure is None or (LANDMARKS in self.needs and not np.isfinite(face.landmarks_xy).all()):
+            return dict.fromkeys(column.name for column in self.columns)
+        return self.cells(self.measure, face)
+
+    def cells(self, compute: Callable[..., Values], *arguments: Any) -> dict[str, Any]:
+        """What `compute` says of the columns, checked; all None, and a warning in the log, where that fails."""
+        try:
+            values = compute(*arguments)
+            if unknown := values.keys() - {column.name for column in self.columns}:
+                raise KeyError(f"no column is called '{min(unknown)}'")
+            return {column.name: column.kind.checked(values.get(column.name)) for column in self.columns}
+        except Exception as error:  # of code from elsewhere, which must not cost the face its expression
+            _warn_once(self.name, f"{type(error).__name__}: {error}".partition("\n")[0])
+            return dict.fromkeys(column.name for column in self.columns)
+
+
+@lru_cache(maxsize=256)
+def _warn_once(measure: str, error: str) -> None:
+    logging.getLogger("affectlens").warning("the measure '%s' failed, its cells are empty: %s", measure, error)
 
 
 @lru_cache(maxsize=64)
@@ -107,8 +140,14 @@ class MeasureFollower:
         self._time_s = 0.0
 
     def __call__(self, found: Mapping[str, Values], time_s: float) -> tuple[Mapping[str, Values], Mapping[str, Values]]:
-        """The values of a frame by measure, and its time -> those of its row, and smoothed ones."""
-        values = {name: self._follow[name](of, time_s) if name in self._follow else of for name, of in found.items()}
+        """The values of a frame by measure, and its time in seconds of the video -> those of its row, and smoothed
+        ones.
+        """
+        values = dict(found)
+        for measure in self._measures:
+            if measure.name in self._follow and measure.name in found:
+                follow = self._follow[measure.name]
+                values[measure.name] = measure.cells(follow, found[measure.name], time_s)
         step_s, self._time_s = max(time_s - self._time_s, 0.0), time_s
         for measure in self._measures:
             if measure.name in values:
@@ -124,6 +163,6 @@ def _smoothed(measure: Measure, before: Values, values: Values, step_s: float) -
     shown = dict(values)
     for column in measure.columns:
         old, new = before.get(column.name), values.get(column.name)
-        if column.kind is Kind.REAL and old is not None and np.isfinite(old):
-            shown[column.name] = old if new is None or not np.isfinite(new) else old + gain * (new - old)
+        if column.kind is Kind.REAL and old is not None:
+            shown[column.name] = old if new is None else old + gain * (new - old)
     return shown

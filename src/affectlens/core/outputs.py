@@ -6,6 +6,7 @@ Training and its validation figures, the exported file, evaluation, the runtime 
 with the data and stand in the exported file (`core.session.ModelSpec.output_names`).
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -100,10 +101,10 @@ class Output:
         return tuple(
             replace(
                 self.column,
-                name=self.column.name.replace(_NAME, name.lower()),
+                name=self.column.name.replace(_NAME, slug),
                 meaning=self.column.meaning.replace(_NAME, name),
             )
-            for name in names
+            for name, slug in zip(names, _slugs(names), strict=True)
         )
 
     def columns_in(self, header: Sequence[str]) -> tuple[Column, ...]:
@@ -127,6 +128,19 @@ class Output:
             return dict(zip(header, self.cells(face.outputs[self.name]), strict=True))
 
         return Measure(self.name, columns, measure, needs=(self.name,))
+
+
+def _slugs(names: Sequence[str]) -> list[str]:
+    """Names as parts of column names: in lower case, with underscores; numbered where two are the same."""
+    slugs: list[str] = []
+    for name in names:
+        plain = re.sub(r"\W+", "_", name.lower()).strip("_") or "unnamed"
+        slug, count = plain, 1
+        while slug in slugs:
+            count += 1
+            slug = f"{plain}_{count}"
+        slugs.append(slug)
+    return slugs
 
 
 def _held(raw: Floats) -> Floats:
@@ -191,7 +205,6 @@ OUTPUTS = _by_name(
                 "probability of the attribute `{name}`",
                 (),
                 "0 to 1",
-                display=".2f",
                 since="0.2",
             ),
         ),

@@ -88,7 +88,7 @@ class Summary:
         found = [column[0] for column in relation.description]
         self.labels = Schema.of_names(found).labels
         if missing := [name for name in _NEEDED if name not in found]:
-            raise BadData(f"'{files[0]}' is no table of 'affectlens analyze': it lacks {', '.join(missing)}")
+            raise BadData(f"'{files[0]}' is not a table of 'affectlens analyze': it lacks {', '.join(missing)}")
         self.groups: tuple[str, ...] = ()
         joins = cells = ""
         if groups is not None:

@@ -14,7 +14,6 @@ from affectlens.core.errors import BadSetting
 from affectlens.core.measures import Measure, schema_of
 from affectlens.core.reasons import Reason
 from affectlens.runtime.draw import draw_explanations, draw_faces
-from affectlens.runtime.frames import to_pandas
 from affectlens.runtime.media import save_image
 
 if TYPE_CHECKING:
@@ -64,6 +63,8 @@ class Analysis:
         Raises:
             MissingExtra: pandas is not installed.
         """
+        from affectlens.runtime.frames import to_pandas  # which knows tables, and most programs do not
+
         return to_pandas([self])
 
     def draw(self) -> NDArray[np.uint8] | None:

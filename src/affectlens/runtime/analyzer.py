@@ -135,7 +135,7 @@ class Analyzer:
 
     @property
     def schema(self) -> Schema:
-        """The columns of its rows.  Raises BadSetting where a measure has a column of a name that is taken."""
+        """The columns of its rows."""
         return self._schema
 
     @property

@@ -20,9 +20,9 @@ _TYPES = {Kind.TEXT: "string", Kind.INTEGER: "Int64", Kind.BOOLEAN: "boolean", K
 def to_pandas(analyses: "Iterable[Analysis]") -> "pd.DataFrame":
     """The rows of several analyses, of one analyzer or of several with the same columns, as one typed data frame.
 
-    Text is "string", whole numbers are "Int64", `uncertain` is "boolean", reals are float64, and what has few values
-    (`expression`, `va_source`, `reason`) is a category of all that it can have; so frames of photos without a face
-    concatenate with others and keep their types.
+    Text is "string", whole numbers are "Int64", truth values "boolean", reals are float64, and `expression`,
+    `va_source` and `reason` are categories of all that they can be; so frames of photos without a face concatenate with
+    others and keep their types.
 
     Raises:
         MissingExtra: pandas is not installed. BadSetting: there is no analysis, or they differ in their columns.
@@ -53,18 +53,22 @@ def read_table(path: str | Path) -> "pd.DataFrame":
     schema = schema_in(table.column_names)
     if "source" not in table.column_names or len(schema.labels) < 2:
         raise BadData(f"'{path}' is not a table of 'affectlens analyze'")
-    return typed(table.to_pandas(integer_object_nulls=True), schema)
+    return typed(table.to_pandas(), schema)
 
 
 def typed(frame: "pd.DataFrame", schema: Schema) -> "pd.DataFrame":
     """The frame with the types of those columns of the schema that it has."""
     pandas = _pandas("a data frame")
     known = [column for column in schema.columns if column.name in frame.columns]
-    return frame.astype({column.name: _type(pandas, column) for column in known})
+    return frame.astype({column.name: _type(pandas, column, frame[column.name]) for column in known})
 
 
-def _type(pandas: Any, column: Column) -> Any:
-    return pandas.CategoricalDtype(list(column.categories)) if column.kind is Kind.CATEGORY else _TYPES[column.kind]
+def _type(pandas: Any, column: Column, cells: "pd.Series") -> Any:
+    """The type of a column; a category has those of the column, and others that were found behind them."""
+    if column.kind is not Kind.CATEGORY:
+        return _TYPES[column.kind]
+    others = sorted(set(cells.dropna().unique()) - set(column.categories))
+    return pandas.CategoricalDtype([*column.categories, *others])
 
 
 def _pandas(what: str) -> Any:

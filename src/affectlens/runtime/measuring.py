@@ -19,8 +19,8 @@ def make_measures(
     measure of its name.
 
     Raises:
-        UnknownName: there is no such measure. BadSetting: the network lacks an output that one needs, or two have the
-            same name.
+        UnknownName: there is no such measure. BadSetting: something else is given, the network lacks an output that one
+            needs, or two have the same name.
     """
     made = {name: OUTPUTS[name].measure(names) for name, names in outputs.items()}
     own = {name: measure for name, measure in made.items() if measure is not None}
@@ -28,9 +28,14 @@ def make_measures(
     named = [(own.get(one) or _made(one)) if isinstance(one, str) else one for one in chosen]
     found = []
     for measure in named:
+        if not isinstance(measure, Measure):
+            raise BadSetting(f"a measure is a name or a core.measures.Measure, got {type(measure).__name__}")
         missing = [need for need in measure.outputs() if need not in outputs]
         if missing and wanted is not None:
-            raise BadSetting(f"the measure '{measure.name}' needs the output '{missing[0]}', which the model lacks")
+            raise BadSetting(
+                f"the measure '{measure.name}' needs '{missing[0]}', which is neither crop, landmarks or quality nor "
+                "an output of the model"
+            )
         if not missing:
             found.append(measure)
     names = [measure.name for measure in found]
@@ -58,7 +63,7 @@ def columns_in(header: Sequence[str]) -> tuple[Column, ...]:
 
 def measured(measures: Sequence[Measure], face: View) -> dict[str, Values]:
     """What the measures say of a face, by name."""
-    return {measure.name: measure.measure(face) for measure in measures if measure.measure is not None}
+    return {measure.name: measure.of_face(face) for measure in measures}
 
 
 def _made(name: str) -> Measure:

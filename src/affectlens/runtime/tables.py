@@ -31,7 +31,7 @@ def read_series(file: Path) -> list[Series]:
     labels = schema_in(table.column_names).labels
     if missing or len(labels) < 2:
         lacking = ", ".join(missing) or f"probabilities ({PROBABILITY}...)"
-        raise BadData(f"'{file}' is no table of 'affectlens analyze': it lacks {lacking}")
+        raise BadData(f"'{file}' is not a table of 'affectlens analyze': it lacks {lacking}")
     return _series(table, labels, file)
 
 
@@ -103,17 +103,23 @@ def read_arrow(file: Path) -> Any:
     file.open("rb").close()  # Arrow says at length what the system says in a line
     try:
         if suffix == ".parquet":
-            return _read_parquet(pyarrow, file)
+            return _read_parquet(file)
         return _read_csv(file) if suffix == ".csv" else _read_jsonl(file)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise BadData(f"'{file}' cannot be read as a table: {str(error).partition(chr(10))[0]}") from error
 
 
-def _read_parquet(pyarrow: Any, file: Path) -> Any:
+def _known_types(names: Sequence[str]) -> dict[str, Any]:
+    """The types of those columns of a header that are known."""
+    return {field.name: field.type for field in arrow_schema(schema_in(names)) if field.name in names}
+
+
+def _read_parquet(file: Path) -> Any:
+    import pyarrow
     from pyarrow import parquet
 
     table = parquet.read_table(file)
-    known = {field.name: field.type for field in arrow_schema(schema_in(table.column_names))}
+    known = _known_types(table.column_names)
     return table.cast(pyarrow.schema([(field.name, known.get(field.name, field.type)) for field in table.schema]))
 
 
@@ -122,25 +128,30 @@ def _read_csv(file: Path) -> Any:
 
     with file.open(newline="", encoding="utf-8-sig") as stream:
         names = next(reader(stream), [])
-    types = {field.name: field.type for field in arrow_schema(schema_in(names))}
     options = csv.ConvertOptions(
-        column_types=types, strings_can_be_null=True, true_values=["true"], false_values=["false"]
+        column_types=_known_types(names),
+        strings_can_be_null=True,
+        null_values=[""],
+        true_values=["true", "True"],
+        false_values=["false", "False"],
     )
     return csv.read_csv(file, convert_options=options)
 
 
 def _read_jsonl(file: Path) -> Any:
+    import pyarrow
     from pyarrow import json as arrow_json
 
     with file.open(encoding="utf-8") as stream:
         first = stream.readline()
     try:
-        names = list(json.loads(first)) if first.strip() else []
-    except (ValueError, TypeError) as error:
-        raise BadData(f"'{file}' cannot be read as a table: its first line is not a JSON object") from error
-    return arrow_json.read_json(
-        file, parse_options=arrow_json.ParseOptions(explicit_schema=arrow_schema(schema_in(names)))
-    )
+        row = json.loads(first)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        raise BadData(f"'{file}' cannot be read as a table: its first line is not a JSON object")
+    schema = pyarrow.schema(list(_known_types(list(row)).items()))
+    return arrow_json.read_json(file, parse_options=arrow_json.ParseOptions(explicit_schema=schema))
 
 
 def _type(pyarrow: Any, column: Column) -> Any:

@@ -364,8 +364,8 @@ def test_a_measure_from_outside_stands_beside_the_bars_and_in_the_table(review, 
     (row,) = analyzer.analyze(PORTRAIT).to_rows()
     shown = page.locator("#review .measures div")
     expect(shown).to_have_count(6)
-    expect(shown.nth(0)).to_have_text(f"gloss{row['gloss']:.2f}")
-    expect(shown.nth(3)).to_have_text(f"yaw{row['yaw_deg']:.1f}°")
+    expect(shown.nth(0)).to_have_text(f"yaw{row['yaw_deg']:.1f}°")
+    expect(shown.nth(3)).to_have_text(f"gloss{row['gloss']:.2f}")
     (line,) = csv.DictReader(StringIO(Path(saved(page, "Download CSV").path()).read_text()))
     assert {name: line[name] for name in made_up_measure} == {
         "gloss": str(row["gloss"]), "glossy": str(row["glossy"]).lower(), "gloss_frames": "",

@@ -4,7 +4,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from affectlens import Analyzer, Client
+from affectlens import Analyzer, Client, to_pandas
 from affectlens.runtime.media import PORTRAIT
 
 
@@ -58,3 +58,21 @@ def test_a_stream_counts_its_frames(gloss, portrait):
     assert found[2].faces[0].smoothed.measures["gloss"]["gloss"] == pytest.approx(
         found[2].faces[0].measures["gloss"]["gloss"], abs=0.01
     )
+
+
+def test_files_that_cannot_be_read_make_one_table_with_the_others(gloss, tmp_path):
+    with Client(gloss[0]) as client:
+        frame = to_pandas(client.analyze(path) for path in (tmp_path / "nowhere.jpg", PORTRAIT))
+    assert frame["reason"].tolist()[0] == "missing"
+    assert frame["glossy"].notna().tolist() == [False, True]
+
+
+def test_a_service_that_came_back_with_other_measures_is_understood(gloss, serve):
+    url, analyzer = gloss
+    plain = serve(engine=Analyzer(measures=()))
+    with Client(url) as client:
+        assert "gloss" in client.analyze(PORTRAIT).to_rows()[0]
+        client._http.base_url = plain  # the same address, after a restart
+        assert client.analyze(PORTRAIT).schema.extra == ()
+        client._http.base_url = url
+        assert client.analyze(PORTRAIT).to_rows() == analyzer.analyze(PORTRAIT).to_rows()

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 
 from affectlens.apps.server.wire import Model, Problem, Result, from_wire, measures_in
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, ServiceError, UnreadableMedia
-from affectlens.core.measures import Measure
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.media import MAX_BYTES, decode_image, display_name, file_reasons, regular_size
@@ -61,7 +60,7 @@ class Client:
         if token and not (token.isascii() and token.isprintable()):
             raise BadSetting("the token must be of printable ASCII characters: headers hold no others")
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
-        self._measures: tuple[Measure, ...] | None = None
+        self._known: Model | None = None
         self._errors: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL)
         try:
             self._trust = ssl.create_default_context(cafile=certificate)
@@ -167,23 +166,39 @@ class Client:
         yield self._analysis(text, "", image)
 
     def _analysis(self, text: str | bytes, source: str, image: NDArray[np.uint8] | None = None) -> Analysis:
-        """What one object of the service says; the first time, the service is asked for its columns too.
+        """What one object of the service says.
 
         Raises:
             ServiceError: it says something that is not known here, or `model` does.
         """
         try:
             result = Result.model_validate_json(text)
-            if self._measures is None:
-                self._measures = measures_in(self.model())
-            return from_wire(result, source, image, self._measures)
+            return from_wire(result, source, image, measures_in(self._model_of(result)))
         except ValueError as error:
             raise ServiceError(
                 "not_understood", "the service answers something else; is it another version?"
             ) from error
 
+    def _model_of(self, result: Result | None = None) -> Model:
+        """The service's model, asked for once, and again where a result is of another one or has other measures."""
+        known = self._known
+        if known is not None and result is not None:
+            names = {measure.name for measure in measures_in(known)}
+            alike = all(set(face.measures) == names for face in result.faces)
+            known = known if alike and (result.model, result.labels) == (known.name, known.labels) else None
+        self._known = known or self.model()
+        return self._known
+
     def _failed(self, name: str, error: UnreadableMedia) -> Analysis:
-        return Analysis(name, "", (), reason=Reason(error.reason), detail=error.detail)
+        model = self._model_of()
+        return Analysis(
+            name,
+            model.name,
+            tuple(model.labels),
+            reason=Reason(error.reason),
+            detail=error.detail,
+            measures=measures_in(model),
+        )
 
     @contextmanager
     def _answer(

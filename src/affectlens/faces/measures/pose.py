@@ -1,10 +1,10 @@
 """Which way the head is turned, as the quality gate estimates it from five landmarks: rough, some ten degrees."""
 
 from affectlens.core.columns import Column, Kind
-from affectlens.core.measures import QUALITY, Measure, Values, View
+from affectlens.core.measures import LANDMARKS, QUALITY, Measure, Values, View
 
 _COLUMNS = tuple(
-    Column(name, Kind.REAL, meaning, (), "deg", 1, display="+z.0f", since="0.2")
+    Column(name, Kind.REAL, meaning, (), "deg", 1, since="0.2")
     for name, meaning in {
         "yaw_deg": "rotation of the head about its vertical axis, positive where it looks to the right of the picture",
         "pitch_deg": "rotation of the head about the axis through the ears, positive where it looks down",
@@ -15,7 +15,7 @@ _COLUMNS = tuple(
 
 def build() -> Measure:
     """Yaw, pitch and roll (`core.quality.pose_deg`); empty where the detector gives no landmarks."""
-    return Measure("pose", _COLUMNS, _measure, needs=(QUALITY,), time_constant_s=0.2)
+    return Measure("pose", _COLUMNS, _measure, needs=(LANDMARKS, QUALITY), time_constant_s=0.2)
 
 
 def _measure(face: View) -> Values:
