@@ -83,11 +83,12 @@ def small_networks(monkeypatch):
     """The large architectures with few and narrow layers, during a test."""
     import timm
 
-    from affectlens.models import breg_next, swin, swin_se, two_stream, vit
-    from affectlens.models.layers import backbones
+    from affectlens.models import breg_next, poster, swin, swin_se, two_stream, vit
+    from affectlens.models.layers import backbones, mobile_facenet
     from affectlens.models.layers.pyramid_fusion import TokenTransformer
 
     create, trunk, swin_transformer = timm.create_model, breg_next.trunk, swin.SwinTransformer
+    residual = mobile_facenet._Residual
 
     def few_blocks(in_channels):
         layers = trunk(in_channels)
@@ -104,7 +105,9 @@ def small_networks(monkeypatch):
     monkeypatch.setattr(swin, "SwinTransformer", narrow)
     monkeypatch.setattr(swin_se, "_EMBEDDING", 32)
     monkeypatch.setattr(two_stream, "BLOCKS", (0, 1, 2))
-    monkeypatch.setattr(two_stream, "TokenTransformer", partial(TokenTransformer, depth=1))
+    for module in (poster, two_stream):
+        monkeypatch.setattr(module, "TokenTransformer", partial(TokenTransformer, depth=1))
+    monkeypatch.setattr(mobile_facenet, "_Residual", lambda width, blocks, inside: residual(width, 1, inside))
     monkeypatch.setattr(vit, "SIZES", {"tiny": (1, 2, 32, 32), "base": (1, 2, 32, 64), "large": (2, 2, 32, 64)})
 
 

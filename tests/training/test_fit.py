@@ -198,11 +198,12 @@ def test_resuming_where_nothing_is_starts_a_run(recipe, data, tmp_path):
     assert fit(replace(recipe, epochs=1), data, tmp_path / "new", resume=True, progress=False).is_file()
 
 
-def test_frozen_parts_stay_through_sharpness_aware_steps_and_what_learns_instead_is_said(recipe, data, tmp_path):
+def test_frozen_parts_stay_through_sharpness_aware_steps_and_what_learns_instead_is_said(recipe, data, faces, tmp_path):
     torch.manual_seed(3)
     torch.save(MobileFaceNet().state_dict(), tmp_path / "marks.pth")
     options = {"side_px": 32, "units": (1, 1, 1), "landmark_file": str(tmp_path / "marks.pth")}
-    changed = replace(recipe, model="poster", model_options=options, sam_radius=0.05, ema=0.0, epochs=1, batch_size=32)
+    changed = replace(recipe, model="poster", model_options=options, sam_radius=0.05, ema=0.0, epochs=1, batch_size=4)
+    data = replace(data, train=faces(8, seed=1), valid=faces(8, seed=2))
     out = tmp_path / "frozen"
     fit(changed, data, out, resume=False, progress=False)
     state = load_checkpoint(changed, 8, best_checkpoint(out)).network.landmarks.network.state_dict()

@@ -21,7 +21,7 @@ from typer.main import get_command
 import affectlens.models
 from affectlens.apps.cli.main import app
 from affectlens.data.readers.celeba import ATTRIBUTES
-from affectlens.models.layers.mobile_facenet import MobileFaceNet
+from affectlens.models.layers import mobile_facenet
 from affectlens.runtime.media import PORTRAIT
 
 ROOT = Path(__file__).parents[3]
@@ -162,7 +162,6 @@ def prepared(tmp_path_factory, portrait, make_video, process):
     (folder / "photos" / "late.jpg").symlink_to("../late.jpg")
     make_video(folder / "clip.mp4", [portrait] * 20)
     assert process("analyze", folder / "clip.mp4", "--out", folder / "clip.csv").code == 0
-    torch.save({"state_dict": MobileFaceNet().state_dict()}, folder / "mobilefacenet.pth.tar")
     for number in range(30):
         pictures.put(folder / "pictures" / "calm" / f"calm{number}.png")
         pictures.put(folder / "pictures" / "excited" / f"excited{number}.png", invert=True)
@@ -175,9 +174,10 @@ def prepared(tmp_path_factory, portrait, make_video, process):
 
 
 @pytest.fixture
-def place(prepared, tmp_path, monkeypatch):
+def place(prepared, tmp_path, monkeypatch, small_networks):
     """A copy of `prepared` as working folder; a package that the pages' own code can be added to."""
     folder = shutil.copytree(prepared, tmp_path / "place", symlinks=True)
+    torch.save({"state_dict": mobile_facenet.MobileFaceNet().state_dict()}, folder / "mobilefacenet.pth.tar")
     monkeypatch.setenv("HOME", str(folder / "home"))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(affectlens.models, "__path__", [*affectlens.models.__path__, str(folder)])
