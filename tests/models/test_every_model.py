@@ -244,7 +244,9 @@ def test_the_exported_file_gives_the_logits_of_torch(name, options, faces, tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in catalog.available("models") if name not in SMALL_ANYWAY])
 def test_the_exported_file_of_a_large_network_gives_the_logits_of_torch(name, faces, tmp_path, monkeypatch):
-    check_exported(name, {} if name == "compact_resnet" else SMALL.get(name, {}), faces, tmp_path / "model.onnx", monkeypatch)
+    check_exported(
+        name, {} if name == "compact_resnet" else SMALL.get(name, {}), faces, tmp_path / "model.onnx", monkeypatch
+    )
 
 
 def check_exported(name, options, faces, file, monkeypatch):
