@@ -71,7 +71,7 @@ def media():
 SMALL_TIMM = {
     "densenet121": {"block_config": (1, 1, 1, 1), "growth_rate": 16},
     "resnet50": {"layers": (1, 1, 1, 1), "channels": (8, 16, 16, 16)},
-    "swin_tiny_patch4_window7_224": {"embed_dim": 32, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)},
+    "swin_tiny_patch4_window7_224": {"embed_dim": 32, "depths": (1, 1), "num_heads": (1, 2)},
     "vit_base_patch14_dinov2": {"depth": 3, "num_heads": 2, "mlp_ratio": 1},  # "literal" is for its 768 channels
     "vit_small_patch14_dinov2": {"depth": 3, "num_heads": 2, "embed_dim": 32},
 }
@@ -95,7 +95,7 @@ def small_networks(monkeypatch):
         return type(layers)(*(layers[at] for at in (0, 1, 8, 17, -2, -1)))
 
     def narrow(patch, width, depths, heads, window, **options):
-        return swin_transformer(patch, 32, [1, 1, 1, 1], [1, 1, 2, 2], window, **options)
+        return swin_transformer(patch, 32, [1, 1], [1, 2], window, **options)
 
     monkeypatch.setattr(
         timm, "create_model", lambda name, **options: create(name, **options, **SMALL_TIMM.get(name, {}))
@@ -107,7 +107,7 @@ def small_networks(monkeypatch):
     monkeypatch.setattr(two_stream, "BLOCKS", (0, 1, 2))
     for module in (poster, two_stream):
         monkeypatch.setattr(module, "TokenTransformer", partial(TokenTransformer, depth=1))
-    monkeypatch.setattr(mobile_facenet, "_Residual", lambda width, blocks, inside: residual(width, 1, inside))
+    monkeypatch.setattr(mobile_facenet, "_Residual", lambda width, blocks, inside: residual(width, 0, inside))
     monkeypatch.setattr(vit, "SIZES", {"tiny": (1, 2, 32, 32), "base": (1, 2, 32, 64), "large": (2, 2, 32, 64)})
 
 

@@ -78,6 +78,7 @@ def test_quarters_are_called_by_their_bounds_and_in_order():
     assert sizes[-1] == "160 to 320"
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_with_pictures_and_says_what_costs_most(found, portrait):
     page = auditing.audit_report(found, {"model": "x"}, portrait[:48, :48])
     assert page.count("data:image/svg+xml;base64,") >= 5

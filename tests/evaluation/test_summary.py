@@ -254,6 +254,7 @@ print(int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]
 """
 
 
+@pytest.mark.slow
 def test_ten_million_rows_in_constant_memory(tmp_path):
     folder = tmp_path / "many"
     command = [sys.executable, "-c", MANY, folder, "10000000"]

@@ -118,6 +118,7 @@ def test_settings_that_there_are_not(model, options, message):
         catalog.load("models", model).build(7, **options)
 
 
+@pytest.mark.slow
 def test_imagenet_weights_come_from_a_file_and_fit_one_channel_or_not(tmp_path):
     torch.manual_seed(1)
     source = timm.create_model("densenet121")

@@ -25,6 +25,7 @@ def on_meta(build, *arguments, **options):
     return sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 2e9
 
 
+@pytest.mark.slow
 def test_full_size_networks_have_the_published_size():
     assert on_meta(vit.build, 8)[0] == 85_804_808
     assert on_meta(vit.build, 8, size="large")[0] == 303_309_832
@@ -263,6 +264,7 @@ def test_settings_that_there_are_not(build, options, message):
         build(8, **options)
 
 
+@pytest.mark.slow
 def test_torchvision_weights_come_from_a_file_and_positions_fit_the_image(tmp_path):
     torch.manual_seed(0)
     state = vit_b_16().state_dict()
@@ -283,6 +285,7 @@ def test_a_file_of_something_else_is_one_line(tmp_path):
         swin.build(8).load_pretrained(str(tmp_path / "other.pth"))
 
 
+@pytest.mark.slow
 def test_offline_each_says_in_one_line_what_is_missing(monkeypatch, tmp_path):
     def refuse(*_, **__):
         raise OSError("no network")

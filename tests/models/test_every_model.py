@@ -113,8 +113,9 @@ def fresh(name, options, classes=8, channels=1):
 
 def answers(network, faces):
     """What a network says about faces, by name, without the features behind it."""
-    given = as_outputs(network(faces))._asdict()
-    return {name: value for name, value in given.items() if value is not None and name != "features"}
+    given = as_outputs(network(faces))
+    found = {"logits": given.logits, **given.others, "explanation": given.explanation}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def stirred(network, side=48):

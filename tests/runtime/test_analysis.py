@@ -93,6 +93,7 @@ def faces(draw):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.lists(faces(), max_size=4), st.text())
 def test_any_faces_give_rows_of_plain_values_whose_probabilities_sum_to_one(found, source):

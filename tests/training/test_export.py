@@ -15,6 +15,8 @@ from affectlens.training import export
 from affectlens.training.module import ExpressionModule, predict
 from affectlens.training.views import averaged
 
+pytestmark = pytest.mark.xdist_group("export")
+
 
 def fresh_module(recipe, seed=0):
     torch.manual_seed(seed)
@@ -84,6 +86,7 @@ def test_few_faces_that_are_all_right_do_not_make_a_model_that_is_sure_of_everyt
     assert (found.temperature, found.uncertain_below) == (0.5, 0.5)
 
 
+@pytest.mark.slow
 def test_concordance_is_that_of_the_faces_that_have_both(recipe, data):
     options = {"backbone": "breg_next", "affect": "regression"}
     module = ExpressionModule(replace(recipe, model="multi_task", model_options=options), 8)
@@ -151,6 +154,7 @@ def test_the_file_stands_alone_and_stores_its_weights_in_half(exported):
     assert file.stat().st_size < 2.2 * parameters + overhead
 
 
+@pytest.mark.slow
 def test_an_export_that_is_not_what_torch_computes_leaves_the_file_that_was_there(recipe, data, tmp_path, monkeypatch):
     (tmp_path / "curves.csv").write_text(CURVES)
     (tmp_path / "model.onnx").write_bytes(b"the model before")
@@ -163,6 +167,7 @@ def test_an_export_that_is_not_what_torch_computes_leaves_the_file_that_was_ther
     assert not (tmp_path / "model.partial").exists()
 
 
+@pytest.mark.slow
 def test_where_half_precision_is_too_coarse_the_weights_stay_whole(recipe, data, tmp_path, monkeypatch):
     (tmp_path / "curves.csv").write_text(CURVES)
     module = fresh_module(recipe)
@@ -174,6 +179,7 @@ def test_where_half_precision_is_too_coarse_the_weights_stay_whole(recipe, data,
     assert onnx.TensorProto.FLOAT in stored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("views", ["flip", "ten-crop"])
 def test_the_file_averages_the_views_of_the_recipe(recipe, data, tmp_path, views):
     (tmp_path / "curves.csv").write_text(CURVES)

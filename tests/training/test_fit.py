@@ -198,6 +198,7 @@ def test_resuming_where_nothing_is_starts_a_run(recipe, data, tmp_path):
     assert fit(replace(recipe, epochs=1), data, tmp_path / "new", resume=True, progress=False).is_file()
 
 
+@pytest.mark.slow
 def test_frozen_parts_stay_through_sharpness_aware_steps_and_what_learns_instead_is_said(recipe, data, faces, tmp_path):
     torch.manual_seed(3)
     torch.save(MobileFaceNet().state_dict(), tmp_path / "marks.pth")

@@ -14,6 +14,8 @@ from affectlens.training import export, quantise
 from affectlens.training.module import ExpressionModule
 from affectlens.training.start import start_from
 
+pytestmark = pytest.mark.xdist_group("quantise")
+
 
 @pytest.fixture(scope="module")
 def whole(recipe, data, tmp_path_factory):

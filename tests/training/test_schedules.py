@@ -61,6 +61,7 @@ def test_steps_divide_the_rate_every_so_many_epochs(play):
     assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
 
 
+@pytest.mark.slow
 def test_attributes_select_the_best_epoch_by_their_mean_accuracy(recipe, data, tmp_path):
     settings = {
         "model": "attributes",

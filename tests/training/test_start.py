@@ -142,6 +142,7 @@ def test_an_exported_file_gives_its_network_back(recipe, tmp_path, model):
     assert np.abs(logits(again, faces()) - logits(network, faces())).max() < 0.01
 
 
+@pytest.mark.slow
 def test_an_exported_file_that_hides_its_weights_is_refused_rather_than_read_wrongly(recipe, tmp_path):
     recipe = replace(recipe, model="deep_emotion", model_options={"stn": True})
     network = exercised(recipe)

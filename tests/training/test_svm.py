@@ -50,6 +50,7 @@ def test_two_classes_get_two_answers(recipe, data):
     assert (answers.logits.argmax(axis=1) == pair.targets[rows]).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_the_exported_file_answers_what_the_machine_decides(recipe, data, tmp_path):
     settings = {"model": "multi_task", "model_options": {"backbone": "breg_next"}, "classifier": "svm", "epochs": 1}
     recipe = replace(recipe, **settings, size_px=16)

@@ -24,6 +24,8 @@ from affectlens.training.run import check_sources, load_run
 from affectlens.training.start import open_teacher
 from affectlens.training.teachers import Teacher, teach
 
+pytestmark = pytest.mark.xdist_group("teacher")
+
 
 @pytest.fixture(scope="module")
 def taught(recipe, data, tmp_path_factory):
@@ -207,6 +209,7 @@ def test_an_exported_file_teaches_as_its_run_does(taught, data):
     torch.testing.assert_close(by_file, by_run, atol=2e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_bundled_file_teaches_and_is_named_with_its_settings(recipe, data, tmp_path):
     student = replace(recipe, epochs=1, teacher="bundled", teacher_weight=0.5)
     check_sources(student)
@@ -231,6 +234,7 @@ def test_a_student_starts_from_its_teacher(taught, recipe, data, tmp_path):
         torch.testing.assert_close(weight, load_run(out).network.get_parameter(name), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_student_of_two_teachers_says_who_they_were(taught, recipe, data, tmp_path):
     out, student = taught
     student = replace(student, teacher=f"{out},{out}", start_from="")

@@ -313,6 +313,7 @@ print(sizes, int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_t
 """
 
 
+@pytest.mark.slow
 def test_a_row_group_of_pictures_is_not_read_at_once(tmp_path):
     numbers = np.random.default_rng(0)
     pictures = [numbers.bytes(2**20 + number) for number in range(300)]

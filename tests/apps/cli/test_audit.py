@@ -15,6 +15,7 @@ def ferplus(make_ferplus, tmp_path):
     return make_ferplus(tmp_path / "ferplus")
 
 
+@pytest.mark.slow
 def test_it_prints_and_writes_what_it_finds(cli, ferplus, tmp_path):
     result = cli("audit", "bundled", "--data", f"ferplus:{ferplus}", "--report", tmp_path / "report")
     assert (result.code, result.err) == (0, "")
@@ -37,6 +38,7 @@ def test_as_json_it_is_what_the_report_holds(cli, ferplus):
     assert found["split"] == "valid"
 
 
+@pytest.mark.slow
 def test_prior_meta_and_broken_pictures_reach_the_figures(cli, ferplus, tmp_path):
     rows = ["id,light", "fer0.png,indoor", "fer1.png,outdoor", "fer2.png,indoor", "fer3.png,outdoor"]
     (tmp_path / "meta.csv").write_text("\n".join(rows))

@@ -7,6 +7,7 @@ from affectlens.apps.cli import bench
 from affectlens.core.session import model_file
 
 
+@pytest.mark.slow
 def test_the_benchmark_as_json_has_its_figures(process):
     result = process("bench", "--json", "--repeats", 3, "--frames", 20)
     figures = json.loads(result.out)
@@ -37,6 +38,7 @@ def test_the_benchmark_for_people_has_a_line_with_units_for_each(cli, monkeypatc
     assert len(lines) == 6
 
 
+@pytest.mark.slow
 def test_a_clip_without_a_face_is_no_clip_for_a_benchmark(cli, make_video, tmp_path):
     clip = make_video(tmp_path / "wall.mp4", [np.full((60, 80, 3), 90, dtype=np.uint8)] * 3)
     result = cli("bench", "--repeats", 3, "--clip", clip, "--frames", 10)

@@ -78,6 +78,7 @@ def shown(text, row):
 # Figures
 
 
+@pytest.mark.slow
 def test_as_json_it_gives_the_figures_of_both_views(process, ferplus):
     result = process("evaluate", "bundled", "--data", f"ferplus:{ferplus}", "--json")
     assert (result.code, result.err) == (0, "")
@@ -228,6 +229,7 @@ def test_ages_and_groups_of_a_meta_file_are_rows_of_their_own(cli, ferplus, tmp_
 # Models
 
 
+@pytest.mark.slow
 def test_run_folder_checkpoint_and_onnx_file_of_one_run_agree(cli, run):
     folder, data = run
     models = (folder, folder / "checkpoints" / "best.ckpt", folder / "model.onnx")
@@ -369,6 +371,7 @@ def test_without_torch_an_exported_file_can_be_scored_and_a_run_names_the_extra(
 # Reports
 
 
+@pytest.mark.slow
 def test_a_report_is_one_page_that_loads_nothing_and_its_json(cli, ferplus, tmp_path):
     (tmp_path / "meta.csv").write_text("id,age_years\ntest/fer0.png,25\n")
     data = f"ferplus:{ferplus}?meta={tmp_path / 'meta.csv'}"

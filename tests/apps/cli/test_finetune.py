@@ -27,6 +27,7 @@ def folder(tmp_path):
     return tmp_path / "pictures"
 
 
+@pytest.mark.slow
 def test_a_folder_of_ones_own_labels_becomes_a_model_that_analyzes(cli, folder, portrait, tmp_path):
     cv2.imwrite(str(folder / "train" / "wry" / "portrait.png"), cv2.cvtColor(portrait, cv2.COLOR_RGB2BGR))
     cv2.imwrite(str(folder / "train" / "keen" / "wall.png"), np.full((200, 200), 90, dtype=np.uint8))
@@ -59,6 +60,7 @@ def test_a_folder_of_ones_own_labels_becomes_a_model_that_analyzes(cli, folder, 
     assert "--resume" in again.err
 
 
+@pytest.mark.slow
 def test_the_command_that_scores_the_held_out_pictures_is_named(cli, folder, tmp_path):
     (folder / "valid").rename(folder / "test")  # a tenth of the training pictures stands in for validation
     for number in range(30):

@@ -66,6 +66,7 @@ def test_a_clip_is_shown_and_kept(cli, clip, shown, tmp_path):
     video.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
 def test_a_stopped_process_leaves_a_recording_that_plays(make_video, portrait, tmp_path):
     clip = make_video(tmp_path / "long.mp4", [cv2.resize(portrait, (240, 240))] * 400, fps=10)
@@ -265,6 +266,7 @@ def test_what_cannot_be_opened_is_one_line(cli, camera):
     assert (result.code, result.out, len(result.errors)) == (1, "", 1)
 
 
+@pytest.mark.slow
 def test_a_trained_vgg_with_transformer_and_attention_reads_the_camera(cli, clip, shown, tmp_path):
     recipe = find("caciolai/vgg-stn-msa")
     torch.manual_seed(0)

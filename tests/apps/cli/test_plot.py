@@ -120,6 +120,7 @@ def test_the_bundled_model_gives_samples_and_heat_maps(cli, table, tmp_path, nam
     assert cv2.imread(str(tmp_path / "s.png")).std() > 10
 
 
+@pytest.mark.slow
 def test_distances_before_and_after_the_gate_and_the_landscapes_of_two_runs(cli, table, tmp_path):
     gated = untrained(tmp_path / "gated", LABELS, "vats/swin-se", size_px=32, pretrained=False)
     result = cli("plot", "distances", "--data", table, "--model", gated, "--out", tmp_path / "d.png")

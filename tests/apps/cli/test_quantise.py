@@ -14,6 +14,7 @@ def run(cli, make_ferplus, tmp_path):
     return tmp_path / "run", data
 
 
+@pytest.mark.slow
 def test_a_run_in_eight_bits_analyzes(cli, run, tmp_path, monkeypatch):
     from affectlens.training import quantise
 

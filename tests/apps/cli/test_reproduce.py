@@ -11,6 +11,8 @@ from affectlens.data.source import parse
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipes import caciolai
 
+pytestmark = pytest.mark.xdist_group("reproduce")
+
 SHORT = [f"--set={setting}" for setting in ("epochs=1", "batch_size=2", "precision=32-true")]
 
 
@@ -113,6 +115,7 @@ def test_what_was_made_of_other_data_is_not_passed_off_as_these(reproduced, cli,
     assert "has other data: ferplus&protocol=caciolai&mode=votes, not ferplus&protocol=standard" in result.err
 
 
+@pytest.mark.slow
 def test_an_interrupted_row_goes_on_when_it_is_called_again(reproduced, cli, monkeypatch, tmp_path):
     def interrupt(module):
         if module.current_epoch == 1:

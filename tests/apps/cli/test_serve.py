@@ -44,6 +44,7 @@ def test_it_answers_until_it_is_interrupted(started, stop):
     assert (process.returncode, out, err) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_it_ends_at_once_in_the_middle_of_everything(started, portrait, make_video, tmp_path):
     process, url = started()
     address = urlsplit(url)

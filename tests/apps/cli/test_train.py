@@ -40,6 +40,7 @@ def ferplus(make_ferplus, tmp_path):
     return f"ferplus:{make_ferplus(tmp_path / 'ferplus')}"
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_folder_with_a_model_that_analyzes(cli, ferplus, tmp_path, portrait):
     result = cli("train", "default", "--data", ferplus, "--out", tmp_path / "run", *SHORT)
     assert (result.code, result.err) == (0, "")
@@ -56,6 +57,7 @@ def test_a_run_leaves_a_folder_with_a_model_that_analyzes(cli, ferplus, tmp_path
     assert len(analyzer.analyze(portrait).faces) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["t6.5-breg-next-gcn", "t6.5-breg-next-ccc"])
 def test_a_model_that_regresses_valence_and_arousal_says_so_wherever_it_answers(cli, ferplus, tmp_path, row):
     data, run = f"{ferplus}?va=projected", tmp_path / "run"
@@ -170,6 +172,7 @@ def test_a_picture_that_is_damaged_in_the_middle_is_named_once_and_training_ends
     assert Analyzer(tmp_path / "run" / "model.onnx").spec.labels == ("calm", "keen")
 
 
+@pytest.mark.slow
 def test_a_validation_picture_that_is_damaged_in_the_middle_does_not_cost_the_model(
     quick, large, tmp_path, at_epoch, log_on_stderr
 ):
@@ -353,6 +356,7 @@ def test_a_disk_that_fills_as_the_run_begins_leaves_one_that_can_be_begun_again(
     assert "ZeroDivisionError" in quick(ferplus, "--resume").err  # it got as far as training
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_whole_or_not_there_also_where_temporary_files_are_on_another_disk(
     quick, ferplus, tmp_path, monkeypatch
 ):

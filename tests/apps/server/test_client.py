@@ -44,6 +44,7 @@ def test_explanations_come_along(client, analyzer):
     assert seen.faces[0].explanation.method == here.faces[0].explanation.method
 
 
+@pytest.mark.slow
 def test_a_video_is_answered_as_by_the_analyzer(client, analyzer, tmp_path, portrait, make_video):
     clip = make_video(tmp_path / "clip.mp4", [np.roll(portrait, 2 * i, axis=1) for i in range(8)], fps=10)
     here = [row for analysis in analyzer.video(clip) for row in analysis.to_rows()]

@@ -18,6 +18,7 @@ def test_of_a_mean_it_adds_up_to_the_logit():
     torch.testing.assert_close(found[1, 2, 0, 3], space[1, :, 0, 3] @ head.weight[2] / 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trunk", "first_place", "stride", "side"),
     [
