@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from affectlens.runtime.batches import BatchAnalyzer
     from affectlens.runtime.frames import read_table, to_pandas
     from affectlens.runtime.pipeline import VideoSettings
+    from affectlens.runtime.sources import Analyses, analyses_of
     from affectlens.runtime.stream import Stream
     from affectlens.runtime.temporal import Smoothing
 
 __all__ = [
     "AffectLensError",
+    "Analyses",
     "Analysis",
     "Analyzer",
     "BadModelFile",
@@ -43,12 +45,14 @@ __all__ = [
     "StreamEvent",
     "UnknownName",
     "VideoSettings",
+    "analyses_of",
     "read_table",
     "to_pandas",
 ]
 
 _HOMES = {
     "AffectLensError": "core.errors",
+    "Analyses": "runtime.sources",
     "Analysis": "runtime.analysis",
     "Analyzer": "runtime.analyzer",
     "BadModelFile": "core.errors",
@@ -65,6 +69,7 @@ _HOMES = {
     "StreamEvent": "core.series",
     "UnknownName": "core.errors",
     "VideoSettings": "runtime.pipeline",
+    "analyses_of": "runtime.sources",
     "read_table": "runtime.frames",
     "to_pandas": "runtime.frames",
 }

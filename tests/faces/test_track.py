@@ -146,7 +146,7 @@ def test_a_face_gone_for_long_gets_a_new_number():
     gone = film([line(500, 200)], 6 * FPS, hidden=lambda who, at: 1 <= at < 4)
     assert len(numbers_of(gone)[0]) == 2
     gone = film([line(500, 200)], 6 * FPS, hidden=lambda who, at: 1 <= at < 4)
-    assert len(numbers_of(gone, Tracker(most_lost_s=5))[0]) == 1
+    assert len(numbers_of(gone, Tracker(max_lost_s=5))[0]) == 1
 
 
 def test_another_scene_ends_all_tracks():
@@ -161,7 +161,7 @@ def test_another_scene_ends_all_tracks():
 
 
 def test_those_that_may_be_seen_again_are_alive():
-    tracker = Tracker(most_lost_s=1.0)
+    tracker = Tracker(max_lost_s=1.0)
     frames = list(film([line(500, 200)], 2))
     assert tracker.alive == set()
     for at, image, found, _ in frames:
@@ -199,8 +199,8 @@ def test_pictures_of_any_shape_go(shape):
 
 
 def test_a_negative_time_is_refused():
-    with pytest.raises(BadSetting, match="most_lost_s"):
-        Tracker(most_lost_s=-1)
+    with pytest.raises(BadSetting, match="max_lost_s"):
+        Tracker(max_lost_s=-1)
 
 
 def test_assignment_costs_as_little_as_scipys():

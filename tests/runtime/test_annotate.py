@@ -1,10 +1,14 @@
 """Annotated copies of photos and videos, and where they come to be."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
+from affectlens.core.columns import Column, Kind
 from affectlens.core.errors import UnreadableMedia
+from affectlens.core.measures import Measure
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.annotate import AnnotatedCopy, FreeNames, WholeFiles
@@ -105,3 +109,16 @@ def test_sound_that_cannot_be_read_is_told(made, tmp_path):
     (error,) = copied(FreeNames(tmp_path, set()), [made(0.0), made(0.1)], sound_of=tmp_path / "a.mov")
     assert isinstance(error, UnreadableMedia)
     assert error.reason == Reason.NOT_A_VIDEO
+
+
+@pytest.mark.parametrize("times", [[None], [0.0, 0.1, 0.2]])
+def test_a_measure_that_cannot_be_drawn_costs_the_copy_and_nothing_else(made, make_face, tmp_path, times):
+    def draw(canvas, face, values):
+        raise KeyError("ink")
+
+    measure = Measure("pen", (Column("pen", Kind.REAL, "how much ink", (), "", digits=2),), draw=draw)
+    face = make_face(measures={"pen": {"pen": 1.0}})
+    analyses = [replace(made(time_s), faces=(face,), measures=(measure,)) for time_s in times]
+    (error,) = copied(FreeNames(tmp_path, set()), analyses)
+    assert isinstance(error, KeyError)
+    assert files(tmp_path) == []

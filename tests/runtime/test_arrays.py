@@ -1,7 +1,11 @@
+from decimal import Decimal
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from affectlens.core.errors import BadSetting
+from affectlens.core.errors import BadSetting, UnreadableMedia
+from affectlens.core.reasons import Reason
 from affectlens.runtime.arrays import ArrayFrames, as_rgb
 
 RGB = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
@@ -66,9 +70,28 @@ def test_pairs_have_their_own_times():
         ([RGB], {"colour": "lab"}, "got 'lab'"),
         ([(RGB, 1.0), (RGB, 0.5)], {}, "must not go back: got 0.5 s after 1 s"),
         ([(RGB, float("nan"))], {}, "finite"),
-        (["a.jpg"], {"frame_rate": 5}, "got str"),
+        ([(RGB, None)], {}, "finite number of seconds, got None"),
+        ([(RGB, "1")], {}, "finite number of seconds, got '1'"),
+        ([RGB], {"frame_rate": "30"}, "finite number above 0, got '30'"),
+        (["a.jpg"], {"frame_rate": 5}, "got the path 'a.jpg'; analyses_of takes lists of paths"),
+        ([Path("a.jpg"), Path("b.jpg")], {}, "got the path 'a.jpg'"),
+        (("a.mp4", "b.mp4"), {}, "got the path 'a.mp4'"),
+        ([RGB.tolist()], {"frame_rate": 5}, "got list"),
     ],
 )
 def test_what_are_no_frames_is_refused(arrays, options, complaint):
     with pytest.raises(BadSetting, match=complaint):
         frames_of(arrays, **options)
+
+
+def test_numbers_of_other_types_are_times_and_rates():
+    pairs = [(RGB, np.float32(0.5)), (RGB, np.int64(1)), (RGB, Decimal("1.5"))]
+    assert [(time_s, type(time_s)) for _, time_s, _ in frames_of(pairs)] == [(0.5, float), (1, float), (1.5, float)]
+    assert [time_s for _, time_s, _ in frames_of([RGB] * 2, frame_rate=np.int64(4))] == [0, 0.25]
+
+
+@pytest.mark.parametrize("arrays", [[], iter(())])
+def test_no_frames_are_told_as_a_file_without_frames_tells_it(arrays):
+    with pytest.raises(UnreadableMedia) as refused:
+        frames_of(arrays)
+    assert refused.value.reason == Reason.NO_FRAMES

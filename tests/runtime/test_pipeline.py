@@ -141,16 +141,49 @@ def test_what_breaks_off_keeps_what_there_was_and_says_why():
     assert clip.closed
 
 
-def test_an_unexpected_error_is_a_row_too():
+def test_frames_may_have_times_before_zero(analyzer):
+    frames = [(square(i), -2 + i / 10) for i in range(10)]
+    for settings, numbers in ((VideoSettings(), list(range(10))), (VideoSettings(fps=5.0), [0, 2, 4, 6, 8])):
+        found = list(Analyzer(detector=Finder()).video(frames, settings))
+        assert [one.frame for one in found] == numbers
+        assert found[0].time_s == -2
+
+
+def test_a_frame_whose_faces_cannot_be_found_is_a_row_and_the_video_goes_on():
     def fails(image):
         if image[0, 0, 0] == 7:
             raise RuntimeError("out of cheese")
         return no_faces()
 
-    images = [np.full((20, 20, 3), value, dtype=np.uint8) for value in (1, 2, 7, 3)]
-    *good, last = analyses(Clip(images), fails)
-    assert len(good) == 2
-    assert (last.reason, last.detail) == (Reason.FAILED, "RuntimeError: out of cheese")
+    images = [np.full((20, 20, 3), value, dtype=np.uint8) for value in (1, 7, 2, 3)]
+    found = analyses(Clip(images, error=UnreadableMedia(Reason.TRUNCATED, "half of it")), fails)
+    assert [(one.frame, one.reason) for one in found] == [
+        (0, Reason.NO_FACE),
+        (1, Reason.FAILED),
+        (2, Reason.NO_FACE),
+        (3, Reason.NO_FACE),
+        (4, Reason.TRUNCATED),
+    ]
+    assert (found[1].detail, found[1].time_s) == ("RuntimeError: out of cheese", pytest.approx(1 / 30))
+    assert found[4].time_s is None
+
+
+def test_a_frame_that_cannot_be_read_costs_those_beside_it_nothing(monkeypatch):
+    analyzer = Analyzer(detector=Finder())
+    read = analyzer.read
+
+    def fails(images):
+        if any(image[0, 0, 0] == 7 for image, _ in images):
+            raise MemoryError
+        return read(images)
+
+    monkeypatch.setattr(analyzer, "read", fails)
+    images = [square(i) for i in range(12)]
+    images[5][0, 0] = 7
+    found = list(analyze_frames(analyzer, Clip(images), "clip", VideoSettings()))
+    assert [one.frame for one in found if one.reason] == [5]
+    assert (found[5].reason, found[5].time_s) == (Reason.FAILED, pytest.approx(5 / 30))
+    assert all(len(one.faces) == 1 for one in found if one.frame != 5)
 
 
 def test_an_error_of_the_settings_is_raised():

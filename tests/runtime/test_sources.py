@@ -19,7 +19,7 @@ from affectlens.core.errors import (
 )
 from affectlens.runtime.media import PORTRAIT
 from affectlens.runtime.pipeline import VideoSettings
-from affectlens.runtime.sources import Analyses, items_of, open_frames, reason_of
+from affectlens.runtime.sources import Analyses, analyses_of, items_of, open_frames, reason_of
 from affectlens.runtime.video import open_video
 
 
@@ -55,6 +55,7 @@ def test_what_fails_with_one_source_has_a_reason_and_one_line(whole, error, reas
     assert reason_of(error) == (reason, detail)
     failed = whole.failed("a.jpg", error, 3)
     assert (failed.source, failed.reason, failed.detail, failed.frame) == ("a.jpg", reason, detail, 3)
+    assert (failed.time_s, whole.failed("a.jpg", error, 3, 0.5).time_s) == (None, 0.5)
 
 
 @pytest.mark.parametrize("kind", [BadSetting, BadModelFile, UnknownName, NetworkRefused, AffectLensError])
@@ -155,3 +156,35 @@ def test_files_folders_and_globs_are_listed_once_each(clip, tmp_path):
     several = items_of([str(tmp_path / "b.png"), str(tmp_path / "*.png"), "camera:0", str(tmp_path / "*.gif")])
     assert [name for name, _ in several] == [names[1], names[0], "camera:0", str(tmp_path / "*.gif")]
     assert several[-1][1].reason == Reason.MISSING
+
+
+def test_several_sources_are_analyzed_one_after_the_other(whole, clip, tmp_path):
+    for name in ("b.png", "a.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    shutil.copy(clip, tmp_path / "clip.mp4")
+    names = [str(tmp_path / name) for name in ("a.png", "b.png", "clip.mp4")]
+    gone = tmp_path / "gone.jpg"
+    for sources in (tmp_path, str(tmp_path), [tmp_path / "a.png", str(tmp_path / "b*"), tmp_path], items_of(tmp_path)):
+        found = [(one.name, one.file, one.is_video, said(one)) for one in analyses_of(whole, sources)]
+        assert [(name, str(file), video) for name, file, video, _ in found] == [
+            (name, name, name.endswith("mp4")) for name in names
+        ]
+        assert [len(each) for *_, each in found] == [1, 1, 6]
+    assert [said(one) for one in analyses_of(whole, [gone, names[0]])] == [
+        [(str(gone), None, Reason.MISSING)],
+        [(names[0], None, None)],
+    ]
+    found = [said(one) for one in analyses_of(whole, names[2], VideoSettings(every=3))]
+    assert found == [[(names[2], i, None) for i in (0, 3)]]
+
+
+def test_a_list_of_paths_is_no_list_of_arrays_and_the_other_way_round(whole, portrait):
+    for one_source in (Analyses(whole, [PORTRAIT]), whole.video([PORTRAIT, PORTRAIT])):
+        with pytest.raises(BadSetting, match="analyses_of takes lists of paths"):
+            list(one_source)
+    with pytest.raises(BadSetting, match="expected paths, folders, globs, streams or cameras, got ndarray"):
+        list(analyses_of(whole, [portrait]))
+
+
+def test_an_iterable_without_frames_has_one_analysis_as_a_file_has(whole):
+    assert said(Analyses(whole, [])) == said(whole.video([], frame_rate=5)) == [("", 0, Reason.NO_FRAMES)]

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from affectlens import Analyzer, EventKind, Reason, StreamEvent
+from affectlens.core.columns import Column, Kind
 from affectlens.core.detection import Detections, no_faces
 from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.measures import Measure
 from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.temporal import Smoothing
 
@@ -131,6 +133,8 @@ def test_what_is_no_frame_is_refused_and_does_not_count(painted):
     for bad, complaint in (
         (lambda: stream.push(scene(), 2.9), "must not go back: got 2.9 s after 3 s"),
         (lambda: stream.push(scene(), float("nan")), "finite"),
+        (lambda: stream.push(scene(), "x"), "finite number of seconds, got 'x'"),
+        (lambda: stream.push(scene(), "4"), "finite number of seconds, got '4'"),
         (lambda: stream.push(scene().astype(float), 4), "float64"),
         (lambda: stream.push(scene()[..., :2], 4), r"\(120, 300, 2\)"),
         (lambda: stream.push(np.zeros((0, 9, 3), np.uint8), 4), "no pixels"),
@@ -160,9 +164,39 @@ def test_a_frame_that_fails_has_a_reason_and_the_stream_goes_on(tiny):
     stream.push(good, 0)
     failed = stream.push(bad, 1)
     assert (failed.reason, failed.detail) == (Reason.FAILED, "RuntimeError: out of cheese")
-    assert (failed.source, failed.frame, failed.faces) == ("camera", 1, ())
+    assert (failed.source, failed.frame, failed.time_s, failed.faces) == ("camera", 1, 1.0, ())
     again = stream.push(good, 2)
     assert (again.frame, again.faces[0].track) == (2, 0)
+
+
+def forgetful():
+    """A measure whose history fails at one second."""
+
+    def follow(values, time_s):
+        if time_s == 1:
+            raise RuntimeError("what was I saying")
+        return values
+
+    column = Column("steps", Kind.REAL, "how many", (), "", digits=2)
+    return Measure("steps", (column,), lambda face: {"steps": 1.0}, follow=lambda: follow)
+
+
+@pytest.mark.parametrize("held", ["pushed", "arrays"])
+def test_a_history_that_fails_costs_its_frame_and_no_event(tiny, held):
+    analyzer, events = Analyzer(tiny, detector=squares, measures=[forgetful()]), []
+    frames = [(scene(), 0), (scene((20, 40)), 1), (scene((20, 40)), 2)]
+    if held == "pushed":
+        with analyzer.stream(on_event=events.append) as stream:
+            found = [stream.push(*frame) for frame in frames]
+    else:
+        found = list(analyzer.video(frames, on_event=events.append))
+    assert [(one.frame, one.time_s, one.reason) for one in found] == [
+        (0, 0, Reason.NO_FACE),
+        (1, 1, Reason.FAILED),
+        (2, 2, None),
+    ]
+    assert found[1].detail == "RuntimeError: what was I saying"
+    assert [(event.kind, event.time_s) for event in events] == [("appeared", 1), ("left", 2)]
 
 
 def test_what_every_frame_would_fail_with_is_raised(tiny):
@@ -258,6 +292,32 @@ def test_an_error_of_the_callback_is_the_callers(painted):
 
     with pytest.raises(KeyError, match="mine"):
         painted.stream(on_event=on_event).push(scene((20, 200)))
+
+
+def test_a_video_tells_what_the_same_frames_tell_when_they_are_pushed(painted):
+    frames = [scene((20, bright)) for bright in [40] * 20 + [200] * 20 + [40] * 4]
+    told = [event for _, event in happened(painted, frames)]
+    assert [event.kind for event in told] == ["appeared", "onset", "apex", "offset", "left"]
+    events = []
+    for _ in painted.video(frames, frame_rate=32, on_event=events.append):
+        pass
+    assert events == told
+
+
+def test_a_video_that_is_left_ends_what_goes_on(painted):
+    events = []
+    video = painted.video([scene((20, 200))] * 20, frame_rate=32, on_event=events.append)
+    next(video)
+    video.close()
+    assert [(event.kind, event.time_s) for event in events] == [("appeared", 0), ("left", 0)]
+
+
+def test_an_error_of_the_callback_ends_a_video_too(painted):
+    def on_event(event):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        list(painted.video([scene((20, 200))] * 3, frame_rate=32, on_event=on_event))
 
 
 def test_nobody_is_remembered_who_has_left(painted):

@@ -78,16 +78,16 @@ class Tracker:
     """Numbers the faces of one video; `expect` and `update` take its frames in order.
 
     Args:
-        most_lost_s: how long a face that is not seen keeps its number, in seconds.
+        max_lost_s: how long a face that is not seen keeps its number, in seconds.
 
     Raises:
-        BadSetting: `most_lost_s` is negative.
+        BadSetting: `max_lost_s` is negative.
     """
 
-    def __init__(self, most_lost_s: float = 2.0) -> None:
-        if most_lost_s < 0:
-            raise BadSetting(f"most_lost_s must be 0 or more, got {most_lost_s}")
-        self._most_lost_s = most_lost_s
+    def __init__(self, max_lost_s: float = 2.0) -> None:
+        if max_lost_s < 0:
+            raise BadSetting(f"max_lost_s must be 0 or more, got {max_lost_s}")
+        self._max_lost_s = max_lost_s
         self._tracks: list[_Track] = []
         self._begun = 0
         self._time_s = 0.0
@@ -102,7 +102,7 @@ class Tracker:
         shift = self._camera_shift(image)
         if shift is None:
             self._tracks, shift = [], np.zeros(2)
-        self._tracks = [t for t in self._tracks if time_s - t.seen_s <= self._most_lost_s]
+        self._tracks = [t for t in self._tracks if time_s - t.seen_s <= self._max_lost_s]
         for track in self._tracks:
             track.move(step_s)
             track.centre = track.centre + shift

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -29,7 +30,7 @@ from affectlens.core.reasons import Reason
 from affectlens.core.session import ModelSpec, model_file, open_session, outputs_of, read_answers, read_spec
 from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.arrays import Colour, TimedArrays, as_rgb
+from affectlens.runtime.arrays import ChannelOrder, TimedArrays, as_rgb
 from affectlens.runtime.explain import explanations
 from affectlens.runtime.measuring import make_measures, measured
 from affectlens.runtime.media import display_name, read_picture
@@ -154,7 +155,7 @@ class Analyzer:
         other._explain = True
         return other
 
-    def analyze(self, source: "Source", name: str = "", colour: str = Colour.RGB) -> Analysis:
+    def analyze(self, source: "Source", name: str = "", colour: str = ChannelOrder.RGB) -> Analysis:
         """One image.
 
         Args:
@@ -169,7 +170,7 @@ class Analyzer:
         Raises:
             BadSetting: `source` is none of these, or `colour` no such order or not for an array.
         """
-        if colour != Colour.RGB and not isinstance(source, np.ndarray):
+        if colour != ChannelOrder.RGB and not isinstance(source, np.ndarray):
             raise BadSetting("colour is for arrays; files and PIL images have their own")
         try:
             if isinstance(source, (str, os.PathLike)):
@@ -188,7 +189,8 @@ class Analyzer:
         settings: VideoSettings | None = None,
         name: str = "",
         frame_rate: float | None = None,
-        colour: str = Colour.RGB,
+        colour: str = ChannelOrder.RGB,
+        on_event: OnEvent | None = None,
     ) -> Iterator[Analysis]:
         """A video, frame by frame, as it goes on.
 
@@ -200,17 +202,22 @@ class Analyzer:
             name: what the results call it; default the path.
             frame_rate: frames per second of images without times.
             colour: order of the images' channels: "rgb", or "bgr" as OpenCV reads them.
+            on_event: called with each `StreamEvent`, in the thread that iterates; those that go on end with the video,
+                or where you leave it.
 
         Yields:
-            The analysis of each frame, in order; where the video ends before its time or cannot be opened, one more
-            with a `reason`.
+            The analysis of each frame, in order; of one that fails with a `reason`. Where the video ends before its
+            time or cannot be opened, one more with a `reason` and no `time_s`.
 
         Raises:
-            BadSetting: the camera's number is none; an image is something else, or its time is missing or before that
-                of the one before it; `frame_rate` or `colour` goes with a file or a camera. Raised where it is met.
+            BadSetting: the camera's number is none; an image is something else, or its time is missing, no number or
+                before that of the one before it; `frame_rate` is none above 0, or it or `colour` goes with a file or a
+                camera. Raised where it is met.
+            Exception: what `on_event` raises; it ends the video.
         """
         given = name or (display_name(source) if isinstance(source, (str, os.PathLike)) else "")
-        with Analyses(self, lambda: open_frames(source, frame_rate, colour), settings, given, video=True) as analyses:
+        media = partial(open_frames, source, frame_rate, colour)
+        with Analyses(self, media, settings, given, video=True, on_event=on_event) as analyses:
             yield from analyses
 
     def stream(self, settings: VideoSettings | None = None, on_event: OnEvent | None = None, name: str = "") -> Stream:
@@ -229,15 +236,15 @@ class Analyzer:
             raise BadSetting("a stream analyzes every frame that is pushed; leave `every` and `fps` out")
         return Stream(self, settings, on_event, name)
 
-    def failed(self, source: str, error: Exception, frame: int | None = None) -> Analysis:
-        """The analysis of a source, or of the next frame of one, that cannot be read because of `error`.
+    def failed(self, source: str, error: Exception, frame: int | None = None, time_s: float | None = None) -> Analysis:
+        """The analysis of a source, or of a frame of one and its time, that cannot be read because of `error`.
 
         Raises:
             AffectLensError: `error`, where another source would fail in the same way (`runtime.sources.reason_of`).
         """
         reason, detail = reason_of(error)
         known = (source, self._spec.name, self._spec.labels)
-        return Analysis(*known, reason=reason, detail=detail, frame=frame, measures=self._measures)
+        return Analysis(*known, reason=reason, detail=detail, frame=frame, time_s=time_s, measures=self._measures)
 
     def answers(self, crops: list[NDArray[np.uint8]]) -> Answers:
         """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> what the model says of them; outputs that only
@@ -255,17 +262,35 @@ class Analyzer:
         return Answers.joined(parts)
 
     def read(self, images: Sequence[tuple[NDArray[np.uint8], Detections]]) -> list[tuple[Face, ...]]:
-        """The faces of several images, (H, W, 3) RGB uint8 each with its detections, read together."""
+        """What the faces of several images say, read together.
+
+        Args:
+            images: (H, W, 3) RGB uint8 each, with its detections in pixels of it.
+
+        Returns:
+            The faces of each image, in the order of its detections.
+
+        Raises:
+            Exception: what onnxruntime or a measure raises.
+        """
         return self.read_cuts([self.cut(image, found) for image, found in images])
 
     def cut(self, image: NDArray[np.uint8], found: Detections) -> Cut:
-        """The faces of an image, which is not needed any more."""
+        """Cut the faces out of an image, which is then no longer needed.
+
+        Args:
+            image: (H, W, 3) RGB uint8.
+            found: N faces in pixels of the image; boxes may reach beyond it.
+
+        Returns:
+            N crops of the size that the model wants, (H, W, 3) RGB uint8 each, in the order of `found`.
+        """
         crops = cut_faces(image, found, self._spec.input)
         size = (image.shape[1], image.shape[0])
         return Cut(found, crops, qualities(crops, found, size), size)
 
     def read_cuts(self, cuts: Sequence[Cut]) -> list[tuple[Face, ...]]:
-        """The faces of several images, read together."""
+        """As `read`, of faces that `cut` cut out: (N,) faces for a cut with N crops.  Raises as `read`."""
         crops = [crop for cut in cuts for crop in cut.crops]
         if not crops:
             return [()] * len(cuts)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
-from affectlens.core.errors import AffectLensError
 from affectlens.core.files import sync
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.media import ANNOTATED, save_image
@@ -84,7 +83,7 @@ class WholeFiles:
 class AnnotatedCopy:
     """The annotated copy of one source: a JPEG of a photo, a video of a video. A context manager, which ends it.
 
-    What cannot be written costs the copy and is told once; nothing is raised.
+    What cannot be drawn or written costs the copy and is told once; nothing is raised.
 
     Args:
         place: where it is written; None writes nothing.
@@ -108,10 +107,12 @@ class AnnotatedCopy:
 
     def add(self, analysis: Analysis) -> None:
         """Draw one; nothing where there is no picture."""
-        picture = analysis.draw() if self._place else None
-        if picture is None or self._place is None:
+        if self._place is None:
             return
         try:
+            picture = analysis.draw()
+            if picture is None:
+                return
             if analysis.time_s is None:
                 self._file = self._place.file(self._stem, ".jpg")
                 save_image(self._file, picture)
@@ -120,7 +121,7 @@ class AnnotatedCopy:
                 self._file = self._place.file(self._stem, suffix_for(self._sound_of))
                 self._video = Recorder(self._file, self._sound_of)
             self._video.write(picture, analysis.time_s)
-        except (AffectLensError, OSError) as error:
+        except Exception as error:
             self._give_up(error)
 
     def end(self, whole: bool = True) -> None:
@@ -132,7 +133,7 @@ class AnnotatedCopy:
                     self._place.finished(self._file, self._stem)
                 else:
                     self._place.failed(self._file)
-        except (AffectLensError, OSError) as error:
+        except Exception as error:
             self._give_up(error)
         self._place = None
 
@@ -140,10 +141,10 @@ class AnnotatedCopy:
         """No more of this copy."""
         place, self._place = self._place, None
         self._on_error(error)
-        with suppress(AffectLensError, OSError):
+        with suppress(Exception):
             self._close()
         if place is not None and self._file is not None:
-            with suppress(OSError):
+            with suppress(Exception):
                 place.failed(self._file)
 
     def _close(self, rest_of_sound: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Arrays that others hold, as images and as frames of a video."""
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -9,14 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadSetting
+from affectlens.core.errors import BadSetting, UnreadableMedia
+from affectlens.core.reasons import Reason
 from affectlens.runtime.video import Frame
 
 TimedArrays: TypeAlias = "Iterable[NDArray[np.uint8]] | Iterable[tuple[NDArray[np.uint8], float]]"
 """Images, or pairs of an image and its time in seconds."""
 
 
-class Colour(StrEnum):
+class ChannelOrder(StrEnum):
     """Order of the channels of an array."""
 
     RGB = "rgb"
@@ -25,7 +27,7 @@ class Colour(StrEnum):
     """As OpenCV reads them."""
 
 
-def as_rgb(image: Any, colour: str = Colour.RGB) -> NDArray[np.uint8]:
+def as_rgb(image: Any, colour: str = ChannelOrder.RGB) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 in this order of channels, or (H, W) gray uint8 -> (H, W, 3) RGB uint8; not copied if it is that.
 
     Raises:
@@ -41,23 +43,37 @@ def as_rgb(image: Any, colour: str = Colour.RGB) -> NDArray[np.uint8]:
         raise BadSetting(f"the image has no pixels: shape {image.shape}")
     if image.ndim == 2:
         return np.stack([image] * 3, axis=-1)
-    if colour == Colour.BGR:
+    if colour == ChannelOrder.BGR:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
     return image
 
 
 def check_colour(colour: str) -> None:
     """Raises BadSetting where there is no such order of channels."""
-    if colour not in list(Colour):
-        raise BadSetting(f"colour must be {' or '.join(Colour)}, got '{colour}'")
+    if colour not in list(ChannelOrder):
+        raise BadSetting(f"colour must be {' or '.join(ChannelOrder)}, got '{colour}'")
 
 
-def check_time(time_s: float, before_s: float) -> None:
-    """Raises BadSetting where a frame's time is no number or before that of the frame before it."""
-    if not math.isfinite(time_s):
-        raise BadSetting(f"time_s must be a finite number of seconds, got {time_s}")
-    if time_s < before_s:
-        raise BadSetting(f"time_s must not go back: got {time_s:g} s after {before_s:g} s")
+def check_time(time_s: Any, before_s: float) -> float:
+    """The time of a frame in seconds, any number, as a float.
+
+    Raises:
+        BadSetting: it is not a finite number, or before `before_s`, the time of the frame before it.
+    """
+    seconds = _number(time_s)
+    if not math.isfinite(seconds):
+        raise BadSetting(f"time_s must be a finite number of seconds, got {time_s!r}")
+    if seconds < before_s:
+        raise BadSetting(f"time_s must not go back: got {seconds:g} s after {before_s:g} s")
+    return seconds
+
+
+def _number(value: Any) -> float:
+    """Any number as a float; NaN for what is none, such as text."""
+    try:
+        return math.nan if isinstance(value, (str, bytes)) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 class ArrayFrames:
@@ -70,32 +86,36 @@ class ArrayFrames:
 
     Raises:
         BadSetting: `arrays` is a single image or cannot be iterated, there is no such colour, or `frame_rate` is not
-            above 0.
+            a finite number above 0.
     """
 
     live = False
     duration_s: float | None = None
 
-    def __init__(self, arrays: TimedArrays, frame_rate: float | None = None, colour: str = Colour.RGB) -> None:
+    def __init__(self, arrays: TimedArrays, frame_rate: float | None = None, colour: str = ChannelOrder.RGB) -> None:
         check_colour(colour)
         if isinstance(arrays, np.ndarray) and (arrays.ndim < 3 or (arrays.ndim == 3 and arrays.shape[2] == 3)):
             raise BadSetting(f"expected frames, got a single image of shape {arrays.shape}; put it into a list")
         if not isinstance(arrays, Iterable):
             raise BadSetting(f"expected a video or an iterable of arrays, got {type(arrays).__name__}")
-        if frame_rate is not None and not (frame_rate > 0 and math.isfinite(frame_rate)):
-            raise BadSetting(f"frame_rate must be above 0, got {frame_rate}")
-        self._arrays, self._frame_rate, self._colour = arrays, frame_rate, colour
+        rate = None if frame_rate is None else _number(frame_rate)
+        if rate is not None and not (rate > 0 and math.isfinite(rate)):
+            raise BadSetting(f"frame_rate must be a finite number above 0, got {frame_rate!r}")
+        self._arrays, self._frame_rate, self._colour = arrays, rate, colour
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames.
 
         Raises:
             BadSetting: one is not what `as_rgb` takes, it has no time and there is no `frame_rate` or the other way
-                round, or its time is before that of the frame before it.
+                round, or its time is no number or before that of the frame before it.
+            UnreadableMedia: there are none.
         """
-        before_s = -math.inf
+        before_s, number = -math.inf, -1
         item: Any
         for number, item in enumerate(self._arrays):
+            if isinstance(item, (str, os.PathLike)):
+                raise BadSetting(f"expected arrays, got the path '{os.fspath(item)}'; analyses_of takes lists of paths")
             timed = isinstance(item, tuple) and len(item) == 2
             if timed is (self._frame_rate is not None):
                 raise BadSetting(
@@ -103,9 +123,10 @@ class ArrayFrames:
                     f"{'pairs and' if timed else 'arrays without'} frame_rate"
                 )
             image, time_s = item if timed else (item, number / (self._frame_rate or 1.0))
-            check_time(time_s, before_s)
-            before_s = time_s
-            yield Frame(number, float(time_s), as_rgb(image, self._colour))
+            before_s = check_time(time_s, before_s)
+            yield Frame(number, before_s, as_rgb(image, self._colour))
+        if number < 0:
+            raise UnreadableMedia(Reason.NO_FRAMES, "the iterable gave no images")
 
     def close(self) -> None:
         """Nothing is held."""

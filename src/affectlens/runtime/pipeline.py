@@ -12,9 +12,10 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from affectlens.core.affect import Face
 from affectlens.core.errors import BadSetting
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.stream import Stream
+from affectlens.runtime.stream import Look, OnEvent, Stream
 from affectlens.runtime.temporal import Smoothing
 from affectlens.runtime.video import Frame, Frames
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from affectlens.runtime.analyzer import Analyzer
 
 Item = TypeVar("Item")
+Seen: TypeAlias = "tuple[Frame, Look | Exception]"
+"""A frame, and its faces or why they could not be found."""
 Ready: TypeAlias = queue.Queue[Item | BaseException | None]
 
 _WAITING = 4
@@ -58,28 +61,58 @@ class VideoSettings:
 
 
 def analyze_frames(
-    analyzer: "Analyzer", frames: Frames, name: str, settings: VideoSettings
+    analyzer: "Analyzer", frames: Frames, name: str, settings: VideoSettings, on_event: OnEvent | None = None
 ) -> Generator[Analysis, None, None]:
     """One analysis per analyzed frame, in order; where the video breaks off, one more that says why.
 
-    Faces have the number of their track and, if `settings` smooth, follow in time.
+    Faces have the number of their track and, if `settings` smooth, follow in time. A frame that fails has a `reason`,
+    and the video goes on. `on_event` is told of persons and expressions, in the caller's thread; the last when the
+    video ends or is left.
     """
-    stream = Stream(analyzer, settings, name=name)
+    stream = Stream(analyzer, settings, on_event, name)
     waiting = 1 if frames.live else _WAITING
-    chosen = _chosen(frames, settings)
-    looks = ((frame, stream.look(frame)) for batch in ahead(chosen, waiting, newest=frames.live) for frame in batch)
+    chosen = ahead(_chosen(frames, settings), waiting, newest=frames.live)
+    seen = ((frame, _look(stream, frame)) for batch in chosen for frame in batch)
     number = -1
+    with contextlib.closing(frames), stream, contextlib.closing(_with_error(ahead(seen, waiting))) as batches:
+        for batch in batches:
+            if isinstance(batch, Exception):
+                yield analyzer.failed(name, batch, number + 1)
+                break
+            for (frame, _), found in zip(batch, _read(analyzer, batch), strict=True):
+                number = frame.number
+                if isinstance(found, Exception):
+                    yield analyzer.failed(name, found, number, frame.time_s)
+                else:
+                    yield stream.follow(*found, frame.image)
+
+
+def _look(stream: Stream, frame: Frame) -> Look | Exception:
+    """The faces of a frame, or why they could not be found."""
     try:
-        with contextlib.closing(ahead(looks, waiting)) as batches:
-            for batch in batches:
-                read = analyzer.read([(frame.image, look.found) for frame, look in batch])
-                for (frame, look), faces in zip(batch, read, strict=True):
-                    number = frame.number
-                    yield stream.follow(look, faces, frame.image)
+        return stream.look(frame)
     except Exception as error:
-        yield analyzer.failed(name, error, number + 1)
-    finally:
-        frames.close()
+        return error
+
+
+def _read(analyzer: "Analyzer", batch: list[Seen]) -> list[tuple[Look, tuple[Face, ...]] | Exception]:
+    """What the faces of each frame say, or why that is not known; read together, and where that fails frame by frame,
+    so that one frame's fault does not cost the others theirs.
+    """
+    looks = [(frame, look) for frame, look in batch if not isinstance(look, Exception)]
+    try:
+        faces = iter(analyzer.read([(frame.image, look.found) for frame, look in looks]))
+    except Exception as error:
+        return [error] if len(batch) == 1 else [found for one in batch for found in _read(analyzer, [one])]
+    return [look if isinstance(look, Exception) else (look, next(faces)) for _, look in batch]
+
+
+def _with_error(items: Iterable[Item]) -> Generator[Item | Exception, None, None]:
+    """`items`, and the error that ends them as the last."""
+    try:
+        yield from items
+    except Exception as error:
+        yield error
 
 
 def ahead(items: Iterable[Item], most: int, newest: bool = False) -> Generator[list[Item], None, None]:
@@ -147,7 +180,7 @@ def _drop(ready: Ready[Item]) -> None:
 
 def _chosen(frames: Iterable[Frame], settings: VideoSettings) -> Iterator[Frame]:
     """The frames to analyze."""
-    next_s = 0.0
+    next_s = -math.inf
     for frame in frames:
         if frame.number % settings.every or frame.time_s < next_s:
             continue

@@ -1,9 +1,10 @@
-"""One source, whatever it is, to its analyses, and the one policy on what goes wrong with it.
+"""Sources, whatever they are, to their analyses, and the one policy on what goes wrong with them.
 
-What fails with one source (a file that cannot be read, an extra that only it needs, a decoder or a network that breaks
-off) becomes an analysis with a `reason`, the last one of that source; what would fail with every source alike (a bad
-setting, a bad model file, an unknown name, a network that is forbidden) is raised.  `reason_of` decides which is which;
-`Analyzer.analyze` and `Analyzer.video`, streams, the commands and batches all go by it.
+What fails with one source (a file that cannot be read, an extra that only it needs, a decoder that breaks off) becomes
+an analysis with a `reason`, the last one of that source, and a frame whose analysis fails one in its place, after which
+the video goes on; what would fail with every source alike (a bad setting, a bad model file, an unknown name, a network
+that is forbidden) is raised.  `reason_of` decides which is which; `Analyzer.analyze` and `Analyzer.video`, streams, the
+commands and batches all go by it.
 """
 
 import os
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.arrays import ArrayFrames, Colour, TimedArrays
+from affectlens.runtime.arrays import ArrayFrames, ChannelOrder, TimedArrays
 from affectlens.runtime.media import display_name, expand, is_video
 from affectlens.runtime.pipeline import VideoSettings, analyze_frames
+from affectlens.runtime.stream import OnEvent
 from affectlens.runtime.video import Frames, open_video
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ Media: TypeAlias = (
 """What a source is read from; an error stands for what cannot be."""
 Item: TypeAlias = "tuple[str, Path | str | UnreadableMedia]"
 """Name of a source, and its file, its address, or why it cannot be listed."""
+Sources: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Item]"
+"""A file, folder, glob, "rtsp://..." or "camera:N", or several of them; also items that were listed already."""
 
 
 def reason_of(error: Exception) -> tuple[Reason, str]:
@@ -51,12 +55,20 @@ def reason_of(error: Exception) -> tuple[Reason, str]:
     return Reason.FAILED, f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
-def items_of(sources: str | Iterable[str]) -> list[Item]:
+def items_of(sources: "Sources") -> list[Item]:
     """The photos and videos behind files, folders (searched recursively), globs, streams and cameras, each once, in
     order; what cannot be listed stands in its place with its error.
+
+    Raises:
+        BadSetting: one is no path.
     """
-    names = [sources] if isinstance(sources, str) else sources
-    return list(dict.fromkeys(item for name in names for item in expand(name)))
+    names: Iterable[Any] = [sources] if isinstance(sources, (str, os.PathLike)) else sources
+    items: dict[Item, None] = {}
+    for name in names:
+        if not isinstance(name, (str, os.PathLike, tuple)):
+            raise BadSetting(f"expected paths, folders, globs, streams or cameras, got {type(name).__name__}")
+        items |= dict.fromkeys([name] if isinstance(name, tuple) else expand(os.fspath(name)))
+    return list(items)
 
 
 class Analyses:
@@ -71,10 +83,11 @@ class Analyses:
         settings: of videos.
         name: what the results call it; default the path.
         video: whether it is one; default by what it is, and for paths by their names.
+        on_event: of videos: called with each `StreamEvent`, in the thread that iterates.
 
     Attributes:
         name: what the results call it.
-        is_video: it is one, and is open.
+        file: path of a photo or video file; None where it comes from elsewhere.
         duration_s: announced seconds of a video, or None.
 
     Raises:
@@ -88,8 +101,10 @@ class Analyses:
         settings: VideoSettings | None = None,
         name: str = "",
         video: bool | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         self.name = name or (display_name(media) if isinstance(media, (str, os.PathLike)) else "")
+        self.file = media if isinstance(media, Path) else None
         self.duration_s: float | None = None
         self._frames: Frames | None = None
         try:
@@ -106,14 +121,19 @@ class Analyses:
             self._found = _once(partial(analyzer.analyze, given, self.name))
         else:
             self.duration_s = self._frames.duration_s
-            self._found = analyze_frames(analyzer, self._frames, self.name, settings or VideoSettings())
+            self._found = analyze_frames(analyzer, self._frames, self.name, settings or VideoSettings(), on_event)
 
     @property
     def is_video(self) -> bool:
+        """Whether it is a video that could be opened: its analyses then have the number of a frame."""
         return self._frames is not None
 
     def __iter__(self) -> Iterator[Analysis]:
-        """At least one analysis.  Raises AffectLensError where every source would fail alike."""
+        """At least one analysis.
+
+        Raises:
+            AffectLensError: every source would fail alike. Exception: what `on_event` raises.
+        """
         with closing(self):
             yield from self._found
 
@@ -130,7 +150,29 @@ class Analyses:
             self._frames.close()
 
 
-def open_frames(media: Any, frame_rate: float | None = None, colour: str = Colour.RGB) -> Frames:
+def analyses_of(
+    analyzer: "Analyzer", sources: "Sources", settings: VideoSettings | None = None
+) -> Generator[Analyses, None, None]:
+    """The photos and videos behind one or several sources, one after the other.
+
+    Args:
+        analyzer: reads them.
+        sources: files, folders (searched recursively), globs, "rtsp://..." or "camera:N".
+        settings: of videos.
+
+    Yields:
+        The analyses of each photo or video, to be iterated before the next are taken, which lets it go; what cannot be
+        listed or read has one analysis, with a `reason`.
+
+    Raises:
+        BadSetting: a source is no path. AffectLensError: every source would fail alike.
+    """
+    for name, media in items_of(sources):
+        with Analyses(analyzer, media, settings, name) as analyses:
+            yield analyses
+
+
+def open_frames(media: Any, frame_rate: float | None = None, colour: str = ChannelOrder.RGB) -> Frames:
     """Frames of a video file (path or binary stream), a network stream, a camera, or an iterable of arrays.
 
     Raises:
@@ -139,7 +181,7 @@ def open_frames(media: Any, frame_rate: float | None = None, colour: str = Colou
     """
     if not isinstance(media, (str, os.PathLike)) and not hasattr(media, "read"):
         return ArrayFrames(media, frame_rate, colour)
-    if frame_rate is not None or colour != Colour.RGB:
+    if frame_rate is not None or colour != ChannelOrder.RGB:
         raise BadSetting("frame_rate and colour are for arrays; a file or camera has its own")
     return open_video(media)
 

@@ -18,7 +18,7 @@ from affectlens.core.errors import BadSetting
 from affectlens.core.series import EventKind, StreamEvent
 from affectlens.faces.track import Tracker
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.arrays import Colour, as_rgb, check_time
+from affectlens.runtime.arrays import ChannelOrder, as_rgb, check_time
 from affectlens.runtime.temporal import EventFinder, FaceFollower, Known, event_finders
 from affectlens.runtime.video import Frame
 
@@ -91,7 +91,7 @@ class Stream:
         """Number of the last frame that was pushed, from 0; -1 before the first."""
         return self._number
 
-    def push(self, image: NDArray[np.uint8], time_s: float | None = None, colour: str = Colour.RGB) -> Analysis:
+    def push(self, image: NDArray[np.uint8], time_s: float | None = None, colour: str = ChannelOrder.RGB) -> Analysis:
         """The next frame.
 
         Args:
@@ -105,8 +105,10 @@ class Stream:
             Its analysis; if that fails, one with a `reason`, and the stream goes on.
 
         Raises:
-            BadSetting: `image` is something else, there is no such colour, `time_s` is before that of the frame before,
-                or the stream has ended. The frame then does not count.
+            BadSetting: `image` is something else, there is no such colour, `time_s` is no number or before that of the
+                frame before, or the stream has ended. The frame then does not count.
+            AffectLensError: every frame would fail alike.
+            Exception: what `on_event` raises; the frame counts, and its remaining events are lost.
         """
         rgb = as_rgb(image, colour)
         frame = Frame(*self.next_place(time_s), rgb)
@@ -114,34 +116,48 @@ class Stream:
             look = self.look(frame)
             (faces,) = self._analyzer.read([(rgb, look.found)])
         except Exception as error:
-            return self._analyzer.failed(self._name, error, frame.number)
+            return self._analyzer.failed(self._name, error, frame.number, frame.time_s)
         return self.follow(look, faces, rgb)
 
     def end(self) -> None:
-        """Report the end of all expressions that go on and that everybody has left; no frame may follow."""
+        """Report the end of all expressions that go on and that everybody has left; no frame may follow.
+
+        Raises:
+            Exception: what `on_event` raises; the remaining events are lost.
+        """
         if not self._ended:
             self._ended = True
-            self._leave(self._persons)
+            self._report(self._leave(self._persons))
 
     def next_place(self, time_s: float | None = None) -> tuple[int, float]:
         """Number and time of the next frame, also of one that then cannot be decoded.
 
         Raises:
-            BadSetting: the time is before that of the frame before, or the stream has ended.
+            BadSetting: the time is no number or before that of the frame before, or the stream has ended.
         """
         if self._ended:
             raise BadSetting("the stream has ended; make another one with Analyzer.stream()")
         now_s = time.monotonic()
         begun_s = now_s if self._begun_s is None else self._begun_s
-        time_s = now_s - begun_s if time_s is None else float(time_s)
-        check_time(time_s, self._time_s)
-        self._begun_s, self._time_s = begun_s, time_s
+        self._time_s = check_time(now_s - begun_s if time_s is None else time_s, self._time_s)
+        self._begun_s = begun_s
         self._number += 1
-        return self._number, time_s
+        return self._number, self._time_s
 
     def look(self, frame: Frame) -> Look:
-        """Find the faces of the next frame and number them: everywhere in each `detect_every`-th frame or after one was
-        lost, else where they should be.
+        """Find and number the faces of the next frame.
+
+        The detector searches the whole image in every `detect_every`-th frame and after a face was lost; in between it
+        looks only where the known faces should be, if it can (`core.detection.Follower`).
+
+        Args:
+            frame: its image is (H, W, 3) RGB uint8; its number and time (seconds) are those of `next_place`.
+
+        Returns:
+            N faces in pixels of the image, best first, each with the number of its track.
+
+        Raises:
+            Exception: what the detector raises.
         """
         image, time_s, detect = frame.image, frame.time_s, self._analyzer.detector
         boxes = self._tracker.expect(image, time_s)
@@ -158,10 +174,31 @@ class Stream:
         return Look(frame.number, time_s, found.only(known), tracks, self._tracker.alive)
 
     def follow(self, look: Look, faces: Iterable[Face], image: NDArray[np.uint8] | None = None) -> Analysis:
-        """What is said of a frame whose faces were read, with its image if that is kept; `on_event` is called before
-        it returns.
+        """Follow the faces of a frame in time, once they were read; `on_event` is called before it returns.
+
+        Args:
+            look: what `look` returned for the frame.
+            faces: what was read of its N faces, in the order of `look.found`.
+            image: (H, W, 3) RGB uint8, for the analysis; None leaves it out.
+
+        Returns:
+            The analysis of the frame; if a measure's history fails, one with a `reason`.
+
+        Raises:
+            AffectLensError: every frame would fail alike.
+            Exception: what `on_event` raises; the frame counts, and its remaining events are lost.
         """
         events: list[StreamEvent] = []
+        try:
+            shown = self._followed(look, faces, events)
+            analysis = self._analyzer.analysis(self._name, image, shown, look.number, look.time_s)
+        except Exception as error:
+            analysis = self._analyzer.failed(self._name, error, look.number, look.time_s)
+        self._report(events)
+        return analysis
+
+    def _followed(self, look: Look, faces: Iterable[Face], events: list[StreamEvent]) -> tuple[Face, ...]:
+        """The faces as they are shown; what has become known is added to `events`, also where a face then fails."""
         shown = []
         for face, track in zip(faces, look.tracks, strict=True):
             if track not in self._persons:
@@ -171,21 +208,22 @@ class Stream:
             shown.append(replace(face, track=track))
             for expression, finder in self._persons[track].finders.items():
                 events += _stream_events(track, finder(look.time_s, face.probabilities[expression]))
-        self._report(events)
-        self._leave(self._persons.keys() - look.alive)
-        return self._analyzer.analysis(self._name, image, tuple(shown), look.number, look.time_s)
+        events += self._leave(self._persons.keys() - look.alive)
+        return tuple(shown)
 
     def _person(self, face: Face) -> _Person:
         """What is remembered of a new face."""
         follower = FaceFollower(self._settings.smoothing, self._analyzer.spec.uncertain_below, self._analyzer.measures)
         return _Person(follower, event_finders(face.probabilities) if self._on_event else {})
 
-    def _leave(self, tracks: Iterable[int]) -> None:
-        """Forget persons; report how their expressions ended and that they left."""
+    def _leave(self, tracks: Iterable[int]) -> list[StreamEvent]:
+        """Forget persons: how their expressions ended, and that they left."""
+        events: list[StreamEvent] = []
         for track in sorted(tracks):
             person = self._persons.pop(track)
             known = [one for finder in person.finders.values() for one in finder.end()]
-            self._report([*_stream_events(track, known), StreamEvent(EventKind.LEFT, track, person.follower.seen_s)])
+            events += [*_stream_events(track, known), StreamEvent(EventKind.LEFT, track, person.follower.seen_s)]
+        return events
 
     def _report(self, events: Iterable[StreamEvent]) -> None:
         if self._on_event is not None:

@@ -107,7 +107,7 @@ class Worker:
             AffectLensError: every source would fail alike.
         """
         rows: list[Row] = []
-        first, read, faces = True, False, 0
+        first, read, faces, failed = True, False, 0, 0
         warnings: list[str] = []
         with (
             Analyses(self._analyzer, self._media(item, data), self._settings.video, item.name, item.video) as analyses,
@@ -115,6 +115,7 @@ class Worker:
         ):
             for analysis in analyses:
                 read |= analysis.image is not None
+                failed += analysis.image is None and analysis.time_s is not None
                 faces += len(analysis.faces)
                 rows += analysis.to_rows()
                 copy.add(analysis)
@@ -122,10 +123,12 @@ class Worker:
                     yield Part(number, rows, first)
                     rows, first = [], False
             copy.end()
-        said = analysis.image is None or not faces
+        said = (analysis.image is None and analysis.time_s is None) or not faces
         reason, detail = (analysis.reason, analysis.detail) if said else (None, "")
         if analysis.incomplete:
             warnings.append("the file breaks off; what there is of it was analyzed")
+        if failed and read:
+            warnings.append(f"{failed} {'frame' if failed == 1 else 'frames'} failed; their rows say why")
         yield Part(number, rows, first, End(read, reason, detail, "; ".join(warnings)))
 
     def failed(self, number: int, item: Item, reason: Reason, detail: str) -> Part:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +30,7 @@ from affectlens.runtime.analysis import Analysis, Writer
 from affectlens.runtime.analyzer import Analyzer, Prior
 from affectlens.runtime.annotate import AnnotatedCopy, FreeNames
 from affectlens.runtime.media import is_live
-from affectlens.runtime.sources import Analyses, items_of
+from affectlens.runtime.sources import Analyses, analyses_of, items_of
 
 TABLE = "table"
 FORMATS = (TABLE, *catalog.available("runtime.writers"))
@@ -101,14 +101,13 @@ def analyze(
         stack.callback(lambda: _say_where(rows, out, annotate))  # when the files are closed, also after Ctrl-C
         write = _open_writer(stack, analyzer, out, _format(format, out))
         bars = stack.enter_context(Bars())
-        for name, item in bars.over(items, len(items), "analyzing"):
-            frames, sound_of = 0, item if isinstance(item, Path) else None
-            with (
-                Analyses(analyzer, item, settings, name) as analyses,
-                AnnotatedCopy(copies, _stem(name), sound_of, fail) as copy,
-            ):
+        listed = stack.enter_context(closing(analyses_of(analyzer, items, settings)))
+        for analyses in bars.over(listed, len(items), "analyzing"):
+            name, frames, failed = analyses.name, 0, 0
+            with AnnotatedCopy(copies, _stem(name), analyses.file, fail) as copy:
                 for analysis in _under_a_bar(bars, analyses):
                     frames += analysis.image is not None
+                    failed += analysis.image is None and analysis.time_s is not None
                     write(analysis)
                     rows += max(len(analysis.faces), 1)
                     copy.add(analysis)
@@ -117,7 +116,9 @@ def analyze(
             extra = f"; {analysis.detail}" if analysis.reason == Reason.MISSING_EXTRA else extra
             if analysis.incomplete:
                 warn(f"{name}: the file breaks off; what there is of it was analyzed")
-            if frames and analysis.image is None:
+            if failed:
+                warn(f"{name}: {failed} {'frame' if failed == 1 else 'frames'} failed; their rows say why")
+            if frames and analysis.image is None and analysis.time_s is None:
                 warn(f"{name}: {analysis.detail} ({analysis.reason}); the {frames} frames before have their rows")
     if not read:
         raise AffectLensError(f"nothing could be read; the last was '{name}': {analysis.detail} ({analysis.reason})")

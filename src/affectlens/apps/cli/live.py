@@ -96,14 +96,18 @@ def live(
 def _show(
     analyses: Iterable[Analysis], windowed: bool, room: "_Room | None", keep: "_Recording | None"
 ) -> tuple[int, Analysis | None]:
-    """Show until the user has seen enough or the frames end; how many were shown, and what ended them, if anything."""
+    """Show until the user has seen enough, the frames end or the first of them fails; how many were shown, and what
+    ended them, if anything.
+    """
     window: Window | None = None
     rate = _Rate()
     shown = 0
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         for analysis in analyses:
             if analysis.image is None:
-                return shown, analysis
+                if analysis.time_s is None or not shown:
+                    return shown, analysis
+                continue
             shown += 1
             caption = f"faces: {len(analysis.faces)}, frames per second: {rate():.0f}"
             light = room.follow(analysis, caption) if room else None

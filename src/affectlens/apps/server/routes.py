@@ -196,7 +196,7 @@ async def _lines(video: Video, stall_s: float) -> "_Lines":
         first = await video.next()
         if first is None:
             raise UnreadableMedia(Reason.NO_FRAMES, "the video has no frames")
-        if first[0].image is None and first[0].reason is not None:
+        if first[0].time_s is None and first[0].reason is not None:
             raise UnreadableMedia(first[0].reason, first[0].detail)
     except BaseException:
         video.end()

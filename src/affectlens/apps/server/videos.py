@@ -16,7 +16,8 @@ from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.pipeline import VideoSettings, analyze_frames
+from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.sources import Analyses
 from affectlens.runtime.video import Frame, Frames, open_video
 
 
@@ -78,7 +79,7 @@ class Video:
         self._frames = await self._loop.run_in_executor(self._thread, open_video, BytesIO(data), limits.pixels)
         self.duration_s = self._frames.duration_s
         _check_length(self.duration_s or 0.0, 0, limits)
-        self._analyses = analyze_frames(analyzer, _Bounded(self._frames, limits), "", settings)
+        self._analyses = iter(Analyses(analyzer, _Bounded(self._frames, limits), settings))
 
     async def next(self) -> tuple[Analysis, Size] | None:
         """The analysis of the next frame, without the image, and its size; None after the last.
