@@ -2,6 +2,7 @@ import hashlib
 import json
 
 import numpy as np
+import pytest
 
 from affectlens.apps.cli import bench
 from affectlens.core.session import model_file
