@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from affectlens import Analyzer, EventKind, Reason, StreamEvent
-from affectlens.core.columns import Column, Kind
 from affectlens.core.detection import Detections, no_faces
 from affectlens.core.errors import BadModelFile, BadSetting
-from affectlens.core.measures import Measure
 from affectlens.runtime.pipeline import VideoSettings
-from affectlens.runtime.temporal import Smoothing
+from affectlens.runtime.temporal import FaceFollower, Smoothing
 
 
 @pytest.fixture(scope="module")
@@ -169,21 +167,17 @@ def test_a_frame_that_fails_has_a_reason_and_the_stream_goes_on(tiny):
     assert (again.frame, again.faces[0].track) == (2, 0)
 
 
-def forgetful():
-    """A measure whose history fails at one second."""
+@pytest.mark.parametrize("held", ["pushed", "arrays"])
+def test_following_that_fails_costs_its_frame_and_no_event(tiny, held, monkeypatch):
+    follow = FaceFollower.__call__
 
-    def follow(values, time_s):
+    def forgetful(self, face, time_s):
         if time_s == 1:
             raise RuntimeError("what was I saying")
-        return values
+        return follow(self, face, time_s)
 
-    column = Column("steps", Kind.REAL, "how many", (), "", digits=2)
-    return Measure("steps", (column,), lambda face: {"steps": 1.0}, follow=lambda: follow)
-
-
-@pytest.mark.parametrize("held", ["pushed", "arrays"])
-def test_a_history_that_fails_costs_its_frame_and_no_event(tiny, held):
-    analyzer, events = Analyzer(tiny, detector=squares, measures=[forgetful()]), []
+    monkeypatch.setattr(FaceFollower, "__call__", forgetful)
+    analyzer, events = Analyzer(tiny, detector=squares), []
     frames = [(scene(), 0), (scene((20, 40)), 1), (scene((20, 40)), 2)]
     if held == "pushed":
         with analyzer.stream(on_event=events.append) as stream:
