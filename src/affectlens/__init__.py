@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from affectlens.core.affect import Face
     from affectlens.core.errors import (
         AffectLensError,
+        BadData,
         BadModelFile,
         BadSetting,
         MissingExtra,
@@ -31,6 +32,7 @@ __all__ = [
     "Analyses",
     "Analysis",
     "Analyzer",
+    "BadData",
     "BadModelFile",
     "BadSetting",
     "BatchAnalyzer",
@@ -55,6 +57,7 @@ _HOMES = {
     "Analyses": "runtime.sources",
     "Analysis": "runtime.analysis",
     "Analyzer": "runtime.analyzer",
+    "BadData": "core.errors",
     "BadModelFile": "core.errors",
     "BadSetting": "core.errors",
     "BatchAnalyzer": "runtime.batches",

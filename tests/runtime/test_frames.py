@@ -58,6 +58,10 @@ def test_several_analyses_make_one_table_in_their_order(found, nothing):
     assert tuple(frame.columns) == found.schema.names
 
 
+def test_one_analysis_makes_a_table_too(found):
+    pd.testing.assert_frame_equal(to_pandas(found), to_pandas([found]))
+
+
 def test_no_analysis_and_other_columns_are_refused(found):
     with pytest.raises(BadSetting, match="at least one analysis"):
         to_pandas([])

@@ -38,6 +38,7 @@ def test_measures_can_be_left_out_chosen_and_given(portrait):
     ("measures", "error", "message"),
     [
         (["poze"], UnknownName, "unknown measure 'poze'; did you mean 'pose'?"),
+        ("pose", BadSetting, "measures are a list, such as ['pose']"),
         ([len], BadSetting, "a measure is a name or a core.measures.Measure, got builtin_function_or_method"),
         (["pose", pose.build()], BadSetting, "two measures are called 'pose'"),
         ([Measure("m", (Column("score", Kind.REAL, "", ()),))], BadSetting, "two columns are called 'score'"),

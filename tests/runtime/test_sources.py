@@ -188,3 +188,9 @@ def test_a_list_of_paths_is_no_list_of_arrays_and_the_other_way_round(whole, por
 
 def test_an_iterable_without_frames_has_one_analysis_as_a_file_has(whole):
     assert said(Analyses(whole, [])) == said(whole.video([], frame_rate=5)) == [("", 0, Reason.NO_FRAMES)]
+
+
+def test_analyses_that_were_passed_over_say_that_they_are_closed(analyzer):
+    first, _ = list(analyses_of(analyzer, [str(PORTRAIT), str(PORTRAIT.parent / "nowhere.jpg")]))
+    with pytest.raises(BadSetting, match=r"portrait\.jpg' are closed; iterate once"):
+        list(first)

@@ -326,3 +326,17 @@ def test_a_stream_is_made_in_less_than_a_millisecond(analyzer):
     for _ in range(100):
         analyzer.stream(on_event=print)
     assert (time.perf_counter() - start) / 100 < 0.001
+
+
+@pytest.mark.parametrize("times", [(1.0, None), (None, 1.0)])
+def test_frames_have_a_time_all_or_not_at_all(tiny, times):
+    stream = Analyzer(tiny, detector=squares).stream()
+    stream.push(scene(), times[0])
+    with pytest.raises(BadSetting, match="all or not at all"):
+        stream.push(scene(), times[1])
+
+
+def test_a_time_that_is_an_image_is_named_in_one_line(tiny):
+    with pytest.raises(BadSetting) as caught:
+        Analyzer(tiny, detector=squares).stream().push(scene(), scene())
+    assert str(caught.value) == "time_s must be a finite number of seconds, got ndarray; pairs are (image, time_s)"

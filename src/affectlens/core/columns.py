@@ -70,7 +70,8 @@ class Column:
         kind: of its cells; every cell may be empty.
         meaning: one phrase of Markdown, for documentation and schemas.
         path: where the value stands: ("frame", attribute, ...) in the analysis, ("face", attribute, ...) in the face,
-            or ("place",), the number of the face in its picture. Whole numbers are indices of arrays.
+            or ("place",), the number of the face in its picture. Whole numbers are indices of arrays. Those of measures
+            are filled in (`core.measures.Measure`).
         unit: of a number, or its range: "px", "s", "deg", "0 to 1".
         digits: that reals are rounded to.
         categories: of a CATEGORY, all of them in order.
@@ -82,7 +83,7 @@ class Column:
     name: str
     kind: Kind
     meaning: str
-    path: tuple[str, ...]
+    path: tuple[str, ...] = ()
     unit: str = ""
     digits: int = 4
     categories: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ class BadModelFile(AffectLensError):
 
 
 class BadData(AffectLensError):
-    """A data set on disk does not have the layout or the labels that its reader expects."""
+    """A data set or a table on disk does not have the layout or the labels that its reader expects."""
 
 
 class UnreadableMedia(AffectLensError):

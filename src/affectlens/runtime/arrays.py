@@ -62,7 +62,8 @@ def check_time(time_s: Any, before_s: float) -> float:
     """
     seconds = _number(time_s)
     if not math.isfinite(seconds):
-        raise BadSetting(f"time_s must be a finite number of seconds, got {time_s!r}")
+        got = repr(time_s) if isinstance(time_s, float | str | None) else type(time_s).__name__
+        raise BadSetting(f"time_s must be a finite number of seconds, got {got}; pairs are (image, time_s)")
     if seconds < before_s:
         raise BadSetting(f"time_s must not go back: got {seconds:g} s after {before_s:g} s")
     return seconds

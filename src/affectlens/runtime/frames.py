@@ -17,8 +17,8 @@ _TYPES = {Kind.TEXT: "string", Kind.INTEGER: "Int64", Kind.BOOLEAN: "boolean", K
 """Types of pandas that keep their values where cells are empty; reals are NaN there."""
 
 
-def to_pandas(analyses: "Iterable[Analysis]") -> "pd.DataFrame":
-    """The rows of several analyses, of one analyzer or of several with the same columns, as one typed data frame.
+def to_pandas(analyses: "Analysis | Iterable[Analysis]") -> "pd.DataFrame":
+    """The rows of one analysis, or of several with the same columns, as one typed data frame.
 
     Text is "string", whole numbers are "Int64", truth values "boolean", reals are float64, and `expression`,
     `va_source` and `reason` are categories of all that they can be; so frames of photos without a face concatenate with
@@ -30,7 +30,7 @@ def to_pandas(analyses: "Iterable[Analysis]") -> "pd.DataFrame":
     pandas = _pandas("to_pandas()")
     rows: list[Row] = []
     schema: Schema | None = None
-    for analysis in analyses:
+    for analysis in analyses if isinstance(analyses, Iterable) else [analyses]:
         schema = schema or analysis.schema
         if analysis.schema.names != schema.names:
             raise BadSetting("analyses of models or measures with different columns do not make one table")

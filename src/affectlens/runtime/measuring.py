@@ -22,6 +22,8 @@ def make_measures(
         UnknownName: there is no such measure. BadSetting: something else is given, the network lacks an output that one
             needs, or two have the same name.
     """
+    if isinstance(wanted, str):
+        raise BadSetting(f"measures are a list, such as ['{wanted}']")
     made = {name: OUTPUTS[name].measure(names) for name, names in outputs.items()}
     own = {name: measure for name, measure in made.items() if measure is not None}
     chosen = [*catalog.available("faces.measures"), *own] if wanted is None else wanted

@@ -107,6 +107,7 @@ class Analyses:
         self.file = media if isinstance(media, Path) else None
         self.duration_s: float | None = None
         self._frames: Frames | None = None
+        self._closed = False
         try:
             given: Any = media() if callable(media) else media
             if isinstance(given, Exception):
@@ -132,8 +133,11 @@ class Analyses:
         """At least one analysis.
 
         Raises:
-            AffectLensError: every source would fail alike. Exception: what `on_event` raises.
+            BadSetting: they were iterated already, or closed. AffectLensError: every source would fail alike.
+            Exception: what `on_event` raises.
         """
+        if self._closed:
+            raise BadSetting(f"the analyses of '{self.name}' are closed; iterate once, before the next are taken")
         with closing(self):
             yield from self._found
 
@@ -145,6 +149,7 @@ class Analyses:
 
     def close(self) -> None:
         """Let the source go, wherever it stands."""
+        self._closed = True
         self._found.close()
         if self._frames is not None:
             self._frames.close()

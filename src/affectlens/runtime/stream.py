@@ -78,6 +78,7 @@ class Stream:
         self._persons: dict[int, _Person] = {}
         self._number, self._time_s = -1, -math.inf
         self._begun_s: float | None = None
+        self._timed: bool | None = None
         self._ended = False
 
     def __enter__(self) -> "Stream":
@@ -133,14 +134,18 @@ class Stream:
         """Number and time of the next frame, also of one that then cannot be decoded.
 
         Raises:
-            BadSetting: the time is no number or before that of the frame before, or the stream has ended.
+            BadSetting: the time is not a number or before that of the last frame, some frames have a time and some have
+                not, or the stream has ended.
         """
         if self._ended:
             raise BadSetting("the stream has ended; make another one with Analyzer.stream()")
+        timed = time_s is not None
+        if self._timed not in (None, timed):
+            raise BadSetting("frames have a time all or not at all: without one it is the time since the first push")
         now_s = time.monotonic()
         begun_s = now_s if self._begun_s is None else self._begun_s
         self._time_s = check_time(now_s - begun_s if time_s is None else time_s, self._time_s)
-        self._begun_s = begun_s
+        self._begun_s, self._timed = begun_s, timed
         self._number += 1
         return self._number, self._time_s
 
