@@ -3,7 +3,9 @@
 Each row decodes the same bytes in turns: `cv2.imdecode` and its colours turned to RGB, without looking at the size that
 the header announces or at the end of the file, and `core.image_file.decode`, which looks at both. Milliseconds are
 medians of --repeats, of processor time in one thread; "differ" is the largest difference of two pixels. Memory is how
-much the peak of a fresh process grows while it decodes once.
+much the peak of a fresh process grows while it decodes once. Of the last two lines the
+first decodes the JPEG of 12 megapixels without its end marker, the second is the processor time of fresh processes that
+import the analyzer, and of those that import Pillow's classes too.
 """
 
 import argparse
@@ -32,6 +34,13 @@ print((peak_kib() - before) // 1024)
 """
 
 
+COLD = "import affectlens; affectlens.Analyzer"
+PLUGINS = (
+    "from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin"
+)
+CLOCK = "; import time; print(1000 * time.process_time())"
+
+
 def peak_kib():
     """The most memory that this process has had (Linux), without that of the one that started it."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
@@ -49,9 +58,9 @@ def by_pillow(data):
     return decode(data).pixels
 
 
-def in_turns(data, repeats):
+def in_turns(data, repeats, calls=(by_opencv, by_pillow)):
     """Median milliseconds of each."""
-    taken = {by_opencv: [], by_pillow: []}
+    taken = {call: [] for call in calls}
     for _ in range(repeats):
         for call, times in taken.items():
             start = time.thread_time()
@@ -76,6 +85,16 @@ def peaks_mib(data):
             )
             for call in (by_opencv, by_pillow)
         ]
+
+
+def cold_start(repeats):
+    """Median milliseconds of processor time of a fresh process without and with Pillow's classes."""
+    taken = {COLD: [], f"{COLD}; {PLUGINS}": []}
+    for _ in range(repeats):
+        for code, times in taken.items():
+            done = subprocess.run([sys.executable, "-c", code + CLOCK], capture_output=True, check=True)
+            times.append(float(done.stdout))
+    return [float(np.median(times)) for times in taken.values()]
 
 
 def files():
@@ -103,6 +122,11 @@ def main(repeats):
         opencv, pillow = peaks_mib(data)
         row = f"{name:22}{before:10.2f} ms{after:10.2f} ms{after / before:9.2f}{differ:9}"
         print(f"{row}{opencv:10} MiB{pillow:8} MiB")
+        if name == "JPEG, 12":
+            (endless,) = in_turns(data[:-2], repeats, (by_pillow,))
+    print(f"JPEG, 12, without its end marker: {endless:.2f} ms")
+    lazy, eager = cold_start(repeats)
+    print(f"import of the analyzer: {lazy:.0f} ms, with Pillow's classes {eager:.0f} ms")
 
 
 if __name__ == "__main__":

@@ -60,6 +60,10 @@ def test_import_loads_no_numeric_library_at_all():
     )
 
 
+def test_the_analyzer_is_imported_without_pillow():
+    assert run("import sys, affectlens; affectlens.Analyzer; print(*(m for m in sys.modules if m[:3] == 'PIL'))") == []
+
+
 def test_explaining_a_photo_loads_no_torch(tmp_path):
     code = f"""
 import sys

@@ -48,7 +48,7 @@ def difference(a, b):
 @pytest.fixture
 def no_decoder(monkeypatch):
     """Fails where pixels are asked for."""
-    for owner in (ImageFile.ImageFile, *module._CLASSES.values()):
+    for owner in (ImageFile.ImageFile, *map(module._class_of, module.FORMATS)):
         monkeypatch.setattr(owner, "load", lambda *_: pytest.fail("the decoder was asked"))
 
 
@@ -398,10 +398,60 @@ def test_a_jpeg_without_its_end_marker_is_whole(encode):
     np.testing.assert_array_equal(decode_image(whole[:-2]), decode_image(whole))
 
 
-def test_a_jpeg_that_is_gray_or_white_at_its_end_is_whole_without_its_end_marker(encode):
+FRAMES = {"baseline": {}, "progressive": {"progressive": True}, "restarts": {"restart_marker_rows": 1}}
+
+
+@pytest.mark.parametrize("options", FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("tone", [0, 128, 255])
+@pytest.mark.parametrize("rows", [60, 200, 384])
+def test_a_jpeg_of_one_tone_at_its_end_is_whole_without_its_end_marker(encode, options, mode, tone, rows):
+    """Of middle gray too, with which libjpeg fills what is missing."""
     framed = noisy()
-    framed.paste((255, 255, 255), (0, 200, 384, 384))
-    np.testing.assert_array_equal(decode_image(encode(framed, "JPEG")[:-2])[300:], 255)
+    framed.paste((tone,) * 3, (0, 384 - rows, 384, 384))
+    whole = encode(framed, "JPEG", mode, **options)
+    for missing in (1, 2):
+        np.testing.assert_array_equal(decode_image(whole[:-missing]), decode_image(whole))
+
+
+@pytest.mark.parametrize("options", FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize("missing", [3, 4, 10, 50])
+def test_a_jpeg_that_lacks_a_little_more_than_its_end_marker_is_incomplete(encode, options, missing):
+    found = decode(encode(noisy(), "JPEG", **options)[:-missing])
+    assert found.incomplete
+    assert found.share > 0.98
+
+
+def test_a_jpeg_that_breaks_off_right_before_a_restart_marker_is_measured(encode):
+    whole = encode(noisy(), "JPEG", restart_marker_rows=1)
+    last = max(at for at in range(len(whole)) if whole[at] == 0xFF and 0xD0 <= whole[at + 1] <= 0xD7)
+    for cut in (last, last + 1, last + 2):
+        found = decode(whole[:cut])
+        assert found.incomplete
+        assert found.share == pytest.approx(23 / 24)
+
+
+def test_a_progressive_jpeg_is_refused_before_every_coefficient_has_come(encode):
+    """Of its scans the first five of ten bring something new, the others only further bits."""
+    whole = encode(noisy(), "JPEG", progressive=True)
+    starts = [at for at in range(len(whole)) if whole.startswith(b"\xff\xda", at)]
+    assert len(starts) == 10
+    for scan, start in enumerate(starts):
+        if scan < 5:
+            assert refused(decode, whole[: start + 200]) == Reason.TRUNCATED
+        else:
+            found = decode(whole[: start + 20])
+            assert (found.share, found.incomplete) == (1, True)
+    within = decode(whole[: starts[4] + int(0.97 * (starts[5] - starts[4]))])
+    assert MIN_SHARE <= within.share < 1
+
+
+def test_a_jpeg_without_an_end_marker_may_hold_one_in_its_thumbnail(encode):
+    exif = Image.Exif()
+    exif[0x010E] = "\xff\xd9".encode("latin-1")
+    np.testing.assert_array_equal(
+        decode_image(encode(noisy(), "JPEG", exif=exif)[:-2]), decode_image(encode(noisy(), "JPEG"))
+    )
 
 
 def test_a_progressive_jpeg_that_breaks_off_is_incomplete_though_every_pixel_is_there(encode):
@@ -547,10 +597,10 @@ def test_as_many_pixels_as_allowed_reach_the_decoder_without_a_warning(picture, 
 
     def load(image):
         asked.append(image.size)
-        raise OSError("broken")
+        raise OSError("image file is truncated")
 
     asked = []
-    monkeypatch.setattr(module._CLASSES["PNG"], "load", load)
+    monkeypatch.setattr(module._class_of("PNG"), "load", load)
     monkeypatch.setattr(module, "_decode_in_part", lambda *_: (Image.new("L", (1, 1)), 1.0, True))
     assert decode(announce(encode(picture, "PNG"), 10_000, 10_000)).incomplete
     assert asked == [(10_000, 10_000)]
@@ -682,7 +732,7 @@ def test_an_error_of_the_decoder_is_damage(picture, encode, monkeypatch):
     def fail(*_):
         raise ValueError("broken")
 
-    monkeypatch.setattr(module._CLASSES["PNG"], "load", fail)
+    monkeypatch.setattr(module._class_of("PNG"), "load", fail)
     assert refused(decode, encode(picture, "PNG")) == Reason.DAMAGED
 
 
@@ -690,7 +740,7 @@ def test_want_of_memory_is_not_the_fault_of_the_file(picture, encode, monkeypatc
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr(module._CLASSES["PNG"], "load", fail)
+    monkeypatch.setattr(module._class_of("PNG"), "load", fail)
     with pytest.raises(MemoryError):
         decode(encode(picture, "PNG"))
 

@@ -199,7 +199,8 @@ _LATER = (
     Column(
         "incomplete",
         Kind.BOOLEAN,
-        "the file of the photo breaks off, and what there is of it, at least nine tenths, was analyzed",
+        "the file of the photo breaks off; what there is of it, at least nine tenths (of a progressive JPEG "
+        "perhaps in less detail), was analyzed",
         ("frame", "incomplete"),
         since="0.2",
     ),

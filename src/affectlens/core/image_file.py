@@ -5,34 +5,33 @@ formats of Pillow nor plug-ins of the surrounding program are tried, and its war
 theirs. The size in the header is compared with the largest allowed before anything is decoded.
 
 One thing Pillow does not tell is how much of a file that breaks off was decoded. It leaves the memory of what is
-missing as it was, so such a file is decoded twice, into black and into white: pixels that differ are missing. libjpeg
-fills what is missing with middle gray instead, and does so once the end marker is put where the file breaks off.
+missing as it was, so such a file is decoded twice, into black and into white: pixels that differ are missing. JPEG has
+a way of its own (`core.jpeg_scans`), by which one that lacks only its end marker is whole.
 
-The rule: a picture of which less than `MIN_SHARE` was decoded is refused, any other is given and called incomplete.
+The rule: a picture of which less than `MIN_SHARE` was decoded is refused, any other is given and called incomplete. A
+progressive JPEG counts as decoded where every coefficient has come at least roughly.
+
+Pillow and its classes are imported when the first file needs them: videos and `--help` start without.
 """
 
+import importlib
 import io
 import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
 
 from affectlens.core.errors import MissingExtra, UnreadableMedia
+from affectlens.core.jpeg_scans import has_end, read_scans
 from affectlens.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_PIXELS = 100_000_000
 """The largest image that is decoded, in pixels."""
@@ -45,15 +44,17 @@ HEAD_BYTES = 32
 
 Pixels = NDArray[np.uint8]
 
-_CLASSES: dict[str, Callable[[io.BytesIO, str], Any]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,  # of a multi-picture file (MPO) the first
-    "PNG": PngImagePlugin.PngImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-    "WebP": WebPImagePlugin.WebPImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
+_CLASSES = {
+    "JPEG": "PIL.JpegImagePlugin.JpegImageFile",  # of a multi-picture file (MPO) the first
+    "PNG": "PIL.PngImagePlugin.PngImageFile",
+    "GIF": "PIL.GifImagePlugin.GifImageFile",
+    "BMP": "PIL.BmpImagePlugin.BmpImageFile",
+    "WebP": "PIL.WebPImagePlugin.WebPImageFile",
+    "TIFF": "PIL.TiffImagePlugin.TiffImageFile",
+    "AVIF": "PIL.AvifImagePlugin.AvifImageFile",
+    "HEIC": "pillow_heif.HeifImageFile",
 }
-FORMATS = (*_CLASSES, "AVIF", "HEIC")
+FORMATS = tuple(_CLASSES)
 """What is recognised."""
 
 _MAGIC = {
@@ -154,18 +155,20 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
         raise UnreadableMedia(Reason.EMPTY_FILE, "the file has no bytes")
     name = check_format(data[:HEAD_BYTES])
     image = _open(name, data, max_pixels)
-    try:
-        image.load()
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow raises many types for a file that is damaged
-        image, share, incomplete = _decode_in_part(name, data, max_pixels, error)
+    share, incomplete = 1.0, False
+    if name == "JPEG" and not has_end(data, image.fp.tell()):
+        image, share, incomplete = _decode_in_part(name, data, max_pixels)
     else:
-        share, incomplete = 1.0, False
+        try:
+            _load(name, image)
+        except UnreadableMedia as error:
+            if error.reason != Reason.TRUNCATED:
+                raise
+            image, share, incomplete = _decode_in_part(name, data, max_pixels)
     return Picture(turned_upright(as_uint8(image), orientation_of(image)), share, incomplete)
 
 
-def as_uint8(image: Image.Image) -> Pixels:
+def as_uint8(image: "Image.Image") -> Pixels:
     """A Pillow image as (H, W) gray or (H, W, 3) RGB uint8; how values are scaled says `decode`.
 
     Raises:
@@ -206,6 +209,8 @@ def orientation_of(image: Any) -> int:
 
 def _open(name: str, data: bytes, max_pixels: int) -> Any:
     """A Pillow image of which only the header was read, no larger than allowed."""
+    from PIL import Image
+
     stream = io.BytesIO(data)
     try:
         image = _class_of(name)(stream, "")
@@ -222,23 +227,20 @@ def _open(name: str, data: bytes, max_pixels: int) -> Any:
 
 
 def _class_of(name: str) -> Callable[[io.BytesIO, str], Any]:
-    """Pillow's class for a format; two are imported when the first such file comes."""
-    if name == "AVIF":
-        from PIL.AvifImagePlugin import AvifImageFile
-
-        return AvifImageFile
-    if name == "HEIC":
-        try:
-            from pillow_heif import HeifImageFile
-        except ImportError as error:
-            raise UnreadableMedia(Reason.UNSUPPORTED, str(MissingExtra("HEIC", "heif"))) from error
-        return HeifImageFile
-    return _CLASSES[name]
+    """Pillow's class for a format."""
+    home, _, attribute = _CLASSES[name].rpartition(".")
+    try:
+        found: Callable[[io.BytesIO, str], Any] = getattr(importlib.import_module(home), attribute)
+    except ImportError as error:
+        if name != "HEIC":
+            raise
+        raise UnreadableMedia(Reason.UNSUPPORTED, str(MissingExtra("HEIC", "heif"))) from error
+    return found
 
 
 def _unopened(name: str, data: bytes, read: int, error: Exception) -> UnreadableMedia:
     """Why a header cannot be read; `read` is how far Pillow came."""
-    said = (str(error).splitlines() or [""])[0] or type(error).__name__
+    said = _first_line(error)
     if _UNSUPPORTED.search(said):
         return UnreadableMedia(Reason.UNSUPPORTED, f"this kind of {name} is not supported: {said}")
     if name == "WebP":
@@ -250,72 +252,93 @@ def _unopened(name: str, data: bytes, read: int, error: Exception) -> Unreadable
     return UnreadableMedia(Reason.DAMAGED, f"the header of the {name} cannot be read: {said}")
 
 
-def _decode_in_part(name: str, data: bytes, max_pixels: int, error: Exception) -> tuple[Any, float, bool]:
-    """Image, share and flag of a file that could not be decoded to its end because of `error`.
+def _load(name: str, image: Any) -> None:
+    """Decode a Pillow image.
 
     Raises:
-        UnreadableMedia: too little of it could, or it does not break off but is damaged: what was decoded before the
-            damage was noticed may be wrong.
+        UnreadableMedia: TRUNCATED; or UNSUPPORTED or DAMAGED, where what was decoded so far may be wrong.
     """
-    said = (str(error).splitlines() or [""])[0] or type(error).__name__
-    if not _BROKEN_OFF.search(said):
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises many types for a file that is damaged
+        said = _first_line(error)
+        if _BROKEN_OFF.search(said):
+            raise UnreadableMedia(Reason.TRUNCATED, "the file ends before the image does") from error
         reason = Reason.UNSUPPORTED if _UNSUPPORTED.search(said) else Reason.DAMAGED
         raise UnreadableMedia(reason, f"the {name} decoder gave up: {said}") from error
-    share = 0.0
-    if name not in _DECODED_AT_ONCE:
-        first, second = (_decode_over(name, data, max_pixels, tone) for tone in (0, 255))
-        share = 0.0 if _lays_its_own_ground(first) else float(np.equal(np.asarray(first), np.asarray(second)).mean())
-        incomplete = share < 1 or "progressive" in first.info
-        if name == "JPEG" and share == 1:
-            missing = _gray_rows(np.asarray(first))
-            share = 1 - missing / first.height
-            incomplete |= share < 1 or _ends_in_gray(np.asarray(first))
-        if share >= MIN_SHARE:
-            return first, share, incomplete
-    detail = f"the file ends before the image does: {share:.0%} of it can be decoded"
-    raise UnreadableMedia(Reason.TRUNCATED, detail) from error
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says of itself."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
+def _decode_in_part(name: str, data: bytes, max_pixels: int) -> tuple[Any, float, bool]:
+    """Image, share and flag of a file that breaks off.
+
+    Raises:
+        UnreadableMedia: TRUNCATED, too little of it could be decoded; or DAMAGED.
+    """
+    image, share, incomplete = None, 0.0, True
+    if name == "JPEG":
+        image, share, incomplete = _continue_jpeg(data, max_pixels)
+    elif name not in _DECODED_AT_ONCE:
+        image, second = (_decode_over(name, data, max_pixels, tone) for tone in (0, 255))
+        if not _prefills_canvas(image):
+            share = float(np.equal(np.asarray(image), np.asarray(second)).mean())
+            incomplete = share < 1
+    if share < MIN_SHARE:
+        detail = f"the file ends before the image does: {share:.0%} of it can be decoded"
+        raise UnreadableMedia(Reason.TRUNCATED, detail)
+    return image, share, incomplete
+
+
+def _continue_jpeg(data: bytes, max_pixels: int) -> tuple[Any, float, bool]:
+    """Image, share and flag of a JPEG that breaks off."""
+    scans = read_scans(data)
+    if scans is None:
+        return None, 0.0, True
+
+    def decoded(ended: bytes) -> Any:
+        image = _open("JPEG", ended, max_pixels)
+        _load("JPEG", image)
+        return image
+
+    image = decoded(scans.ended())
+    return image, *scans.share(image, map(decoded, scans.continued()))
 
 
 def _decode_over(name: str, data: bytes, max_pixels: int, tone: int) -> Any:
     """What can be decoded, over an image of this tone."""
-    image = _open(name, data + b"\xff\xd9" if name == "JPEG" else data, max_pixels)
+    from PIL import Image
+
+    image = _open(name, data, max_pixels)
     bands = len(image.getbands())
     image.im = Image.new(image.mode, image.size, tone if bands == 1 else (tone,) * bands).im
     try:
         image.load()
     except MemoryError:
         raise
-    except Exception:  # for which it is decoded anew
+    except Exception:  # the file breaks off, as is known
         image.tile = []
     return image
 
 
-def _lays_its_own_ground(image: Any) -> bool:
-    """Whether Pillow fills the image before it decodes, so that what is missing cannot be told."""
+def _prefills_canvas(image: Any) -> bool:
+    """Whether Pillow fills the canvas before it decodes, so that missing pixels cannot be told from others."""
     return image.format == "GIF" and "transparency" in image.info
 
 
-def _gray_rows(pixels: NDArray[Any]) -> int:
-    """Rows at the end of a JPEG that libjpeg filled with middle gray."""
-    last_first = pixels.reshape(len(pixels), -1)[::-1]
-    return next((row for row, values in enumerate(last_first) if not _is_gray(values)), len(pixels))
-
-
-def _ends_in_gray(pixels: NDArray[Any]) -> bool:
-    """Whether the last block of a JPEG was filled so."""
-    return _is_gray(pixels[-8:, -8:])
-
-
-def _is_gray(values: NDArray[Any]) -> bool:
-    return bool((np.abs(values.astype(np.int16) - 128) <= 1).all())
-
-
-def _packed(image: Image.Image, rawmode: str) -> Pixels:
+def _packed(image: "Image.Image", rawmode: str) -> Pixels:
     """The pixels of a decoded image, in bytes "L" or "RGB", as an array of our own.
 
     Does what `Image.tobytes` does without keeping all pieces beside the whole: half of the memory, an eighth of the
     time at 12 megapixels.
     """
+    from PIL import Image
+
     image.load()
     width, height = image.size
     pixels = np.empty((height, width, 3) if rawmode == "RGB" else (height, width), dtype=np.uint8)
@@ -331,7 +354,7 @@ def _packed(image: Image.Image, rawmode: str) -> Pixels:
     return pixels
 
 
-def _bits(image: Image.Image) -> int:
+def _bits(image: "Image.Image") -> int:
     """Bits of a sample of 16-bit storage."""
     found = getattr(image, "tag_v2", {}).get(258, (16,))
     bits = found[0] if isinstance(found, tuple) else found
