@@ -114,8 +114,8 @@ def fresh(name, options, classes=8, channels=1):
 def answers(network, faces):
     """What a network says about faces, by name, without the features behind it."""
     given = as_outputs(network(faces))
-    found = {"logits": given.logits, **given.others, "explanation": given.explanation}
-    return {name: value for name, value in found.items() if value is not None}
+    seen = {} if given.explanation is None else {"explanation": given.explanation}
+    return {"logits": given.logits, **given.others, **seen}
 
 
 def stirred(network, side=48):
@@ -275,6 +275,8 @@ def check_exported(name, options, faces, file, monkeypatch):
     for batch in (1, 5):
         found = read_answers(open_session(file), np.zeros((batch, 1, side, side), dtype=np.float32))
         assert found.logits.shape == (batch, len(labels))
+        assert ("divisions" in found.outputs) == (options.get("affect") not in (None, "none", "regression"))
+        assert ("attributes" in found.outputs) == (name == "attributes")
         regresses = options.get("affect") == "regression" or name == "emotion_gcn"
         assert (found.affect is not None) == regresses
         assert not regresses or found.affect.shape == (batch, 2)
