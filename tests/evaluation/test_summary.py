@@ -195,7 +195,8 @@ def test_the_page_shows_every_part(shards, tmp_path):
     with Summary(shards, tmp_path / "rooms.csv", window_s=10) as found:
         keys = ("expression", "window", "room", "source")
         tables = {key: found.table([key]) for key in keys}
-        page = summary_report({}, found.labels, tables, {key: found.count([key]) for key in keys}, found.plane(), 10)
+        totals = {key: found.count([key]) for key in keys}
+        page = summary_report({}, found.labels, tables, totals, found.plane(), 10, found.means)
     for heading in ("Expressions", "Valence and arousal", "Over time", "By room", "By source"):
         assert f">{heading}</h2>" in page
     assert page.count("<img") == 5
@@ -203,12 +204,24 @@ def test_the_page_shows_every_part(shards, tmp_path):
     assert "<b>" not in page
 
 
+def test_means_of_an_installed_measure_are_stated(shards, made_up_measure):
+    for number, file in enumerate(sorted(shards.iterdir())):
+        table = parquet.read_table(file)
+        parquet.write_table(table.append_column("gloss", pa.array([0.25 + number / 2] * len(table))), file)
+    with Summary(shards) as found:
+        assert [column.name for column in found.means] == ["disagreement", "valence", "arousal", "gloss"]
+        rows = found.table(["source"])
+        shown = table_by(["source"], rows, found.means)
+    assert {row["source"]: row["gloss"] for row in rows} == {"in/a.jpg": 0.25, "in/it's.mp4": pytest.approx(7 / 12)}
+    assert [row[-1] for row in shown.rows] == ["0.583", "0.250"]
+
+
 def test_windows_without_a_face_are_gaps_of_the_page(shards):
     with Summary(shards, window_s=2) as found:
         tables = {key: found.table([key]) for key in ("expression", "window")}
         totals = {"expression": 2, "window": 5000}
-        asked = table_by(["expression", "source"], found.table(["expression", "source"]), 3)
-        page = summary_report({}, found.labels, tables, totals, [], 2, asked)
+        asked = table_by(["expression", "source"], found.table(["expression", "source"]), found.means, 3)
+        page = summary_report({}, found.labels, tables, totals, [], 2, found.means, asked)
     assert [row["window_s"] for row in tables["window"]] == [0, 8, 10]
     assert "Windows of 2 s, the first 3 of 5,000." in page
     assert page.index("What was asked for") < page.index(">Expressions</h2>")

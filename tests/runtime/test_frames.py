@@ -10,7 +10,7 @@ from affectlens import Analysis, Reason
 from affectlens.core import catalog
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.runtime.frames import read_table, to_pandas
-from affectlens.runtime.measuring import all_measures
+from affectlens.core.headers import all_measures
 
 LABELS = ("neutral", "happiness")
 

@@ -75,7 +75,7 @@ class Column:
         unit: of a number, or its range: "px", "s", "deg", "0 to 1".
         digits: that reals are rounded to.
         categories: of a CATEGORY, all of them in order.
-        display: format of a number on the terminal.
+        display: format of a number on the terminal; default the `digits` of a real.
         averaged: summaries state its mean, if every row has the column.
         since: the version that brought it.
     """
@@ -109,8 +109,9 @@ class Column:
         return round(number, self.digits) if math.isfinite(number) else None
 
     def shown(self, value: Any) -> str:
-        """A cell as people read it; "" where it is empty."""
-        return "" if value is None else f"{value:{self.display}}"
+        """A cell, or a mean of cells, as people read it; "" where it is empty."""
+        digits = f".{self.digits}f" if isinstance(value, float) else ""
+        return "" if value is None else f"{value:{self.display or digits}}"
 
 
 def _step(value: Any, part: str) -> Any:

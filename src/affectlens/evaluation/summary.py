@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from affectlens.core.columns import Row, Schema
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
+from affectlens.core.headers import schema_in
 
 OWN = ("expression", "source", "window")
 """What faces can be grouped by, beside the columns of a file of groups."""
@@ -20,9 +21,10 @@ PLANE_CELLS = 20
 _COMPUTED = ("window_s", "grouped", "faces", "share", "sources", "mostly")
 _LAST = "regexp_replace(rows.source, '^.*{}', '')"
 _SEPARATORS = ",;\t"
-MEANS = tuple(column for column in Schema(()).columns if column.averaged)
-"""Columns of rows whose means are stated."""
-_NEEDED = ("source", "time_s", "face", "expression", "uncertain", "reason", *(column.name for column in MEANS))
+_NEEDED = (
+    *("source", "time_s", "face", "expression", "uncertain", "reason"),
+    *(column.name for column in Schema(()).columns if column.averaged),
+)
 
 
 class Summary:
@@ -35,6 +37,10 @@ class Summary:
         window_s: length of the time windows of `window`, from the beginning of each video.
         memory_mb: what the engine may use before it spills to disk.
         shards: the files of the folder that count; None: all Parquet files.
+
+    Attributes:
+        labels: of the model. groups: the columns of the file of groups.
+        means: the columns of the rows whose means are stated.
 
     Raises:
         BadData: there are no such files, or they lack the columns of `affectlens analyze`. BadSetting: `window_s` is
@@ -86,7 +92,9 @@ class Summary:
         rows = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
         relation = self._run(f"select * from {rows} limit 0")
         found = [column[0] for column in relation.description]
-        self.labels = Schema.of_names(found).labels
+        schema = schema_in(found)
+        self.labels = schema.labels
+        self.means = tuple(column for column in schema.columns if column.averaged and column.name in found)
         if missing := [name for name in _NEEDED if name not in found]:
             raise BadData(f"'{files[0]}' is not a table of 'affectlens analyze': it lacks {', '.join(missing)}")
         self.groups: tuple[str, ...] = ()
@@ -149,8 +157,7 @@ class Summary:
     def table(self, by: Sequence[str], most: int | None = None) -> list[Row]:
         """A row for each value of the keys `by`, which stand first in it.
 
-        `faces`, their `share` of all, `sources`, `uncertain` (share), means of the columns in `MEANS` (None where no
-        face has one), `mostly` (the most frequent label) and how many faces have each (`n_LABEL`).
+        `faces`, their `share` of all, `sources`, `uncertain` (share), the `means` (None where no face has one), `mostly` (the most frequent label) and how many faces have each (`n_LABEL`).
         Windows come in order, labels and sources by their faces; `most` rows at most.
 
         Raises:
@@ -200,8 +207,8 @@ class Summary:
             f", count(*) filter (expression = '{_quoted(label)}') as n{i}" for i, label in enumerate(self.labels)
         )
         sums = "".join(f", sum(n{i})::bigint as {_name('n_' + label)}" for i, label in enumerate(self.labels))
-        parts = "".join(f", sum({_name(c.name)}) as s_{c.name}, count({_name(c.name)}) as c_{c.name}" for c in MEANS)
-        means = "".join(f", sum(s_{c.name}) / nullif(sum(c_{c.name}), 0) as {_name(c.name)}" for c in MEANS)
+        parts = "".join(f", sum({_name(c.name)}) as s_{c.name}, count({_name(c.name)}) as c_{c.name}" for c in self.means)
+        means = "".join(f", sum(s_{c.name}) / nullif(sum(c_{c.name}), 0) as {_name(c.name)}" for c in self.means)
         most = "greatest(" + ", ".join(f"sum(n{i})" for i in range(len(self.labels))) + ")"
         mostly = "case " + " ".join(
             f"when sum(n{i}) = {most} then '{_quoted(label)}'" for i, label in enumerate(self.labels)

@@ -6,22 +6,25 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.columns import Row
+from affectlens.core.columns import Column, Row
 from affectlens.evaluation import plots
 from affectlens.evaluation.plots import COLOURS, GRID, MUTED, SMALL_PT, axes_in, colours_of, figure_of, legend_above
 from affectlens.evaluation.report import Picture, Report, Section, Table, render
-from affectlens.evaluation.summary import MEANS, PLANE_CELLS
+from affectlens.evaluation.summary import PLANE_CELLS
 
 DRAWN, LISTED, WINDOWS = 20, 100, 1000
 """Sources or values of a group that a figure and a table of the page hold at most, and windows that are drawn."""
-HEADER = ("faces", "share", "sources", "mostly", "uncertain", *(column.name for column in MEANS))
-"""What is said of faces that belong together."""
 
 
-def cells(row: Row) -> list[str]:
-    """The values of `HEADER` in a row of `Summary.table`, as text."""
+def header(means: Sequence[Column]) -> list[str]:
+    """What is said of faces that belong together: counts and these means."""
+    return ["faces", "share", "sources", "mostly", "uncertain", *(column.name for column in means)]
+
+
+def cells(row: Row, means: Sequence[Column]) -> list[str]:
+    """The values of `header` in a row of `Summary.table`, as text."""
     counted = [f"{row['faces']:,}", f"{row['share']:.1%}", f"{row['sources']:,}", row["mostly"]]
-    return [*counted, f"{row['uncertain']:.1%}", *(column.shown(row[column.name]) or "–" for column in MEANS)]
+    return [*counted, f"{row['uncertain']:.1%}", *(column.shown(row[column.name]) or "–" for column in means)]
 
 
 def summary_report(
@@ -31,6 +34,7 @@ def summary_report(
     totals: Mapping[str, int],
     plane: Sequence[tuple[float, float, int]],
     window_s: float,
+    means: Sequence[Column],
     asked: Table | None = None,
     title: str = "Summary",
 ) -> str:
@@ -43,22 +47,23 @@ def summary_report(
         totals: key -> how many rows there are.
         plane: `Summary.plane`.
         window_s: length of a window.
+        means: `Summary.means`.
         asked: a table that stands first.
         title: of the page.
     """
-    sections = [_expressions(tables["expression"])]
+    sections = [_expressions(tables["expression"], means)]
     if plane:
         sections.append(_plane(plane))
     if len(tables["window"]) > 1:
-        sections.append(_time(tables["window"], labels, window_s, totals["window"]))
+        sections.append(_time(tables["window"], labels, window_s, means, totals["window"]))
     others = [key for key, rows in tables.items() if key not in ("expression", "window") and rows]
-    sections += [_groups(key, tables[key], totals[key], labels) for key in others]
+    sections += [_groups(key, tables[key], totals[key], labels, means) for key in others]
     if asked:
         sections.insert(0, Section("What was asked for", "", [], [asked]))
     return render(Report(title, facts, sections))
 
 
-def _expressions(rows: Sequence[Row]) -> Section:
+def _expressions(rows: Sequence[Row], means: Sequence[Column]) -> Section:
     names = [row["expression"] for row in rows]
     shares = [f"{row['share']:.1%}" for row in rows]
     figure = plots.bars(names, {"share": [row["share"] for row in rows]}, "share of the faces", [shares])
@@ -67,21 +72,24 @@ def _expressions(rows: Sequence[Row]) -> Section:
         bar.set_color(colours[name])
     said = ", ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True))
     return Section(
-        "Expressions", "", [Picture(figure, f"Share of the faces: {said}.")], [table_by(["expression"], rows)]
+        "Expressions", "", [Picture(figure, f"Share of the faces: {said}.")], [table_by(["expression"], rows, means)]
     )
 
 
-def table_by(keys: Sequence[str], rows: Sequence[Row], total: int | None = None) -> Table:
-    """Rows of `Summary.table` by these keys, the first hundred at most; `total` is how many there are."""
+def table_by(keys: Sequence[str], rows: Sequence[Row], means: Sequence[Column], total: int | None = None) -> Table:
+    """Rows of `Summary.table` by these keys and with these means, the first hundred at most; `total` is how many there
+    are.
+    """
     columns = ["window_s" if key == "window" else key for key in keys]
-    header = [name for name in HEADER if name != "mostly" or "expression" not in keys]  # which is mostly itself
+    names = header(means)
+    shown = [name for name in names if name != "mostly" or "expression" not in keys]  # which is mostly itself
     listed = [
         ["–" if row[name] is None else str(row[name]) for name in columns]
-        + [cell for name, cell in zip(HEADER, cells(row), strict=True) if name in header]
+        + [cell for name, cell in zip(names, cells(row, means), strict=True) if name in shown]
         for row in rows[:LISTED]
     ]
     few = f", {len(listed)} of {total:,}" if total is not None and total > len(listed) else ""
-    return Table(f"Faces by {' and '.join(keys)}{few}", [*keys, *header], listed, folded=len(rows) > DRAWN)
+    return Table(f"Faces by {' and '.join(keys)}{few}", [*keys, *shown], listed, folded=len(rows) > DRAWN)
 
 
 def _plane(plane: Sequence[tuple[float, float, int]]) -> Section:
@@ -121,7 +129,9 @@ def _places(middles: NDArray[np.float64]) -> NDArray[np.int64]:
     return ((middles + 1) / 2 * PLANE_CELLS).astype(np.int64)
 
 
-def _time(rows: Sequence[Row], labels: Sequence[str], width: float, total: int) -> Section:
+def _time(
+    rows: Sequence[Row], labels: Sequence[str], width: float, means: Sequence[Column], total: int
+) -> Section:
     """Shares of the labels in each window, and mean valence and arousal; windows without a face are gaps."""
     drawn: list[Row | None] = [rows[0]]
     for before, row in pairwise(rows):
@@ -152,10 +162,12 @@ def _time(rows: Sequence[Row], labels: Sequence[str], width: float, total: int) 
     legend_above(figure, upper.collections, labels)
     alt = f"Shares of the expressions in {len(rows)} windows of {width:g} s, and mean valence and arousal in each."
     note = f"Windows of {width:g} s" + (f", the first {len(rows):,} of {total:,}." if total > len(rows) else ".")
-    return Section("Over time", "", [Picture(figure, alt, note)], [table_by(["window"], rows, total)])
+    return Section("Over time", "", [Picture(figure, alt, note)], [table_by(["window"], rows, means, total)])
 
 
-def _groups(key: str, rows: Sequence[Row], total: int, labels: Sequence[str]) -> Section:
+def _groups(
+    key: str, rows: Sequence[Row], total: int, labels: Sequence[str], means: Sequence[Column]
+) -> Section:
     """Labels of each value of a key, those with the most faces first."""
     groups = {
         "–" if row[key] is None else str(row[key]): {
@@ -165,6 +177,5 @@ def _groups(key: str, rows: Sequence[Row], total: int, labels: Sequence[str]) ->
         for row in rows[:DRAWN]
     }
     alt = f"Share of each expression by {key}; the table has the numbers."
-    return Section(
-        f"By {key}", "", [Picture(plots.group_labels(groups, labels, key), alt)], [table_by([key], rows, total)]
-    )
+    picture = Picture(plots.group_labels(groups, labels, key), alt)
+    return Section(f"By {key}", "", [picture], [table_by([key], rows, means, total)])

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from affectlens.core.columns import Column, Kind, Row, Schema
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
-from affectlens.runtime.tables import read_arrow, schema_in
+from affectlens.core.headers import schema_in
+from affectlens.runtime.tables import read_arrow
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from affectlens.core import catalog
-from affectlens.core.columns import Column
 from affectlens.core.errors import BadSetting
+from affectlens.core.headers import make_measure
 from affectlens.core.measures import Measure, Values, View
 from affectlens.core.outputs import OUTPUTS
 
@@ -27,7 +27,7 @@ def make_measures(
     made = {name: OUTPUTS[name].measure(names) for name, names in outputs.items()}
     own = {name: measure for name, measure in made.items() if measure is not None}
     chosen = [*catalog.available("faces.measures"), *own] if wanted is None else wanted
-    named = [(own.get(one) or _made(one)) if isinstance(one, str) else one for one in chosen]
+    named = [(own.get(one) or make_measure(one)) if isinstance(one, str) else one for one in chosen]
     found = []
     for measure in named:
         if not isinstance(measure, Measure):
@@ -46,28 +46,6 @@ def make_measures(
     return tuple(found)
 
 
-def all_measures() -> tuple[Measure, ...]:
-    """All that are installed, whatever network they need."""
-    return tuple(_made(name) for name in catalog.available("faces.measures"))
-
-
-def columns_in(header: Sequence[str]) -> tuple[Column, ...]:
-    """What is known of the columns of a table with this header that not every row has: those of measures that are
-    installed and of outputs of networks.
-    """
-    known = [column for measure in all_measures() for column in measure.columns]
-    known += [column for output in OUTPUTS.values() for column in output.columns_in(header)]
-    found: dict[str, Column] = {}
-    for column in known:
-        found.setdefault(column.name, column)
-    return tuple(found.values())
-
-
 def measured(measures: Sequence[Measure], face: View) -> dict[str, Values]:
     """What the measures say of a face, by name."""
     return {measure.name: measure.of_face(face) for measure in measures}
-
-
-def _made(name: str) -> Measure:
-    measure: Measure = catalog.load("faces.measures", name).build()
-    return measure

@@ -10,8 +10,8 @@ import numpy as np
 
 from affectlens.core.columns import PROBABILITY, Column, Kind, Schema
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
+from affectlens.core.headers import schema_in
 from affectlens.core.series import Series
-from affectlens.runtime.measuring import columns_in
 
 if TYPE_CHECKING:
     import pyarrow
@@ -82,11 +82,6 @@ def arrow_schema(schema: Schema) -> "pyarrow.Schema":
             for column in schema.columns
         ]
     )
-
-
-def schema_in(names: Sequence[str]) -> Schema:
-    """What is known of the columns of a table with this header."""
-    return Schema.of_names(names, columns_in(names))
 
 
 def read_arrow(file: Path) -> Any:

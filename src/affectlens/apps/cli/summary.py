@@ -1,6 +1,7 @@
 """`affectlens summary`: what is in the rows of a batch, by expression, source, time and groups."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +12,12 @@ from affectlens.apps.batch.manifest import states_in
 from affectlens.apps.batch.shards import shards_of
 from affectlens.apps.cli.console import out, print_table, wide
 from affectlens.apps.cli.options import AsJson, ReportFolder
+from affectlens.core.columns import Column
 from affectlens.core.errors import BadData
 from affectlens.core.files import write_whole
 from affectlens.evaluation import report
 from affectlens.evaluation.summary import Summary
-from affectlens.evaluation.summary_report import HEADER, LISTED, WINDOWS, cells, summary_report, table_by
+from affectlens.evaluation.summary_report import LISTED, WINDOWS, cells, header, summary_report, table_by
 
 _SHOWN = 20
 
@@ -73,7 +75,7 @@ def summary(
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return
-    _print(result, keys)
+    _print(result, keys, found.means)
     for what, file in (("table", csv), ("report", folder / "report.html" if folder else None)):
         if file:
             out.print(f"{what}: {file}")
@@ -90,8 +92,9 @@ def _page(found: Summary, result: dict[str, Any], window_s: float) -> str:
         facts["rows without a face"] = _reasons(result)
     if result.get("ungrouped", {}).get("sources"):
         facts["sources not in the file of groups"] = f"{result['ungrouped']['sources']:,}"
-    asked = table_by(result["by"], result["table"], result["count"]) if len(result["by"]) > 1 else None
-    return summary_report(facts, found.labels, tables, totals, found.plane(), window_s, asked)
+    several = len(result["by"]) > 1
+    asked = table_by(result["by"], result["table"], found.means, result["count"]) if several else None
+    return summary_report(facts, found.labels, tables, totals, found.plane(), window_s, found.means, asked)
 
 
 def _reasons(result: dict[str, Any]) -> str:
@@ -102,7 +105,7 @@ def _states(result: dict[str, Any]) -> str:
     return ", ".join(f"{count:,} {state}" for state, count in result["states"].items())
 
 
-def _print(result: dict[str, Any], keys: list[str]) -> None:
+def _print(result: dict[str, Any], keys: list[str], means: Sequence[Column]) -> None:
     out.print(f"{result['path']}: {result['rows']:,} rows, {result['sources']:,} sources, {result['faces']:,} faces")
     if result["states"]:
         out.print(f"  sources of the batch: {_states(result)}")
@@ -112,12 +115,12 @@ def _print(result: dict[str, Any], keys: list[str]) -> None:
         lost = result["ungrouped"]
         out.print(f"  not in the file of groups: {lost['sources']:,} sources, such as '{lost['one']}'")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in (*keys, *HEADER):
+    for name in (*keys, *header(means)):
         table.add_column(name, justify="left" if name in (*keys, "mostly") else "right")
     listed = result["table"][:_SHOWN]
     for row in listed:
         shown = (row["window_s" if key == "window" else key] for key in keys)
-        table.add_row(*("–" if value is None else " ".join(str(value).split()) for value in shown), *cells(row))
+        table.add_row(*("–" if value is None else " ".join(str(value).split()) for value in shown), *cells(row, means))
     print_table(table, wide)
     if "window" in keys:
         out.print("faces of photos have no time and are in no window; window is where one begins, in seconds")
