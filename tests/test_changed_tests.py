@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "changed_tests"
+EVERY_RECIPE = "tests/training/recipes/test_every_recipe.py"
 FILES = {
     "pyproject.toml": "",
     "README.md": "",
@@ -36,6 +37,7 @@ FILES = {
     "tests/apps/test_quiet.py": "from affectlens import core",
     "tests/apps/cli/test_pages.py": "",
     "tests/apps/server/test_page.py": "",
+    EVERY_RECIPE: "",
 }
 ALL = sorted(name for name in FILES if "test_" in name)
 RUNTIME = ["tests/apps/test_public.py", "tests/runtime/test_engine.py"]
@@ -80,7 +82,7 @@ def named(folder, *words):
         ("src/affectlens/runtime/media.py", [*RUNTIME, "tests/runtime/test_media.py"]),
         ("src/affectlens/runtime/engine.py", RUNTIME),
         ("src/affectlens/core/__init__.py", ["tests/apps/test_quiet.py"]),
-        ("src/affectlens/models/new.py", ["tests/models/test_every_model.py"]),
+        ("src/affectlens/models/new.py", ["tests/models/test_every_model.py", EVERY_RECIPE]),
         ("src/affectlens/apps/server/page/main.js", ["tests/apps/server/test_page.py"]),
         ("tests/runtime/test_engine.py", ["tests/runtime/test_engine.py"]),
         ("tests/core/test_new.py", ["tests/core/test_new.py"]),

@@ -635,7 +635,7 @@ HIDERS = {"DAC": 0xCC, "JPG0": 0xF0, "JPG": 0xC8, "DHP": 0xDE, "EXP": 0xDF, "APP
 
 @pytest.mark.parametrize("hider", HIDERS.values(), ids=HIDERS)
 @pytest.mark.parametrize("order", ["large first", "small first"])
-def test_a_jpeg_with_a_second_frame_header_takes_no_memory(picture, encode, hider, order):
+def test_a_jpeg_with_a_second_frame_header_takes_no_memory(picture, encode, hider, order, peak_growth_mib):
     """Pillow reads the header by itself before libjpeg does: what one skips the other may not take for the size."""
     data = encode(picture, "JPEG", progressive=True)
     at = data.index(b"\xff\xc2")
@@ -653,21 +653,26 @@ def peak_kib():
     return int(line.split()[1])
 
 
-def peak_growth_mib(data):
+@pytest.fixture(scope="module")
+def peak_growth_mib():
     """How much memory decoding takes at most."""
     if not sys.platform.startswith("linux"):
         pytest.skip("the peak of memory is read and reset as Linux does it")
-    gc.collect()
-    with suppress(AttributeError):  # what earlier tests have freed, where glibc keeps it
-        ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = peak_kib()
-    with suppress(UnreadableMedia):
-        decode(data)
-    return (peak_kib() - before) / 1024
+    gc.collect()  # once: it takes half a second where torch is loaded
+
+    def measure(data):
+        with suppress(AttributeError):  # what earlier tests have freed, where glibc keeps it
+            ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        before = peak_kib()
+        with suppress(UnreadableMedia):
+            decode(data)
+        return (peak_kib() - before) / 1024
+
+    return measure
 
 
-def test_the_measure_of_memory_sees_a_large_picture(encode):
+def test_the_measure_of_memory_sees_a_large_picture(encode, peak_growth_mib):
     assert peak_growth_mib(encode(Image.new("RGB", (6000, 5000)), "PNG")) > 100
 
 
@@ -679,7 +684,7 @@ def doubled(tag):
 @pytest.mark.parametrize("tag", [256, 257])
 @pytest.mark.parametrize("compression", [1, 5, 8])
 @pytest.mark.parametrize("last", [True, False])
-def test_a_tiff_with_two_sizes_takes_no_memory(tag, compression, last):
+def test_a_tiff_with_two_sizes_takes_no_memory(tag, compression, last, peak_growth_mib):
     tags = [entry if entry[0] != 259 else (259, 3, compression) for entry in doubled(tag)]
     if not last:
         tags = [*((tag, 4, 40_000_000),), *(entry for entry in tags if entry != (tag, 4, 40_000_000))]
@@ -692,7 +697,8 @@ def test_a_tiff_with_sizes_of_eight_bytes_is_measured(big, no_decoder):
     assert refused(decode, tiff(0, 0, tags, bytes(100), big=big)) == Reason.TOO_MANY_PIXELS
 
 
-def test_a_webp_and_an_avif_of_too_many_pixels_take_no_memory(encode):
+@pytest.mark.slow
+def test_a_webp_and_an_avif_of_too_many_pixels_take_no_memory(encode, peak_growth_mib):
     """Their own decoders may not allocate what is never decoded."""
     webp = encode(Image.new("RGB", (16_000, 8_000)), "WEBP", quality=1, method=0)
     avif = encode(Image.new("L", (12_000, 9_000)), "AVIF", quality=1, speed=10)
@@ -709,8 +715,9 @@ def test_a_gif_whose_frame_is_larger_than_its_screen_is_measured(picture, encode
     assert refused(decode, bytes(data)) == Reason.TOO_MANY_PIXELS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP", b"iTXt"])
-def test_a_png_whose_text_or_profile_unpacks_to_gigabytes_takes_no_memory(picture, encode, kind):
+def test_a_png_whose_text_or_profile_unpacks_to_gigabytes_takes_no_memory(picture, encode, kind, peak_growth_mib):
     data = encode(picture, "PNG")
     packed = zlib.compress(bytes(300_000_000), 9)
     body = b"a\0\1\0\0\0" + packed if kind == b"iTXt" else b"a\0\0" + packed
@@ -720,7 +727,7 @@ def test_a_png_whose_text_or_profile_unpacks_to_gigabytes_takes_no_memory(pictur
     assert peak_growth_mib(whole) < 100
 
 
-def test_a_png_chunk_that_claims_gigabytes_takes_no_memory(picture, encode):
+def test_a_png_chunk_that_claims_gigabytes_takes_no_memory(picture, encode, peak_growth_mib):
     data = encode(picture, "PNG")
     at = data.index(b"IDAT") - 4
     claiming = data[:at] + struct.pack(">I", 0x7FFFFFF0) + data[at + 4 :]

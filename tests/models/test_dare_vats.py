@@ -37,6 +37,7 @@ def test_full_size_networks_have_the_published_size():
     assert (parameters, round(multiply_adds, 1)) == (111_524_054, 26.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "options", "multiply_adds"),
     [
@@ -128,6 +129,7 @@ def checkpoint(tmp_path_factory):
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "options"),
     [(poster.build, {"side_px": 48, "units": (1, 1, 1)}), (two_stream.build, {"backbone": "small", "image_px": 56})],
@@ -215,6 +217,7 @@ def test_a_level_begins_as_the_normalised_image_and_shows_what_is_looked_at():
     torch.testing.assert_close(regarded.sum(dim=(1, 2, 3)), torch.ones(2))
 
 
+@pytest.mark.slow
 def test_literal_tensors_hold_768_numbers_each():
     assert [side * side * channels for side, channels, _ in two_stream.LITERAL] == [768] * 3
     network = two_stream.build(8, mode="literal", image_px=28).eval()
@@ -322,6 +325,7 @@ def test_networks_without_published_weights_say_so(network, message):
         network().load_pretrained()
 
 
+@pytest.mark.slow
 def test_dinov2_weights_of_another_size_fit(tmp_path):
     source = timm.create_model("vit_small_patch14_dinov2", num_classes=0, img_size=42)
     torch.save(source.state_dict(), tmp_path / "dino.pth")

@@ -87,11 +87,17 @@ SMALL_ANYWAY = ("custom_vgg", "deep_emotion")
 NETWORKS = pytest.mark.parametrize(
     ("name", "options"),
     [
-        pytest.param(name, options, id="-".join([name, *(str(value) for value in options.values())]))
+        pytest.param(
+            name,
+            options,
+            id="-".join([name, *(str(value) for value in options.values())]),
+            marks=[pytest.mark.slow] if place else [],
+        )
         for name in catalog.available("models")
-        for options in [SMALL.get(name, {}), *OPTIONS.get(name, [])]
+        for place, options in enumerate([SMALL.get(name, {}), *OPTIONS.get(name, [])])
     ],
 )
+"""All networks; the first of each model is enough for the quick run."""
 
 
 def blotches(count, seed=0):

@@ -15,7 +15,6 @@ from affectlens.training import export
 from affectlens.training.module import ExpressionModule, predict
 from affectlens.training.views import averaged
 
-pytestmark = pytest.mark.xdist_group("export")
 
 
 def fresh_module(recipe, seed=0):

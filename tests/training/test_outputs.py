@@ -100,6 +100,7 @@ def aged(data):
     return replace(data, train=ages(data.train), valid=ages(data.valid))
 
 
+@pytest.mark.slow
 def test_an_entry_makes_an_output(plugins, recipe, aged, portrait, tmp_path, monkeypatch):
     monkeypatch.setitem(OUTPUTS, "age", AGE)
     recipe = with_output(recipe, "age", 1, soft_cross_entropy=1.0, age=1.0)
@@ -160,6 +161,7 @@ def test_a_figure_that_cannot_be_is_refused(plugins, recipe, data, tmp_path, sel
         fit.fit(recipe, data, tmp_path / "run", False, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [2, 8])
 def test_the_signs_or_sectors_are_exported(plugins, recipe, data, portrait, tmp_path, numbers):
     angle = np.linspace(-np.pi, np.pi, 64)
@@ -195,6 +197,7 @@ def celeba(tmp_path):
     return source.parse(f"celeba:{folder}")
 
 
+@pytest.mark.slow
 def test_attributes_of_celeba_reach_the_rows(plugins, recipe, celeba, portrait, tmp_path):
     recipe = with_output(recipe, "attributes", 40, attribute_bce=1.0, soft_cross_entropy=1.0)
     recipe = replace(recipe, without_twins=False, select="attribute_accuracy", epochs=8, ema=0.0, learning_rate=0.1)

@@ -95,6 +95,7 @@ RISING = [0.1, 0.3, 0.3, 0.2, 0.25, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4]
 FALLING = [1 - value for value in RISING]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("select", "factor", "patience"),
     [("accuracy", 0.5, 0), ("accuracy", 0.1, 2), ("macro_recall", 0.5, 1), ("nll", 0.5, 1)],
@@ -119,6 +120,7 @@ def test_the_constant_rate_stays(play):
     assert rates == [0.01] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("select", "patience", "last"),
     [("accuracy", 1, 2), ("accuracy", 2, 3), ("macro_recall", 3, 4), ("nll", 4, 9), ("accuracy", 0, 10)],
@@ -157,6 +159,7 @@ SCHEDULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
 @pytest.mark.parametrize("cut", [1, 3])
 def test_a_resumed_run_goes_on_with_the_rates_of_an_uninterrupted_one(play, tmp_path, schedule, cut):

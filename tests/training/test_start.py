@@ -62,6 +62,7 @@ def exported(network, recipe, file, labels=FERPLUS):
     return file
 
 
+@pytest.mark.slow
 def test_a_network_for_attributes_goes_on_with_all_of_its_outputs(recipe, tmp_path):
     settings = {"model": "attributes", "model_options": {"backbone": "small"}, "size_px": 28, "channels": "rgb"}
     celeba = replace(recipe, **settings, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -133,6 +134,7 @@ def test_training_may_go_on_from_there(bundled):
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["compact_resnet", "deep_emotion"])
 def test_an_exported_file_gives_its_network_back(recipe, tmp_path, model):
     recipe = recipe if model == recipe.model else replace(recipe, model=model, model_options={})

@@ -24,7 +24,6 @@ from affectlens.training.run import check_sources, load_run
 from affectlens.training.start import open_teacher
 from affectlens.training.teachers import Teacher, teach
 
-pytestmark = pytest.mark.xdist_group("teacher")
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +176,7 @@ def test_a_training_step_hands_on_what_was_done_to_the_light(recipe, data, monke
     assert asked == student
 
 
+@pytest.mark.slow
 def test_a_teacher_puts_back_what_its_run_or_file_left_out(recipe, data, tmp_path):
     fit(replace(recipe, epochs=1, logit_adjustment=0.5), data, tmp_path, resume=False, progress=False)
     export(load_run(tmp_path), data, tmp_path)
@@ -198,6 +198,7 @@ def test_a_teacher_of_another_input_is_refused(recipe, change, asked, said):
         Teacher(nn.Identity(), replace(recipe, **change).input_spec()).check(replace(recipe, **asked))
 
 
+@pytest.mark.slow
 def test_an_exported_file_teaches_as_its_run_does(taught, data):
     out, student = taught
     export(load_run(out), data, out)

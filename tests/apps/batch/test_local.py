@@ -69,6 +69,7 @@ def test_processes_answer_as_one_does(sources):
     assert (ends["0.jpg"].read, ends["0.jpg"].reason) == (True, None)
 
 
+@pytest.mark.slow
 def test_what_crashes_its_process_fails_and_the_rest_goes_on(sources, poison):
     parts = comparable(analyze_in_processes(iter(sources), poison("/4.jpg"), 2))
     assert sorted(parts) == [number for number, _ in sources]
@@ -80,6 +81,7 @@ def test_what_crashes_its_process_fails_and_the_rest_goes_on(sources, poison):
     assert sum(end.read for _, end in parts.values()) == 9
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_costs_nothing(sources):
     parts = []
     for part in analyze_in_processes(iter(sources * 4), Settings(), 2):

@@ -28,7 +28,7 @@ from affectlens.core.errors import AffectLensError, BadModelFile
 from affectlens.core.reasons import Reason
 from affectlens.runtime.record import Recorder
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.slow
 
 NODES, SOURCES = 3, 12
 

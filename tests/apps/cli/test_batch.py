@@ -56,6 +56,7 @@ def test_it_goes_on_only_when_told_to_and_as_it_began(cli, photos, tmp_path):
     assert 'begun with prior="natural", not "balanced"' in other.err
 
 
+@pytest.mark.slow
 def test_photos_and_videos_from_a_tar_are_annotated(cli, photos, media, tmp_path):
     with tarfile.open(tmp_path / "shard.tar", "w") as archive:
         archive.add(photos / "a.jpg", "x/a.jpg")

@@ -244,6 +244,7 @@ def test_run_folder_checkpoint_and_onnx_file_of_one_run_agree(cli, run):
     np.testing.assert_allclose(first["mean_probabilities"][:2], second["mean_probabilities"][:2], atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_scored_with_its_calibration(cli, run):
     folder, data = run
     calibration = json.loads((folder / "metrics.json").read_text())

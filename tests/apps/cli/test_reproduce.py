@@ -11,7 +11,6 @@ from affectlens.data.source import parse
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipes import caciolai
 
-pytestmark = pytest.mark.xdist_group("reproduce")
 
 SHORT = [f"--set={setting}" for setting in ("epochs=1", "batch_size=2", "precision=32-true")]
 
@@ -42,6 +41,7 @@ def table_of(text):
     return {cells[0].strip(): dict(zip(header[1:], cells[1:], strict=False)) for cells in rows}
 
 
+@pytest.mark.slow
 def test_a_row_leaves_its_run_and_what_is_worth_keeping_of_it(reproduced):
     run, kept = reproduced / "runs" / "caciolai-baseline", reproduced / "results" / "caciolai" / "baseline"
     assert (run / "model.onnx").is_file()

@@ -67,11 +67,13 @@ def test_it_ends_at_once_in_the_middle_of_everything(started, portrait, make_vid
     assert (process.returncode, err) == (0, "")
 
 
+@pytest.mark.slow
 def test_offline_it_answers_too(started):
     _, url = started("--offline")
     assert json.load(urllib.request.urlopen(f"{url}/healthz"))["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_another_model_can_be_served(started, write_model, tmp_path):
     _, url = started("--model", write_model(tmp_path / "tiny.onnx"), "--detector", "whole")
     assert json.load(urllib.request.urlopen(f"{url}/v1/model"))["labels"] == ["calm", "excited"]
@@ -84,6 +86,7 @@ def test_beyond_loopback_a_token_is_needed(cli):
     assert "--token" in result.err
 
 
+@pytest.mark.slow
 def test_the_token_may_come_from_the_environment(started):
     process, url = started("--host", "0.0.0.0", AFFECTLENS_TOKEN="secret")
     assert urlsplit(url).hostname == socket.gethostname().lower()

@@ -158,6 +158,7 @@ def epochs(run):
         return [row["epoch"] for row in csv.DictReader(stream)]
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_damaged_in_the_middle_is_named_once_and_training_ends(
     quick, large, tmp_path, at_epoch, log_on_stderr
 ):
@@ -264,6 +265,7 @@ def test_resuming_where_nothing_is_says_so(quick, ferplus, tmp_path, monkeypatch
     assert said not in quick(ferplus).out
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_how_to_go_on(quick, ferplus, tmp_path, at_epoch):
     def interrupt():
         raise KeyboardInterrupt
@@ -311,6 +313,7 @@ def test_a_damaged_picture_that_was_not_opened_at_first_does_not_stop_the_search
     assert "8 faces for training" in result.out
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_is_one_line_and_the_run_goes_on_when_there_is_room(quick, ferplus, tmp_path, monkeypatch):
     write = callbacks.Curves.on_train_epoch_end
 

@@ -277,6 +277,7 @@ def test_uploads_together_are_bounded(serve):
     assert metric(url, "affectlens_upload_held_bytes") == 0
 
 
+@pytest.mark.slow
 def test_a_client_that_stalls_is_told_and_one_that_leaves_is_forgotten(serve):
     url = serve(Limits(stall_s=1.0))
     address = urlsplit(url)
@@ -333,6 +334,7 @@ def test_one_video_at_a_time_and_a_client_that_leaves_frees_the_place(serve, tmp
     assert len(lines(post(url, data, VIDEO, every=100))) == 3
 
 
+@pytest.mark.slow
 def test_who_does_not_take_the_lines_of_a_video_loses_it(serve, tmp_path, portrait, make_video, monkeypatch):
     monkeypatch.setattr(routes, "to_wire", lambda *found: SimpleNamespace(model_dump_json=lambda: "x" * 2**20))
     make_video(tmp_path / "long.mp4", [portrait] * 300, fps=30)
@@ -347,6 +349,7 @@ def test_who_does_not_take_the_lines_of_a_video_loses_it(serve, tmp_path, portra
     assert httpx2.get(f"{url}/healthz").status_code == 200
 
 
+@pytest.mark.slow
 def test_hundreds_of_idle_sockets_do_not_matter_and_are_let_go(serve):
     url = serve(head_s=1.0)
     address = urlsplit(url)
@@ -558,6 +561,7 @@ def test_a_wrong_path_is_a_problem_too(url):
     assert (answer.status_code, answer.json()["reason"]) == (404, "not_found")
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_a_video_with_few_lines_frees_the_place_at_once(serve, tmp_path, make_video):
     frames = [np.zeros((240, 320, 3), np.uint8)] * 3000
     data, url = make_video(tmp_path / "long.mp4", frames, fps=30).read_bytes(), serve()

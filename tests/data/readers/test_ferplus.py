@@ -380,6 +380,7 @@ def archives(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol", "split", "faces"),
     [("standard", *item) for item in MAJORITIES.items()] + [("caciolai", *item) for item in PLURALITIES.items()],

@@ -94,6 +94,7 @@ def test_the_weights_of_the_heads_sum_to_one_and_differ_by_image(form):
     assert (weights.std(dim=0) > 1e-3).all()
 
 
+@pytest.mark.slow
 @FORMS
 @MODES
 @pytest.mark.parametrize(("channels", "side"), [(8, 42), (64, 24)])

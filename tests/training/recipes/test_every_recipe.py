@@ -26,14 +26,13 @@ from affectlens.training.recipe import Recipe, find
 from affectlens.training.start import start_from
 from affectlens.training.teachers import Teacher
 
-WORKS = [
-    pytest.param(work, id=work, marks=pytest.mark.xdist_group(work)) for work in catalog.available("training.recipes")
-]
-"""The rows of a work are trained by one process, which keeps what it has seen of them."""
+WORKS = catalog.available("training.recipes")
+ROWS = [(work, row, recipe) for work in WORKS for row, recipe in catalog.load("training.recipes", work).ROWS.items()]
+PARTS = [(recipe.model, str(recipe.model_options), tuple(recipe.losses), recipe.classifier) for *_, recipe in ROWS]
+"""What a row puts together; one like a row before it is not needed in the quick run."""
 ROWS = [
-    pytest.param(work, row, recipe, id=f"{work}/{row}", marks=pytest.mark.xdist_group(work))
-    for work in catalog.available("training.recipes")
-    for row, recipe in catalog.load("training.recipes", work).ROWS.items()
+    pytest.param(*row, id=f"{row[0]}/{row[1]}", marks=[pytest.mark.slow] if parts in PARTS[:place] else [])
+    for place, (row, parts) in enumerate(zip(ROWS, PARTS, strict=True))
 ]
 RECIPES = pytest.mark.parametrize(("work", "row", "recipe"), ROWS)
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -220,6 +219,7 @@ def test_it_takes_training_steps(work, row, recipe, tables, make_trainer):
     assert not seen.silent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", WORKS)
 def test_no_two_rows_of_a_work_train_alike_but_for_those_that_are_the_same(work, tables, make_trainer):
     module = catalog.load("training.recipes", work)
