@@ -124,6 +124,7 @@ def torch_cache(tmp_path, monkeypatch):
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
+@pytest.mark.slow
 @KINDS
 def test_a_file_in_the_cache_of_torchvision_is_neither_executed_nor_taken_for_the_published_one(
     plant, made, torch_cache, monkeypatch, kind

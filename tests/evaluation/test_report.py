@@ -124,6 +124,7 @@ def test_alt_texts_say_what_the_figures_show(scores):
     assert f"answers {100 * found['coverage']:.2f}\xa0% of the faces" in alts
 
 
+@pytest.mark.slow
 def test_names_of_users_are_escaped(scores):
     nasty = '"><script>alert(1)</script>'
     given = scores(groups={nasty: np.full(200, nasty)})

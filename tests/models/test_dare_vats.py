@@ -280,6 +280,7 @@ def test_torchvision_weights_come_from_a_file_and_positions_fit_the_image(tmp_pa
     assert mine["encoder.pos_embedding"].shape == (1, 17, 768)
 
 
+@pytest.mark.slow
 def test_a_file_of_something_else_is_one_line(tmp_path):
     torch.save(IR50((1, 1, 1)).state_dict(), tmp_path / "other.pth")
     with pytest.raises(BadModelFile, match=r"other.pth' does not hold the positions of a ViT"):

@@ -49,6 +49,7 @@ def test_evidence_and_bias_are_the_logit(name):
     torch.testing.assert_close(found, plain.logits, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOOKING)
 def test_attention_is_shared_among_the_places_of_each_face(name):
     model, options, side, places = LOOKING[name]
@@ -77,6 +78,7 @@ def test_rollout_is_the_product_of_the_layers_from_the_last_to_the_first():
     assert len([one for one in recorded if one is not None]) == 12
 
 
+@pytest.mark.slow
 def test_maps_of_channels_say_nothing_of_places():
     network = built("two_stream", {"mode": "literal", "image_px": 28})
     _, explained = asked(network, torch.randn(1, 3, 28, 28))

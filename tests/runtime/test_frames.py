@@ -9,8 +9,8 @@ import affectlens
 from affectlens import Analysis, Reason
 from affectlens.core import catalog
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
-from affectlens.runtime.frames import read_table, to_pandas
 from affectlens.core.headers import all_measures
+from affectlens.runtime.frames import read_table, to_pandas
 
 LABELS = ("neutral", "happiness")
 

@@ -91,6 +91,7 @@ def test_any_source_name_survives_both_formats(source):
     assert [row["source"] for row in read_jsonl(written("jsonl", analysis))] == [source]
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=5))
 def test_each_analysis_stays_one_row_whatever_its_name(sources):
     analyses = [Analysis(source, "m", LABELS, reason=Reason.MISSING) for source in sources]

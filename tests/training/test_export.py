@@ -15,6 +15,7 @@ from affectlens.training import export
 from affectlens.training.module import ExpressionModule, predict
 from affectlens.training.views import averaged
 
+pytestmark = pytest.mark.slow
 
 
 def fresh_module(recipe, seed=0):
@@ -85,7 +86,6 @@ def test_few_faces_that_are_all_right_do_not_make_a_model_that_is_sure_of_everyt
     assert (found.temperature, found.uncertain_below) == (0.5, 0.5)
 
 
-@pytest.mark.slow
 def test_concordance_is_that_of_the_faces_that_have_both(recipe, data):
     options = {"backbone": "breg_next", "affect": "regression"}
     module = ExpressionModule(replace(recipe, model="multi_task", model_options=options), 8)
@@ -153,7 +153,6 @@ def test_the_file_stands_alone_and_stores_its_weights_in_half(exported):
     assert file.stat().st_size < 2.2 * parameters + overhead
 
 
-@pytest.mark.slow
 def test_an_export_that_is_not_what_torch_computes_leaves_the_file_that_was_there(recipe, data, tmp_path, monkeypatch):
     (tmp_path / "curves.csv").write_text(CURVES)
     (tmp_path / "model.onnx").write_bytes(b"the model before")
@@ -166,7 +165,6 @@ def test_an_export_that_is_not_what_torch_computes_leaves_the_file_that_was_ther
     assert not (tmp_path / "model.partial").exists()
 
 
-@pytest.mark.slow
 def test_where_half_precision_is_too_coarse_the_weights_stay_whole(recipe, data, tmp_path, monkeypatch):
     (tmp_path / "curves.csv").write_text(CURVES)
     module = fresh_module(recipe)
@@ -178,7 +176,6 @@ def test_where_half_precision_is_too_coarse_the_weights_stay_whole(recipe, data,
     assert onnx.TensorProto.FLOAT in stored
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("views", ["flip", "ten-crop"])
 def test_the_file_averages_the_views_of_the_recipe(recipe, data, tmp_path, views):
     (tmp_path / "curves.csv").write_text(CURVES)

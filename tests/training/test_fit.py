@@ -237,6 +237,7 @@ def test_a_run_of_another_recipe_is_not_resumed(run, recipe, data):
     assert json.loads((run[0] / "recipe.json").read_text())["epochs"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["constant", "plateau", "exponential"])
 def test_a_run_may_go_on_for_more_epochs_where_the_schedule_does_not_depend_on_them(recipe, data, tmp_path, schedule):
     short = replace(recipe, schedule=schedule, epochs=1)

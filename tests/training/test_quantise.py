@@ -14,6 +14,7 @@ from affectlens.training import export, quantise
 from affectlens.training.module import ExpressionModule
 from affectlens.training.start import start_from
 
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,6 @@ def answers(file, data):
     return read_answers(session, faces, explain=True)
 
 
-@pytest.mark.slow
 def test_it_answers_nearly_as_before(whole, eight, data):
     before, after = answers(whole, data), answers(eight[0], data)
     spread = before.logits.std()

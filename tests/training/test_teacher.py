@@ -25,7 +25,6 @@ from affectlens.training.start import open_teacher
 from affectlens.training.teachers import Teacher, teach
 
 
-
 @pytest.fixture(scope="module")
 def taught(recipe, data, tmp_path_factory):
     """The run folder of a teacher, and the recipe of a student that starts from it."""

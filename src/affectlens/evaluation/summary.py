@@ -157,7 +157,8 @@ class Summary:
     def table(self, by: Sequence[str], most: int | None = None) -> list[Row]:
         """A row for each value of the keys `by`, which stand first in it.
 
-        `faces`, their `share` of all, `sources`, `uncertain` (share), the `means` (None where no face has one), `mostly` (the most frequent label) and how many faces have each (`n_LABEL`).
+        `faces`, their `share` of all, `sources`, `uncertain` (share), the `means` (None where no face has one), `mostly`
+        (the most frequent label) and how many faces have each (`n_LABEL`).
         Windows come in order, labels and sources by their faces; `most` rows at most.
 
         Raises:
@@ -207,7 +208,9 @@ class Summary:
             f", count(*) filter (expression = '{_quoted(label)}') as n{i}" for i, label in enumerate(self.labels)
         )
         sums = "".join(f", sum(n{i})::bigint as {_name('n_' + label)}" for i, label in enumerate(self.labels))
-        parts = "".join(f", sum({_name(c.name)}) as s_{c.name}, count({_name(c.name)}) as c_{c.name}" for c in self.means)
+        parts = "".join(
+            f", sum({_name(c.name)}) as s_{c.name}, count({_name(c.name)}) as c_{c.name}" for c in self.means
+        )
         means = "".join(f", sum(s_{c.name}) / nullif(sum(c_{c.name}), 0) as {_name(c.name)}" for c in self.means)
         most = "greatest(" + ", ".join(f"sum(n{i})" for i in range(len(self.labels))) + ")"
         mostly = "case " + " ".join(

@@ -129,9 +129,7 @@ def _places(middles: NDArray[np.float64]) -> NDArray[np.int64]:
     return ((middles + 1) / 2 * PLANE_CELLS).astype(np.int64)
 
 
-def _time(
-    rows: Sequence[Row], labels: Sequence[str], width: float, means: Sequence[Column], total: int
-) -> Section:
+def _time(rows: Sequence[Row], labels: Sequence[str], width: float, means: Sequence[Column], total: int) -> Section:
     """Shares of the labels in each window, and mean valence and arousal; windows without a face are gaps."""
     drawn: list[Row | None] = [rows[0]]
     for before, row in pairwise(rows):
@@ -165,9 +163,7 @@ def _time(
     return Section("Over time", "", [Picture(figure, alt, note)], [table_by(["window"], rows, means, total)])
 
 
-def _groups(
-    key: str, rows: Sequence[Row], total: int, labels: Sequence[str], means: Sequence[Column]
-) -> Section:
+def _groups(key: str, rows: Sequence[Row], total: int, labels: Sequence[str], means: Sequence[Column]) -> Section:
     """Labels of each value of a key, those with the most faces first."""
     groups = {
         "–" if row[key] is None else str(row[key]): {

@@ -59,6 +59,7 @@ def test_a_column_that_audit_measures_itself_is_not_lost(cli, ferplus, tmp_path)
     assert "have a column 'brightness', which audit measures itself" in result.err
 
 
+@pytest.mark.slow
 def test_faces_are_looked_for_before_pictures_are_spoilt(cli, tmp_path, portrait):
     folder = tmp_path / "photos" / "test" / "happiness"
     folder.mkdir(parents=True)

@@ -25,6 +25,7 @@ def rows_of(folder):
     return [row for file in sorted(folder.glob("part-*.parquet")) for row in parquet.read_table(file).to_pylist()]
 
 
+@pytest.mark.slow
 def test_it_says_what_analyze_says(cli, photos, tmp_path, analyzer):
     result = cli("batch", photos, "--out", tmp_path / "out", "--workers", 2)
     assert (result.code, result.out) == (0, f"3 of 4 done, 1 failed; rows: 4, shards in {tmp_path}/out: 1\n")

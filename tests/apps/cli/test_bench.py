@@ -27,6 +27,7 @@ def test_the_benchmark_as_json_has_its_figures(process):
     assert figures["video_fps_1"] > 200 / figures["pipeline_ms_per_frame"]
 
 
+@pytest.mark.slow
 def test_the_benchmark_for_people_has_a_line_with_units_for_each(cli, monkeypatch):
     monkeypatch.setattr(bench, "_cold_start_s", lambda: 1.25)
     monkeypatch.setattr(bench, "_children_peak_mb", lambda: 321)
@@ -54,6 +55,7 @@ def test_a_clip_needs_the_extra(cli, monkeypatch):
     assert "pip install 'affectlens[video]'" in result.err
 
 
+@pytest.mark.slow
 def test_without_the_extra_there_are_no_videos(cli, monkeypatch):
     found = bench.importlib.util.find_spec
     monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None if name == "av" else found(name))

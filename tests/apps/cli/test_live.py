@@ -178,6 +178,7 @@ def palette(tmp_path):
     return file
 
 
+@pytest.mark.slow
 def test_a_palette_shows_a_swatch_in_the_window(cli, clip, shown, palette):
     assert cli("live", "--camera", clip).code == 0
     without = shown.pop()[0]
@@ -213,12 +214,14 @@ def test_a_bad_lamp_or_palette_is_one_line(cli, clip, shown, options):
     assert "s3cret" not in result.err
 
 
+@pytest.mark.slow
 def test_offline_there_is_no_lamp(process, clip):
     result = process("live", "--camera", clip, "--no-window", "--offline", "--light", "wled://127.0.0.1")
     assert (result.code, result.out) == (1, "")
     assert result.err == "error: offline mode: the lamp 'wled://127.0.0.1' was refused\n"
 
 
+@pytest.mark.slow
 def test_a_dead_lamp_stops_nothing(cli, clip, shown):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

@@ -52,7 +52,9 @@ def trained(tmp_path_factory):
     return emotion_gcn(tmp_path_factory.mktemp("run"), LABELS)
 
 
-@pytest.mark.parametrize("name", ["va-plane", pytest.param("features", marks=pytest.mark.slow), "adjacency", "similarity", "samples"])
+@pytest.mark.parametrize(
+    "name", ["va-plane", pytest.param("features", marks=pytest.mark.slow), "adjacency", "similarity", "samples"]
+)
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore:Tensorflow not installed")  # of UMAP
 def test_every_figure_is_drawn(cli, name, table, trained, tmp_path):
     file = tmp_path / "figure.png"

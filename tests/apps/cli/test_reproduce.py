@@ -11,7 +11,6 @@ from affectlens.data.source import parse
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipes import caciolai
 
-
 SHORT = [f"--set={setting}" for setting in ("epochs=1", "batch_size=2", "precision=32-true")]
 
 

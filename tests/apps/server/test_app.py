@@ -320,6 +320,7 @@ def test_health_and_metrics_answer_while_the_queue_is_full(serve, slow):
     thread.join()
 
 
+@pytest.mark.slow
 def test_one_video_at_a_time_and_a_client_that_leaves_frees_the_place(serve, tmp_path, portrait, make_video):
     make_video(tmp_path / "long.mp4", [portrait] * 300, fps=30)
     data, url = (tmp_path / "long.mp4").read_bytes(), serve()

@@ -60,6 +60,7 @@ def test_a_stream_keeps_its_faces(client, portrait):
     assert np.array_equal(found[2].image, np.roll(portrait, 4, axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "reason"), [(None, "missing"), (b"", "empty_file"), (b"nonsense", "not_an_image")])
 def test_what_cannot_be_read_has_its_reason(client, tmp_path, data, reason):
     file = tmp_path / "photo.jpg"
@@ -73,6 +74,7 @@ def test_what_cannot_be_read_has_its_reason(client, tmp_path, data, reason):
     assert failed.reason == Reason(reason.replace("n_image", "_video"))
 
 
+@pytest.mark.slow
 def test_a_clip_is_no_photo_and_a_photo_no_clip(client, tmp_path, portrait, make_video):
     assert client.analyze(make_video(tmp_path / "a.mp4", [portrait])).reason == Reason.NOT_AN_IMAGE
     assert [analysis.reason for analysis in client.video(PORTRAIT)] == [Reason.NOT_A_VIDEO]

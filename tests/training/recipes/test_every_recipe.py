@@ -28,7 +28,7 @@ from affectlens.training.teachers import Teacher
 
 WORKS = catalog.available("training.recipes")
 ROWS = [(work, row, recipe) for work in WORKS for row, recipe in catalog.load("training.recipes", work).ROWS.items()]
-PARTS = [(recipe.model, str(recipe.model_options), tuple(recipe.losses), recipe.classifier) for *_, recipe in ROWS]
+PARTS = [(recipe.work, recipe.model, frozenset(recipe.losses), recipe.classifier) for *_, recipe in ROWS]
 """What a row puts together; one like a row before it is not needed in the quick run."""
 ROWS = [
     pytest.param(*row, id=f"{row[0]}/{row[1]}", marks=[pytest.mark.slow] if parts in PARTS[:place] else [])
