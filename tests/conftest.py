@@ -43,6 +43,13 @@ def pytest_runtest_setup():
         sys.modules["torch"].manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def uncovered_processes(request, monkeypatch):
+    """Processes of a test that is marked `no_cover` are not measured either."""
+    if request.node.get_closest_marker("no_cover"):
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture(scope="session")
 def portrait():
     """(512, 512, 3) RGB with one face; not to be written to."""

@@ -21,6 +21,7 @@ CALLS = {
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("call", CALLS)
 def test_a_benchmark_runs(call, make_ferplus, tmp_path):
     model = BENCHMARKS.parent / "src" / "affectlens" / "weights" / "default.onnx"

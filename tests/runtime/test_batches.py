@@ -108,6 +108,7 @@ def run_page(number, before, after, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_in_ray_data(pictures, wanted, tmp_path):
     contents = [file.read_bytes() for file in pictures]
     parquet.write_table(pa.table({"id": [0, 1, 2], "image": contents}), tmp_path / "photos.parquet")
@@ -121,6 +122,7 @@ def test_in_ray_data(pictures, wanted, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_in_hugging_face_datasets(pictures, wanted, tmp_path):
     (tmp_path / "photos").mkdir()
     for number, file in enumerate(pictures):
@@ -130,6 +132,7 @@ def test_in_hugging_face_datasets(pictures, wanted, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_in_spark(pictures, wanted, tmp_path):
     if shutil.which("java") is None:
         pytest.skip("Spark needs a Java runtime, and there is none")

@@ -40,6 +40,7 @@ run.run(source, folder, work.Settings(annotate_in=folder), workers=0, most_rows=
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("where", ["write", "close", "fsync", "rename", "manifest"])
 @pytest.mark.parametrize("count", [1, 4])
 def test_it_goes_on(where, count, photos, read_back, tmp_path):
@@ -58,6 +59,7 @@ def test_it_goes_on(where, count, photos, read_back, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("where", ["rename", "close"])
 def test_a_video_of_several_shards_that_was_killed_between_them_goes_on(where, make_video, read_back, tmp_path):
     films, folder = tmp_path / "films", tmp_path / "out"

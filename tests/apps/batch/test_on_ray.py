@@ -64,9 +64,11 @@ class Poisoned(Settings):
 @pytest.fixture(scope="module")
 def cluster():
     ray.shutdown()
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes = [found.add_node(num_cpus=1) for _ in range(NODES - 1)]
-    yield found, nodes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # other engines' tests cover what actors do
+        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes = [found.add_node(num_cpus=1) for _ in range(NODES - 1)]
+        yield found, nodes
     found.shutdown()
 
 
@@ -81,7 +83,7 @@ def comparable(parts):
 
 def test_it_answers_as_one_process_does_though_a_node_dies(cluster, sources):
     found, nodes = cluster
-    many = [(number * SOURCES + which, item) for number in range(8) for which, item in sources]
+    many = [(number * SOURCES + which, item) for number in range(3) for which, item in sources]
     wanted = comparable(analyze_here(iter(many), Settings()))
     parts = []
     for part in analyze_on_ray(iter(many), Settings(), NODES, found.address):

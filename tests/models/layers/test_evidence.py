@@ -19,6 +19,7 @@ def test_of_a_mean_it_adds_up_to_the_logit():
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("trunk", "first_place", "stride", "side"),
     [

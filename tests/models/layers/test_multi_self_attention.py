@@ -95,6 +95,7 @@ def test_the_weights_of_the_heads_sum_to_one_and_differ_by_image(form):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @FORMS
 @MODES
 @pytest.mark.parametrize(("channels", "side"), [(8, 42), (64, 24)])

@@ -30,8 +30,9 @@ WORKS = catalog.available("training.recipes")
 ROWS = [(work, row, recipe) for work in WORKS for row, recipe in catalog.load("training.recipes", work).ROWS.items()]
 PARTS = [(recipe.work, recipe.model, frozenset(recipe.losses), recipe.classifier) for *_, recipe in ROWS]
 """What a row puts together; one like a row before it is not needed in the quick run."""
+AGAIN = [pytest.mark.slow, pytest.mark.no_cover]
 ROWS = [
-    pytest.param(*row, id=f"{row[0]}/{row[1]}", marks=[pytest.mark.slow] if parts in PARTS[:place] else [])
+    pytest.param(*row, id=f"{row[0]}/{row[1]}", marks=AGAIN if parts in PARTS[:place] else [])
     for place, (row, parts) in enumerate(zip(ROWS, PARTS, strict=True))
 ]
 RECIPES = pytest.mark.parametrize(("work", "row", "recipe"), ROWS)
@@ -220,6 +221,7 @@ def test_it_takes_training_steps(work, row, recipe, tables, make_trainer):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("work", WORKS)
 def test_no_two_rows_of_a_work_train_alike_but_for_those_that_are_the_same(work, tables, make_trainer):
     module = catalog.load("training.recipes", work)
