@@ -26,7 +26,6 @@ def on_meta(build, *arguments, **options):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_full_size_networks_have_the_published_size():
     assert on_meta(vit.build, 8)[0] == 85_804_808
     assert on_meta(vit.build, 8, size="large")[0] == 303_309_832
@@ -39,7 +38,6 @@ def test_full_size_networks_have_the_published_size():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("build", "options", "multiply_adds"),
     [
@@ -57,7 +55,6 @@ def test_full_size_networks_cost_what_the_published_ones_do(build, options, mult
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("build", "options"),
     [
@@ -133,7 +130,6 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("build", "options"),
     [(poster.build, {"side_px": 48, "units": (1, 1, 1)}), (two_stream.build, {"backbone": "small", "image_px": 56})],
@@ -222,7 +218,6 @@ def test_a_level_begins_as_the_normalised_image_and_shows_what_is_looked_at():
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_literal_tensors_hold_768_numbers_each():
     assert [side * side * channels for side, channels, _ in two_stream.LITERAL] == [768] * 3
     network = two_stream.build(8, mode="literal", image_px=28).eval()
@@ -273,7 +268,6 @@ def test_settings_that_there_are_not(build, options, message):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_torchvision_weights_come_from_a_file_and_positions_fit_the_image(tmp_path):
     torch.manual_seed(0)
     state = vit_b_16().state_dict()
@@ -287,7 +281,6 @@ def test_torchvision_weights_come_from_a_file_and_positions_fit_the_image(tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_a_file_of_something_else_is_one_line(tmp_path):
     torch.save(IR50((1, 1, 1)).state_dict(), tmp_path / "other.pth")
     with pytest.raises(BadModelFile, match=r"other.pth' does not hold the positions of a ViT"):
@@ -297,7 +290,6 @@ def test_a_file_of_something_else_is_one_line(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_offline_each_says_in_one_line_what_is_missing(monkeypatch, tmp_path):
     def refuse(*_, **__):
         raise OSError("no network")
@@ -335,7 +327,6 @@ def test_networks_without_published_weights_say_so(network, message):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_dinov2_weights_of_another_size_fit(tmp_path):
     source = timm.create_model("vit_small_patch14_dinov2", num_classes=0, img_size=42)
     torch.save(source.state_dict(), tmp_path / "dino.pth")

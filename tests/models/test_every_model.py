@@ -82,8 +82,8 @@ DISCARDED = {"joint": "branch."}
 """Form of attention -> what it computes and throws away, like the code that it follows."""
 
 MODELS = pytest.mark.parametrize("name", catalog.available("models"))
-DEEP = ("swin", "vit")
-"""Models that are exported in full depth too; the others differ from their small networks in no kind of layer."""
+DEEP = ("swin",)
+"""Models that are exported in full depth too; `export.check_parity` guards every other one when it is exported."""
 
 
 def networks(leaving=()):
@@ -252,7 +252,7 @@ def test_eight_faces_are_learnt_by_heart(name, options, small_networks):
         if isinstance(layer, nn.Dropout | StochasticDepth | DropPath):
             layer.eval()
     faces, target = images(8, side=side), torch.arange(8) % CLASSES.get(name, 8)
-    optimiser = torch.optim.Adam(network.parameters(), 2e-3)
+    optimiser = torch.optim.Adam(network.parameters(), 5e-4)
     for _ in range(STEPS):
         logits = answers(network, faces)["logits"]
         if (logits.argmax(dim=1) == target).all():
@@ -274,7 +274,7 @@ def test_the_exported_file_gives_the_logits_of_torch(name, options, faces, tmp_p
 @pytest.mark.no_cover
 @pytest.mark.parametrize("name", DEEP)
 def test_the_exported_file_of_a_deep_network_gives_the_logits_of_torch(name, faces, tmp_path, monkeypatch):
-    check_exported(name, {"image_px": 48} if name == "vit" else {}, faces, tmp_path / "model.onnx", monkeypatch)
+    check_exported(name, {}, faces, tmp_path / "model.onnx", monkeypatch)
 
 
 def check_exported(name, options, faces, file, monkeypatch):

@@ -62,7 +62,6 @@ def test_steps_divide_the_rate_every_so_many_epochs(play):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_attributes_select_the_best_epoch_by_their_mean_accuracy(recipe, data, tmp_path):
     settings = {
         "model": "attributes",
@@ -97,7 +96,6 @@ FALLING = [1 - value for value in RISING]
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("select", "factor", "patience"),
     [("accuracy", 0.5, 0), ("accuracy", 0.1, 2), ("macro_recall", 0.5, 1), ("nll", 0.5, 1)],
@@ -123,7 +121,6 @@ def test_the_constant_rate_stays(play):
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("select", "patience", "last"),
     [("accuracy", 1, 2), ("accuracy", 2, 3), ("macro_recall", 3, 4), ("nll", 4, 9), ("accuracy", 0, 10)],
@@ -163,7 +160,6 @@ SCHEDULES = {
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
 @pytest.mark.parametrize("cut", [1, 3])
 def test_a_resumed_run_goes_on_with_the_rates_of_an_uninterrupted_one(play, tmp_path, schedule, cut):

@@ -51,7 +51,7 @@ def test_two_classes_get_two_answers(recipe, data):
 
 
 @pytest.mark.slow
-def test_the_exported_file_answers_what_the_machine_decides(recipe, data, tmp_path):
+def test_the_exported_file_answers_what_the_machine_decides(recipe, data, tmp_path, small_networks):
     settings = {"model": "multi_task", "model_options": {"backbone": "breg_next"}, "classifier": "svm", "epochs": 1}
     recipe = replace(recipe, **settings, size_px=16)
     out = tmp_path / "run"

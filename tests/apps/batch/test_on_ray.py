@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -20,10 +20,10 @@ from ray.cluster_utils import Cluster
 from affectlens.apps.batch import on_ray, work
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import list_items
-from affectlens.apps.batch.local import analyze_here
+from affectlens.apps.batch.local import MOST_DEATHS, analyze_here
 from affectlens.apps.batch.on_ray import analyze_on_ray
 from affectlens.apps.batch.run import Engine, run
-from affectlens.apps.batch.work import Settings
+from affectlens.apps.batch.work import Part, Settings
 from affectlens.core.errors import AffectLensError, BadModelFile
 from affectlens.core.reasons import Reason
 from affectlens.runtime.record import Recorder
@@ -130,7 +130,7 @@ def test_what_every_source_would_meet_ends_the_batch(cluster, sources, tmp_path)
 _AFTER_A_BATCH = """
 import sys
 from affectlens.apps.batch.on_ray import analyze_on_ray
-from affectlens.apps.batch.work import Settings
+from affectlens.apps.batch.work import Part, Settings
 
 assert list(analyze_on_ray(iter(()), Settings(), 1, sys.argv[1])) == []
 import ray
@@ -175,12 +175,33 @@ def test_addresses_of_ray_itself_are_left_to_it():
 
 def test_a_long_list_is_analyzed_in_pieces(cluster, sources, monkeypatch):
     monkeypatch.setattr(on_ray, "_LISTED_AT_ONCE", 5)
-    pieces = []
-    original = on_ray._analyze
-    monkeypatch.setattr(on_ray, "_analyze", lambda some, *rest: pieces.append(len(some)) or original(some, *rest))
-    parts = list(analyze_on_ray(iter(sources), Settings(), 2, cluster[0].address))
-    assert pieces == [5, 5, 2]
-    assert sorted(part.number for part in parts) == [number for number, _ in sources]
+    monkeypatch.setattr(on_ray, "_analyze", lambda some, *rest: [some])
+    pieces = list(analyze_on_ray(iter(sources), Settings(), 2, cluster[0].address))
+    assert [len(piece) for piece in pieces] == [5, 5, 2]
+    assert [source for piece in pieces for source in piece] == sources
+
+
+def test_an_actor_answers_as_this_process_does_and_gives_up_what_killed_others(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"crumbs-{sources[0][0]}").write_bytes(b"." * MOST_DEATHS)
+    actor = on_ray._Actor(Settings(), "crumbs")
+    (table,) = on_ray._tables([(number, replace(item, video=False)) for number, item in sources], SOURCES)
+    said = [answer.to_pylist()[0] for answer in actor(on_ray._read(table))]
+    assert all(answer["fault"] is None for answer in said)
+    parts = comparable([Part.from_json(answer["part"]) for answer in said])
+    assert parts[sources[0][0]][1].reason == Reason.CRASHED
+    wanted = comparable(analyze_here(iter(sources), Settings()))
+    assert {number: part for number, part in parts.items() if number != sources[0][0]} == {
+        number: part for number, part in wanted.items() if number != sources[0][0]
+    }
+    assert list(tmp_path.glob("crumbs*")) == []
+
+
+def test_an_actor_without_a_model_says_so(sources, tmp_path):
+    actor = on_ray._Actor(Settings(str(tmp_path / "nothing.onnx")), "crumbs")
+    (table,) = on_ray._tables(sources[:1], 1)
+    (answer,) = actor(on_ray._read(table))
+    assert "nothing.onnx" in answer.column("fault").to_pylist()[0]
 
 
 def test_the_command_starts_ray_where_no_address_is_given(photos, tmp_path, read_back):

@@ -59,7 +59,9 @@ def test_a_run_leaves_a_folder_with_a_model_that_analyzes(cli, ferplus, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ["t6.5-breg-next-gcn", "t6.5-breg-next-ccc"])
-def test_a_model_that_regresses_valence_and_arousal_says_so_wherever_it_answers(cli, ferplus, tmp_path, row):
+def test_a_model_that_regresses_valence_and_arousal_says_so_wherever_it_answers(
+    cli, ferplus, tmp_path, row, small_networks
+):
     data, run = f"{ferplus}?va=projected", tmp_path / "run"
     small = ("--set=size_px=32", "--set=eye_distance=0", "--set=batch_size=4")
     result = cli("train", f"antoniadis/{row}", "--data", data, "--out", run, *SHORT, *small)
