@@ -735,6 +735,24 @@ def test_a_png_chunk_that_claims_gigabytes_takes_no_memory(picture, encode, peak
     np.testing.assert_array_equal(decode(claiming).pixels, np.asarray(picture))
 
 
+@pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "GIF"])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_a_program_that_wants_no_word_of_broken_off_files_still_gets_one(
+    portrait, encode, monkeypatch, format, transparent
+):
+    image = Image.fromarray(portrait).resize((160, 120))
+    options = {}
+    if format == "GIF" and transparent:
+        image, options = image.convert("P"), {"transparency": 3}
+    data = encode(image, format, **options)
+    expected = decode(data).pixels
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    whole = decode(data)
+    assert not whole.incomplete
+    np.testing.assert_array_equal(whole.pixels, expected)
+    assert refused(decode, data[: len(data) // 3]) == Reason.TRUNCATED
+
+
 def test_an_error_of_the_decoder_is_damage(picture, encode, monkeypatch):
     def fail(*_):
         raise ValueError("broken")

@@ -161,9 +161,12 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     else:
         try:
             _load(name, image)
+            whole = not _may_hide_its_end(name, data, image)
         except UnreadableMedia as error:
             if error.reason != Reason.TRUNCATED:
                 raise
+            whole = False
+        if not whole:
             image, share, incomplete = _decode_in_part(name, data, max_pixels)
     return Picture(turned_upright(as_uint8(image), orientation_of(image)), share, incomplete)
 
@@ -324,6 +327,15 @@ def _decode_over(name: str, data: bytes, max_pixels: int, tone: int) -> Any:
     except Exception:  # the file breaks off, as is known
         image.tile = []
     return image
+
+
+def _may_hide_its_end(name: str, data: bytes, image: Any) -> bool:
+    """Whether the surrounding program told Pillow to say nothing of files that break off, and this may be one."""
+    from PIL import ImageFile
+
+    if not ImageFile.LOAD_TRUNCATED_IMAGES or name == "JPEG" or name in _DECODED_AT_ONCE:
+        return False
+    return not (_prefills_canvas(image) and data.endswith(b";"))  # the last byte of a GIF
 
 
 def _prefills_canvas(image: Any) -> bool:
