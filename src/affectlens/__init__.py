@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from affectlens.apps.server.client import Client
     from affectlens.core.affect import Face
+    from affectlens.core.columns import Column, Kind
     from affectlens.core.errors import (
         AffectLensError,
         BadData,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         ServiceError,
         UnknownName,
     )
+    from affectlens.core.measures import Measure, View
     from affectlens.core.reasons import Reason
     from affectlens.core.series import EventKind, StreamEvent
     from affectlens.runtime.analysis import Analysis
@@ -37,8 +39,11 @@ __all__ = [
     "BadSetting",
     "BatchAnalyzer",
     "Client",
+    "Column",
     "EventKind",
     "Face",
+    "Kind",
+    "Measure",
     "MissingExtra",
     "Reason",
     "ServiceError",
@@ -47,6 +52,7 @@ __all__ = [
     "StreamEvent",
     "UnknownName",
     "VideoSettings",
+    "View",
     "analyses_of",
     "read_table",
     "to_pandas",
@@ -62,8 +68,11 @@ _HOMES = {
     "BadSetting": "core.errors",
     "BatchAnalyzer": "runtime.batches",
     "Client": "apps.server.client",
+    "Column": "core.columns",
     "EventKind": "core.series",
     "Face": "core.affect",
+    "Kind": "core.columns",
+    "Measure": "core.measures",
     "MissingExtra": "core.errors",
     "Reason": "core.reasons",
     "ServiceError": "core.errors",
@@ -72,6 +81,7 @@ _HOMES = {
     "StreamEvent": "core.series",
     "UnknownName": "core.errors",
     "VideoSettings": "runtime.pipeline",
+    "View": "core.measures",
     "analyses_of": "runtime.sources",
     "read_table": "runtime.frames",
     "to_pandas": "runtime.frames",

@@ -97,6 +97,16 @@ def test_a_number_is_shown_as_its_column_says():
     assert Schema(())["va_source"].shown("projected") == "projected"
 
 
+def test_every_scalar_of_an_analysis_is_a_column():
+    reached = {found.path[1] for found in Schema(()).columns if found.path[0] == "frame"}
+    assert set(Analysis.__dataclass_fields__) == reached | {"labels", "faces", "detail", "image", "measures"}
+
+
+def test_names_that_differ_in_their_case_alone_are_the_same():
+    with pytest.raises(BadSetting, match="two columns are called 'score'"):
+        Schema((), (Column("SCORE", Kind.REAL, ""),))
+
+
 def test_every_scalar_of_a_face_is_a_column():
     """What is added to `Face` as a number, word or truth value stands in the rows, too."""
     reached = {found.path[1] for found in Schema(()).columns if found.path[0] == "face"}

@@ -108,7 +108,6 @@ NETWORKS = networks()
 EXPORTED = networks(
     leaving=[
         {"stn": True, "msa": True, "msa_form": "joint"},
-        {"affect": "regression"},
         {"se": "patches"},
         {"landmark_input": "bgr"},
         {"landmarks": "none", "backbone": "small"},

@@ -2,13 +2,14 @@
 
 import csv
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from pyarrow import parquet
 
 from affectlens import Analyzer, BatchAnalyzer, read_table
-from affectlens.core import catalog
+from affectlens.core import catalog, headers
 from affectlens.core.columns import Column, Kind
 from affectlens.core.errors import BadSetting, UnknownName
 from affectlens.core.measures import Measure
@@ -39,6 +40,7 @@ def test_measures_can_be_left_out_chosen_and_given(portrait):
     [
         (["poze"], UnknownName, "unknown measure 'poze'; did you mean 'pose'?"),
         ("pose", BadSetting, "measures are a list, such as ['pose']"),
+        (pose.build(), BadSetting, "measures are a list; put 'pose' into one"),
         ([len], BadSetting, "a measure is a name or a core.measures.Measure, got builtin_function_or_method"),
         (["pose", pose.build()], BadSetting, "two measures are called 'pose'"),
         ([Measure("m", (Column("score", Kind.REAL, "", ()),))], BadSetting, "two columns are called 'score'"),
@@ -49,6 +51,61 @@ def test_measures_that_cannot_be_are_refused(measures, error, message):
     with pytest.raises(error) as caught:
         Analyzer(measures=measures)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("x", {"needs": "crop"}, "needs of 'm' is a list, such as ['crop']"),
+        ("x", {"measure": 3}, "measure of 'm' must be a function, got int"),
+        ("mouth-open", {}, "the column 'mouth-open' of the measure 'm' is no identifier"),
+        ("share", {}, "the column 'share' of the measure 'm' has a reserved name"),
+        ("n_blinks", {}, "the column 'n_blinks' of the measure 'm' has a reserved name"),
+        ("p_anger", {}, "the column 'p_anger' of the measure 'm' has a reserved name"),
+    ],
+)
+def test_what_is_no_measure_is_refused_when_it_is_made(name, changes, message):
+    with pytest.raises(BadSetting) as caught:
+        Measure("m", (Column(name, Kind.REAL, ""),), **changes)
+    assert str(caught.value) == message
+
+
+def test_lists_and_objects_that_are_called_make_a_measure_too(portrait):
+    @dataclass
+    class Width:
+        times: float
+
+        def __call__(self, face):
+            return {"width": self.times * float(face.box_xyxy[2] - face.box_xyxy[0])}
+
+    analyzer = Analyzer(measures=[Measure("m", (Column("width", Kind.REAL, ""),), Width(2.0), needs=["crop"])])
+    (row,) = analyzer.analyze(portrait).to_rows()
+    assert row["width"] == pytest.approx(2 * (row["x2"] - row["x1"]), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("", "the measure 'broken' that is installed cannot be made: AttributeError: "),
+        ("import nowhere", "measure 'broken' of the package 'madeup' cannot be loaded: ModuleNotFoundError: "),
+        (
+            "def build():\n    return 3",
+            "the measure 'broken' that is installed is of the type int, no core.measures.Measure",
+        ),
+    ],
+)
+def test_an_installed_one_that_cannot_be_made_is_named_and_tables_are_read_without_it(
+    install, code, message, portrait, tmp_path, caplog
+):
+    rows = Analyzer(measures=["pose"]).analyze(portrait).to_pandas()
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    install("faces.measures", "broken", code)
+    with pytest.raises(BadSetting) as caught:
+        Analyzer()
+    assert str(caught.value).startswith(message)
+    headers._warn_once.cache_clear()
+    assert list(read_table(tmp_path / "rows.csv").columns) == list(rows.columns)
+    assert any(line.startswith(message) for line in caplog.messages)
 
 
 def test_one_that_needs_an_output_that_the_model_lacks_is_left_out(made_up_measure, tmp_path):

@@ -1,10 +1,10 @@
 """The columns of a row, each defined once: one row for each face of a photo or frame, or one that says why there is
 none.
 
-CSV, JSON Lines, Parquet, data frames, tables read back, the service's schema, the page's table, summaries, the table on
-the terminal and docs/outputs.md all follow from here. A column is data alone: a path says where its value stands in an
-`Analysis` and its `Face`, and the same path leads to it in the service's JSON. So one more attribute of `Face` is one
-more entry here, and one more measure (`core.measures`) brings its columns along.
+CSV, JSON Lines, Parquet, data frames, tables read back, the service's schema, the page's table, summaries and the table
+in docs/outputs.md all follow from here. A column is data alone: a path says where its value stands in an `Analysis` and
+its `Face`, and the same path leads to it in the service's JSON. So one more attribute of `Face` is one more entry here,
+and one more measure (`core.measures`) brings its columns along.
 """
 
 import math
@@ -203,7 +203,6 @@ _LATER = (
         "the file of the photo breaks off; what there is of it, at least nine tenths (of a progressive JPEG "
         "perhaps in less detail), was analyzed",
         ("frame", "incomplete"),
-        since="0.2",
     ),
 )
 """Those that came after the probabilities had their place."""
@@ -235,7 +234,8 @@ class Schema:
     extra: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
-        if twice := [name for name in self.names if self.names.count(name) > 1]:
+        folded = [name.casefold() for name in self.names]  # as engines of queries compare them
+        if twice := [name for name, key in zip(self.names, folded, strict=True) if folded.count(key) > 1]:
             raise BadSetting(f"two columns are called '{twice[0]}'")
 
     @cached_property

@@ -1,9 +1,12 @@
 """What is known of the columns of a table by its header."""
 
+import logging
 from collections.abc import Sequence
+from functools import lru_cache
 
 from affectlens.core import catalog
 from affectlens.core.columns import Column, Schema
+from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.measures import Measure
 from affectlens.core.outputs import OUTPUTS
 
@@ -30,11 +33,36 @@ def columns_in(header: Sequence[str]) -> tuple[Column, ...]:
 
 
 def make_measure(name: str) -> Measure:
-    """The measure that is installed under this name.  Raises UnknownName."""
-    measure: Measure = catalog.load("faces.measures", name).build()
+    """The measure that is installed under this name.
+
+    Raises:
+        UnknownName: there is none. BadSetting: its package does not make one.
+    """
+    try:
+        measure = catalog.load("faces.measures", name).build()
+    except AffectLensError:
+        raise
+    except Exception as error:  # of code from elsewhere
+        said = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise BadSetting(f"the measure '{name}' that is installed cannot be made: {said}") from error
+    if not isinstance(measure, Measure):
+        raise BadSetting(
+            f"the measure '{name}' that is installed is of the type {type(measure).__name__}, no core.measures.Measure"
+        )
     return measure
 
 
 def all_measures() -> tuple[Measure, ...]:
-    """All that are installed, whatever network they need."""
-    return tuple(map(make_measure, catalog.available("faces.measures")))
+    """All that are installed and can be made, whatever network they need; the others are a warning in the log."""
+    found = []
+    for name in catalog.available("faces.measures"):
+        try:
+            found.append(make_measure(name))
+        except AffectLensError as error:
+            _warn_once(str(error))
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _warn_once(error: str) -> None:
+    logging.getLogger("affectlens").warning("%s", error)

@@ -6,7 +6,7 @@ frames, in the service's JSON and on the page.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -23,8 +23,9 @@ Values = Mapping[str, Any]
 
 CROP, LANDMARKS, QUALITY = "crop", "landmarks", "quality"
 """What a measure may need of every face."""
-_TAKEN = ("name",)
-"""Columns that the page adds to its tables."""
+_TAKEN = ("name", "faces", "share", "sources", "mostly", "window_s", "grouped")
+_TAKEN_PREFIXES = (PROBABILITY, "n_")
+"""Names and beginnings of names that the page and summaries give to columns of their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +54,13 @@ Follow = Callable[[Values, float], Values]
 """The values of a frame and its time in seconds -> those that its row holds; made anew for each track."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measure:
     """Something that is said of a face.
 
     Attributes:
         name: the key of its values in `Face.measures`; that of its file.
-        columns: what it says; their paths, ("face", "measures", NAME, COLUMN), are filled in.
+        columns: what it says, each name an identifier; their paths, ("face", "measures", NAME, COLUMN), are filled in.
         measure: a face -> the value of each column. What is missing, None or not finite is an empty cell; where it
             raises, or a value is of another kind than its column, all its cells are empty and the log names the error
             once. None where the values come from a service.
@@ -69,17 +70,18 @@ class Measure:
         follow: makes what sees the values of a track frame by frame and may add what their history tells; its errors
             are treated as those of `measure`.
         draw: draws the values of a face into (H, W, 3) RGB uint8, in place; the face's coordinates are those of the
-            canvas. None draws nothing.
+            canvas. Where it raises, the face stays as far as it was drawn, and the log names the error once. None draws
+            nothing.
 
     Raises:
-        BadSetting: it has no columns, one of them has a reserved name or a path of its own, or the time constant is
-            negative.
+        BadSetting: it has no columns, one of them has a name that is reserved or no identifier, or a path of its own,
+            the time constant is negative, `needs` is no list of names, or a function is none.
     """
 
     name: str
     columns: tuple[Column, ...]
     measure: Callable[[View], Values] | None = None
-    needs: tuple[str, ...] = ()
+    needs: Sequence[str] = ()
     time_constant_s: float = 0.0
     follow: Callable[[], Follow] | None = None
     draw: Callable[[NDArray[np.uint8], Any, Values], None] | None = None
@@ -89,13 +91,23 @@ class Measure:
             raise BadSetting(f"the measure '{self.name}' has no columns")
         if self.time_constant_s < 0:
             raise BadSetting(f"time_constant_s of '{self.name}' must be 0 or more, got {self.time_constant_s}")
+        if isinstance(self.needs, str):
+            raise BadSetting(f"needs of '{self.name}' is a list, such as ['{self.needs}']")
+        for part in ("measure", "follow", "draw"):
+            if getattr(self, part) is not None and not callable(getattr(self, part)):
+                raise BadSetting(
+                    f"{part} of '{self.name}' must be a function, got {type(getattr(self, part)).__name__}"
+                )
         placed = tuple(replace(c, path=("face", "measures", self.name, c.name)) for c in self.columns)
         for given, column in zip(self.columns, placed, strict=True):
-            if column.name in _TAKEN or column.name.startswith(PROBABILITY):
+            if not column.name.isidentifier():
+                raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' is no identifier")
+            if column.name in _TAKEN or column.name.startswith(_TAKEN_PREFIXES):
                 raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' has a reserved name")
             if given.path not in ((), column.path):
                 raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' has a path of its own")
         object.__setattr__(self, "columns", placed)
+        object.__setattr__(self, "needs", tuple(self.needs))
 
     def outputs(self) -> tuple[str, ...]:
         """The outputs of the network that it needs."""
@@ -115,16 +127,28 @@ class Measure:
                 raise KeyError(f"no column is called '{min(unknown)}'")
             return {column.name: column.kind.checked(values.get(column.name)) for column in self.columns}
         except Exception as error:  # of code from elsewhere, which must not cost the face its expression
-            _warn_once(self.name, f"{type(error).__name__}: {error}".partition("\n")[0])
+            _warn_once(self.name, "its cells are empty", _in_a_line(error))
             return dict.fromkeys(column.name for column in self.columns)
+
+    def draw_on(self, canvas: NDArray[np.uint8], face: Any, values: Values) -> None:
+        """Draw the values of a face into (H, W, 3) RGB uint8, in place; an error of `draw` is a warning in the log."""
+        try:
+            if self.draw is not None:
+                self.draw(canvas, face, values)
+        except Exception as error:  # of code from elsewhere, which must not cost the picture
+            _warn_once(self.name, "it is not drawn", _in_a_line(error))
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 @lru_cache(maxsize=256)
-def _warn_once(measure: str, error: str) -> None:
-    logging.getLogger("affectlens").warning("the measure '%s' failed, its cells are empty: %s", measure, error)
+def _warn_once(measure: str, consequence: str, error: str) -> None:
+    logging.getLogger("affectlens").warning("the measure '%s' failed, %s: %s", measure, consequence, error)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def schema_of(labels: tuple[str, ...], measures: tuple[Measure, ...]) -> Schema:
     """The columns of rows with these labels and measures."""
     return Schema(labels, tuple(column for measure in measures for column in measure.columns))

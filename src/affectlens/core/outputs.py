@@ -205,7 +205,6 @@ OUTPUTS = _by_name(
                 "probability of the attribute `{name}`",
                 (),
                 "0 to 1",
-                since="0.2",
             ),
         ),
         Output(
@@ -223,7 +222,6 @@ OUTPUTS = _by_name(
                 "likeliest sector of the plane of valence and arousal, of as many as the model has, from 0 "
                 "counter-clockwise from positive valence",
                 (),
-                since="0.2",
             ),
             cells=_sector,
         ),

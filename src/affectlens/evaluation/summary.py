@@ -157,8 +157,8 @@ class Summary:
     def table(self, by: Sequence[str], most: int | None = None) -> list[Row]:
         """A row for each value of the keys `by`, which stand first in it.
 
-        `faces`, their `share` of all, `sources`, `uncertain` (share), the `means` (None where no face has one), `mostly`
-        (the most frequent label) and how many faces have each (`n_LABEL`).
+        `faces`, their `share` of all, `sources`, `uncertain` (share), the `means` (None where no face has one),
+        `mostly` (the most frequent label) and how many faces have each (`n_LABEL`).
         Windows come in order, labels and sources by their faces; `most` rows at most.
 
         Raises:

@@ -42,8 +42,8 @@ def _draw_measures(canvas: NDArray[np.uint8], faces: Sequence[Face], measures: S
     for measure in measures:
         for face in faces if measure.draw is not None else ():
             values = (face.smoothed or face).measures.get(measure.name)
-            if values is not None and measure.draw is not None:
-                measure.draw(canvas, face, values)
+            if values is not None:
+                measure.draw_on(canvas, face, values)
 
 
 def _draw_answers(canvas: NDArray[np.uint8], faces: Sequence[Face], unit: float) -> list[Chip]:

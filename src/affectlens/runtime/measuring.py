@@ -24,6 +24,8 @@ def make_measures(
     """
     if isinstance(wanted, str):
         raise BadSetting(f"measures are a list, such as ['{wanted}']")
+    if isinstance(wanted, Measure):
+        raise BadSetting(f"measures are a list; put '{wanted.name}' into one")
     made = {name: OUTPUTS[name].measure(names) for name, names in outputs.items()}
     own = {name: measure for name, measure in made.items() if measure is not None}
     chosen = [*catalog.available("faces.measures"), *own] if wanted is None else wanted

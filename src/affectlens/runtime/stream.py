@@ -92,6 +92,11 @@ class Stream:
         """Number of the last frame that was pushed, from 0; -1 before the first."""
         return self._number
 
+    @property
+    def time_s(self) -> float:
+        """Time of that frame in seconds; -inf before the first."""
+        return self._time_s
+
     def push(self, image: NDArray[np.uint8], time_s: float | None = None, colour: str = ChannelOrder.RGB) -> Analysis:
         """The next frame.
 

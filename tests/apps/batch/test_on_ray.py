@@ -130,7 +130,7 @@ def test_what_every_source_would_meet_ends_the_batch(cluster, sources, tmp_path)
 _AFTER_A_BATCH = """
 import sys
 from affectlens.apps.batch.on_ray import analyze_on_ray
-from affectlens.apps.batch.work import Part, Settings
+from affectlens.apps.batch.work import Settings
 
 assert list(analyze_on_ray(iter(()), Settings(), 1, sys.argv[1])) == []
 import ray

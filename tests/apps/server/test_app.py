@@ -446,7 +446,9 @@ def test_a_bad_picture_in_a_stream_has_its_reason_and_the_stream_goes_on(url):
     with stream(url) as socket_:
         for data, reason in ((b"nonsense", "not_an_image"), (PHOTO[:900], "truncated"), (PHOTO, None)):
             socket_.send(data)
-            assert json.loads(socket_.recv())["reason"] == reason
+            answer = json.loads(socket_.recv())
+            assert answer["reason"] == reason
+            assert answer["time_s"] >= 0
 
 
 def test_a_wrong_parameter_of_a_stream_is_named(url):

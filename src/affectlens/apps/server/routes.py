@@ -23,6 +23,7 @@ from affectlens.apps.server.wire import Health, Light, Model, Problem, Result, t
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.expressions import CIRCUMPLEX, COLOURS, OTHER_COLOUR
+from affectlens.core.image_file import FORMATS
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.pipeline import VideoSettings
@@ -172,7 +173,7 @@ async def _follow(socket: WebSocket, service: Service, settings: VideoSettings) 
         except Exception as error:
             if not isinstance(error, UnreadableMedia):
                 logger.exception("a picture of a stream could not be analyzed")
-            failed = service.analyzer.failed("", error, following.number)
+            failed = service.analyzer.failed("", error, following.number, following.time_s)
             text = to_wire(failed, (0, 0)).model_dump_json()
         else:
             light = ambience(analysis.faces, analysis.time_s or 0.0)
@@ -240,6 +241,6 @@ def _unread(error: UnreadableMedia, upload: Upload) -> Refused:
     if error.reason in (Reason.TOO_MANY_PIXELS, Reason.TOO_LARGE):
         return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.reason, error.detail)
     if error.reason == Reason.NOT_A_VIDEO and not upload.kind.startswith("video/"):
-        detail = "neither a JPEG, PNG, GIF, BMP, WebP or TIFF image nor a video that can be read"
+        detail = f"neither a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image nor a video that can be read"
         return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, Reason.NOT_AN_IMAGE, detail)
     return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, error.reason, error.detail)

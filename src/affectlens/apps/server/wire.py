@@ -15,7 +15,7 @@ from affectlens.core.columns import Column, Schema
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.image_file import Picture, decode
 from affectlens.core.measures import Measure
-from affectlens.core.reasons import Flaw, Reason
+from affectlens.core.reasons import Flaw
 from affectlens.runtime.analysis import Analysis
 
 Probabilities = Annotated[dict[str, float], Field(description="Of each label, in the model's order; they sum to 1.")]
@@ -82,23 +82,25 @@ class Light(BaseModel):
     brightness: Annotated[float, Field(description="In [0, 1].")]
 
 
-class Result(BaseModel):
+class _Result(BaseModel):
     """What was found in one photo, or one frame of a video or stream."""
 
-    model: str
     labels: list[str]
     width: Annotated[int, Field(description="Pixels; 0 where the picture could not be read.")]
     height: int
-    frame: Annotated[int | None, Field(description="Number of the frame; null for photos.")]
-    time_s: Annotated[float | None, Field(description="Seconds since the first frame.")]
     duration_s: Annotated[float | None, Field(description="Announced length of the video.")]
     faces: list[Face]
-    reason: Annotated[str | None, Field(description="Why there are no faces; null where there are.")]
     detail: str
     light: Light | None = None
-    incomplete: Annotated[bool, Field(description="The file breaks off, but most of the picture could be decoded.")] = (
-        False
-    )
+
+
+_OF_FRAMES = [column for column in Schema(()).columns if column.path[0] == "frame" and column.path[1] != "source"]
+"""The columns that are attributes of an analysis; who sent a picture knows its source."""
+_HINTS = get_type_hints(Analysis)
+_RESULT: dict[str, Any] = {
+    column.path[1]: (_HINTS[column.path[1]], Field(description=column.meaning)) for column in _OF_FRAMES
+}
+Result: Any = create_model("Result", __base__=_Result, __doc__=_Result.__doc__, **_RESULT)
 
 
 class Problem(BaseModel):
@@ -146,44 +148,34 @@ class Model(BaseModel):
 
 def to_wire(
     analysis: Analysis, size: tuple[int, int], duration_s: float | None = None, light: Light | None = None
-) -> Result:
-    """An analysis of a picture of (width, height) pixels, to be sent."""
+) -> Any:
+    """The `Result` of an analysis of a picture of (width, height) pixels, to be sent."""
     return Result(
-        model=analysis.model,
+        **{column.path[1]: column.cell(analysis, None, None) for column in _OF_FRAMES},
         labels=list(analysis.labels),
         width=size[0],
         height=size[1],
-        frame=analysis.frame,
-        time_s=_round(analysis.time_s, 4),
         duration_s=_round(duration_s, 3),
         faces=[_face(face, analysis.schema) for face in analysis.faces],
-        reason=analysis.reason.value if analysis.reason else None,
         detail=analysis.detail,
         light=light,
-        incomplete=analysis.incomplete,
     )
 
 
 def from_wire(
-    result: Result, source: str, image: NDArray[np.uint8] | None = None, measures: tuple[Measure, ...] = ()
+    result: Any, source: str, image: NDArray[np.uint8] | None = None, measures: tuple[Measure, ...] = ()
 ) -> Analysis:
-    """What was received, as the analyzer would have given it; `measures` are those of the service (`measures_in`).
-
-    Raises:
-        ValueError: it has a reason that is not known here.
+    """The `Result` that was received, as the analyzer would have given it; `measures` are those of the service
+    (`measures_in`).
     """
     return Analysis(
+        **{column.path[1]: getattr(result, column.path[1]) for column in _OF_FRAMES},
         source=source,
-        model=result.model,
         labels=tuple(result.labels),
         faces=tuple(_core_face(face) for face in result.faces),
-        reason=Reason(result.reason) if result.reason else None,
         detail=result.detail,
         image=image,
-        frame=result.frame,
-        time_s=result.time_s,
         measures=measures,
-        incomplete=result.incomplete,
     )
 
 

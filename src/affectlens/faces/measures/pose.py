@@ -4,7 +4,7 @@ from affectlens.core.columns import Column, Kind
 from affectlens.core.measures import LANDMARKS, QUALITY, Measure, Values, View
 
 _COLUMNS = tuple(
-    Column(name, Kind.REAL, meaning, (), "deg", 1, since="0.2")
+    Column(name, Kind.REAL, meaning, (), "deg", 1)
     for name, meaning in {
         "yaw_deg": "rotation of the head about its vertical axis, positive where it looks to the right of the picture",
         "pitch_deg": "rotation of the head about the axis through the ears, positive where it looks down",
