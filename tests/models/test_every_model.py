@@ -75,7 +75,7 @@ SIDES = {"attributes": 56, "two_stream": 56}
 CLASSES = {"attributes": 2}
 """Classes of a model that is for just so many."""
 
-STEPS = 120
+STEPS = 300
 """In which eight faces are learnt by heart."""
 
 DISCARDED = {"joint": "branch."}

@@ -97,3 +97,24 @@ def test_levels_are_laid_upon_each_other_where_their_places_are():
     divided = resampled(coarse, 0.5, 8, 0.5)
     expected = torch.nn.functional.interpolate(coarse, size=(8, 8), mode="bilinear", align_corners=False)
     torch.testing.assert_close(divided, expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{"affect": "eight", "fusion": "separate"}, {"affect": "regression", "fusion": "concatenate"}]
+)
+def test_weights_on_the_pooled_map_are_the_slopes_of_the_logits(options, small_networks):
+    network = built("multi_task", {"backbone": "breg_next", **options})
+    faces = torch.randn(2, 3, 64, 64)
+    plain, explained = asked(network, faces)
+    torch.testing.assert_close(explained.logits, plain.logits)
+
+    def logits(pooled):
+        shown = network.hidden[0](pooled)
+        if network.fusion == "concatenate":
+            shown = torch.cat([shown, network.regressor(network.hidden[1](pooled))], dim=1)
+        return network.classifier(shown)
+
+    for face, pooled in enumerate(plain.features.clone()):
+        slopes = torch.autograd.functional.jacobian(logits, pooled[None])[0, :, 0]
+        found = network._weights(network.hidden[0](plain.features.clone()).detach())
+        torch.testing.assert_close(found if found.ndim == 2 else found[face], slopes, atol=1e-5, rtol=1e-4)

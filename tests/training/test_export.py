@@ -176,6 +176,7 @@ def test_where_half_precision_is_too_coarse_the_weights_stay_whole(recipe, data,
     assert onnx.TensorProto.FLOAT in stored
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("views", ["flip", "ten-crop"])
 def test_the_file_averages_the_views_of_the_recipe(recipe, data, tmp_path, views):
     (tmp_path / "curves.csv").write_text(CURVES)

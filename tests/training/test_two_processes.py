@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = pytest.mark.slow
 
 COMMAND = Path(sys.executable).with_name("affectlens")
 SETTINGS = ("epochs=2", "batch_size=16", "model_options.dropout=0", "precision=32-true", "early_stop=0")

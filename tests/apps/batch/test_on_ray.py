@@ -68,7 +68,7 @@ def cluster():
         patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # other engines' tests cover what actors do
         found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         nodes = [found.add_node(num_cpus=1) for _ in range(NODES - 1)]
-        yield found, nodes
+    yield found, nodes
     found.shutdown()
 
 
