@@ -13,6 +13,7 @@ import numpy as np
 from affectlens import Analyzer
 from affectlens.apps.cli.conditions import headline
 from affectlens.apps.cli.scenes import one_face, tiled
+from affectlens.faces.detectors import mtcnn
 
 WARM_UP = 20
 
@@ -38,12 +39,12 @@ def main(frames):
     print(headline(f"python benchmarks/stream.py --frames {frames}"))
     print(f"{'faces':>5} {'frame':>9} {'frames':>7} {'median ms':>10} {'95 % ms':>8} {'most ms':>8}")
     shown = one_face(None, frames)
-    analyzer = Analyzer()
-    analyzer.detector = detector = Noting(analyzer.detector)
+    detector = Noting(mtcnn.build())
+    analyzer = Analyzer(detector=detector)
     for faces in (1, 5):
         stream, taken = analyzer.stream(), {True: [], False: []}
-        for number, frame in enumerate(shown):
-            image = tiled(frame, faces)
+        for number in range(frames):
+            image = tiled(shown[number % len(shown)], faces)
             start = time.perf_counter()
             analysis = stream.push(image, number / 30)
             took_ms = 1000 * (time.perf_counter() - start)

@@ -16,6 +16,7 @@ CALLS = {
     "heat_maps.py {data}": "0.500    0.70  ",
     "quality.py {data}": "found again: 4 of 4",
     "scale.py --repeats 3": "one driver: ",
+    "stream.py --frames 60": "5  followed ",
     "wild.py {data} --faces 4": "turned by 30 degrees",
 }
 
