@@ -80,6 +80,16 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
             Stored(tmp_path / name).decode()
 
 
+def test_a_file_that_breaks_off_at_its_end_is_taken_and_named_once(tmp_path, caplog):
+    file = tmp_path / "late.png"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    file.write_bytes(cv2.imencode(".png", noise)[1].tobytes()[:-700])
+    images = [Stored(file, None, None).decode() for _ in range(2)]
+    assert all(image.shape == (64, 64, 3) for image in images)
+    np.testing.assert_array_equal(images[0][:57], noise[:57, :, ::-1])
+    assert caplog.messages == [f"'{file}' breaks off in its last tenth and is taken as it is"]
+
+
 def test_a_sample_tells_where_its_image_is(tmp_path):
     corners = box(1, 2, 3, 4)
     of_file = Stored.of(Sample("a", tmp_path / "a.png", "train", box_xyxy=corners))

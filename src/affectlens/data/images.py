@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, overload
 
@@ -41,7 +42,7 @@ class Stored:
         return None if sample.path is None else cls(sample.path, sample.content, box_xyxy)
 
     def decode(self) -> Pixels:
-        """(H, W) gray or (H, W, 3) RGB uint8.
+        """(H, W) gray or (H, W, 3) RGB uint8; the log names an image once that breaks off but has most of its pixels.
 
         Raises:
             BadData: it cannot be read or decoded, or the box lies outside.
@@ -51,10 +52,18 @@ class Stored:
         except OSError as error:
             raise BadData(f"'{self.path}' cannot be read: {error}") from error
         try:
-            pixels = decode(data).pixels
+            picture = decode(data)
         except UnreadableMedia as error:
             raise BadData(f"'{self.path}' cannot be decoded as an image: {error.detail}") from error
-        return pixels if self.box_xyxy is None else cut(pixels, self.box_xyxy, self.path)
+        if picture.incomplete:
+            _warn_once(self.path)
+        return picture.pixels if self.box_xyxy is None else cut(picture.pixels, self.box_xyxy, self.path)
+
+
+@lru_cache(maxsize=10_000)
+def _warn_once(path: Path) -> None:
+    """Each epoch decodes large images again."""
+    logging.getLogger("affectlens").warning("'%s' breaks off in its last tenth and is taken as it is", path)
 
 
 def cut(pixels: Pixels, box_xyxy: NDArray[np.float32], where: Path) -> Pixels:

@@ -1,10 +1,13 @@
 """A measure of a package from outside goes over the wire without a change of the service."""
 
+import json
+
 import httpx2
 import numpy as np
 import pytest
 
-from affectlens import Analyzer, Client, to_pandas
+from affectlens import Analyzer, Client, ServiceError, to_pandas
+from affectlens.apps.server.wire import to_wire
 from affectlens.runtime.media import PORTRAIT
 
 
@@ -48,6 +51,18 @@ def test_the_client_answers_as_the_analyzer_with_its_columns(gloss):
         assert client.analyze(PORTRAIT).to_rows() == analyzer.analyze(PORTRAIT).to_rows()
         nothing = client.analyze(np.zeros((64, 64, 3), dtype=np.uint8))
         assert tuple(nothing.to_rows()[0]) == analyzer.schema.names
+
+
+@pytest.mark.parametrize("part", ["measures", "smoothed"])
+def test_what_is_of_another_kind_than_its_column_is_not_understood(gloss, portrait, part):
+    url, _ = gloss
+    with Client(url) as client:
+        given = to_wire(Analyzer().stream().push(portrait), (512, 512)).model_dump(mode="json")
+        assert client._analysis(json.dumps(given), "").faces[0].measures["gloss"]["gloss"] > 0
+        face = given["faces"][0]
+        (face if part == "measures" else face["smoothed"])["measures"]["gloss"]["gloss"] = "much"
+        with pytest.raises(ServiceError, match="the service answers something else"):
+            client._analysis(json.dumps(given), "")
 
 
 def test_a_stream_counts_its_frames(gloss, portrait):

@@ -174,7 +174,7 @@ class Client:
         try:
             result = Result.model_validate_json(text)
             return from_wire(result, source, image, measures_in(self._model_of(result)))
-        except ValueError as error:
+        except (BadSetting, TypeError, ValueError) as error:
             raise ServiceError(
                 "not_understood", "the service answers something else; is it another version?"
             ) from error

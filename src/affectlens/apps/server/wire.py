@@ -167,12 +167,15 @@ def from_wire(
 ) -> Analysis:
     """The `Result` that was received, as the analyzer would have given it; `measures` are those of the service
     (`measures_in`).
+
+    Raises:
+        TypeError: what a measure says is of another kind than its column.
     """
     return Analysis(
         **{column.path[1]: getattr(result, column.path[1]) for column in _OF_FRAMES},
         source=source,
         labels=tuple(result.labels),
-        faces=tuple(_core_face(face) for face in result.faces),
+        faces=tuple(_core_face(face, measures) for face in result.faces),
         detail=result.detail,
         image=image,
         measures=measures,
@@ -226,17 +229,29 @@ def _measures(of: affect.Face | affect.Smoothed, schema: Schema) -> dict[str, di
     return found
 
 
-def _core_face(face: Any) -> affect.Face:
+def _core_measures(values: dict[str, dict[str, Any]], measures: tuple[Measure, ...]) -> dict[str, dict[str, Any]]:
+    """What these measures say, checked."""
+    return {
+        measure.name: {c.name: c.kind.checked(values[measure.name].get(c.name)) for c in measure.columns}
+        for measure in measures
+        if measure.name in values
+    }
+
+
+def _core_face(face: Any, measures: tuple[Measure, ...]) -> affect.Face:
     landmarks = np.full((5, 2), np.nan) if face.landmarks_xy is None else np.array(face.landmarks_xy)
     shown, seen = face.smoothed, face.explanation
+    smoothed = None
+    if shown:
+        smoothed = affect.Smoothed(**shown.model_dump() | {"measures": _core_measures(shown.measures, measures)})
     return affect.Face(
         **{column.path[1]: getattr(face, column.path[1]) for column in _SCALARS},
         box_xyxy=np.array(face.box_xyxy, dtype=np.float32),
         landmarks_xy=landmarks.astype(np.float32),
         probabilities=face.probabilities,
-        smoothed=affect.Smoothed(**shown.model_dump()) if shown else None,
+        smoothed=smoothed,
         quality=_core_quality(face.quality) if face.quality else None,
-        measures=face.measures,
+        measures=_core_measures(face.measures, measures),
         explanation=affect.Explanation(
             _picture(seen.crop).rgb,
             (_gray(seen.heat) / 255).astype(np.float32),
