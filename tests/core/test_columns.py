@@ -102,6 +102,21 @@ def test_every_scalar_of_an_analysis_is_a_column():
     assert set(Analysis.__dataclass_fields__) == reached | {"labels", "faces", "detail", "image", "measures"}
 
 
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"kind": "float"}, "the kind of the column 'a' is text, category, integer, boolean, real; got 'float'"),
+        ({"digits": 2.5}, "digits of the column 'a' must be a whole number from 0, got 2.5"),
+        ({"digits": -2}, "digits of the column 'a' must be a whole number from 0, got -2"),
+    ],
+)
+def test_a_column_that_cannot_be_is_refused(facts, message):
+    with pytest.raises(BadSetting) as caught:
+        Column(**{"name": "a", "kind": "real", "meaning": ""} | facts)
+    assert str(caught.value) == message
+    assert Column("a", "real", "").kind is Kind.REAL
+
+
 def test_names_that_differ_in_their_case_alone_are_the_same():
     with pytest.raises(BadSetting, match="two columns are called 'score'"):
         Schema((), (Column("SCORE", Kind.REAL, ""),))

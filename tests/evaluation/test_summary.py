@@ -174,16 +174,19 @@ def test_the_plane_is_counted_in_cells(shards):
 def test_what_cannot_be_summed_up_is_one_line(shards, tmp_path):
     with Summary(shards) as found, pytest.raises(BadSetting, match="by expression, source, window; got 'colour'"):
         found.table(["colour"])
-    with pytest.raises(BadData, match="is no Parquet file and no folder of shards"):
-        Summary(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadData, match="is not a Parquet file or a folder of shards"):
+        Summary(tmp_path / "empty")
     for window_s in (0, float("nan"), float("inf")):
         with pytest.raises(BadSetting, match="must be longer than 0 s"):
             Summary(shards, window_s=window_s)
     parquet.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
     with pytest.raises(BadData, match="is not a table of 'affectlens analyze': it lacks source, time_s"):
         Summary(tmp_path / "other.parquet")
+    with pytest.raises(BadData, match=r"lost.parquet' does not exist"):
+        Summary(tmp_path / "lost.parquet")
     (tmp_path / "text.parquet").write_text("text")
-    with pytest.raises(BadData, match=r"text.parquet' is no Parquet file"):
+    with pytest.raises(BadData, match=r"text.parquet' is not a Parquet file"):
         Summary(tmp_path / "text.parquet")
     (tmp_path / "text.parquet").write_text("PAR1text")
     with pytest.raises(BadData, match="the rows cannot be summed up: "):

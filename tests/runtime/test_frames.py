@@ -1,16 +1,18 @@
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import affectlens
-from affectlens import Analysis, Reason
+from affectlens import Analysis, Analyzer, Column, Kind, Measure, Reason
 from affectlens.core import catalog
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.core.headers import all_measures
 from affectlens.runtime.frames import read_table, to_pandas
+from affectlens.runtime.writers import parquet as parquet_format
 
 LABELS = ("neutral", "happiness")
 
@@ -91,6 +93,35 @@ def test_columns_that_are_not_known_stay_as_they_are_found(found, tmp_path):
     again = read_table(tmp_path / "a.parquet")
     assert again["group"].tolist() == ["a", "b"]
     assert again["number"].dtype == np.int64
+
+
+def test_parquet_says_the_types_of_a_measure_that_is_not_installed(portrait, tmp_path):
+    columns = (
+        Column("blinks", Kind.INTEGER, "so far", unit="blinks"),
+        Column("asleep", Kind.BOOLEAN, ""),
+        Column("hair", Kind.CATEGORY, "", categories=("dark", "fair")),
+        Column("room", Kind.TEXT, ""),
+    )
+    said = {"blinks": 3, "asleep": False, "hair": "dark", "room": "007"}
+    analysis = Analyzer(measures=[Measure("own", columns, lambda face: said)]).analyze(portrait)
+    file = tmp_path / "a.parquet"
+    with parquet_format.build(file, analysis.schema) as write:
+        write(analysis)
+        write(replace(analysis, faces=()))
+    again = read_table(file)
+    assert [str(again[name].dtype) for name in said] == ["Int64", "boolean", "category", "string"]
+    assert again.loc[0, list(said)].to_dict() == said
+    assert again.loc[1, list(said)].isna().all()
+
+
+def test_sources_make_a_table_and_what_is_no_analysis_is_refused(analyzer, portrait, tmp_path):
+    analyzer.analyze(portrait).save(tmp_path / "a.png")
+    analyzer.analyze(portrait).save(tmp_path / "b.png")
+    table = to_pandas(affectlens.analyses_of(analyzer, tmp_path))
+    assert list(table.source) == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    for wrong in ("photo.jpg", ["photo.jpg"], 3):
+        with pytest.raises(BadSetting, match=r"expected analyses, got (str|int)"):
+            to_pandas(wrong)
 
 
 def test_a_table_without_faces_keeps_its_types(nothing, tmp_path):

@@ -20,8 +20,8 @@ POSE = ("yaw_deg", "pitch_deg", "roll_deg")
 
 
 def test_without_plug_ins_there_is_the_pose(analyzer):
-    assert catalog.available("faces.measures") == ["pose"]
-    assert analyzer.schema.names[-3:] == POSE
+    assert "pose" in catalog.available("faces.measures")
+    assert set(POSE) <= set(analyzer.schema.names)
 
 
 def test_measures_can_be_left_out_chosen_and_given(portrait):
@@ -41,7 +41,7 @@ def test_measures_can_be_left_out_chosen_and_given(portrait):
         (["poze"], UnknownName, "unknown measure 'poze'; did you mean 'pose'?"),
         ("pose", BadSetting, "measures are a list, such as ['pose']"),
         (pose.build(), BadSetting, "measures are a list; put 'pose' into one"),
-        ([len], BadSetting, "a measure is a name or a core.measures.Measure, got builtin_function_or_method"),
+        ([len], BadSetting, "a measure is a name or an affectlens.Measure, got builtin_function_or_method"),
         (["pose", pose.build()], BadSetting, "two measures are called 'pose'"),
         ([Measure("m", (Column("score", Kind.REAL, "", ()),))], BadSetting, "two columns are called 'score'"),
         ([Measure("m", (Column("x", Kind.REAL, "", ()),), needs=("mesh",))], BadSetting, "needs 'mesh'"),
@@ -58,16 +58,25 @@ def test_measures_that_cannot_be_are_refused(measures, error, message):
     [
         ("x", {"needs": "crop"}, "needs of 'm' is a list, such as ['crop']"),
         ("x", {"measure": 3}, "measure of 'm' must be a function, got int"),
-        ("mouth-open", {}, "the column 'mouth-open' of the measure 'm' is no identifier"),
-        ("share", {}, "the column 'share' of the measure 'm' has a reserved name"),
-        ("n_blinks", {}, "the column 'n_blinks' of the measure 'm' has a reserved name"),
-        ("p_anger", {}, "the column 'p_anger' of the measure 'm' has a reserved name"),
+        ("x", {"time_constant_s": "0.5"}, "time_constant_s of 'm' must be 0 or more, got '0.5'"),
+        ("x", {"time_constant_s": float("nan")}, "time_constant_s of 'm' must be 0 or more, got nan"),
+        (
+            "x",
+            {"columns": Column("x", Kind.REAL, "")},
+            "columns of 'm' is a list of affectlens.Column, such as (column,)",
+        ),
+        ("x", {"columns": ("x",)}, "columns of 'm' is a list of affectlens.Column, such as (column,)"),
+        ("x", {"name": "my measure"}, "a measure's name is an identifier, such as mouth_open; got 'my measure'"),
+        ("mouth-open", {}, "a column's name is an identifier, such as mouth_open; 'm' has 'mouth-open'"),
+        ("share", {}, "the measure 'm' has a column 'share', a name that tables need themselves (name, faces, share, "),
+        ("n_blinks", {}, "the measure 'm' has a column 'n_blinks', a name that tables need themselves ("),
+        ("p_anger", {}, "the measure 'm' has a column 'p_anger', a name that tables need themselves ("),
     ],
 )
 def test_what_is_no_measure_is_refused_when_it_is_made(name, changes, message):
     with pytest.raises(BadSetting) as caught:
-        Measure("m", (Column(name, Kind.REAL, ""),), **changes)
-    assert str(caught.value) == message
+        Measure(**{"name": "m", "columns": (Column(name, Kind.REAL, ""),)} | changes)
+    assert str(caught.value).startswith(message)
 
 
 def test_lists_and_objects_that_are_called_make_a_measure_too(portrait):
@@ -90,7 +99,7 @@ def test_lists_and_objects_that_are_called_make_a_measure_too(portrait):
         ("import nowhere", "measure 'broken' of the package 'madeup' cannot be loaded: ModuleNotFoundError: "),
         (
             "def build():\n    return 3",
-            "the measure 'broken' that is installed is of the type int, no core.measures.Measure",
+            "the measure 'broken' that is installed is of the type int, not an affectlens.Measure",
         ),
     ],
 )
@@ -154,16 +163,17 @@ X = Column("x", Kind.REAL, "", ())
     ("values", "said"),
     [
         (lambda face: {"x": 1 / 0}, "ZeroDivisionError: division by zero"),
-        (lambda face: None, "AttributeError"),
+        (lambda face: None, "TypeError: expected a dictionary of columns, got NoneType"),
+        (lambda face: {"x": face.landmarks_xy.fill(0)}, "ValueError: assignment destination is read-only"),
         (lambda face: {"x": "wide"}, "TypeError: expected real or None, got 'wide'"),
         (lambda face: {"x": np.zeros(2)}, "TypeError: expected real or None"),
-        (lambda face: {"y": 1.0}, "no column is called 'y'"),
+        (lambda face: {"y": 1.0}, "no column is called 'y'; there are x"),
     ],
 )
-def test_a_failing_measure_costs_its_cells_alone_and_is_named_once(analyzer, portrait, caplog, values, said):
+def test_a_failing_measure_costs_its_cells_alone_and_is_named_once(portrait, caplog, values, said):
     broken = Analyzer(measures=["pose", Measure("broken", (X,), values)])
     rows = [broken.analyze(portrait).to_rows()[0] for _ in range(2)]
-    (sound,) = analyzer.analyze(portrait).to_rows()
+    (sound,) = Analyzer(measures=["pose"]).analyze(portrait).to_rows()
     assert rows == [sound | {"x": None}] * 2
     (warning,) = caplog.messages
     assert warning.startswith("the measure 'broken' failed, its cells are empty: ")

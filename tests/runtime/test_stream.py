@@ -332,7 +332,7 @@ def test_a_stream_is_made_in_less_than_a_millisecond(analyzer):
 def test_frames_have_a_time_all_or_not_at_all(tiny, times):
     stream = Analyzer(tiny, detector=squares).stream()
     stream.push(scene(), times[0])
-    with pytest.raises(BadSetting, match="all or not at all"):
+    with pytest.raises(BadSetting, match="with every frame or with none"):
         stream.push(scene(), times[1])
 
 

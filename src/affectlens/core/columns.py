@@ -78,6 +78,9 @@ class Column:
         display: format of a number on the terminal; default the `digits` of a real.
         averaged: summaries state its mean, if every row has the column.
         since: the version that brought it.
+
+    Raises:
+        BadSetting: there is no such kind, or `digits` is no whole number from 0.
     """
 
     name: str
@@ -90,6 +93,13 @@ class Column:
     display: str = ""
     averaged: bool = False
     since: str = "0.1"
+
+    def __post_init__(self) -> None:
+        if self.kind not in list(Kind):
+            raise BadSetting(f"the kind of the column '{self.name}' is {', '.join(Kind)}; got '{self.kind}'")
+        if not isinstance(self.digits, int) or self.digits < 0:
+            raise BadSetting(f"digits of the column '{self.name}' must be a whole number from 0, got {self.digits!r}")
+        object.__setattr__(self, "kind", Kind(self.kind))
 
     def cell(self, frame: Any, place: int | None, face: Any) -> Any:
         """The value for a face at its place in an analysis, or for an analysis without faces; None where there is no
@@ -236,7 +246,7 @@ class Schema:
     def __post_init__(self) -> None:
         folded = [name.casefold() for name in self.names]  # as engines of queries compare them
         if twice := [name for name, key in zip(self.names, folded, strict=True) if folded.count(key) > 1]:
-            raise BadSetting(f"two columns are called '{twice[0]}'")
+            raise BadSetting(f"two columns are called '{twice[0]}'; rename that of your measure")
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

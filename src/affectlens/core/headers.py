@@ -47,7 +47,7 @@ def make_measure(name: str) -> Measure:
         raise BadSetting(f"the measure '{name}' that is installed cannot be made: {said}") from error
     if not isinstance(measure, Measure):
         raise BadSetting(
-            f"the measure '{name}' that is installed is of the type {type(measure).__name__}, no core.measures.Measure"
+            f"the measure '{name}' that is installed is of the type {type(measure).__name__}, not an affectlens.Measure"
         )
     return measure
 

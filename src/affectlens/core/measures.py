@@ -30,7 +30,7 @@ _TAKEN_PREFIXES = (PROBABILITY, "n_")
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a measure sees of one face.
+    """What a measure sees of one face; its arrays are read-only, copy one to change it.
 
     Attributes:
         crop: (H, W) gray or (H, W, 3) RGB uint8, the face as it was cut for the model.
@@ -87,10 +87,14 @@ class Measure:
     draw: Callable[[NDArray[np.uint8], Any, Values], None] | None = None
 
     def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise BadSetting(f"a measure's name is an identifier, such as mouth_open; got '{self.name}'")
+        if isinstance(self.columns, Column) or not all(isinstance(column, Column) for column in self.columns):
+            raise BadSetting(f"columns of '{self.name}' is a list of affectlens.Column, such as (column,)")
         if not self.columns:
             raise BadSetting(f"the measure '{self.name}' has no columns")
-        if self.time_constant_s < 0:
-            raise BadSetting(f"time_constant_s of '{self.name}' must be 0 or more, got {self.time_constant_s}")
+        if not isinstance(self.time_constant_s, int | float) or not 0 <= self.time_constant_s < np.inf:
+            raise BadSetting(f"time_constant_s of '{self.name}' must be 0 or more, got {self.time_constant_s!r}")
         if isinstance(self.needs, str):
             raise BadSetting(f"needs of '{self.name}' is a list, such as ['{self.needs}']")
         for part in ("measure", "follow", "draw"):
@@ -101,9 +105,14 @@ class Measure:
         placed = tuple(replace(c, path=("face", "measures", self.name, c.name)) for c in self.columns)
         for given, column in zip(self.columns, placed, strict=True):
             if not column.name.isidentifier():
-                raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' is no identifier")
+                raise BadSetting(
+                    f"a column's name is an identifier, such as mouth_open; '{self.name}' has '{column.name}'"
+                )
             if column.name in _TAKEN or column.name.startswith(_TAKEN_PREFIXES):
-                raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' has a reserved name")
+                raise BadSetting(
+                    f"the measure '{self.name}' has a column '{column.name}', a name that tables need themselves "
+                    f"({', '.join(_TAKEN)}, and what begins with {' or '.join(_TAKEN_PREFIXES)}); call it otherwise"
+                )
             if given.path not in ((), column.path):
                 raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' has a path of its own")
         object.__setattr__(self, "columns", placed)
@@ -123,8 +132,12 @@ class Measure:
         """What `compute` says of the columns, checked; all None, and a warning in the log, where that fails."""
         try:
             values = compute(*arguments)
+            if not isinstance(values, Mapping):
+                raise TypeError(f"expected a dictionary of columns, got {type(values).__name__}")
             if unknown := values.keys() - {column.name for column in self.columns}:
-                raise KeyError(f"no column is called '{min(unknown)}'")
+                raise KeyError(
+                    f"no column is called '{min(unknown)}'; there are {', '.join(c.name for c in self.columns)}"
+                )
             return {column.name: column.kind.checked(values.get(column.name)) for column in self.columns}
         except Exception as error:  # of code from elsewhere, which must not cost the face its expression
             _warn_once(self.name, "its cells are empty", _in_a_line(error))

@@ -63,7 +63,11 @@ class Summary:
             raise BadSetting(f"a time window must be longer than 0 s, and end, got {window_s}")
         files = shards if shards is not None else sorted(path.glob("*.parquet")) if path.is_dir() else [path]
         if not files or not all(_is_parquet(file) for file in files):
-            raise BadData(f"'{path}' is no Parquet file and no folder of shards")
+            if not path.exists():
+                raise BadData(f"'{path}' does not exist")
+            raise BadData(
+                f"'{path}' is not a Parquet file or a folder of shards; 'affectlens analyze --out X.parquet' makes one"
+            )
         if groups is not None and not groups.is_file():
             raise BadData(f"the file of groups '{groups}' {'is no file' if groups.exists() else 'does not exist'}")
         self._error = duckdb.Error

@@ -1,13 +1,12 @@
 """Rows as typed data frames, and tables of files read back as such."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectlens.core.columns import Column, Kind, Row, Schema
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
-from affectlens.core.headers import schema_in
-from affectlens.runtime.tables import read_arrow
+from affectlens.runtime.tables import read_arrow, schema_of_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,20 +17,22 @@ _TYPES = {Kind.TEXT: "string", Kind.INTEGER: "Int64", Kind.BOOLEAN: "boolean", K
 """Types of pandas that keep their values where cells are empty; reals are NaN there."""
 
 
-def to_pandas(analyses: "Analysis | Iterable[Analysis]") -> "pd.DataFrame":
-    """The rows of one analysis, or of several with the same columns, as one typed data frame.
+def to_pandas(analyses: "Analysis | Iterable[Analysis | Iterable[Analysis]]") -> "pd.DataFrame":
+    """The rows of one analysis, or of several with the same columns, as one typed data frame; `analyses_of` gives what
+    it takes, too.
 
     Text is "string", whole numbers are "Int64", truth values "boolean", reals are float64, and `expression`,
     `va_source` and `reason` are categories of all that they can be; so frames of photos without a face concatenate with
     others and keep their types.
 
     Raises:
-        MissingExtra: pandas is not installed. BadSetting: there is no analysis, or they differ in their columns.
+        MissingExtra: pandas is not installed. BadSetting: something else is given or nothing, or the analyses differ in
+            their columns.
     """
     pandas = _pandas("to_pandas()")
     rows: list[Row] = []
     schema: Schema | None = None
-    for analysis in analyses if isinstance(analyses, Iterable) else [analyses]:
+    for analysis in _each(analyses):
         schema = schema or analysis.schema
         if analysis.schema.names != schema.names:
             raise BadSetting("analyses of models or measures with different columns do not make one table")
@@ -41,9 +42,23 @@ def to_pandas(analyses: "Analysis | Iterable[Analysis]") -> "pd.DataFrame":
     return typed(pandas.DataFrame(rows, columns=list(schema.names)), schema)
 
 
+def _each(analyses: Any) -> "Iterator[Analysis]":
+    """The analyses one by one.  Raises BadSetting."""
+    from affectlens.runtime.analysis import Analysis  # which imports this module when it is asked for a data frame
+
+    if isinstance(analyses, Analysis):
+        yield analyses
+    elif isinstance(analyses, Iterable) and not isinstance(analyses, (str, bytes, Path)):
+        for one in analyses:
+            yield from _each(one)
+    else:
+        raise BadSetting(f"expected analyses, got {type(analyses).__name__}; Analyzer.analyze makes one")
+
+
 def read_table(path: str | Path) -> "pd.DataFrame":
     """A table of `affectlens analyze` or a shard of `affectlens batch` (.parquet, .csv or .jsonl), as `to_pandas` types
-    it; columns that are not known here keep the type that they are found with.
+    it. Columns of a measure that is not installed here are typed by what a Parquet file says of them, and keep the type
+    that they are found with in the others.
 
     Raises:
         BadSetting: another suffix. BadData: not such a table. MissingExtra: pandas, or the extra "parquet", is not
@@ -51,7 +66,7 @@ def read_table(path: str | Path) -> "pd.DataFrame":
     """
     _pandas("read_table()")
     table = read_arrow(Path(path))
-    schema = schema_in(table.column_names)
+    schema = schema_of_table(table)
     if "source" not in table.column_names or len(schema.labels) < 2:
         raise BadData(f"'{path}' is not a table of 'affectlens analyze'")
     return typed(table.to_pandas(), schema)

@@ -33,11 +33,11 @@ def make_measures(
     found = []
     for measure in named:
         if not isinstance(measure, Measure):
-            raise BadSetting(f"a measure is a name or a core.measures.Measure, got {type(measure).__name__}")
+            raise BadSetting(f"a measure is a name or an affectlens.Measure, got {type(measure).__name__}")
         missing = [need for need in measure.outputs() if need not in outputs]
         if missing and wanted is not None:
             raise BadSetting(
-                f"the measure '{measure.name}' needs '{missing[0]}', which is neither crop, landmarks or quality nor "
+                f"the measure '{measure.name}' needs '{missing[0]}', which is none of crop, landmarks and quality, nor "
                 "an output of the model"
             )
         if not missing:

@@ -72,6 +72,8 @@ class Stream:
     def __init__(
         self, analyzer: "Analyzer", settings: "VideoSettings", on_event: OnEvent | None = None, name: str = ""
     ) -> None:
+        if on_event is not None and not callable(on_event):
+            raise BadSetting(f"on_event must be a function, got {type(on_event).__name__}")
         self._analyzer, self._settings, self._on_event, self._name = analyzer, settings, on_event, name
         self._tracker = Tracker()
         self._due = 0
@@ -146,7 +148,9 @@ class Stream:
             raise BadSetting("the stream has ended; make another one with Analyzer.stream()")
         timed = time_s is not None
         if self._timed not in (None, timed):
-            raise BadSetting("frames have a time all or not at all: without one it is the time since the first push")
+            raise BadSetting(
+                "give time_s with every frame or with none; without it, it is the time since the first push"
+            )
         now_s = time.monotonic()
         begun_s = now_s if self._begun_s is None else self._begun_s
         self._time_s = check_time(now_s - begun_s if time_s is None else time_s, self._time_s)

@@ -68,7 +68,7 @@ def _series(table: Any, labels: tuple[str, ...], file: Path) -> list[Series]:
 
 def arrow_schema(schema: Schema) -> "pyarrow.Schema":
     """The columns as Arrow's: texts and categories as strings, whole numbers as 64-bit integers, truth values as
-    booleans, reals as doubles; metadata hold unit and meaning of each.
+    booleans, reals as doubles; metadata hold kind, unit and meaning of each.
 
     Raises:
         MissingExtra: the extra "parquet" is not installed.
@@ -77,11 +77,29 @@ def arrow_schema(schema: Schema) -> "pyarrow.Schema":
     return pyarrow.schema(
         [
             pyarrow.field(
-                column.name, _type(pyarrow, column), metadata={"unit": column.unit, "meaning": column.meaning}
+                column.name,
+                _type(pyarrow, column),
+                metadata={"kind": column.kind, "unit": column.unit, "meaning": column.meaning},
             )
             for column in schema.columns
         ]
     )
+
+
+def schema_of_table(table: Any) -> Schema:
+    """What is known of the columns of an Arrow table: by their names, and in Parquet by what the file says of them."""
+    known = schema_in(table.column_names)
+    told = tuple(
+        Column(
+            field.name,
+            Kind(said[b"kind"].decode()),
+            said.get(b"meaning", b"").decode(),
+            unit=said.get(b"unit", b"").decode(),
+        )
+        for field in table.schema
+        if field.name not in known.names and (said := field.metadata or {}).get(b"kind", b"").decode() in list(Kind)
+    )
+    return Schema(known.labels, (*known.extra, *told))
 
 
 def read_arrow(file: Path) -> Any:
@@ -115,7 +133,8 @@ def _read_parquet(file: Path) -> Any:
 
     table = parquet.read_table(file)
     known = _known_types(table.column_names)
-    return table.cast(pyarrow.schema([(field.name, known.get(field.name, field.type)) for field in table.schema]))
+    types = [field.with_type(known.get(field.name, field.type)) for field in table.schema]
+    return table.cast(pyarrow.schema(types))
 
 
 def _read_csv(file: Path) -> Any:
