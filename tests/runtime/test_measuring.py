@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from affectlens import Analyzer, BatchAnalyzer, read_table
-from affectlens.core import catalog, headers
+from affectlens.core import catalog, messages
 from affectlens.core.columns import Column, Kind
 from affectlens.core.errors import BadSetting, UnknownName
 from affectlens.core.measures import Measure
@@ -22,6 +22,7 @@ POSE = ("yaw_deg", "pitch_deg", "roll_deg")
 def test_without_plug_ins_there_is_the_pose(analyzer):
     assert "pose" in catalog.available("faces.measures")
     assert set(POSE) <= set(analyzer.schema.names)
+    assert Analyzer(measures=["pose"]).schema.names[-3:] == POSE
 
 
 def test_measures_can_be_left_out_chosen_and_given(portrait):
@@ -112,7 +113,7 @@ def test_an_installed_one_that_cannot_be_made_is_named_and_tables_are_read_witho
     with pytest.raises(BadSetting) as caught:
         Analyzer()
     assert str(caught.value).startswith(message)
-    headers._warn_once.cache_clear()
+    messages.warn_once.cache_clear()
     assert list(read_table(tmp_path / "rows.csv").columns) == list(rows.columns)
     assert any(line.startswith(message) for line in caplog.messages)
 

@@ -1,13 +1,12 @@
 """What is known of the columns of a table by its header."""
 
-import logging
 from collections.abc import Sequence
-from functools import lru_cache
 
 from affectlens.core import catalog
 from affectlens.core.columns import Column, Schema
 from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.measures import Measure
+from affectlens.core.messages import one_line, warn_once
 from affectlens.core.outputs import OUTPUTS
 
 
@@ -36,15 +35,14 @@ def make_measure(name: str) -> Measure:
     """The measure that is installed under this name.
 
     Raises:
-        UnknownName: there is none. BadSetting: its package does not make one.
+        UnknownName: no such measure. BadSetting: its `build` fails or returns something else.
     """
     try:
         measure = catalog.load("faces.measures", name).build()
     except AffectLensError:
         raise
     except Exception as error:  # of code from elsewhere
-        said = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise BadSetting(f"the measure '{name}' that is installed cannot be made: {said}") from error
+        raise BadSetting(f"the measure '{name}' that is installed cannot be made: {one_line(error)}") from error
     if not isinstance(measure, Measure):
         raise BadSetting(
             f"the measure '{name}' that is installed is of the type {type(measure).__name__}, not an affectlens.Measure"
@@ -59,10 +57,5 @@ def all_measures() -> tuple[Measure, ...]:
         try:
             found.append(make_measure(name))
         except AffectLensError as error:
-            _warn_once(str(error))
+            warn_once(str(error))
     return tuple(found)
-
-
-@lru_cache(maxsize=64)
-def _warn_once(error: str) -> None:
-    logging.getLogger("affectlens").warning("%s", error)

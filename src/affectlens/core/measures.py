@@ -5,7 +5,6 @@ A file `faces/measures/<name>.py`, or a module that an installed package names u
 frames, in the service's JSON and on the page.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from affectlens.core.columns import PROBABILITY, Column, Kind, Schema
 from affectlens.core.errors import BadSetting
+from affectlens.core.messages import one_line, warn_once
 from affectlens.core.quality import Quality
 
 Values = Mapping[str, Any]
@@ -49,6 +49,18 @@ class View:
     quality: Quality
     outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("crop", "box_xyxy", "landmarks_xy"):
+            object.__setattr__(self, name, _read_only(getattr(self, name)))
+        object.__setattr__(self, "outputs", {name: _read_only(said) for name, said in self.outputs.items()})
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A read-only view of an array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
 
 Follow = Callable[[Values, float], Values]
 """The values of a frame and its time in seconds -> those that its row holds; made anew for each track."""
@@ -75,7 +87,7 @@ class Measure:
 
     Raises:
         BadSetting: it has no columns, one of them has a name that is reserved or no identifier, or a path of its own,
-            the time constant is negative, `needs` is no list of names, or a function is none.
+            the time constant is negative, `needs` is not a list of names, or a function is not callable.
     """
 
     name: str
@@ -140,7 +152,7 @@ class Measure:
                 )
             return {column.name: column.kind.checked(values.get(column.name)) for column in self.columns}
         except Exception as error:  # of code from elsewhere, which must not cost the face its expression
-            _warn_once(self.name, "its cells are empty", _in_a_line(error))
+            warn_once(f"the measure '{self.name}' failed, its cells are empty: {one_line(error)}")
             return dict.fromkeys(column.name for column in self.columns)
 
     def draw_on(self, canvas: NDArray[np.uint8], face: Any, values: Values) -> None:
@@ -149,16 +161,7 @@ class Measure:
             if self.draw is not None:
                 self.draw(canvas, face, values)
         except Exception as error:  # of code from elsewhere, which must not cost the picture
-            _warn_once(self.name, "it is not drawn", _in_a_line(error))
-
-
-def _in_a_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
-
-
-@lru_cache(maxsize=256)
-def _warn_once(measure: str, consequence: str, error: str) -> None:
-    logging.getLogger("affectlens").warning("the measure '%s' failed, %s: %s", measure, consequence, error)
+            warn_once(f"the measure '{self.name}' failed, it is not drawn: {one_line(error)}")
 
 
 @lru_cache(maxsize=16)

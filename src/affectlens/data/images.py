@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, overload
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData, UnreadableMedia
 from affectlens.core.image_file import decode
+from affectlens.core.messages import warn_once
 from affectlens.core.sample import Dropped, Sample
 
 KEEP_SIDE_PX = 128
@@ -56,14 +56,8 @@ class Stored:
         except UnreadableMedia as error:
             raise BadData(f"'{self.path}' cannot be decoded as an image: {error.detail}") from error
         if picture.incomplete:
-            _warn_once(self.path)
+            warn_once(f"'{self.path}' breaks off in its last tenth and is taken as it is")  # epochs decode it again
         return picture.pixels if self.box_xyxy is None else cut(picture.pixels, self.box_xyxy, self.path)
-
-
-@lru_cache(maxsize=10_000)
-def _warn_once(path: Path) -> None:
-    """Each epoch decodes large images again."""
-    logging.getLogger("affectlens").warning("'%s' breaks off in its last tenth and is taken as it is", path)
 
 
 def cut(pixels: Pixels, box_xyxy: NDArray[np.float32], where: Path) -> Pixels:

@@ -358,23 +358,9 @@ def _views(cuts: Sequence[Cut], answers: Answers) -> list[View]:
     ]
     outputs = answers.outputs
     return [
-        View(
-            _read_only(crop),
-            _read_only(box),
-            _read_only(points),
-            cut.image_size,
-            quality,
-            {name: _read_only(said[i]) for name, said in outputs.items()},
-        )
+        View(crop, box, points, cut.image_size, quality, {name: said[i] for name, said in outputs.items()})
         for i, (cut, crop, box, points, quality) in enumerate(faces)
     ]
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers, which whoever is given them cannot change."""
-    seen = array.view()
-    seen.flags.writeable = False
-    return seen
 
 
 def prior_of(prior: str, shares: Sequence[float] | None, model: str) -> NDArray[np.float64] | None:

@@ -40,7 +40,7 @@ def draw_faces(image: NDArray[np.uint8], faces: Sequence[Face], measures: Sequen
 def _draw_measures(canvas: NDArray[np.uint8], faces: Sequence[Face], measures: Sequence[Measure]) -> None:
     """What each measure draws of each face; smoothed, in videos."""
     for measure in measures:
-        for face in faces if measure.draw is not None else ():
+        for face in faces:
             values = (face.smoothed or face).measures.get(measure.name)
             if values is not None:
                 measure.draw_on(canvas, face, values)

@@ -37,7 +37,7 @@ def make_measures(
         missing = [need for need in measure.outputs() if need not in outputs]
         if missing and wanted is not None:
             raise BadSetting(
-                f"the measure '{measure.name}' needs '{missing[0]}', which is none of crop, landmarks and quality, nor "
+                f"the measure '{measure.name}' needs '{missing[0]}', which is not crop, landmarks, quality or "
                 "an output of the model"
             )
         if not missing:

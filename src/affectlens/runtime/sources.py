@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
+from affectlens.core.messages import one_line
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.arrays import ArrayFrames, ChannelOrder, TimedArrays
@@ -52,7 +53,7 @@ def reason_of(error: Exception) -> tuple[Reason, str]:
     if isinstance(error, AffectLensError):
         raise error
     # of OpenCV, onnxruntime or memory: one picture must not cost the results of others
-    return Reason.FAILED, f"{type(error).__name__}: {error}".partition("\n")[0]
+    return Reason.FAILED, one_line(error)
 
 
 def items_of(sources: "Sources") -> list[Item]:

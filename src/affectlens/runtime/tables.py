@@ -89,17 +89,17 @@ def arrow_schema(schema: Schema) -> "pyarrow.Schema":
 def schema_of_table(table: Any) -> Schema:
     """What is known of the columns of an Arrow table: by their names, and in Parquet by what the file says of them."""
     known = schema_in(table.column_names)
-    told = tuple(
-        Column(
-            field.name,
-            Kind(said[b"kind"].decode()),
-            said.get(b"meaning", b"").decode(),
-            unit=said.get(b"unit", b"").decode(),
-        )
-        for field in table.schema
-        if field.name not in known.names and (said := field.metadata or {}).get(b"kind", b"").decode() in list(Kind)
-    )
+    unknown = [field for field in table.schema if field.name not in known.names]
+    told = [column for column in map(_column_of, unknown) if column is not None]
     return Schema(known.labels, (*known.extra, *told))
+
+
+def _column_of(field: Any) -> Column | None:
+    """The column that the metadata of an Arrow field describe; None where they describe none."""
+    facts = {name.decode(): value.decode() for name, value in (field.metadata or {}).items()}
+    if facts.get("kind") not in list(Kind):
+        return None
+    return Column(field.name, Kind(facts["kind"]), facts.get("meaning", ""), unit=facts.get("unit", ""))
 
 
 def read_arrow(file: Path) -> Any:
