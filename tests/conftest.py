@@ -7,7 +7,7 @@ import struct
 import sys
 import zlib
 from fractions import Fraction
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,14 +33,32 @@ os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # as the engine has it; tests impor
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
-    """Torch, where it is used at all, keeps to one thread, since more are many times slower on a busy machine, and
-    draws the same numbers whatever ran before.
+    """Torch, where it is used at all, keeps to one thread, since more are many times slower on a busy machine, draws
+    the same numbers whatever ran before, and exports without being traced.
 
     Before the fixtures of every test: UMAP's threads change the number of torch's.
     """
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
-        sys.modules["torch"].manual_seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        torch.onnx.export = untraced(torch.onnx.export)
+
+
+def untraced(function):
+    """`function` without the measurement of coverage, which can double the time of much Python that is not ours."""
+    if hasattr(function, "__wrapped__"):
+        return function
+
+    @wraps(function)
+    def call(*arguments, **options):
+        tracer = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return function(*arguments, **options)
+        finally:
+            sys.settrace(tracer)
+
+    return call
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import torch
 
 from affectlens.training.fit import fit
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 BATCHES = 4
 """Per epoch: 64 faces, 16 at a time."""

@@ -201,6 +201,7 @@ def shorter(words):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @WRITTEN
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore:Tensorflow not installed")  # of UMAP
 def test_every_command_on_a_page_runs(page, cli, place):
