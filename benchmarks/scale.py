@@ -5,7 +5,7 @@ file, decoding it, finding faces, cutting them out, the network, rows. Then a ba
 process that drives a batch does with them, which is what saturates first: answers out of a pipe, rows to Parquet,
 sources into and out of the manifest. docs/scale.md is written from the output.
 
-usage: python benchmarks/scale.py [--repeats 40]
+usage: python benchmarks/scale.py [--repeats 40] [--video-s 10]
 """
 
 import argparse
@@ -67,11 +67,11 @@ def stages(analyzer: Analyzer, file: Path, repeats: int) -> dict[str, float]:
     return {name: 1000 * seconds(call, repeats) for name, call in calls.items()}
 
 
-def video_rate(folder: Path, portrait: NDArray[np.uint8]) -> float:
-    """Frames a second of a batch of videos of ten seconds with a worker for each core: how much longer twice as many
+def video_rate(folder: Path, portrait: NDArray[np.uint8], video_s: int) -> float:
+    """Frames a second of a batch of videos of so many seconds, a worker for each core: how much longer twice as many
     take, so that starting does not count.
     """
-    frames = 10 * VIDEO_FPS
+    frames = video_s * VIDEO_FPS
     took = []
     for count in (2 * cores(), 4 * cores()):
         films = folder / f"{count} films"
@@ -114,6 +114,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--video-s", type=int, default=10, help="seconds of each video")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
     analyzer = Analyzer()
@@ -138,7 +139,7 @@ def main() -> None:
         for title, times in found.items():
             total = sum(times.values())
             print(f"{title:24}{''.join(f'{value:9.2f}' for value in (*times.values(), total))}{total / 3.6:22.1f}")
-        rate = video_rate(folder, portrait)
+        rate = video_rate(folder, portrait, asked.video_s)
         print(
             f"videos 640x480, one face: {rate:.0f} frames/s on {cores()} cores; "
             f"a thousand hours take {30000 / rate:.0f} hours"

@@ -10,12 +10,12 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 CALLS = {
     "class_prior.py bundled {data}": "strength 1.00: accuracy",
     "crop_geometry.py {data} --faces 4": "eyes x 2.80 rotate True",
-    "decoding.py --repeats 1": "gray PNG, 48x48",
+    "decoding.py --repeats 1 --megapixels 2": "gray PNG, 48x48",
     "detector.py --repeats 1": "4000x3000, five faces",
     "ensemble.py {data} bundled {model}": "mean of 2, mirrored",
     "heat_maps.py {data}": "0.500    0.70  ",
     "quality.py {data}": "found again: 4 of 4",
-    "scale.py --repeats 3": "one driver: ",
+    "scale.py --repeats 3 --video-s 2": "one driver: ",
     "stream.py --frames 60": "5  followed ",
     "wild.py {data} --faces 4": "turned by 30 degrees",
 }

@@ -369,6 +369,31 @@ def test_a_training_set_without_valence_and_arousal_is_refused(name):
         catalog.load("losses", name).build(without)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("soft_cross_entropy", {"temperature": 0.0}, "temperature must be > 0, got 0"),
+        ("focal", {"gamma": -1.0}, "gamma must be >= 0, got -1"),
+        ("va_divisions", {"gamma": -1.0}, "gamma must be >= 0, got -1"),
+        ("va_soft", {"bins": 0}, "bins must be at least 1, got 0"),
+        ("va_signs", {"by": "hinge"}, "compared by 'bce' or 'mse', got 'hinge'"),
+        ("va_center", {"dimensions": "dominance"}, "dimensions must be .*, got 'dominance'"),
+        ("local_subclass", {"subclasses": 0}, "subclasses must be at least 1, got 0"),
+        ("center", {"reduction": "median"}, "reduction must be mean or sum, got 'median'"),
+    ],
+)
+def test_options_that_there_are_not(name, options, message):
+    with pytest.raises(BadSetting, match=message):
+        call(made(name, **options), given_for(name))
+
+
+def test_weights_by_class_need_a_label():
+    facts = training()
+    without = TrainingFacts(LABELS, np.full_like(facts.targets, -1), facts.affect, FEATURES)
+    with pytest.raises(BadSetting, match="no training face has a label"):
+        catalog.load("losses", "weighted_cross_entropy").build(without)
+
+
 @LOSSES
 def test_gradient_matches_finite_differences(name):
     loss, given = made(name), given_for(name)

@@ -105,7 +105,7 @@ def networks(leaving=()):
 
 
 NETWORKS = networks()
-EXPORTED = networks(
+DISTINCT = networks(
     leaving=[
         {"stn": True, "msa": True, "msa_form": "joint"},
         {"se": "patches"},
@@ -244,7 +244,7 @@ def faces():
 
 @pytest.mark.slow
 @pytest.mark.no_cover
-@NETWORKS
+@DISTINCT
 def test_eight_faces_are_learnt_by_heart(name, options, small_networks):
     network, side = fresh(name, options)
     for layer in network.train().modules():
@@ -264,7 +264,7 @@ def test_eight_faces_are_learnt_by_heart(name, options, small_networks):
 
 @pytest.mark.slow
 @pytest.mark.no_cover
-@EXPORTED
+@DISTINCT
 def test_the_exported_file_gives_the_logits_of_torch(name, options, faces, tmp_path, monkeypatch, small_networks):
     check_exported(name, options, faces, tmp_path / "model.onnx", monkeypatch)
 

@@ -177,7 +177,7 @@ def test_where_half_precision_is_too_coarse_the_weights_stay_whole(recipe, data,
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("views", ["flip", "ten-crop"])
+@pytest.mark.parametrize("views", ["flip", pytest.param("ten-crop", marks=pytest.mark.slow)])
 def test_the_file_averages_the_views_of_the_recipe(recipe, data, tmp_path, views):
     (tmp_path / "curves.csv").write_text(CURVES)
     module = fresh_module(replace(recipe, views=views))

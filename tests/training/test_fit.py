@@ -199,7 +199,9 @@ def test_resuming_where_nothing_is_starts_a_run(recipe, data, tmp_path):
 
 
 @pytest.mark.slow
-def test_frozen_parts_stay_through_sharpness_aware_steps_and_what_learns_instead_is_said(recipe, data, faces, tmp_path):
+def test_frozen_parts_stay_through_sharpness_aware_steps_and_what_learns_instead_is_said(
+    recipe, data, faces, tmp_path, small_networks
+):
     torch.manual_seed(3)
     torch.save(MobileFaceNet().state_dict(), tmp_path / "marks.pth")
     options = {"side_px": 32, "units": (1, 1, 1), "landmark_file": str(tmp_path / "marks.pth")}

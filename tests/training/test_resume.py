@@ -2,10 +2,10 @@
 
 import csv
 import json
+import multiprocessing
 import pickle
+import runpy
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -20,8 +20,7 @@ BATCHES = 4
 """Per epoch: 64 faces, 16 at a time."""
 
 SCRIPT = """
-import json, pickle, sys, time
-from pathlib import Path
+import json, os, pickle, time
 
 import torch
 
@@ -29,7 +28,9 @@ from affectlens.training import callbacks, fit
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import from_dict
 
-folder, last_step, last_write = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
+os.dup2(log, 1)
+os.dup2(log, 2)
 torch.set_num_threads(1)
 step, steps = ExpressionModule.training_step, []
 write, writes = callbacks.write_whole, []
@@ -91,6 +92,9 @@ VARIANTS = {
         "early_stop": 4,
     },
 }
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["affectlens.training.fit"])  # so that it is imported once
+
 EPOCHS = 7
 NEVER = 1_000_000
 
@@ -108,19 +112,19 @@ def killed(recipe, data, folder, steps=NEVER, writes=NEVER):
     (folder / "wanted.json").write_text(json.dumps(recipe.as_dict()))
     (folder / "script.py").write_text(SCRIPT)
     passes = 2 if recipe.sam_radius else 1
-    command = [sys.executable, folder / "script.py", folder, str(passes * steps), str(writes)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+    known = {"folder": folder, "last_step": passes * steps, "last_write": writes}
+    process = FORKS.Process(target=runpy.run_path, args=(str(folder / "script.py"), known))
+    process.start()
     deadline = time.monotonic() + 120
     try:
         while not (folder / "waiting").is_file():
-            assert process.poll() is None, (folder / "log").read_text()
+            assert process.is_alive(), (folder / "log").read_text()
             assert time.monotonic() < deadline, "the process is too slow"
             time.sleep(0.02)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert process.returncode == -signal.SIGKILL
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
     return folder / "run"
 
 

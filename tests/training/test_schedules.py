@@ -62,7 +62,7 @@ def test_steps_divide_the_rate_every_so_many_epochs(play):
 
 
 @pytest.mark.slow
-def test_attributes_select_the_best_epoch_by_their_mean_accuracy(recipe, data, tmp_path):
+def test_attributes_select_the_best_epoch_by_their_mean_accuracy(recipe, data, tmp_path, small_networks):
     settings = {
         "model": "attributes",
         "model_options": {"backbone": "small"},
@@ -96,6 +96,7 @@ FALLING = [1 - value for value in RISING]
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("select", "factor", "patience"),
     [("accuracy", 0.5, 0), ("accuracy", 0.1, 2), ("macro_recall", 0.5, 1), ("nll", 0.5, 1)],
@@ -121,6 +122,7 @@ def test_the_constant_rate_stays(play):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("select", "patience", "last"),
     [("accuracy", 1, 2), ("accuracy", 2, 3), ("macro_recall", 3, 4), ("nll", 4, 9), ("accuracy", 0, 10)],
@@ -160,6 +162,7 @@ SCHEDULES = {
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
 @pytest.mark.parametrize("cut", [1, 3])
 def test_a_resumed_run_goes_on_with_the_rates_of_an_uninterrupted_one(play, tmp_path, schedule, cut):

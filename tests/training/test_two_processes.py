@@ -11,6 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from affectlens.data import source
+from affectlens.training.fit import fit, load_data
+from affectlens.training.recipe import find, with_settings
+
 pytestmark = pytest.mark.slow
 
 COMMAND = Path(sys.executable).with_name("affectlens")
@@ -51,13 +55,19 @@ def train(folder, out, *options, reader="ferplus"):
     return done.stdout, done.stderr
 
 
+def train_alone(folder, out):
+    """The same run in this process, as far as its curves."""
+    recipe = with_settings(find("caciolai/baseline"), SETTINGS)
+    fit(recipe, load_data(recipe, source.parse(f"ferplus:{folder}")), out, resume=False, progress=False)
+
+
 def curves(out):
     with (out / "curves.csv").open(newline="") as stream:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
 
 
 def test_two_processes_follow_the_curve_of_one(folder, tmp_path):
-    train(folder, tmp_path / "one")
+    train_alone(folder, tmp_path / "one")
     printed, warned = train(folder, tmp_path / "two", "--devices", "2", "--strategy", "ddp")
     one, two = curves(tmp_path / "one"), curves(tmp_path / "two")
     assert len(one) == len(two) == 2

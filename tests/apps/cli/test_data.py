@@ -204,6 +204,7 @@ def official(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_inspect_gives_the_known_numbers_of_the_official_faces(cli, official):
     result = cli("data", "inspect", f"ferplus:{official}", "--json")
     assert (result.code, result.err) == (0, "")

@@ -188,6 +188,8 @@ def shorter(words):
     """The same call with an epoch of a small network, without weights from a hub, or with few points and faces."""
     if words[:2] == ("plot", "landscape"):
         return [*words, "--points", "3", "--faces", "8"]
+    if words[0] == "finetune":
+        return [*words, "--set", "epochs=1"]
     if words[0] not in ("train", "reproduce"):
         return words
     settings = ["epochs=1", "batch_size=16"]

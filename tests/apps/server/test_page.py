@@ -26,7 +26,7 @@ from affectlens.runtime.media import PORTRAIT
 from affectlens.runtime.tables import read_series
 from affectlens.runtime.writers import csv as csv_format
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
