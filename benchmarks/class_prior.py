@@ -11,9 +11,9 @@ import sys
 
 import numpy as np
 
-from affectlens.apps.cli.scoring import open_model, score
 from affectlens.data.source import parse
 from affectlens.evaluation import metrics
+from affectlens.workflows.scoring import open_model, score
 
 
 def main() -> None:

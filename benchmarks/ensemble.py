@@ -18,7 +18,8 @@ from affectlens.core.answers import Answers
 from affectlens.core.preprocessing import to_input
 from affectlens.data import source
 from affectlens.evaluation import metrics
-from affectlens.training.module import answers_for, training_facts
+from affectlens.training.objective import training_facts
+from affectlens.training.prediction import answers_for
 from affectlens.training.recipe import find
 from affectlens.training.start import open_teacher
 from affectlens.training.teachers import Teacher

@@ -37,7 +37,8 @@ from affectlens.models.layers.fused_attention import fused_attention
 from affectlens.models.layers.scalar_attention import scalar_attention
 from affectlens.training import fit
 from affectlens.training.augment import augment, draws
-from affectlens.training.module import optimisers
+from affectlens.training.data import TrainingData
+from affectlens.training.optimisers import optimisers
 from affectlens.training.recipe import Recipe, find
 
 
@@ -63,7 +64,7 @@ def ours(recipe: Recipe, faces: FaceTable) -> float:
     try:
         with tempfile.TemporaryDirectory() as folder:
             run = replace(recipe, epochs=3)
-            fit.fit(run, fit.TrainingData(faces, few, 0, ""), Path(folder) / "run", resume=False, progress=False)
+            fit.fit(run, TrainingData(faces, few, 0, ""), Path(folder) / "run", resume=False)
     finally:
         fit.ExpressionModule.on_train_epoch_start = original  # type: ignore[method-assign]
     return len(faces) / (starts[2] - starts[1])

@@ -9,9 +9,20 @@ import cv2
 import numpy as np
 import pytest
 
+from affectlens import Analyzer
 from affectlens.runtime.media import PORTRAIT
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+
+
+TRAINING = "Train, evaluate, compare"
+
+
+def blocks():
+    """Heading and Python of each block of the page."""
+    for section in PAGE.read_text(encoding="utf-8").split("\n## "):
+        heading = section.partition("\n")[0]
+        yield from ((heading, block) for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL))
 
 
 def test_the_blocks_of_the_page_run_in_order(make_video, portrait, tmp_path, monkeypatch, capsys):
@@ -21,8 +32,9 @@ def test_the_blocks_of_the_page_run_in_order(make_video, portrait, tmp_path, mon
     cv2.imwrite(str(tmp_path / "landscape.jpg"), np.full((120, 160, 3), 90, dtype=np.uint8))
     monkeypatch.chdir(tmp_path)
     names = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(PAGE), "exec"), names)
+    for heading, block in blocks():
+        if heading != TRAINING:
+            exec(compile(block, str(PAGE), "exec"), names)
     said = capsys.readouterr().out
     assert said.count("[(0, 'happiness')]") == 40
     happened = re.findall(r"person 0 (\w+) (\w*)\n", said)
@@ -32,6 +44,35 @@ def test_the_blocks_of_the_page_run_in_order(make_video, portrait, tmp_path, mon
     assert "light_side" in said
     assert "photo.jpg False [1]\nclip.mp4 True [1, 1, 1, 1]\n" in said
     _push_to_the_node(names, small)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::tqdm.TqdmWarning")  # no widgets here
+def test_training_from_python(portrait, make_ferplus, tmp_path, monkeypatch, capsys):
+    make_ferplus(tmp_path / "ferplus")
+    lines = ["path,expression"]
+    for number in range(30):
+        face = cv2.cvtColor(portrait[30 + number : 170 + number, 110 + number : 250 + number], cv2.COLOR_RGB2GRAY)
+        for label, pixels in (("happy", face), ("neutral", 255 - face)):
+            cv2.imwrite(str(tmp_path / f"{label}{number}.png"), cv2.resize(pixels, (48, 48)))
+            lines.append(f"{label}{number}.png,{label}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    names = {"Analyzer": Analyzer}
+    for heading, block in blocks():
+        if heading == TRAINING:
+            assert len([line for line in block.splitlines() if line.strip()]) <= 10
+            exec(compile(block, str(PAGE), "exec"), names)
+    assert names["run"].model == Path("runs/mine/model.onnx")
+    assert names["mine"].spec.labels == ("neutral", "happiness")
+    assert names["report"].metrics["split"] == "test"
+    assert {file.name for file in Path("report").iterdir()} == {"report.html", "report.json"}
+    assert len(names["both"].metrics["models"]) == 2
+    assert len(names["faces"]) == 4
+    assert names["table"] == Path("results/caciolai/README.md")
+    said = capsys.readouterr()
+    assert "| baseline | 60.61 |" in said.out
+    assert "epoch 3 of 3: " in said.out
 
 
 def _push_to_the_node(names, image):

@@ -24,7 +24,8 @@ from affectlens.models import multi_task, poster, swin, swin_se, two_stream, vit
 from affectlens.models.layers import published
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.training import run as runs
-from affectlens.training.fit import TrainingData, fit
+from affectlens.training.data import TrainingData
+from affectlens.training.fit import fit
 from affectlens.training.recipe import find
 from affectlens.training.run import load_checkpoint, load_run, open_run
 from affectlens.training.start import load_pretrained, open_teacher, start_from
@@ -219,7 +220,7 @@ def test_a_run_that_goes_on_does_not_execute_its_checkpoint(recipe, planted_run,
     table = FaceTable(tuple(map(str, range(16))), images, np.eye(8, dtype=np.float32)[labels], labels, FERPLUS)
     data = TrainingData(table, table, twins_left_out=0, licence="", reader="ferplus", options={})
     folder = planted_run(kind)
-    refuse(lambda: fit(recipe, data, folder, resume=True, progress=False), made)
+    refuse(lambda: fit(recipe, data, folder, resume=True), made)
 
 
 # Data

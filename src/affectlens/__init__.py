@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from affectlens.apps.server.client import Client
-    from affectlens.core.affect import Face
+    from affectlens.core.affect import Explanation, Face
     from affectlens.core.columns import Column, Kind
+    from affectlens.core.detection import Detections
     from affectlens.core.errors import (
         AffectLensError,
         BadData,
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
         UnknownName,
     )
     from affectlens.core.measures import Measure, View
+    from affectlens.core.progress import Progress
+    from affectlens.core.quality import Quality
     from affectlens.core.reasons import Reason
     from affectlens.core.series import EventKind, StreamEvent
+    from affectlens.data.table import FaceTable
     from affectlens.runtime.analysis import Analysis
     from affectlens.runtime.analyzer import Analyzer
     from affectlens.runtime.batches import BatchAnalyzer
@@ -28,6 +32,16 @@ if TYPE_CHECKING:
     from affectlens.runtime.sources import Analyses, analyses_of
     from affectlens.runtime.stream import Stream
     from affectlens.runtime.temporal import Smoothing
+    from affectlens.training.recipe import Recipe
+    from affectlens.workflows.audit import audit
+    from affectlens.workflows.compare import compare
+    from affectlens.workflows.data import load_data
+    from affectlens.workflows.evaluate import evaluate
+    from affectlens.workflows.finetune import finetune
+    from affectlens.workflows.progress import LoggingProgress, NotebookProgress
+    from affectlens.workflows.reports import Report
+    from affectlens.workflows.reproduce import reproduce
+    from affectlens.workflows.train import Run, train
 
 __all__ = [
     "AffectLensError",
@@ -40,12 +54,22 @@ __all__ = [
     "BatchAnalyzer",
     "Client",
     "Column",
+    "Detections",
     "EventKind",
+    "Explanation",
     "Face",
+    "FaceTable",
     "Kind",
+    "LoggingProgress",
     "Measure",
     "MissingExtra",
+    "NotebookProgress",
+    "Progress",
+    "Quality",
     "Reason",
+    "Recipe",
+    "Report",
+    "Run",
     "ServiceError",
     "Smoothing",
     "Stream",
@@ -54,8 +78,15 @@ __all__ = [
     "VideoSettings",
     "View",
     "analyses_of",
+    "audit",
+    "compare",
+    "evaluate",
+    "finetune",
+    "load_data",
     "read_table",
+    "reproduce",
     "to_pandas",
+    "train",
 ]
 
 _HOMES = {
@@ -69,12 +100,22 @@ _HOMES = {
     "BatchAnalyzer": "runtime.batches",
     "Client": "apps.server.client",
     "Column": "core.columns",
+    "Detections": "core.detection",
     "EventKind": "core.series",
+    "Explanation": "core.affect",
     "Face": "core.affect",
+    "FaceTable": "data.table",
     "Kind": "core.columns",
+    "LoggingProgress": "workflows.progress",
     "Measure": "core.measures",
     "MissingExtra": "core.errors",
+    "NotebookProgress": "workflows.progress",
+    "Progress": "core.progress",
+    "Quality": "core.quality",
     "Reason": "core.reasons",
+    "Recipe": "training.recipe",
+    "Report": "workflows.reports",
+    "Run": "workflows.train",
     "ServiceError": "core.errors",
     "Smoothing": "runtime.temporal",
     "Stream": "runtime.stream",
@@ -83,8 +124,15 @@ _HOMES = {
     "VideoSettings": "runtime.pipeline",
     "View": "core.measures",
     "analyses_of": "runtime.sources",
+    "audit": "workflows.audit",
+    "compare": "workflows.compare",
+    "evaluate": "workflows.evaluate",
+    "finetune": "workflows.finetune",
+    "load_data": "workflows.data",
     "read_table": "runtime.frames",
+    "reproduce": "workflows.reproduce",
     "to_pandas": "runtime.frames",
+    "train": "workflows.train",
 }
 
 

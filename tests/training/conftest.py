@@ -7,7 +7,7 @@ import pytest
 
 from affectlens.core.expressions import FERPLUS
 from affectlens.data.table import FaceTable
-from affectlens.training.fit import TrainingData
+from affectlens.training.data import TrainingData
 from affectlens.training.recipe import find
 
 SMALL = {"widths": (8, 16, 16, 16), "depths": (1, 1, 1, 1)}

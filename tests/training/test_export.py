@@ -12,7 +12,8 @@ from affectlens.core.probabilities import softmax
 from affectlens.core.session import open_session, read_spec
 from affectlens.evaluation import metrics
 from affectlens.training import export
-from affectlens.training.module import ExpressionModule, predict
+from affectlens.training.module import ExpressionModule
+from affectlens.training.prediction import predict
 from affectlens.training.views import averaged
 
 pytestmark = pytest.mark.slow

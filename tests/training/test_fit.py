@@ -13,8 +13,10 @@ from affectlens.data import source as sources
 from affectlens.data.readers.ferplus import FOLDERS, LICENCE
 from affectlens.evaluation import metrics
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
-from affectlens.training.fit import Machines, fit, load_data
-from affectlens.training.module import ExpressionModule, predict
+from affectlens.training.data import load_data
+from affectlens.training.fit import Machines, fit
+from affectlens.training.module import ExpressionModule
+from affectlens.training.prediction import predict
 from affectlens.training.run import best_checkpoint, load_checkpoint, read_curves, remark
 
 SIZES = {"train": 6, "valid": 3, "test": 3}
@@ -28,7 +30,7 @@ class PowerCut(Exception):
 def run(recipe, data, tmp_path_factory):
     """The folder and the best checkpoint of an uninterrupted run."""
     out = tmp_path_factory.mktemp("run")
-    return out, fit(recipe, data, out, resume=False, progress=False)
+    return out, fit(recipe, data, out, resume=False)
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def interrupted(recipe, data, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ExpressionModule, "on_train_epoch_start", cut)
         with pytest.raises(PowerCut):
-            fit(recipe, data, tmp_path, resume=False, progress=False)
+            fit(recipe, data, tmp_path, resume=False)
     return tmp_path
 
 
@@ -89,7 +91,7 @@ def test_weights_are_averaged_as_the_recipe_says(recipe, data, tmp_path, monkeyp
         seen.append(module.network.head.weight.detach().clone())
 
     monkeypatch.setattr(ExpressionModule, "optimizer_step", step)
-    fit(replace(recipe, ema=decay, epochs=1), data, tmp_path, resume=False, progress=False)
+    fit(replace(recipe, ema=decay, epochs=1), data, tmp_path, resume=False)
     assert len(seen) == 4
     expected = seen[0]
     for value in seen[1:]:
@@ -108,24 +110,24 @@ def test_the_best_checkpoint_loads_in_evaluation_mode(run, recipe, data):
 
 def test_the_same_recipe_gives_the_same_weights(run, recipe, data, tmp_path):
     torch.manual_seed(99)
-    fit(recipe, data, tmp_path, resume=False, progress=False)
+    fit(recipe, data, tmp_path, resume=False)
     torch.testing.assert_close(weights(tmp_path), weights(run[0]), rtol=0, atol=1e-6)
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(run, interrupted, recipe, data):
     assert (interrupted / "checkpoints" / "last.ckpt").is_file()
-    fit(recipe, data, interrupted, resume=True, progress=False)
+    fit(recipe, data, interrupted, resume=True)
     torch.testing.assert_close(weights(interrupted), weights(run[0]), rtol=0, atol=1e-6)
 
 
 def test_a_resumed_run_keeps_the_curves_of_its_first_part(interrupted, recipe, data):
     assert epochs(interrupted) == [0]
-    fit(recipe, data, interrupted, resume=True, progress=False)
+    fit(recipe, data, interrupted, resume=True)
     assert epochs(interrupted) == [0, 1]
 
 
 def test_every_start_adds_its_versions(interrupted, recipe, data):
-    fit(recipe, data, interrupted, resume=True, progress=False)
+    fit(recipe, data, interrupted, resume=True)
     starts = json.loads((interrupted / "versions.json").read_text())
     assert len(starts) == 2
     assert starts[0] == starts[1]
@@ -134,9 +136,9 @@ def test_every_start_adds_its_versions(interrupted, recipe, data):
 def test_the_log_tells_starts_epochs_and_failures(interrupted, recipe, data, monkeypatch):
     monkeypatch.setattr(ExpressionModule, "on_validation_epoch_end", lambda self: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        fit(recipe, data, interrupted, resume=True, progress=False)
+        fit(recipe, data, interrupted, resume=True)
     monkeypatch.undo()
-    fit(recipe, data, interrupted, resume=True, progress=False)
+    fit(recipe, data, interrupted, resume=True)
     lines = [line.split(" ", 2)[2] for line in (interrupted / "log.txt").read_text().splitlines()]
     begun = [line for line in lines if line.startswith("training from epoch")]
     assert begun[-2:] == ["training from epoch 2 of 2 on 1 x cpu, 32-true"] * 2
@@ -150,7 +152,7 @@ def test_the_log_tells_starts_epochs_and_failures(interrupted, recipe, data, mon
 def test_last_is_the_last_epoch_and_best_the_one_of_lowest_loss(recipe, data, tmp_path, monkeypatch, losses, best):
     upcoming = iter(losses)
     monkeypatch.setattr(metrics, "negative_log_likelihood", lambda *_: float(next(upcoming)))
-    fit(replace(recipe, epochs=3), data, tmp_path, resume=False, progress=False)
+    fit(replace(recipe, epochs=3), data, tmp_path, resume=False)
     assert sorted(file.name for file in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     assert checkpoint(tmp_path, "last.ckpt")["epoch"] == 2
     assert checkpoint(tmp_path, "best.ckpt")["epoch"] == best
@@ -168,14 +170,14 @@ def test_last_is_written_after_every_epoch_also_when_validation_gets_worse(recip
     growing = itertools.count(1.0)
     monkeypatch.setattr(metrics, "negative_log_likelihood", lambda *_: next(growing))
     monkeypatch.setattr(ExpressionModule, "on_train_epoch_start", look)
-    fit(replace(recipe, epochs=3), data, tmp_path, resume=False, progress=False)
+    fit(replace(recipe, epochs=3), data, tmp_path, resume=False)
     assert seen == [None, 0, 1]
 
 
 def test_a_resumed_run_keeps_the_best_epoch_of_its_first_part(recipe, data, interrupted, monkeypatch):
     before = checkpoint(interrupted, "best.ckpt")
     monkeypatch.setattr(metrics, "negative_log_likelihood", lambda *_: 1e6)
-    fit(recipe, data, interrupted, resume=True, progress=False)
+    fit(recipe, data, interrupted, resume=True)
     assert checkpoint(interrupted, "last.ckpt")["epoch"] == 1
     assert checkpoint(interrupted, "best.ckpt")["epoch"] == before["epoch"] == 0
 
@@ -183,19 +185,19 @@ def test_a_resumed_run_keeps_the_best_epoch_of_its_first_part(recipe, data, inte
 @pytest.mark.parametrize("changes", [{"model": "compact_resnt"}, {"losses": {"soft_cross_entrpy": 1.0}}])
 def test_a_recipe_that_cannot_be_trained_leaves_no_run_folder(recipe, data, tmp_path, changes):
     with pytest.raises(UnknownName, match="did you mean"):
-        fit(replace(recipe, **changes), data, tmp_path / "run", resume=False, progress=False)
+        fit(replace(recipe, **changes), data, tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
 
 
 def test_resuming_a_finished_run_returns_its_best_checkpoint(run, recipe, data):
     out, best = run
     before = weights(out)
-    assert fit(recipe, data, out, resume=True, progress=False) == best
+    assert fit(recipe, data, out, resume=True) == best
     torch.testing.assert_close(weights(out), before, rtol=0, atol=0)
 
 
 def test_resuming_where_nothing_is_starts_a_run(recipe, data, tmp_path):
-    assert fit(replace(recipe, epochs=1), data, tmp_path / "new", resume=True, progress=False).is_file()
+    assert fit(replace(recipe, epochs=1), data, tmp_path / "new", resume=True).is_file()
 
 
 @pytest.mark.slow
@@ -208,14 +210,14 @@ def test_frozen_parts_stay_through_sharpness_aware_steps_and_what_learns_instead
     changed = replace(recipe, model="poster", model_options=options, sam_radius=0.05, ema=0.0, epochs=1, batch_size=4)
     data = replace(data, train=faces(8, seed=1), valid=faces(8, seed=2))
     out = tmp_path / "frozen"
-    fit(changed, data, out, resume=False, progress=False)
+    fit(changed, data, out, resume=False)
     state = load_checkpoint(changed, 8, best_checkpoint(out)).network.landmarks.network.state_dict()
     for key, value in torch.load(tmp_path / "marks.pth").items():
         if key in state:
             assert torch.equal(state[key], value), key
     assert remark(out) == ""
     bare = replace(changed, model_options={"side_px": 32, "units": (1, 1, 1)})
-    fit(bare, data, tmp_path / "learning", resume=False, progress=False)
+    fit(bare, data, tmp_path / "learning", resume=False)
     assert remark(tmp_path / "learning").startswith("the landmark stream learns, because no trained MobileFaceNet is")
 
 
@@ -229,13 +231,13 @@ def test_a_run_is_not_overwritten(run, recipe, data):
     out, best = run
     before = best.read_bytes()
     with pytest.raises(BadSetting, match="already holds a run"):
-        fit(recipe, data, out, resume=False, progress=False)
+        fit(recipe, data, out, resume=False)
     assert best.read_bytes() == before
 
 
 def test_a_run_of_another_recipe_is_not_resumed(run, recipe, data):
     with pytest.raises(BadSetting, match="has another recipe: epochs, flip differ; epochs is 2 there, 3 here"):
-        fit(replace(recipe, epochs=3, flip=0.0), data, run[0], resume=True, progress=False)
+        fit(replace(recipe, epochs=3, flip=0.0), data, run[0], resume=True)
     assert json.loads((run[0] / "recipe.json").read_text())["epochs"] == 2
 
 
@@ -243,26 +245,26 @@ def test_a_run_of_another_recipe_is_not_resumed(run, recipe, data):
 @pytest.mark.parametrize("schedule", ["constant", "plateau", "exponential"])
 def test_a_run_may_go_on_for_more_epochs_where_the_schedule_does_not_depend_on_them(recipe, data, tmp_path, schedule):
     short = replace(recipe, schedule=schedule, epochs=1)
-    fit(short, data, tmp_path / "longer", resume=False, progress=False)
-    fit(replace(short, epochs=3), data, tmp_path / "longer", resume=True, progress=False)
-    fit(replace(short, epochs=3), data, tmp_path / "whole", resume=False, progress=False)
+    fit(short, data, tmp_path / "longer", resume=False)
+    fit(replace(short, epochs=3), data, tmp_path / "longer", resume=True)
+    fit(replace(short, epochs=3), data, tmp_path / "whole", resume=False)
     assert curve(tmp_path / "longer") == curve(tmp_path / "whole")
     assert json.loads((tmp_path / "longer" / "recipe.json").read_text())["epochs"] == 3
     with pytest.raises(BadSetting, match="another recipe: epochs differ"):
-        fit(short, data, tmp_path / "longer", resume=True, progress=False)
+        fit(short, data, tmp_path / "longer", resume=True)
 
 
 def test_where_the_schedule_depends_on_the_epochs_the_message_says_so(run, recipe, data):
     assert recipe.schedule == "one-cycle"
     with pytest.raises(BadSetting, match=r"epochs is 2 there, 9 here; .*one-cycle depends on their number"):
-        fit(replace(recipe, epochs=9), data, run[0], resume=True, progress=False)
+        fit(replace(recipe, epochs=9), data, run[0], resume=True)
 
 
 def test_a_run_that_goes_on_loses_what_it_exported(recipe, data, tmp_path):
-    fit(replace(recipe, schedule="constant", epochs=1), data, tmp_path, resume=False, progress=False)
+    fit(replace(recipe, schedule="constant", epochs=1), data, tmp_path, resume=False)
     for name in ("model.onnx", "metrics.json"):
         (tmp_path / name).touch()
-    fit(replace(recipe, schedule="constant", epochs=2), data, tmp_path, resume=True, progress=False)
+    fit(replace(recipe, schedule="constant", epochs=2), data, tmp_path, resume=True)
     assert not (tmp_path / "model.onnx").exists()
     assert not (tmp_path / "metrics.json").exists()
 
@@ -270,27 +272,27 @@ def test_a_run_that_goes_on_loses_what_it_exported(recipe, data, tmp_path):
 def test_other_faces_of_the_same_number_are_other_data(run, recipe, data):
     ages = np.arange(len(data.train), dtype=np.float32)
     with pytest.raises(BadSetting, match="has other data: faces was"):
-        fit(recipe, replace(data, train=replace(data.train, age_years=ages)), run[0], resume=True, progress=False)
+        fit(recipe, replace(data, train=replace(data.train, age_years=ages)), run[0], resume=True)
 
 
 def test_a_rise_of_a_single_step_is_no_division_by_zero(recipe, data, tmp_path):
     short = replace(recipe, epochs=5, batch_size=64, warmup=0.2)
-    assert fit(short, data, tmp_path, resume=False, progress=False)
+    assert fit(short, data, tmp_path, resume=False)
 
 
 def test_a_size_that_the_network_does_not_take_leaves_no_run_folder(recipe, data, tmp_path):
     wrong = replace(recipe, model="deep_emotion", model_options={}, size_px=64)
     with pytest.raises(BadSetting, match="'deep_emotion' does not take faces of 64x64 gray"):
-        fit(wrong, data, tmp_path / "run", resume=False, progress=False)
+        fit(wrong, data, tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_the_crop_on_photos_may_change_after_training(recipe, data, tmp_path):
     short = replace(recipe, epochs=1)
-    fit(short, data, tmp_path, resume=False, progress=False)
+    fit(short, data, tmp_path, resume=False)
     before = weights(tmp_path)
-    fit(replace(short, margin=1.3, rotate=True), data, tmp_path, resume=True, progress=False)
+    fit(replace(short, margin=1.3, rotate=True), data, tmp_path, resume=True)
     assert json.loads((tmp_path / "recipe.json").read_text())["margin"] == 1.3
     torch.testing.assert_close(weights(tmp_path), before, rtol=0, atol=0)
 
@@ -389,7 +391,7 @@ def test_a_single_class_is_nothing_to_train_on(recipe, tmp_path):
         cv2.imwrite(str(tmp_path / split / "happy" / "1.png"), np.full((48, 48), len(split), dtype=np.uint8))
     recipe = replace(recipe, without_twins=False)
     with pytest.raises(BadData, match="at least two classes, got happiness"):
-        fit(recipe, load_data(recipe, sources.parse(f"folder:{tmp_path}")), tmp_path / "run", False, False)
+        fit(recipe, load_data(recipe, sources.parse(f"folder:{tmp_path}")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -8,8 +8,8 @@ from affectlens.core.errors import BadData
 from affectlens.core.landmarks import EYES, MOUTH
 from affectlens.training import masks
 from affectlens.training.augment import draws, move
-from affectlens.training.crops import check_landmarks
-from affectlens.training.module import FaceBatches
+from affectlens.training.data import check_landmarks
+from affectlens.training.loaders import FaceBatches
 from affectlens.training.preview import look
 
 

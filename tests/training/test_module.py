@@ -12,17 +12,11 @@ from affectlens.data.images import Images, Stored
 from affectlens.evaluation import metrics
 from affectlens.models.layers.outputs import Outputs, as_outputs
 from affectlens.training.augment import augment, draws, rows_of_draws
-from affectlens.training.module import (
-    ExpressionModule,
-    FaceBatches,
-    adjustment,
-    optimisers,
-    predict,
-    targets,
-    train_loader,
-    training_facts,
-    valid_loader,
-)
+from affectlens.training.loaders import FaceBatches, train_loader, valid_loader
+from affectlens.training.module import ExpressionModule
+from affectlens.training.objective import adjustment, targets, training_facts
+from affectlens.training.optimisers import optimisers
+from affectlens.training.prediction import predict
 from affectlens.training.views import averaged
 
 ALL = np.stack([np.arange(40), np.zeros(40, dtype=np.int64)], axis=1)

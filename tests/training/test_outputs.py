@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from affectlens import Analyzer
-from affectlens.apps.cli import scoring
 from affectlens.core.columns import Column, Kind
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.outputs import OUTPUTS, Output
@@ -20,7 +19,9 @@ from affectlens.data.readers.celeba import ATTRIBUTES
 from affectlens.evaluation.evaluation import figures
 from affectlens.evaluation.metrics import attribute_accuracy
 from affectlens.training import export, fit
+from affectlens.training.data import load_data
 from affectlens.training.run import load_checkpoint, read_curves
+from affectlens.workflows import scoring
 
 NETWORK = """
 import torch
@@ -84,7 +85,7 @@ def with_output(recipe, name, numbers, **losses):
 
 def trained(recipe, data, out):
     """The best network of a whole run and what its export says."""
-    best = fit.fit(recipe, data, out, resume=False, progress=False)
+    best = fit.fit(recipe, data, out, resume=False)
     module = load_checkpoint(recipe, len(data.train.labels), best)
     return module, export.export(module, data, out)
 
@@ -132,7 +133,7 @@ def test_an_entry_makes_an_output(plugins, recipe, aged, portrait, tmp_path, mon
 def test_it_learns_by_its_usual_loss(plugins, recipe, aged, tmp_path, monkeypatch):
     monkeypatch.setitem(OUTPUTS, "age", AGE)
     for name in ("age", "madeup_age"):
-        fit.fit(with_output(recipe, "age", 1, **{name: 1.0}), aged, tmp_path / name, resume=False, progress=False)
+        fit.fit(with_output(recipe, "age", 1, **{name: 1.0}), aged, tmp_path / name, resume=False)
     usual, named = (
         [row["train_loss"] for row in read_curves(tmp_path / name / "curves.csv")] for name in ("age", "madeup_age")
     )
@@ -142,7 +143,7 @@ def test_it_learns_by_its_usual_loss(plugins, recipe, aged, tmp_path, monkeypatc
 
 def test_an_output_that_nobody_knows_is_refused(plugins, recipe, data, tmp_path):
     with pytest.raises(BadSetting, match="unknown output of the network 'attribute'; did you mean 'attributes'"):
-        fit.fit(with_output(recipe, "attribute", 1, soft_cross_entropy=1.0), data, tmp_path / "run", False, False)
+        fit.fit(with_output(recipe, "attribute", 1, soft_cross_entropy=1.0), data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -158,7 +159,7 @@ def test_a_figure_that_cannot_be_is_refused(plugins, recipe, data, tmp_path, sel
     data = replace(data, **{part: replace(getattr(data, part), attributes=of) for part, of in attributes.items()})
     recipe = replace(with_output(recipe, "attributes", 3, attributes=1.0), select=select)
     with pytest.raises(error, match=message):
-        fit.fit(recipe, data, tmp_path / "run", False, False)
+        fit.fit(recipe, data, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -201,7 +202,7 @@ def celeba(tmp_path):
 def test_attributes_of_celeba_reach_the_rows(plugins, recipe, celeba, portrait, tmp_path):
     recipe = with_output(recipe, "attributes", 40, attribute_bce=1.0, soft_cross_entropy=1.0)
     recipe = replace(recipe, without_twins=False, select="attribute_accuracy", epochs=8, ema=0.0, learning_rate=0.1)
-    data = fit.load_data(recipe, celeba)
+    data = load_data(recipe, celeba)
     module, spec = trained(recipe, data, tmp_path / "run")
     file = tmp_path / "run" / "model.onnx"
     assert spec.output_names == {"attributes": ATTRIBUTES}
@@ -231,10 +232,10 @@ def test_attributes_of_celeba_reach_the_rows(plugins, recipe, celeba, portrait, 
     }
 
 
-def test_data_with_other_attributes_cost_only_the_figure(plugins, write_model, celeba, tmp_path, capsys):
+def test_data_with_other_attributes_cost_only_the_figure(plugins, write_model, celeba, tmp_path, caplog):
     model = write_model(tmp_path / "tiny.onnx", ("not_smiling", "smiling"), outputs={"attributes": [1.0, 2.0]})
     scored = scoring.score(scoring.open_model(str(model)), celeba.load("test"))
     assert figures(scored.scores)["outputs"] == {}
     assert figures(scored.scores)["faces"] == 16
     said = "not measured: facial attributes: the network says 2 of each face, the data know 40"
-    assert said in capsys.readouterr().err
+    assert said in caplog.text

@@ -56,7 +56,7 @@ ExpressionModule.training_step = step_or_wait
 callbacks.write_whole = write_or_wait  # of curves.csv and checkpoints
 data = pickle.loads((folder / "data.pickle").read_bytes())
 recipe = from_dict(json.loads((folder / "wanted.json").read_text()))
-fit.fit(recipe, data, folder / "run", resume=False, progress=False)
+fit.fit(recipe, data, folder / "run", resume=False)
 """
 
 VARIANTS = {
@@ -140,7 +140,7 @@ def checkpoint(run, name):
 @pytest.mark.parametrize("variant", list(VARIANTS), indirect=True)
 def test_a_killed_and_resumed_run_ends_as_an_uninterrupted_one(variant, data, tmp_path):
     whole = tmp_path / "whole"
-    fit(variant, data, whole, resume=False, progress=False)
+    fit(variant, data, whole, resume=False)
     run = killed(variant, data, tmp_path, steps=2 * BATCHES + BATCHES // 2)
     assert [row["epoch"] for row in curves(run)] == ["0", "1"]
     check_same_end(variant, data, run, whole)
@@ -152,7 +152,7 @@ def plain(recipe, data, tmp_path_factory):
     options = json.loads(json.dumps(dict(recipe.model_options)))
     three = replace(recipe, **VARIANTS["plateau, averaged weights"], epochs=3, model_options=options)
     whole = tmp_path_factory.mktemp("whole") / "run"
-    fit(three, data, whole, resume=False, progress=False)
+    fit(three, data, whole, resume=False)
     return three, whole
 
 
@@ -176,7 +176,7 @@ def test_it_may_be_killed_between_any_two_files(plain, data, tmp_path, moment):
 
 def check_same_end(variant, data, run, whole):
     """Resumed, the run ends with the files of the whole one."""
-    fit(variant, data, run, resume=True, progress=False)
+    fit(variant, data, run, resume=True)
     assert curves(run) == curves(whole)
     for name in ("last.ckpt", "best.ckpt"):
         ours, theirs = checkpoint(run, name), checkpoint(whole, name)

@@ -7,7 +7,9 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from affectlens.training import sam
-from affectlens.training.module import ExpressionModule, train_loader, training_facts, valid_loader
+from affectlens.training.loaders import train_loader, valid_loader
+from affectlens.training.module import ExpressionModule
+from affectlens.training.objective import training_facts
 
 
 class Point(nn.Module):

@@ -35,10 +35,10 @@ def play(recipe, data, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(ExpressionModule, "on_train_epoch_start", note)
             if stop_before is None:
-                fit(changed, data, out, resume=resume, progress=False)
+                fit(changed, data, out, resume=resume)
             else:
                 with pytest.raises(KeyError, match="power cut"):
-                    fit(changed, data, out, resume=resume, progress=False)
+                    fit(changed, data, out, resume=resume)
         return out, rates
 
     return run
@@ -74,12 +74,12 @@ def test_attributes_select_the_best_epoch_by_their_mean_accuracy(recipe, data, t
     train = replace(data.train, attributes=attributes, targets=np.arange(64) % 2, **labels)
     valid = train.keep(np.arange(64) < 16)
     changed = replace(recipe, **settings, select="attribute_accuracy", epochs=3)
-    fit(changed, replace(data, train=train, valid=valid), tmp_path, resume=False, progress=False)
+    fit(changed, replace(data, train=train, valid=valid), tmp_path, resume=False)
     found = [row["valid_attribute_accuracy"] for row in read_curves(tmp_path / "curves.csv")]
     assert all(0.2 < value < 1 for value in found)
     assert checkpoint(tmp_path, "best.ckpt")["epoch"] == found.index(max(found))
     with pytest.raises(BadData, match="needs 40 attributes for each face, the data have 0"):
-        fit(changed, replace(data, train=replace(train, attributes=attributes[:, :0])), tmp_path / "no", False, False)
+        fit(changed, replace(data, train=replace(train, attributes=attributes[:, :0])), tmp_path / "no")
 
 
 def checkpoint(out, name):
@@ -208,7 +208,7 @@ def test_one_cycle_rises_for_the_share_of_steps_that_is_the_warmup(recipe, data,
 
     monkeypatch.setattr(ExpressionModule, "optimizer_step", note)
     changed = replace(recipe, schedule="one-cycle", warmup=warmup, ema=0.0)
-    fit(changed, data, tmp_path, resume=False, progress=False)
+    fit(changed, data, tmp_path, resume=False)
     assert len(rates) == 8
     assert rates[peak] == pytest.approx(changed.learning_rate)
     assert rates[: peak + 1] == sorted(rates[: peak + 1])

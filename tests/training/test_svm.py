@@ -12,7 +12,8 @@ from affectlens.core.session import open_session, read_answers
 from affectlens.training import export, run, svm
 from affectlens.training.fit import fit
 from affectlens.training.insights import features
-from affectlens.training.module import ExpressionModule, predict
+from affectlens.training.module import ExpressionModule
+from affectlens.training.prediction import predict
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_the_exported_file_answers_what_the_machine_decides(recipe, data, tmp_pa
     settings = {"model": "multi_task", "model_options": {"backbone": "breg_next"}, "classifier": "svm", "epochs": 1}
     recipe = replace(recipe, **settings, size_px=16)
     out = tmp_path / "run"
-    best = fit(recipe, data, out, resume=False, progress=False)
+    best = fit(recipe, data, out, resume=False)
     module = run.load_checkpoint(recipe, 8, best)
     before = module.network.classifier.weight.detach().clone()
     svm.refit(module, data.train)
@@ -71,13 +72,13 @@ def test_the_exported_file_answers_what_the_machine_decides(recipe, data, tmp_pa
 
 def test_what_it_cannot_do_is_said_before_training(recipe, data, tmp_path):
     with pytest.raises(BadSetting, match="'compact_resnet' has no linear classifier"):
-        fit(replace(recipe, classifier="svm"), data, tmp_path / "run", resume=False, progress=False)
+        fit(replace(recipe, classifier="svm"), data, tmp_path / "run", resume=False)
     network = {"model": "multi_task", "model_options": {"backbone": "breg_next"}, "size_px": 16}
     with pytest.raises(BadSetting, match="classifier=svm needs views=one"):
-        fit(replace(recipe, **network, classifier="svm", views="flip"), data, tmp_path / "run", False, False)
+        fit(replace(recipe, **network, classifier="svm", views="flip"), data, tmp_path / "run")
     lacking = replace(data, train=data.train.keep(data.train.targets != 0))
     with pytest.raises(BadData, match="needs training faces of every class; there is none of 'neutral'"):
-        fit(replace(recipe, **network, classifier="svm"), lacking, tmp_path / "run", False, False)
+        fit(replace(recipe, **network, classifier="svm"), lacking, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -13,12 +13,9 @@ from affectlens.core.preprocessing import to_input
 from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.training.export import export
 from affectlens.training.fit import fit
-from affectlens.training.module import (
-    ExpressionModule,
-    adjustment,
-    train_loader,
-    training_facts,
-)
+from affectlens.training.loaders import train_loader
+from affectlens.training.module import ExpressionModule
+from affectlens.training.objective import adjustment, training_facts
 from affectlens.training.recipe import find, from_dict
 from affectlens.training.run import check_sources, load_run
 from affectlens.training.start import open_teacher
@@ -29,7 +26,7 @@ from affectlens.training.teachers import Teacher, teach
 def taught(recipe, data, tmp_path_factory):
     """The run folder of a teacher, and the recipe of a student that starts from it."""
     out = tmp_path_factory.mktemp("teacher")
-    fit(replace(recipe, epochs=1), data, out, resume=False, progress=False)
+    fit(replace(recipe, epochs=1), data, out, resume=False)
     return out, replace(recipe, epochs=1, teacher=str(out), teacher_weight=0.5, start_from=str(out))
 
 
@@ -177,7 +174,7 @@ def test_a_training_step_hands_on_what_was_done_to_the_light(recipe, data, monke
 
 @pytest.mark.slow
 def test_a_teacher_puts_back_what_its_run_or_file_left_out(recipe, data, tmp_path):
-    fit(replace(recipe, epochs=1, logit_adjustment=0.5), data, tmp_path, resume=False, progress=False)
+    fit(replace(recipe, epochs=1, logit_adjustment=0.5), data, tmp_path, resume=False)
     export(load_run(tmp_path), data, tmp_path)
     facts = training_facts(data.train)
     for where in (tmp_path, tmp_path / "model.onnx"):
@@ -213,7 +210,7 @@ def test_an_exported_file_teaches_as_its_run_does(taught, data):
 def test_the_bundled_file_teaches_and_is_named_with_its_settings(recipe, data, tmp_path):
     student = replace(recipe, epochs=1, teacher="bundled", teacher_weight=0.5)
     check_sources(student)
-    fit(student, data, tmp_path, resume=False, progress=False)
+    fit(student, data, tmp_path, resume=False)
     (origin,) = export(load_run(tmp_path), data, tmp_path).provenance["teachers"]
     spec = read_spec(open_session(model_file("bundled")), "bundled")
     assert origin["settings"] == spec.provenance["settings"]
@@ -229,7 +226,7 @@ def test_a_teacher_of_other_labels_is_refused(data):
 def test_a_student_starts_from_its_teacher(taught, recipe, data, tmp_path):
     out, student = taught
     still = replace(student, learning_rate=1e-12, ema=0.0)
-    fit(still, data, tmp_path, resume=False, progress=False)
+    fit(still, data, tmp_path, resume=False)
     for name, weight in load_run(tmp_path).network.named_parameters():
         torch.testing.assert_close(weight, load_run(out).network.get_parameter(name), rtol=0, atol=1e-5)
 
@@ -239,7 +236,7 @@ def test_a_student_of_two_teachers_says_who_they_were(taught, recipe, data, tmp_
     out, student = taught
     student = replace(student, teacher=f"{out},{out}", start_from="")
     check_sources(student)
-    fit(student, data, tmp_path, resume=False, progress=False)
+    fit(student, data, tmp_path, resume=False)
     teachers = export(load_run(tmp_path), data, tmp_path).provenance["teachers"]
     assert [one["settings"]["epochs"] for one in teachers] == [1, 1]
     with pytest.raises(BadModelFile, match="teacher is 'nowhere'"):
@@ -248,7 +245,7 @@ def test_a_student_of_two_teachers_says_who_they_were(taught, recipe, data, tmp_
 
 def test_a_folder_without_a_run_cannot_teach(recipe, data, tmp_path):
     with pytest.raises(BadModelFile, match="none' does not exist"):
-        fit(replace(recipe, teacher=str(tmp_path / "none")), data, tmp_path / "run", resume=False, progress=False)
+        fit(replace(recipe, teacher=str(tmp_path / "none")), data, tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
 
 
@@ -270,7 +267,7 @@ def test_the_weight_of_a_teacher_needs_a_teacher(recipe):
 def test_a_teacher_of_another_architecture_is_one_line(taught, data, tmp_path):
     student = replace(taught[1], model_options={"widths": (8, 8, 8, 8), "depths": (1, 1, 1, 1)})
     with pytest.raises(BadSetting, match="another architecture"):
-        fit(student, data, tmp_path / "run", resume=False, progress=False)
+        fit(student, data, tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
 
 
@@ -283,9 +280,9 @@ def test_the_teacher_follows_the_student_to_its_device(recipe):
 
 def test_a_run_from_before_a_setting_existed_goes_on(taught, recipe, data, tmp_path):
     once = replace(recipe, epochs=1)
-    fit(once, data, tmp_path, resume=False, progress=False)
+    fit(once, data, tmp_path, resume=False)
     settings = json.loads((tmp_path / "recipe.json").read_text())
     for key in ("teacher", "teacher_weight", "start_from", "views", "sam_radius"):
         del settings[key]
     (tmp_path / "recipe.json").write_text(json.dumps(settings))
-    assert fit(once, data, tmp_path, resume=True, progress=False).is_file()
+    assert fit(once, data, tmp_path, resume=True).is_file()

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from affectlens.data import source
-from affectlens.training.fit import fit, load_data
+from affectlens.training.data import load_data
+from affectlens.training.fit import fit
 from affectlens.training.recipe import find, with_settings
 
 pytestmark = pytest.mark.slow
@@ -58,7 +59,7 @@ def train(folder, out, *options, reader="ferplus"):
 def train_alone(folder, out):
     """The same run in this process, as far as its curves."""
     recipe = with_settings(find("caciolai/baseline"), SETTINGS)
-    fit(recipe, load_data(recipe, source.parse(f"ferplus:{folder}")), out, resume=False, progress=False)
+    fit(recipe, load_data(recipe, source.parse(f"ferplus:{folder}")), out, resume=False)
 
 
 def curves(out):

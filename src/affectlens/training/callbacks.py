@@ -3,6 +3,7 @@
 import csv
 import io
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,9 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from affectlens.core.files import write_whole
+from affectlens.core.progress import Advance, Progress
 from affectlens.training.run import note
 
 
@@ -77,53 +76,40 @@ class Log(Callback):
             note(self.folder, " ".join(text.split()))
 
 
-class Progress(Callback):
-    """A line with the figures of each epoch that is done; on a terminal, on standard error, a bar for the others."""
+class EpochProgress(Callback):
+    """Each epoch is a task of its batches; a message with its figures when it is done."""
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        self.bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(None),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            expand=True,
-            disable=not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task("training")
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = ExitStack()
+        self.advance: Advance = lambda: None
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin the bar anew."""
+        """Begin a task."""
         del pl_module
         if trainer.is_global_zero:
-            self.bar.start()
-            self.bar.reset(self.task, total=float(trainer.num_training_batches), description=self._epoch(trainer))
+            task = self.progress.task(self._epoch(trainer), int(trainer.num_training_batches))
+            self.advance = self.task.enter_context(task)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """One batch further."""
-        del pl_module, outputs, batch
+        del pl_module, outputs, batch, batch_idx
         if trainer.is_global_zero:
-            self.bar.update(self.task, completed=batch_idx + 1)
+            self.advance()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The figures, above the bar."""
+        """End it, and say its figures."""
         del pl_module
+        self.task.close()
         if trainer.is_global_zero:
-            print(f"{self._epoch(trainer)}: {_figures(trainer)}", flush=True)  # above the bar, if there is one
-
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take the bar away."""
-        del trainer, pl_module
-        self.bar.stop()
+            self.progress.message(f"{self._epoch(trainer)}: {_figures(trainer)}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Likewise."""
+        """End it."""
         del trainer, pl_module, exception
-        self.bar.stop()
+        self.task.close()
 
     def _epoch(self, trainer: L.Trainer) -> str:
         return f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"

@@ -23,8 +23,9 @@ from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics, plots
 from affectlens.evaluation.outputs import Compared
 from affectlens.models.layers.evidence import Explaining
-from affectlens.training.fit import TrainingData
-from affectlens.training.module import ExpressionModule, predict
+from affectlens.training.data import TrainingData
+from affectlens.training.module import ExpressionModule
+from affectlens.training.prediction import predict
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import final_checkpoint, read_curves, versions
 from affectlens.training.storage import describe, store_in_half

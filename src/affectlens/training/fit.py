@@ -2,11 +2,9 @@
 
 import contextlib
 import ctypes
-import hashlib
 import warnings
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -21,63 +19,20 @@ from torch.utils.data import DataLoader
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.outputs import OUTPUTS
-from affectlens.data.samplers import balanced, stratified
-from affectlens.data.source import DataSource, load_if_usable, name_of
+from affectlens.core.progress import SILENT, Progress
 from affectlens.data.table import FaceTable
-from affectlens.data.twins import has_twin
 from affectlens.models.emotion_gcn import EmotionGCN
 from affectlens.models.layers.outputs import Outputs
 from affectlens.training import masks, svm
-from affectlens.training.callbacks import Curves, Log, Patience, Progress, WholeCheckpoints
-from affectlens.training.crops import check_landmarks, cut
+from affectlens.training.callbacks import Curves, EpochProgress, Log, Patience, WholeCheckpoints
+from affectlens.training.data import TrainingData
 from affectlens.training.graph import connect
-from affectlens.training.module import (
-    Batch,
-    ExpressionModule,
-    monitor,
-    train_loader,
-    training_facts,
-    truth_of,
-    valid_loader,
-)
+from affectlens.training.loaders import Batch, train_loader, truth_of, valid_loader
+from affectlens.training.module import ExpressionModule, monitor
+from affectlens.training.objective import training_facts
 from affectlens.training.recipe import Recipe
-from affectlens.training.run import best_checkpoint, last_checkpoint, open_run, with_data_options
+from affectlens.training.run import best_checkpoint, last_checkpoint, open_run
 from affectlens.training.start import begin, open_teacher
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What training sees: two splits, how many faces were left out as twins of held-out ones, and where all is from."""
-
-    train: FaceTable
-    valid: FaceTable
-    twins_left_out: int
-    licence: str
-    reader: str = "made up"
-    options: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What versions.json says about the data."""
-        return {
-            "data": name_of(self.reader, self.options),
-            "faces": self._fingerprint(),
-            "train_faces": str(len(self.train)),
-            "train_faces_left_out_as_twins": str(self.twins_left_out),
-            "valid_faces": str(len(self.valid)),
-            "valid_faces_with_majority": str(int(self.valid.labelled.sum())),
-        }
-
-    def _fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of the names, labels, ages and groups of all faces."""
-        digest = hashlib.sha256()
-        for table in (self.train, self.valid):
-            digest.update("\n".join(table.ids).encode())
-            for column in (table.votes, table.targets, table.valence, table.arousal, table.age_years):
-                digest.update(column.tobytes())
-            for name, values in sorted(table.groups.items()):
-                digest.update("\n".join([name, *values]).encode())
-        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -114,44 +69,13 @@ class FaceData(L.LightningDataModule):
         return valid_loader(self.data.valid, self.recipe)
 
 
-def load_data(recipe: Recipe, source: DataSource, progress: bool = False) -> TrainingData:
-    """Training and validation faces; without the twins of validation and test faces if the recipe says so.
-
-    Raises:
-        BadSetting: the data have no such option. BadData: nothing is left to train on or to select on, or the recipe
-            needs landmarks that the faces lack.
-    """
-    source = with_data_options(recipe, source)
-    train = source.load("train")
-    check_landmarks(train, recipe)
-    train = cut(train, recipe.input_spec(), recipe.find_faces, progress)
-    try:
-        valid = cut(source.load("valid"), recipe.input_spec(), recipe.find_faces, progress)
-    except BadData as error:
-        raise BadData(f"there are no validation faces, which say which epoch is best: {error}") from error
-    if recipe.balanced:
-        valid = valid.keep(balanced(valid, recipe.seed), "more than its class may have")
-    train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
-    if len(train) and recipe.train_share < 1:
-        train = train.keep(stratified(train, recipe.train_share, recipe.seed), "not in the share for training")
-    if not len(train):
-        raise BadData(f"nothing to train on; left out of the training split: {train.dropped}")
-    if not valid.labelled.any():
-        raise BadData("no validation face has a majority label, so there is nothing to select on")
-    if not recipe.without_twins:
-        return TrainingData(train, valid, 0, source.licence, source.reader, source.options)
-    held_out = [valid.images]
-    if (test := load_if_usable(source.without_meta(), "test")) is not None:
-        held_out.append(cut(test, recipe.input_spec(), recipe.find_faces, progress).images)
-    twins = has_twin(train.images, *held_out)
-    if twins.all():
-        raise BadData("every training face has a twin in validation or test; see the recipe key 'without_twins'")
-    kept = train.keep(~twins)
-    return TrainingData(kept, valid, int(twins.sum()), source.licence, source.reader, source.options)
-
-
 def fit(
-    recipe: Recipe, data: TrainingData, out: Path, resume: bool, progress: bool, machines: Machines | None = None
+    recipe: Recipe,
+    data: TrainingData,
+    out: Path,
+    resume: bool = False,
+    progress: Progress = SILENT,
+    machines: Machines | None = None,
 ) -> Path | None:
     """Train; returns the checkpoint of the epoch that the recipe's `select` finds best on validation.
 
@@ -241,7 +165,7 @@ def _check_outputs(answer: Outputs, recipe: Recipe, valid: FaceTable) -> None:
                 raise BadData(f"select={recipe.select} needs validation faces with {output.meaning}; there are none")
 
 
-def _trainer(recipe: Recipe, out: Path, progress: bool, machines: Machines) -> L.Trainer:
+def _trainer(recipe: Recipe, out: Path, progress: Progress, machines: Machines) -> L.Trainer:
     """Lightning's trainer, made before anything is written.  Raises BadSetting where it cannot run on `machines`."""
     try:
         return L.Trainer(
@@ -255,7 +179,7 @@ def _trainer(recipe: Recipe, out: Path, progress: bool, machines: Machines) -> L
             precision=recipe.precision,
             callbacks=_callbacks(recipe, out, progress),
             logger=False,
-            enable_progress_bar=False,  # `callbacks.Progress` is ours
+            enable_progress_bar=False,  # `callbacks.EpochProgress` is ours
             enable_model_summary=False,
             num_sanity_val_steps=0,
             gradient_clip_val=recipe.gradient_clip or None,
@@ -265,7 +189,7 @@ def _trainer(recipe: Recipe, out: Path, progress: bool, machines: Machines) -> L
         raise BadSetting(f"no training on {machines}: {str(error).partition('. ')[0]}") from error
 
 
-def _callbacks(recipe: Recipe, out: Path, progress: bool) -> list[Callback]:
+def _callbacks(recipe: Recipe, out: Path, progress: Progress) -> list[Callback]:
     """Averaging, curves, checkpoints of the best and the last epoch, early stopping, progress."""
     figure, mode = monitor(recipe)
     every = {"save_on_train_epoch_end": True, "enable_version_counter": False}
@@ -275,13 +199,14 @@ def _callbacks(recipe: Recipe, out: Path, progress: bool) -> list[Callback]:
     callbacks += [
         Curves(out / "curves.csv"),
         Log(out),
+        EpochProgress(progress),
         ModelCheckpoint(out / "checkpoints", "best", monitor=figure, mode=mode, **every),
         ModelCheckpoint(out / "checkpoints", "last", **every),
     ]
     if recipe.early_stop:
         patience = {"patience": recipe.early_stop, "check_on_train_epoch_end": True, "verbose": False}
         callbacks.append(Patience(figure, mode=mode, **patience))
-    return [*callbacks, Progress()] if progress else callbacks
+    return callbacks
 
 
 def keep_freed_memory() -> None:

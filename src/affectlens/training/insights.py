@@ -19,7 +19,8 @@ from affectlens.models.emotion_gcn import EmotionGCN
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.squeeze_excitation import Excitation
-from affectlens.training.module import ExpressionModule, faces_at_once
+from affectlens.training.loaders import faces_at_once
+from affectlens.training.module import ExpressionModule
 
 AFFECT_NAMES = ("valence", "arousal")
 _LANDMARK_PX = 112

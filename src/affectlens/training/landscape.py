@@ -3,24 +3,24 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from affectlens.core.errors import BadData
 from affectlens.core.preprocessing import to_input
+from affectlens.core.progress import SILENT, Progress, track
 from affectlens.data.images import decoded
 from affectlens.data.table import FaceTable
-from affectlens.training.module import ExpressionModule, faces_at_once
+from affectlens.training.loaders import faces_at_once
+from affectlens.training.module import ExpressionModule
 
 
 def landscape(
-    module: ExpressionModule, table: FaceTable, points: int, reach: float, progress: bool = False
+    module: ExpressionModule, table: FaceTable, points: int, reach: float, progress: Progress = SILENT
 ) -> NDArray[np.float32]:
     """(points, points) mean cross-entropy on the labelled faces where the weights are moved along two random directions
     from -`reach` to `reach` times their own length (directions normalised by filter; biases and norms stay). Rows are
-    steps of the second direction. `progress` shows a bar on standard error.
+    steps of the second direction.
 
     Raises:
         BadData: no labelled face can be decoded.
@@ -42,9 +42,7 @@ def landscape(
         start = [weight.clone() for weight in weights]
         first, second = ([_direction(weight, random) for weight in weights] for _ in range(2))
         try:
-            for row, column in track(
-                cells, "moving weights", console=Console(stderr=True), transient=True, disable=not progress
-            ):
+            for row, column in track(cells, progress, "moving weights", len(cells)):
                 for weight, origin, x, y in zip(weights, start, first, second, strict=True):
                     weight.copy_(origin + steps[column] * x + steps[row] * y)
                 losses = [

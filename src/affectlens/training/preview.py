@@ -10,6 +10,7 @@ from affectlens.core.detection import Detector
 from affectlens.core.errors import BadData
 from affectlens.core.landmarks import eyes_of
 from affectlens.core.preprocessing import InputSpec, to_input
+from affectlens.data.crops import detector, largest
 from affectlens.data.images import KEEP_SIDE_PX, decoded
 from affectlens.data.samplers import EpochBatches, classes_of, in_turns
 from affectlens.data.table import FaceTable
@@ -17,7 +18,7 @@ from affectlens.evaluation.affect_plots import dotted
 from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, has_eyes, landmarks_in_crop
 from affectlens.training import masks
 from affectlens.training.augment import augment, draws
-from affectlens.training.crops import check_landmarks, detector, largest
+from affectlens.training.data import check_landmarks
 from affectlens.training.recipe import Recipe
 
 EPOCHS = 3
@@ -44,7 +45,7 @@ def look(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
     with the mask of eyes and mouth if the network has that task, and augmented in three epochs.
 
     Raises:
-        BadData: no picture has a face, or as `crops.check_landmarks`.
+        BadData: no picture has a face, or as `data.check_landmarks`.
     """
     check_landmarks(table, recipe)
     table = table.keep(table.votes.sum(axis=1) > 0)

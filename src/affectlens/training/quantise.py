@@ -18,9 +18,9 @@ from affectlens.core.session import EXPLANATION, Session, open_session, read_ans
 from affectlens.data.images import in_chunks
 from affectlens.data.table import FaceTable
 from affectlens.models.layers.published import quiet
+from affectlens.training.data import TrainingData
 from affectlens.training.export import calibrate
-from affectlens.training.fit import TrainingData
-from affectlens.training.module import answers_for
+from affectlens.training.prediction import answers_for
 from affectlens.training.storage import describe, with_whole_weights
 
 MOST_LOST = 0.003

@@ -5,7 +5,7 @@ import difflib
 import json
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -328,32 +328,40 @@ def _refuse_row_alone(name: str) -> None:
         raise UnknownName(f"unknown recipe '{name}'; did you mean '{rows[near[0]]}/{near[0]}'?")
 
 
-def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
-    """`recipe` with `key=value` settings applied; `model_options.stn=true` sets one entry of a mapping.
+def with_settings(recipe: Recipe, settings: Mapping[str, Any] | Sequence[str]) -> Recipe:
+    """`recipe` with settings applied: texts "key=value", or a mapping; "model_options.stn" is one entry of a mapping.
 
     Raises:
         BadSetting: no "=", an unknown key, or a value that is not of the key's type.
     """
     hints = typing.get_type_hints(Recipe)
     changes: dict[str, Any] = {}
-    for setting in settings:
-        path, equals, text = setting.partition("=")
+    typed = isinstance(settings, Mapping)
+    for path, value in settings.items() if isinstance(settings, Mapping) else map(_split, settings):
         key, dot, entry = path.partition(".")
-        if not equals:
-            raise BadSetting(f"--set expects key=value, got '{setting}'")
         if key in ("work", "row"):
             raise BadSetting(f"'{key}' names the recipe and cannot be set")
         if key not in hints:
             raise BadSetting(unknown("recipe key", key, [f.name for f in fields(Recipe)]))
-        if typing.get_origin(hints[key]) is not Mapping:
-            if dot:
-                raise BadSetting(f"recipe key '{key}' has no entries, got '{setting}'")
-            changes[key] = _parse(path, text, hints[key])
-        elif dot:
-            changes[key] = _with_entry(changes.get(key, getattr(recipe, key)), entry, _scalar(text))
-        else:
+        has_entries = typing.get_origin(hints[key]) is Mapping
+        if dot and not has_entries:
+            raise BadSetting(f"recipe key '{key}' has no entries, got '{path}={value}'")
+        if dot:
+            known = changes.get(key, getattr(recipe, key))
+            changes[key] = _with_entry(known, entry, value if typed else _scalar(value))
+        elif has_entries and not typed:
             raise BadSetting(f"recipe key '{key}' is set entry by entry: --set {key}.NAME=VALUE")
+        else:
+            changes[key] = value if typed else _parse(path, value, hints[key])
     return from_dict({f.name: getattr(recipe, f.name) for f in fields(Recipe)} | changes)
+
+
+def _split(setting: str) -> tuple[str, str]:
+    """Key and value of "key=value"."""
+    path, equals, text = setting.partition("=")
+    if not equals:
+        raise BadSetting(f"--set expects key=value, got '{setting}'")
+    return path, text
 
 
 def _with_entry(mapping: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from affectlens.core.facts import TrainingFacts
 from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.published import copy_into
-from affectlens.training.module import adjustment
+from affectlens.training.objective import adjustment
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import load_labels, load_run
 from affectlens.training.storage import stored_weights

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.data.table import FaceTable
-from affectlens.training.module import ExpressionModule, predict
+from affectlens.training.module import ExpressionModule
+from affectlens.training.prediction import predict
 
 
 def check(module: ExpressionModule, train: FaceTable) -> None:

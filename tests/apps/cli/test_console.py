@@ -1,7 +1,11 @@
+from contextlib import suppress
+
 import pytest
+from rich.console import Console
 from rich.table import Table
 
-from affectlens.apps.cli.console import fail, print_table, track
+from affectlens.apps.cli import console
+from affectlens.apps.cli.console import TERMINAL, fail, print_table, track
 from affectlens.core.errors import BadSetting
 
 
@@ -24,6 +28,27 @@ def test_an_error_is_one_line_on_standard_error(capsys, error, line):
 def test_items_pass_in_order_and_silently_where_there_is_no_terminal(capsys, count):
     assert list(track(range(count), count, "counting")) == list(range(count))
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_messages_of_a_task_are_printed_and_its_bar_only_on_a_terminal(capsys):
+    with TERMINAL.task("counting", 10) as advance:
+        advance()
+        TERMINAL.message("half [of it]")
+    assert capsys.readouterr() == ("half [of it]\n", "")
+
+
+@pytest.mark.parametrize(("total", "shown"), [(10, True), (None, True), (3, False)])
+def test_on_a_terminal_the_bar_of_a_task_is_there_until_its_end(capsys, monkeypatch, total, shown):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(console, "err", Console(stderr=True, **console.PLAIN))
+    with suppress(ValueError), TERMINAL.task("counting", total) as advance:
+        advance()
+        raise ValueError
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert ("counting" in written.err) == shown
+    assert not shown or written.err.rstrip().endswith(("\x1b[?25h", "\x1b[2K"))  # the cursor is back
 
 
 def test_lines_of_a_table_end_with_their_last_letter(capsys):

@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from affectlens import Analyzer, __version__
-from affectlens.apps.cli import evaluate
-from affectlens.apps.cli.train import run_recipe
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.probabilities import softmax
 from affectlens.core.session import model_file
-from affectlens.data.source import parse
+from affectlens.data.source import DataSource, parse
 from affectlens.training.recipe import find, with_settings
+from affectlens.workflows.train import train
 
 FIGURES = {
     *("labels", "faces", "faces_without_label", "accuracy", "accuracy_interval", "mean_class_accuracy", "macro"),
@@ -45,7 +44,7 @@ def run(make_ferplus, tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
     recipe = with_settings(find("caciolai/baseline"), ["epochs=2", "batch_size=2", "precision=32-true"])
     source = parse(f"ferplus:{make_ferplus(root / 'ferplus')}")
-    run_recipe(recipe, source, root / "run", resume=False)
+    train(recipe, source, root / "run")
     return root / "run", f"ferplus:{root / 'ferplus'}?protocol=caciolai"
 
 
@@ -411,14 +410,14 @@ def test_a_report_folder_that_cannot_be_made_is_one_line(cli, ferplus, tmp_path)
 
 def test_a_large_picture_that_was_damaged_after_loading_is_named_and_left_out(cli, table, tmp_path, monkeypatch):
     data = table(*({"expression": label} for label in ("happiness", "sadness", "neutral")))
-    load = evaluate._table
+    load = DataSource.load
 
-    def damage(*arguments):
-        loaded = load(*arguments)
+    def damage(source, split):
+        loaded = load(source, split)
         (tmp_path / "1.png").write_bytes(b"\x89PNG and no more")
         return loaded
 
-    monkeypatch.setattr(evaluate, "_table", damage)
+    monkeypatch.setattr(DataSource, "load", damage)
     result = cli("evaluate", "bundled", "--data", data, "--json")
     assert result.code == 0
     (line,) = result.errors

@@ -75,7 +75,7 @@ def test_the_command_that_scores_the_held_out_pictures_is_named(cli, folder, tmp
 
 def test_a_table_of_paths_is_taken_as_it_is(cli, folder, tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr("affectlens.apps.cli.finetune.run_recipe", lambda *arguments: given.append(arguments))
+    monkeypatch.setattr("affectlens.workflows.finetune.run_recipe", lambda *arguments, **_: given.append(arguments))
     monkeypatch.setattr("affectlens.data.source.has_faces", lambda *_: False)
     (tmp_path / "mine.csv").write_text("path,expression\npictures/train/bored/0.png,bored\n")
     for place in (tmp_path / "mine.csv", folder, f"ferplus:{tmp_path}", f"table:{tmp_path / 'mine.csv'}"):

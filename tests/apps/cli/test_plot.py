@@ -6,16 +6,17 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from affectlens.apps.cli import plot
-from affectlens.apps.cli.scoring import Scored
 from affectlens.core.expressions import FERPLUS
+from affectlens.data import crops
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import affect_plots
 from affectlens.evaluation.evaluation import Scores
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
-from affectlens.training import crops, run
+from affectlens.training import run
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
+from affectlens.workflows import figures
+from affectlens.workflows.scoring import Scored
 
 LABELS = ("anger", "happiness")
 
@@ -72,7 +73,7 @@ def test_every_figure_is_drawn(cli, name, table, trained, tmp_path):
         (("adjacency",), "the figure 'adjacency' needs --model"),
         (("similarity", "--model", "nowhere"), "needs the folder of a run (of 'affectlens train'), got 'nowhere'"),
         (("heatmaps", "--model", "a", "--model", "b"), "the figure 'heatmaps' needs --model once"),
-        (("landscape", "--points", 4), "--points must be odd"),
+        (("landscape", "--points", 4), "points must be odd"),
         (("samples", "--out", "x.jpg"), "figures are PNG files; name it .png, got 'x.jpg'"),
         (("landscape",), "the figure 'landscape' needs --model, once or several times"),
         (("adjacency", "--model", "bundled"), "needs the folder of a run (of 'affectlens train'), got 'bundled'"),
@@ -94,7 +95,7 @@ def test_captions_say_what_is_uncertain():
     probabilities = np.array([[0.75, 0.25], [0.375, 0.625]])
     faces = FaceTable(("a", "b"), np.zeros((2, 4, 4), dtype=np.uint8), np.eye(2, dtype="f4"), np.array([0, 0]), LABELS)
     scored = Scored("m", faces, Scores(LABELS, probabilities, faces.targets, uncertain_below=0.7))
-    captions, right = plot._captions(scored, None)
+    captions, right = figures._captions(scored, None)
     assert captions == ["anger 75 %\ntrue: anger", "happiness? 62 %\ntrue: anger"]
     assert right == [True, False]
 
@@ -154,7 +155,7 @@ def test_features_are_those_of_faces_as_training_cuts_them(cli, table, trained, 
     """Aligned, with the options of the recipe's data."""
     seen = []
     monkeypatch.setattr(crops, "cut", lambda faces, spec, search, progress: seen.append((spec, search)) or faces)
-    monkeypatch.setattr("affectlens.apps.cli.plot._umap", lambda vectors, seed: vectors[:, :2])
+    monkeypatch.setattr("affectlens.workflows.figures._umap", lambda vectors, seed: vectors[:, :2])
     assert cli("plot", "features", "--data", table, "--model", trained, "--out", tmp_path / "map.png").code == 0
     recipe = run.load_recipe(trained)
     assert seen == [(recipe.input_spec(), recipe.find_faces)]

@@ -3,9 +3,9 @@ from dataclasses import fields
 import pytest
 import yaml
 
-from affectlens.apps.cli import train
 from affectlens.core import catalog
 from affectlens.training.recipe import Recipe, find, from_yaml, with_settings
+from affectlens.workflows import train
 
 WORKS = catalog.available("training.recipes")
 EVERY = [recipe.name for work in WORKS for recipe in catalog.load("training.recipes", work).ROWS.values()]
@@ -87,7 +87,7 @@ def test_train_takes_the_yaml_file_with_its_changes_and_settings(cli, mine, make
     folder = make_ferplus(tmp_path / "ferplus")
     result = cli("train", file, "--data", f"ferplus:{folder}", "--set", "model_options.msa=true", "--set", "seed=7")
     assert (result.code, result.err) == (0, "")
-    ((recipe, source, out, resume, _),) = given
+    ((recipe, source, out, resume, *_),) = given
     settings = ["epochs=3", "learning_rate=0.001", "model_options.msa=true", "seed=7"]
     expected = with_settings(find("caciolai/stn"), settings).as_dict() | {"work": "mine", "row": "first"}
     assert recipe.as_dict() == expected

@@ -3,13 +3,13 @@ import sys
 
 import pytest
 
-from affectlens.apps.cli import reproduce
 from affectlens.apps.cli.main import main
 from affectlens.core import catalog
 from affectlens.core.errors import BadData
 from affectlens.data.source import parse
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipes import caciolai
+from affectlens.workflows import reproduce
 
 SHORT = [f"--set={setting}" for setting in ("epochs=1", "batch_size=2", "precision=32-true")]
 
@@ -94,7 +94,7 @@ def test_a_row_that_was_tested_after_other_epochs_stays_as_it_is(reproduced, cli
 
 
 def test_before_a_row_is_trained_its_epochs_are_said(reproduced, cli, monkeypatch):
-    def stop(recipe, source, folder, resume):
+    def stop(recipe, source, folder, resume, progress):
         raise BadData(f"resume is {resume}")
 
     monkeypatch.setattr(reproduce, "run_recipe", stop)

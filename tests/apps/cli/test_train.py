@@ -18,7 +18,7 @@ from affectlens import Analyzer
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.runtime.media import PORTRAIT
-from affectlens.training import callbacks, fit, run
+from affectlens.training import callbacks, data, fit, run
 from affectlens.training.module import ExpressionModule
 
 
@@ -203,17 +203,17 @@ def test_damaged_pictures_are_counted_before_training(quick, large, monkeypatch)
 
 @pytest.mark.parametrize("labelled", [99, 100])
 def test_faces_without_one_label_are_named_and_a_hundred_with_one_are_enough(quick, ferplus, monkeypatch, labelled):
-    load = fit.load_data
+    load = data.load_data
 
     def many(*arguments):
-        data = load(*arguments)
-        votes = np.repeat(data.valid.votes[:1], 120, axis=0)
+        given = load(*arguments)
+        votes = np.repeat(given.valid.votes[:1], 120, axis=0)
         ids, images = tuple(map(str, range(120))), np.zeros((120, 48, 48), dtype=np.uint8)
         targets = np.where(np.arange(120) < labelled, 0, -1)
-        return replace(data, valid=FaceTable(ids, images, votes, targets, data.valid.labels))
+        return replace(given, valid=FaceTable(ids, images, votes, targets, given.valid.labels))
 
     monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
-    monkeypatch.setattr(fit, "load_data", many)
+    monkeypatch.setattr(data, "load_data", many)
     lines = quick(ferplus).out.splitlines()
     assert f"  valid: {120 - labelled} have no majority label and do not count in the figures" in lines
     rough = "  valid: with 99 labelled faces the choice of the epoch and the calibration are rough"

@@ -6,7 +6,8 @@ import pytest
 
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.data.source import parse
-from affectlens.training.fit import fit, load_data
+from affectlens.training.data import load_data
+from affectlens.training.fit import fit
 from affectlens.training.recipe import find, with_settings
 from affectlens.training.recipes.antoniadis import PAPER, ROWS
 
@@ -58,9 +59,9 @@ def test_selection_by_concordance_needs_valence_and_arousal(data, tmp_path):
     settings = ["pretrained=false", "model_options.backbone=breg_next", "eye_distance=0", "size_px=16", "select=ccc"]
     alone = with_settings(find("antoniadis/t6.1-single"), settings)
     with pytest.raises(BadSetting, match="select=ccc needs valence and arousal, which 'multi_task'"):
-        fit(alone, data, tmp_path / "run", resume=False, progress=False)
+        fit(alone, data, tmp_path / "run", resume=False)
     with pytest.raises(BadSetting, match="no training face has valence and arousal"):
-        fit(with_settings(find("antoniadis/t6.1-ccc"), settings), data, tmp_path / "run", resume=False, progress=False)
+        fit(with_settings(find("antoniadis/t6.1-ccc"), settings), data, tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
 
 

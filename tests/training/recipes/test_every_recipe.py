@@ -16,12 +16,14 @@ import torch
 from torch import nn
 
 from affectlens.core import catalog
+from affectlens.data.crops import cut
 from affectlens.models.emotion_gcn import EmotionGCN
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.training import svm
-from affectlens.training.crops import cut
 from affectlens.training.graph import connect
-from affectlens.training.module import ExpressionModule, train_loader, training_facts, valid_loader
+from affectlens.training.loaders import train_loader, valid_loader
+from affectlens.training.module import ExpressionModule
+from affectlens.training.objective import training_facts
 from affectlens.training.recipe import Recipe, find
 from affectlens.training.start import start_from
 from affectlens.training.teachers import Teacher

@@ -3,6 +3,8 @@
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+from affectlens.core.progress import Advance
 
 Item = TypeVar("Item")
 
@@ -99,6 +103,10 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def steps(self, what: str, total: int | None) -> Advance:
+        """Begin a bar of so many steps; a call for each."""
+        return partial(self._progress.advance, self._progress.add_task(what, total=total))
+
     def over(self, items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
         """Yield `items` under a bar; without one where they are three or fewer. `total` is None where nobody knows."""
         if total is not None and total <= 3:
@@ -115,6 +123,28 @@ class Bars:
             yield item
             self._progress.update(task, completed=at(item))
         self._progress.remove_task(task)
+
+
+class Terminal:
+    """A `core.progress.Progress`: messages on standard output, and for tasks of more than three steps a bar on standard
+    error, if that is a terminal.
+    """
+
+    def message(self, text: str) -> None:
+        """One line."""
+        out.print(text)
+
+    @contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
+        """A bar that is taken away at the end."""
+        if total is not None and total <= 3:
+            yield lambda: None
+            return
+        with Bars() as bars:
+            yield bars.steps(description, total)
+
+
+TERMINAL = Terminal()
 
 
 def track(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:

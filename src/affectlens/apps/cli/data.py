@@ -2,20 +2,22 @@
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Table
 
-from affectlens.apps.cli.console import out, print_table, track
-from affectlens.apps.cli.scoring import Model, open_model, score
-from affectlens.apps.cli.train import Settings, require_training
+from affectlens.apps.cli.console import TERMINAL, out, print_table, track
+from affectlens.apps.cli.train import Settings
 from affectlens.core.errors import BadData
 from affectlens.data import inspection, prepare, source
 from affectlens.data.inspection import Inspection
-from affectlens.evaluation import plots
+from affectlens.workflows import preview as previewing
+from affectlens.workflows.scoring import open_model
+from affectlens.workflows.suspects import Suspect
+from affectlens.workflows.suspects import suspects as find_suspects
 
 data = typer.Typer(help="Inspect, preview and prepare labelled data.", no_args_is_help=True)
 
@@ -51,30 +53,13 @@ def inspect(
     if opened:
         opened.check(labels)
     found = inspection.inspect(track(inspection.entries(chosen), None, "inspecting"), labels)
-    doubtful = _suspects(chosen, opened, suspects) if opened else []
+    doubtful = find_suspects(chosen, opened, suspects, TERMINAL) if opened else []
     if as_json:
         typer.echo(json.dumps(_as_json(chosen, found, doubtful), indent=2, allow_nan=False))
         return
     _print(found, labels)
     for line in doubtful:
-        out.print(f"suspect: {line['id']}: {line['label']} (p = {line['p']:.3f}), the model says {line['model']}")
-
-
-def _suspects(chosen: source.DataSource, model: Model, most: int) -> list[dict[str, Any]]:
-    """Labelled faces of all splits whose label the model gives the lowest probability."""
-    found: list[dict[str, Any]] = []
-    for split in source.SPLITS:
-        table = source.load_if_usable(chosen, split)
-        if table is None:
-            continue
-        scored = score(model, table)
-        targets, probabilities = scored.scores.targets, scored.scores.probabilities
-        for row in np.flatnonzero(targets >= 0):
-            label = scored.scores.labels[targets[row]]
-            answer = scored.scores.labels[int(probabilities[row].argmax())]
-            p = float(probabilities[row, targets[row]])
-            found.append({"id": scored.table.ids[row], "label": label, "p": p, "model": answer})
-    return sorted(found, key=lambda line: float(line["p"]))[:most]
+        out.print(f"suspect: {line.id}: {line.label} (p = {line.p:.3f}), the model says {line.model}")
 
 
 def _print(found: Inspection, labels: tuple[str, ...]) -> None:
@@ -116,7 +101,7 @@ def _sizes(sizes: dict[tuple[int, int], int]) -> str:
     return f"{min(widths)}x{min(heights)} to {max(widths)}x{max(heights)}"
 
 
-def _as_json(chosen: source.DataSource, found: Inspection, doubtful: list[dict[str, Any]]) -> dict[str, Any]:
+def _as_json(chosen: source.DataSource, found: Inspection, doubtful: list[Suspect]) -> dict[str, Any]:
     return {
         "data": chosen.reader,
         "options": chosen.options,
@@ -138,7 +123,7 @@ def _as_json(chosen: source.DataSource, found: Inspection, doubtful: list[dict[s
             for (split, other), pairs in found.twins.items()
             for t in pairs
         ],
-        "suspects": doubtful,
+        "suspects": [asdict(line) for line in doubtful],
     }
 
 
@@ -176,18 +161,6 @@ def preview(
     faces.png shows some faces raw, as network input, and as three epochs augment them; classes.png how often each class
     comes in an epoch without and with the recipe's sampler.
     """
-    require_training("'affectlens data preview'")
-    from affectlens.training.preview import look
-    from affectlens.training.recipe import find, with_settings
-    from affectlens.training.run import with_data_options
-
-    chosen = with_settings(find(recipe), settings or [])
-    table = with_data_options(chosen, source.parse(spec)).load("train")
-    seen = look(table, chosen, faces)
     folder = folder or Path("preview")
-    folder.mkdir(parents=True, exist_ok=True)
-    plots.save(plots.picture_sheet(seen.sheet, seen.rows), folder / "faces.png")
-    plots.save(
-        plots.class_balance(table.labels, seen.without.tolist(), seen.with_sampler.tolist()), folder / "classes.png"
-    )
-    out.print(f"preview of {len(table):,} training faces: {folder / 'faces.png'}, {folder / 'classes.png'}")
+    count = previewing.preview(recipe, spec, folder, faces=faces, settings=settings or ())
+    out.print(f"preview of {count:,} training faces: {folder / 'faces.png'}, {folder / 'classes.png'}")

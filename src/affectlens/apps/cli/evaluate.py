@@ -5,23 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Table
 
-from affectlens import __version__
-from affectlens.apps.cli.console import err, out, print_table
+from affectlens.apps.cli.console import TERMINAL, out, print_table
 from affectlens.apps.cli.options import AsJson, Data, FindFaces, PriorOption, ReportFolder, Split, SplitOption
-from affectlens.apps.cli.scoring import Model, Scored, open_model, score, with_options_of
-from affectlens.core.errors import BadData, BadSetting
-from affectlens.core.files import write_whole
 from affectlens.core.outputs import AFFECT, OUTPUTS
-from affectlens.data import source as sources
-from affectlens.data.source import DataSource
-from affectlens.data.table import FaceTable
-from affectlens.data.twins import has_twin
-from affectlens.evaluation import evaluation, report
 from affectlens.runtime.analyzer import Prior
+from affectlens.workflows import compare as comparing
+from affectlens.workflows import evaluate as evaluating
+from affectlens.workflows.reports import Report, ready
 
 
 def register(app: typer.Typer) -> None:
@@ -44,21 +37,10 @@ def evaluate(
     Over all faces, and over those without a twin in Train (the same picture, its mirror image, or nearly so). Faces
     without a label count for disagreement, valence and arousal only.
     """
-    (opened,), source, table = open_all([model], data, split, folder)
-    with err.status("reading the split train"):
-        train = None if split is Split.TRAIN else sources.load_if_usable(source.without_meta(), "train")
-    scored = score(opened, table, find_faces, prior)
-    result = facts_of(source, split, scored.table, prior)
-    result |= {"model": scored.name, "model_sha256": opened.sha256, "all": evaluation.figures(scored.scores)}
-    if train is not None:
-        alone = dict(zip(table.ids, ~has_twin(table.images, train.images), strict=True))
-        kept = scored.scores.keep(np.array([alone[name] for name in scored.table.ids]))
-        result["without_twins_of_train"] = evaluation.figures(kept) if (kept.targets >= 0).any() else None
-
-    def page(facts: dict[str, str]) -> str:
-        return report.evaluation_report(result["all"], facts, without_twins=result.get("without_twins_of_train"))
-
-    deliver(result, folder, as_json, page, _print)
+    if folder:
+        ready(folder)
+    found = evaluating.evaluate(model, data, split, find_faces, prior, TERMINAL)
+    deliver(found, folder, as_json, _print)
 
 
 def compare(
@@ -74,99 +56,21 @@ def compare(
 
     Where one of the models was trained on faces that are searched for, all get these.
     """
-    if len(models) < 2:
-        raise BadSetting(f"compare needs at least two models, got {len(models)}")
-    opened, source, table = open_all(models, data, split, folder)
-    names = _names([model.name for model in opened], models)
-    search = find_faces or any(model.find_faces for model in opened)
-    scored = _shared(dict(zip(names, [score(model, table, search, prior) for model in opened], strict=True)))
-    right = {name: _right(part) for name, part in scored.items()}
-    result = facts_of(source, split, next(iter(scored.values())).table, prior) | {
-        "model_sha256": {name: model.sha256 for name, model in zip(names, opened, strict=True)},
-        "models": {name: evaluation.figures(part.scores) for name, part in scored.items()},
-        "against_the_first": {name: evaluation.compare(right[names[0]], right[name]) for name in names[1:]},
-    }
-
-    def page(facts: dict[str, str]) -> str:
-        return report.comparison_report(result["models"], facts, result["against_the_first"])
-
-    deliver(result, folder, as_json, page, _print_comparison)
-
-
-def open_all(
-    models: list[str], data: str, split: Split, folder: Path | None
-) -> tuple[list[Model], DataSource, FaceTable]:
-    """Models, data and the faces of a split; what takes longest comes last."""
     if folder:
-        report.require()
-        folder.mkdir(parents=True, exist_ok=True)  # what cannot be written to is said before the work
-    opened = [open_model(model) for model in models]
-    source = with_options_of(opened, sources.parse(data))
-    labels = source.labels()
-    for model in opened:
-        model.check(labels)
-    return opened, source, _table(source, split)
+        ready(folder)
+    found = comparing.compare(models, data, split, find_faces, prior, TERMINAL)
+    deliver(found, folder, as_json, _print_comparison)
 
 
-def _table(source: DataSource, split: Split) -> FaceTable:
-    """The faces of a split, of which at least one has a label."""
-    with err.status(f"reading the split {split}"):
-        table = source.load(split)
-    if not table.labelled.any():
-        raise BadData(f"no face of the split '{split}' has a label, so there is nothing to score")
-    return table
-
-
-def facts_of(source: DataSource, split: Split, table: FaceTable, prior: Prior) -> dict[str, Any]:
-    """What figures are about, for JSON and reports."""
-    options = {f"data_{key}": value for key, value in source.options.items() if value}
-    facts = {"data": source.reader, **options, "split": split, "class_count": len(table.labels)}
-    facts |= {"affectlens": __version__} | ({} if prior is Prior.NATURAL else {"prior": prior})
-    return facts | {"left_out": dict(table.dropped)}
-
-
-def _names(own: list[str], given: list[str]) -> list[str]:
-    """What the models are called: by their own names, and where two have the same, by what the user called them."""
-    unique = [name if own.count(name) == 1 else model for name, model in zip(own, given, strict=True)]
-    if len(set(unique)) < len(unique):
-        raise BadSetting(f"the same model twice: {', '.join(unique)}")
-    return unique
-
-
-def _shared(scored: dict[str, Scored]) -> dict[str, Scored]:
-    """The answers for the faces that every model has answered for."""
-    common = set.intersection(*(set(part.table.ids) for part in scored.values()))
-    if not common:
-        raise BadData("there is no face that all models have answered for")
-    return {name: part.keep(np.array([i in common for i in part.table.ids])) for name, part in scored.items()}
-
-
-def _right(part: Scored) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    labelled = part.scores.targets >= 0
-    return np.asarray(part.scores.predicted[labelled] == part.scores.targets[labelled])
-
-
-def deliver(
-    result: dict[str, Any],
-    folder: Path | None,
-    as_json: bool,
-    page: Callable[[dict[str, str]], str],
-    show: Callable[[dict[str, Any]], None],
-) -> None:
-    """report.json and report.html in `folder`, if there is one; then the result as JSON or as `show` prints it."""
-    if folder:
-        facts = {
-            key.replace("_", " "): str(value) for key, value in result.items() if not isinstance(value, dict | None)
-        }
-        facts |= {f"left out: {reason}": str(count) for reason, count in result["left_out"].items()}
-        write_whole(folder / "report.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
-        write_whole(folder / "report.html", page(facts))
+def deliver(found: Report, folder: Path | None, as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
+    """The report in `folder`, if there is one; then the figures as JSON or as `show` prints them."""
+    page = found.save(folder) if folder else None
     if as_json:
-        typer.echo(json.dumps(result, indent=2, allow_nan=False))
+        typer.echo(json.dumps(found.metrics, indent=2, allow_nan=False))
         return
-    show(result)
-    if folder:
-        out.print(f"report: {folder / 'report.html'}")
+    show(found.metrics)
+    if page:
+        out.print(f"report: {page}")
 
 
 _SHOWN = ("faces", "accuracy", "mean_class_accuracy", "expected_calibration_error", "coverage", "accuracy_when_certain")

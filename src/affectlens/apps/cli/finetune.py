@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import out
-from affectlens.apps.cli.train import Resume, Settings, require_training, run_recipe
-from affectlens.core.errors import BadData
+from affectlens.apps.cli.console import TERMINAL, out
+from affectlens.apps.cli.train import Resume, Settings
 from affectlens.data import source as sources
-
-_TABLES = (".csv", ".parquet")
+from affectlens.workflows import finetune as finetuning
+from affectlens.workflows.data import source_of
 
 
 def register(app: typer.Typer) -> None:
@@ -40,24 +39,7 @@ def finetune(
     that are already cut out. The run folder ends with a calibrated model.onnx, whose labels are yours:
     `affectlens analyze photo.jpg --model runs/finetune/model.onnx`.
     """
-    require_training("'affectlens finetune'")
-    from affectlens.training.recipe import find, with_settings
-
-    spec = _spec(source)
-    parsed = sources.parse(spec)
-    run_recipe(with_settings(find("finetune"), settings or []), parsed, folder, resume)
-    if sources.has_faces(parsed, "test"):
-        command = shlex.join(["affectlens", "evaluate", str(folder), "--data", spec])
+    finetuning.finetune(source, folder, settings=settings or (), resume=resume, progress=TERMINAL)
+    if sources.has_faces(source_of(source), "test"):
+        command = shlex.join(["affectlens", "evaluate", str(folder), "--data", source])
         out.print(f"on the test pictures, which it has not seen: {command}")
-
-
-def _spec(source: str) -> str:
-    """A bare path as a data set."""
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return f"folder:{source}"
-    if path.suffix.lower() in _TABLES and path.is_file():
-        return f"table:{source}"
-    if ":" not in source:
-        raise BadData(f"'{source}' is neither a folder nor a CSV or Parquet file")
-    return source

@@ -1,17 +1,14 @@
 """`affectlens quantise`: a model file in eight bits, where that is faster and costs nothing to speak of."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import err, out
+from affectlens.apps.cli.console import TERMINAL, out
 from affectlens.apps.cli.options import Data
-from affectlens.apps.cli.train import require_training
-from affectlens.core.errors import BadModelFile, BadSetting
-from affectlens.core.session import model_file, open_session, read_spec
-from affectlens.data import source as sources
+from affectlens.core.session import model_file
+from affectlens.workflows import quantise as quantising
 
 
 def register(app: typer.Typer) -> None:
@@ -29,19 +26,8 @@ def quantise(
     The new file is calibrated anew on the validation faces. It is written only if it is faster on this machine and
     loses at most 0.3 points of validation accuracy.
     """
-    require_training("'affectlens quantise'")
-    from affectlens.training import quantise as quantising
-    from affectlens.training.fit import load_data
-    from affectlens.training.recipe import from_dict
-
     source = model_file(model)
-    if file.suffix != ".onnx":
-        raise BadSetting(f"'{file}' is no name for a model; it must end in .onnx")
-    spec = read_spec(open_session(source), str(source))
-    if not spec.settings:
-        raise BadModelFile(f"'{source}' does not say how it was trained, which tells how its faces are cut")
-    recipe = replace(from_dict(spec.settings), without_twins=False)
-    gain = quantising.quantise(source, load_data(recipe, sources.parse(data), err.is_terminal), file)
+    gain = quantising.quantise(source, data, file, TERMINAL)
     out.print(f"accuracy on validation: {gain.accuracy[0]:.4f} -> {gain.accuracy[1]:.4f}")
     out.print(f"one face, one thread: {gain.ms_per_face[0]:.2f} ms -> {gain.ms_per_face[1]:.2f} ms")
     out.print(f"bytes: {source.stat().st_size} -> {file.stat().st_size}")

@@ -1,17 +1,14 @@
 """`affectlens recipes`: what can be trained, and with which settings."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from affectlens.apps.cli.console import out, print_table, wide
-from affectlens.core import catalog
-
-if TYPE_CHECKING:
-    from affectlens.training.recipe import Recipe
+from affectlens.workflows.recipes import as_yaml as yaml_of
+from affectlens.workflows.recipes import find_recipe, rows_of, works
 
 recipes = typer.Typer(help="List the recipes, or show the settings of one.", no_args_is_help=True)
 
@@ -29,9 +26,9 @@ def list_(
     work: Annotated[str | None, typer.Argument(help="Only the recipes of this work.  [default: of all]")] = None,
 ) -> None:
     """All recipes, work by work: the losses of each and the settings that set it apart from most of its work."""
-    for name in [work] if work else catalog.available("training.recipes"):
-        rows: Mapping[str, Recipe] = catalog.load("training.recipes", name).ROWS
-        settings = [_settings(recipe) for recipe in rows.values()]
+    for name in [work] if work else works():
+        rows = rows_of(name)
+        settings = [_flat(recipe.as_dict()) for recipe in rows.values()]
         usual = {key: _most_common([row.get(key) for row in settings]) for row in settings for key in row}
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("recipe", no_wrap=True)
@@ -46,10 +43,10 @@ def list_(
         out.print()
 
 
-def _settings(recipe: "Recipe") -> dict[str, Any]:
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     """Name -> value; options of model and losses one by one under their own names."""
     flat: dict[str, Any] = {}
-    for key, value in recipe.as_dict().items():
+    for key, value in settings.items():
         if key in ("model_options", "data_options"):
             flat |= value
         elif key == "loss_options":
@@ -84,11 +81,9 @@ def show(
     ] = False,
 ) -> None:
     """All settings of a recipe."""
-    from affectlens.training.recipe import find, to_yaml
-
-    recipe = find(name)
+    recipe = find_recipe(name)
     if as_yaml:
-        typer.echo(to_yaml(recipe), nl=False)
+        typer.echo(yaml_of(recipe), nl=False)
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     for key, value in recipe.as_dict().items():

@@ -10,8 +10,9 @@ from affectlens.core.errors import BadModelFile
 from affectlens.evaluation import evaluation
 from affectlens.evaluation.evaluation import Scores
 from affectlens.training.module import ExpressionModule
-from affectlens.training.reproduction import write_row, write_table
+from affectlens.training.recipe import find
 from affectlens.training.run import best_checkpoint, note, open_run
+from affectlens.workflows.results_table import write_row, write_table
 
 LABELS = ("calm", "keen", "wry")
 FACTS = {"data": "ferplus", "protocol": "caciolai", "split": "test", "options": {}}
@@ -26,9 +27,9 @@ def figures(right=30, faces=40):
 
 
 @pytest.fixture
-def finished(recipe, tmp_path):
+def finished(tmp_path):
     """A run folder as a finished run leaves it, without its model."""
-    small = replace(recipe, model="deep_emotion", model_options={}, epochs=9, seed=4)
+    small = replace(find("default"), work="tiny", row="faces", model="deep_emotion", model_options={}, epochs=9, seed=4)
     out = tmp_path / "run"
     open_run(small, LABELS, {}, out, resume=False)
     best_checkpoint(out).parent.mkdir()

@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 
 from affectlens.core.preprocessing import InputSpec
+from affectlens.data import crops
+from affectlens.data.crops import cut, find_faces
 from affectlens.data.images import KEEP_SIDE_PX, Images, Stored
 from affectlens.data.table import FaceTable
 from affectlens.faces.align import cut_faces
 from affectlens.faces.detectors import mtcnn
-from affectlens.training import crops
-from affectlens.training.crops import cut, find_faces
 
 LABELS = ("calm", "keen")
 SPEC = InputSpec(size_px=48, channels="gray", mean=(0.5,), std=(0.25,), margin=0.9, shift_y=0.0, rotate=True)

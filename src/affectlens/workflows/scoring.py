@@ -1,5 +1,6 @@
 """What a model says about a table of labelled faces, whether it is a file for the runtime or a run of training."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.apps.cli.console import err, track, warn
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData
 from affectlens.core.expressions import projected_affect
@@ -17,7 +17,9 @@ from affectlens.core.files import sha256_of
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import InputSpec
 from affectlens.core.probabilities import softmax
+from affectlens.core.progress import SILENT, Progress, track
 from affectlens.core.session import model_file
+from affectlens.data import crops
 from affectlens.data.images import Pixels, in_chunks
 from affectlens.data.samplers import age_group, age_group_name
 from affectlens.data.source import DataSource
@@ -25,12 +27,13 @@ from affectlens.data.table import FaceTable
 from affectlens.evaluation.evaluation import Scores
 from affectlens.evaluation.outputs import Compared
 from affectlens.runtime.analyzer import Analyzer, Prior, prior_of
+from affectlens.workflows.extras import require_training
 
 _FACES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Model:
+class Predictor:
     """A model ready to score: what it says about itself and its training data, the digest of its file, crops ->
     answers, and what the numbers of its outputs are called, where it says that.
     """
@@ -75,14 +78,14 @@ class Scored:
         return replace(self, scores=replace(self.scores, groups=groups))
 
 
-def open_model(model: str) -> Model:
+def open_model(model: str | Path) -> Predictor:
     """The model `model`: "bundled", an ONNX file, a checkpoint, or a run folder: its model.onnx, or its best checkpoint
     while there is none.
 
     Raises:
         BadModelFile: there is none. MissingExtra: a checkpoint, and training is not installed.
     """
-    path = Path(model).expanduser()
+    model, path = str(model), Path(model).expanduser()
     unfinished = path.is_dir() and not (path / "model.onnx").is_file()
     if model == "bundled" or not (unfinished or path.suffix == ".ckpt"):
         analyzer = Analyzer(model, detector="whole", threads=0)  # faces come by the hundred
@@ -92,22 +95,22 @@ def open_model(model: str) -> Model:
         calibration = (spec.temperature, spec.uncertain_below, spec.class_prior)
         asked = (*calibration, bool(settings.get("find_faces")), *trained_on)
         answers = (analyzer.answers, spec.output_names)
-        return Model(spec.name, sha256_of(model_file(model)), spec.labels, spec.input, *asked, *answers)
-    from affectlens.apps.cli.train import require_training
-
+        return Predictor(spec.name, sha256_of(model_file(model)), spec.labels, spec.input, *asked, *answers)
     require_training("scoring a checkpoint")
     from affectlens.training import run
-    from affectlens.training.module import answers_of
+    from affectlens.training.prediction import answers_of
 
     folder = path if path.is_dir() else path.parent.parent
     checkpoint = run.final_checkpoint(folder) if path.is_dir() else path
     recipe, labels = run.load_recipe(folder), run.load_labels(folder)
     module = run.load_checkpoint(recipe, len(labels), checkpoint)
     asked = (*run.load_calibration(folder), recipe.find_faces, *run.load_data(folder))
-    return Model(recipe.name, sha256_of(checkpoint), labels, recipe.input_spec(), *asked, partial(answers_of, module))
+    return Predictor(
+        recipe.name, sha256_of(checkpoint), labels, recipe.input_spec(), *asked, partial(answers_of, module)
+    )
 
 
-def with_options_of(models: Sequence[Model], source: DataSource) -> DataSource:
+def with_options_of(models: Sequence[Predictor], source: DataSource) -> DataSource:
     """`source` with the options that all `models` of its reader were trained with, where it does not set them."""
     trained = [set(model.data_options.items()) for model in models if model.reader == source.reader]
     for key, value in sorted(set.intersection(*trained)) if trained else ():
@@ -115,25 +118,32 @@ def with_options_of(models: Sequence[Model], source: DataSource) -> DataSource:
     return source
 
 
-def score(model: Model, table: FaceTable, find_faces: bool = False, prior: Prior = Prior.NATURAL) -> Scored:
-    """Answers of `model` for the faces of `table`, as `score_spoilt` gives them for the pictures as they are."""
-    (scored,) = score_spoilt(model, table, [lambda face, _: face], find_faces, prior)
+def score(
+    model: Predictor,
+    table: FaceTable,
+    find_faces: bool = False,
+    prior: str = Prior.NATURAL,
+    progress: Progress = SILENT,
+) -> Scored:
+    """Answers of `model` for the faces of `table`, as `score_changed` gives them for the pictures as they are."""
+    (scored,) = score_changed(model, table, [lambda face, _: face], find_faces, prior, progress)
     return scored
 
 
-def score_spoilt(
-    model: Model,
+def score_changed(
+    model: Predictor,
     table: FaceTable,
     changes: Sequence[Callable[[Pixels, int], Pixels]],
     find_faces: bool = False,
-    prior: Prior = Prior.NATURAL,
+    prior: str = Prior.NATURAL,
+    progress: Progress = SILENT,
 ) -> list[Scored]:
     """Answers of `model` for the faces of `table` after each of `changes`, which take a face and its row.
 
     Larger pictures are searched for their faces if `find_faces` or the model says so, before they are changed.
 
     Classes that only the model knows are left out and the rest is normalised again. Images that cannot be decoded are
-    named on standard error, left out and counted.
+    logged by name, left out and counted.
 
     Raises:
         BadData: the data have classes that the model does not know, or nothing is left. BadSetting: the model does not
@@ -143,15 +153,13 @@ def score_spoilt(
     model.check(table.labels)
     search = model.find_faces or find_faces
     if search or model.input.eye_distance:
-        from affectlens.training import crops
-
-        table = crops.cut(table, model.input, search, err.is_terminal)
+        table = crops.cut(table, model.input, search, progress)
         if not len(table):
             raise BadData(f"no face was found in any picture; left out: {dict(table.dropped)}")
     answers: list[list[Answers]] = [[] for _ in changes]
     readable = np.zeros(len(table), dtype=bool)
     chunks = in_chunks(table.images, _FACES_AT_ONCE)
-    for faces, rows in track(chunks, -(-len(table) // _FACES_AT_ONCE), f"scoring {model.name}"):
+    for faces, rows in track(chunks, progress, f"scoring {model.name}", -(-len(table) // _FACES_AT_ONCE)):
         readable[rows] = True
         for part, change in zip(answers, changes, strict=True) if faces else ():
             part.append(model.answers_of([change(face, row) for face, row in zip(faces, rows.tolist(), strict=True)]))
@@ -168,7 +176,7 @@ def score_spoilt(
     return scored
 
 
-def compared(model: Model, answers: Answers, table: FaceTable) -> dict[str, Compared]:
+def compared(model: Predictor, answers: Answers, table: FaceTable) -> dict[str, Compared]:
     """Each further output of `model` that has a metric and of which the data know the truth, beside it."""
     found = {}
     for name, said in answers.outputs.items():
@@ -179,7 +187,7 @@ def compared(model: Model, answers: Answers, table: FaceTable) -> dict[str, Comp
                 if len(pair.values):
                     found[name] = pair
             except BadData as error:  # data with other attributes; the expressions count all the same
-                warn(f"not measured: {error}")
+                logging.getLogger("affectlens").warning("not measured: %s", error)
     return found
 
 

@@ -6,18 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from affectlens.core import catalog
 from affectlens.core.detection import Detections, Detector
-from affectlens.core.errors import BadData
 from affectlens.core.landmarks import eyes_of
 from affectlens.core.preprocessing import InputSpec
+from affectlens.core.progress import SILENT, Progress, track
 from affectlens.data.images import KEEP_SIDE_PX, Decodable, Images, decoded, pixels_of
 from affectlens.data.table import FaceTable
 from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, has_eyes
-from affectlens.training.recipe import Recipe
 
 DETECTOR = "mtcnn"
 
@@ -28,20 +25,7 @@ def detector() -> Detector:
     return found
 
 
-def check_landmarks(table: FaceTable, recipe: Recipe) -> None:
-    """Raises BadData where the recipe needs landmarks that none of the faces has."""
-    known = np.isfinite(table.landmarks_xy)
-    whole = table.landmarks_xy.shape[1] == 68 and known.all(axis=(1, 2)).any()
-    if recipe.model_options.get("mask") and (recipe.find_faces or not whole):
-        raise BadData("the mask task needs faces with 68 landmarks, and their pictures as they are (find_faces=false)")
-    if recipe.eye_distance and not recipe.find_faces and not known.any():
-        raise BadData(
-            "no face has landmarks to be aligned by; use --set eye_distance=0 for crops as they are, or "
-            "--set find_faces=true for pictures"
-        )
-
-
-def cut(table: FaceTable, spec: InputSpec, search: bool, progress: bool = False) -> FaceTable:
+def cut(table: FaceTable, spec: InputSpec, search: bool, progress: Progress = SILENT) -> FaceTable:
     """The table with its faces as `spec` wants them: found in larger pictures where `search` says so, or aligned."""
     if search:
         return find_faces(table, spec, progress)
@@ -84,18 +68,17 @@ def align(table: FaceTable, spec: InputSpec) -> FaceTable:
     return replace(table, images=Images(faces), landmarks_xy=np.stack(landmarks))
 
 
-def find_faces(table: FaceTable, spec: InputSpec, progress: bool = False) -> FaceTable:
+def find_faces(table: FaceTable, spec: InputSpec, progress: Progress = SILENT) -> FaceTable:
     """The table with the largest face of each picture in its place; landmarks of the picture are left behind.
 
     Pictures of at most `KEEP_SIDE_PX` on both sides are faces already. Pictures without a face, and those that cannot
-    be decoded, are dropped and counted. `progress` shows a bar on standard error.
+    be decoded, are dropped and counted.
     """
     detect = detector()
     crops: list[NDArray[np.uint8]] = []
     kept = np.zeros(len(table), dtype=bool)
     dropped = Counter(table.dropped)
-    rows = range(len(table))
-    for row in track(rows, "finding faces", console=Console(stderr=True), transient=True, disable=not progress):
+    for row in track(range(len(table)), progress, "finding faces", len(table)):
         images, _ = decoded(table.images, [row])
         crop = largest_face(images[0], detect, spec) if images else None
         if crop is None:

@@ -1,0 +1,101 @@
+"""What a recipe trains and validates on: two splits, cut as the recipe says, without near copies of held-out faces."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from affectlens.core.errors import BadData
+from affectlens.core.progress import SILENT, Progress
+from affectlens.data.crops import cut
+from affectlens.data.samplers import balanced, stratified
+from affectlens.data.source import DataSource, load_if_usable, name_of
+from affectlens.data.table import FaceTable
+from affectlens.data.twins import has_twin
+from affectlens.training.recipe import Recipe
+from affectlens.training.run import with_data_options
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What training sees: two splits, how many faces were left out as twins of held-out ones, and where all is from."""
+
+    train: FaceTable
+    valid: FaceTable
+    twins_left_out: int
+    licence: str
+    reader: str = "made up"
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What versions.json says about the data."""
+        return {
+            "data": name_of(self.reader, self.options),
+            "faces": self._fingerprint(),
+            "train_faces": str(len(self.train)),
+            "train_faces_left_out_as_twins": str(self.twins_left_out),
+            "valid_faces": str(len(self.valid)),
+            "valid_faces_with_majority": str(int(self.valid.labelled.sum())),
+        }
+
+    def _fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of the names, labels, ages and groups of all faces."""
+        digest = hashlib.sha256()
+        for table in (self.train, self.valid):
+            digest.update("\n".join(table.ids).encode())
+            for column in (table.votes, table.targets, table.valence, table.arousal, table.age_years):
+                digest.update(column.tobytes())
+            for name, values in sorted(table.groups.items()):
+                digest.update("\n".join([name, *values]).encode())
+        return digest.hexdigest()[:16]
+
+
+def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -> TrainingData:
+    """Training and validation faces; without the twins of validation and test faces if the recipe says so.
+
+    Raises:
+        BadSetting: the data have no such option. BadData: nothing is left to train on or to select on, or the recipe
+            needs landmarks that the faces lack.
+    """
+    source = with_data_options(recipe, source)
+    train = source.load("train")
+    check_landmarks(train, recipe)
+    train = cut(train, recipe.input_spec(), recipe.find_faces, progress)
+    try:
+        valid = cut(source.load("valid"), recipe.input_spec(), recipe.find_faces, progress)
+    except BadData as error:
+        raise BadData(f"there are no validation faces, which say which epoch is best: {error}") from error
+    if recipe.balanced:
+        valid = valid.keep(balanced(valid, recipe.seed), "more than its class may have")
+    train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
+    if len(train) and recipe.train_share < 1:
+        train = train.keep(stratified(train, recipe.train_share, recipe.seed), "not in the share for training")
+    if not len(train):
+        raise BadData(f"nothing to train on; left out of the training split: {train.dropped}")
+    if not valid.labelled.any():
+        raise BadData("no validation face has a majority label, so there is nothing to select on")
+    if not recipe.without_twins:
+        return TrainingData(train, valid, 0, source.licence, source.reader, source.options)
+    held_out = [valid.images]
+    if (test := load_if_usable(source.without_meta(), "test")) is not None:
+        held_out.append(cut(test, recipe.input_spec(), recipe.find_faces, progress).images)
+    twins = has_twin(train.images, *held_out)
+    if twins.all():
+        raise BadData("every training face has a twin in validation or test; see the recipe key 'without_twins'")
+    kept = train.keep(~twins)
+    return TrainingData(kept, valid, int(twins.sum()), source.licence, source.reader, source.options)
+
+
+def check_landmarks(table: FaceTable, recipe: Recipe) -> None:
+    """Raises BadData where the recipe needs landmarks that none of the faces has."""
+    known = np.isfinite(table.landmarks_xy)
+    whole = table.landmarks_xy.shape[1] == 68 and known.all(axis=(1, 2)).any()
+    if recipe.model_options.get("mask") and (recipe.find_faces or not whole):
+        raise BadData("the mask task needs faces with 68 landmarks, and their pictures as they are (find_faces=false)")
+    if recipe.eye_distance and not recipe.find_faces and not known.any():
+        raise BadData(
+            "no face has landmarks to be aligned by; use --set eye_distance=0 for crops as they are, or "
+            "--set find_faces=true for pictures"
+        )

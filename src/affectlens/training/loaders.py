@@ -1,0 +1,83 @@
+"""Batches of faces for training and validation."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from affectlens.core.errors import BadData
+from affectlens.core.outputs import OUTPUTS
+from affectlens.core.preprocessing import light_change, normalise, to_pixels
+from affectlens.data.images import decoded
+from affectlens.data.samplers import EpochBatches, InOrder, Rows
+from affectlens.data.table import FaceTable
+from affectlens.training import masks
+from affectlens.training.recipe import Recipe
+
+Batch = dict[str, Tensor]
+
+
+def truth_of(table: FaceTable) -> Batch:
+    """What the faces of `table` are known to be, (N, K) float32 by the names under which losses ask for it, NaN where
+    unknown.
+    """
+    return {one.target: torch.from_numpy(one.truth(table)) for one in OUTPUTS.values() if one.fields}
+
+
+class FaceBatches(Dataset[Batch]):
+    """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target (B,), index
+    and copy (B,), and the truth of every output (`truth_of`), affect_target (B, 2) for instance; with `relight` or a
+    teacher light (B, 2), gain and offset of `core.preprocessing.light_change`; for networks with a mask task
+    mask_target (B, 1, H, W), NaN where the face has no 68 landmarks.
+
+    Images that cannot be decoded are left out; a batch of a single one may be empty.
+
+    Raises:
+        BadData: none of several images can be decoded.
+    """
+
+    def __init__(self, table: FaceTable, recipe: Recipe) -> None:
+        self.table = table
+        self.truth = truth_of(table)
+        self.spec = recipe.input_spec()
+        self.masks = bool(recipe.model_options.get("mask"))
+        self.teachers = recipe.teachers
+
+    def __getitem__(self, picks: Rows) -> Batch:
+        images, readable = decoded(self.table.images, picks[:, 0])
+        if not images and len(picks) > 1:
+            first = self.table.ids[picks[0, 0]]
+            raise BadData(f"none of the {len(picks)} images of a batch can be decoded, '{first}' first")
+        index, copy = picks[readable, 0], picks[readable, 1]
+        pixels = to_pixels(images, self.spec)
+        batch = {
+            "image": torch.from_numpy(normalise(pixels, self.spec)),
+            "votes": torch.from_numpy(self.table.votes[index]),
+            "target": torch.from_numpy(self.table.targets[index]),
+            "index": torch.from_numpy(index),
+            "copy": torch.from_numpy(copy),
+        }
+        batch |= {name: truth[batch["index"]] for name, truth in self.truth.items()}
+        if self.spec.relight or self.teachers:
+            batch["light"] = torch.from_numpy(light_change(pixels))
+        if self.masks:
+            faces = zip(self.table.landmarks_xy[index], images, strict=True)
+            drawn = [masks.draw(points, image.shape, self.spec.size_px) for points, image in faces]
+            batch[masks.TARGET] = torch.from_numpy(np.stack(drawn)).unsqueeze(1)
+        return batch
+
+
+def train_loader(table: FaceTable, recipe: Recipe, rank: int = 0, ranks: int = 1) -> DataLoader[Batch]:
+    """Training batches in the sampler's order; with several processes, this one's share of each."""
+    order = EpochBatches(table, recipe.sampler, recipe.batch_size, recipe.seed, rank, ranks)
+    return DataLoader(FaceBatches(table, recipe), batch_size=None, sampler=order)
+
+
+def valid_loader(table: FaceTable, recipe: Recipe) -> DataLoader[Batch]:
+    """Validation batches in table order."""
+    return DataLoader(FaceBatches(table, recipe), batch_size=None, sampler=InOrder(len(table), faces_at_once(recipe)))
+
+
+def faces_at_once(recipe: Recipe) -> int:
+    """How many faces evaluation takes at a time: 256 of 64 pixels a side, fewer larger ones, so that maps fit."""
+    return max(8, min(256, 256 * 64**2 // recipe.size_px**2))

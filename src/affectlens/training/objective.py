@@ -1,0 +1,99 @@
+"""What training minimises: the recipe's losses, weighted, and the distributions that they learn."""
+
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from affectlens.core import catalog
+from affectlens.core.errors import BadSetting
+from affectlens.core.facts import TrainingFacts
+from affectlens.core.outputs import OUTPUTS
+from affectlens.data.table import FaceTable
+from affectlens.models.layers.outputs import Outputs
+from affectlens.training.loaders import Batch
+from affectlens.training.recipe import Recipe
+
+
+def training_facts(train: FaceTable) -> TrainingFacts:
+    """What losses and networks are told about the training faces."""
+    return TrainingFacts(train.labels, train.targets, np.stack([train.valence, train.arousal], axis=1))
+
+
+def adjustment(share: float, facts: TrainingFacts) -> Tensor | None:
+    """(C,) what losses add to the logits with a `logit_adjustment` of `share`; None for nothing."""
+    return torch.tensor(share * np.log(facts.class_shares), dtype=torch.float32) if share else None
+
+
+class WeightedLosses(nn.Module):
+    """The recipe's losses by weight; none without `facts`.
+
+    A loss names what it needs: the parameters of its call are parts of the network's answer (`logits`, `features`, or
+    an output in `core.outputs`, raw) or of the truth: `target` (B, classes), the distribution to learn, `label` (B,),
+    and the target of an output: `affect_target` (B, 2), `attribute_target` (B, A), `mask_target` (B, 1, H, W), -1 and
+    NaN where unknown. The logits that losses see are adjusted by the recipe's share of the classes' log frequencies
+    (`logit_adjustment`).
+    """
+
+    shift: Tensor
+
+    def __init__(self, recipe: Recipe, facts: TrainingFacts | None) -> None:
+        super().__init__()
+        built = {
+            name: catalog.build("losses", _loss_of(name), facts, options=recipe.loss_options.get(name, {}))
+            for name in (recipe.losses if facts else ())
+        }
+        self.model = recipe.model
+        self.weights = dict(recipe.losses)
+        self.calls: dict[str, Callable[..., Tensor]] = built
+        self.needs = {
+            name: list(inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters)
+            for name, loss in built.items()
+        }
+        other = [name for name, needs in self.needs.items() if not {"logits", "target"}.issuperset(needs)]
+        if other and (recipe.mixup or recipe.cutmix):
+            raise BadSetting(f"mixup and cutmix are for losses on distributions, which '{other[0]}' is not")
+        shift = adjustment(recipe.logit_adjustment, facts) if facts else None
+        self.register_buffer("shift", torch.zeros(1) if shift is None else shift, persistent=False)
+        self.modules_of = nn.ModuleDict({name: loss for name, loss in built.items() if isinstance(loss, nn.Module)})
+
+    def forward(self, answer: Outputs, **truth: Tensor) -> Tensor:
+        """() weighted sum.
+
+        Raises:
+            BadSetting: a loss needs what the network does not answer.
+        """
+        given = {name: value.float() for name, value in answer.others.items()}
+        if answer.features is not None:
+            given["features"] = answer.features.float()
+        given["logits"] = answer.logits.float() + self.shift
+        given |= truth
+        total = []
+        for name, loss in self.calls.items():
+            if missing := [need for need in self.needs[name] if need not in given]:
+                raise BadSetting(
+                    f"the loss '{name}' needs {missing[0]}, which '{self.model}' with these options has not"
+                )
+            total.append(self.weights[name] * loss(*(given[need] for need in self.needs[name])))
+        return torch.stack(total).sum()
+
+
+def _loss_of(name: str) -> str:
+    """The loss of this name, or the usual one of the output of this name."""
+    return OUTPUTS[name].loss if name in OUTPUTS else name
+
+
+def targets(batch: Batch, uniform: Tensor, kind: str) -> Tensor:
+    """(B, classes) distributions that the losses see: the votes, their one label, or one label drawn from them."""
+    votes = batch["votes"]
+    if kind == "votes":
+        return votes
+    if kind == "label":
+        label = torch.where(batch["target"] >= 0, batch["target"], votes.argmax(dim=1))
+    else:
+        label = (votes.cumsum(dim=1) <= uniform[:, 15:16] * votes.sum(dim=1, keepdim=True)).sum(dim=1)
+        label = label.clamp_max(votes.shape[1] - 1)
+    return one_hot(label, votes.shape[1]).to(votes.dtype)

@@ -1,0 +1,45 @@
+"""Data sets as people name them."""
+
+from pathlib import Path
+
+from affectlens.data import source as sources
+from affectlens.data.source import DataSource
+from affectlens.data.table import FaceTable
+
+_TABLES = (".csv", ".parquet")
+
+
+def source_of(data: str | Path | DataSource) -> DataSource:
+    """A data set by name, "NAME:FOLDER[?key=value&...]", several joined by "+"; the path of a folder with one folder of
+    pictures per label; or the path of a CSV or Parquet file with the columns `path` and `expression`.
+
+    Raises:
+        BadData: there is no such folder or file. BadSetting: an option that the reader does not have, or no such path.
+            UnknownName: no such reader.
+    """
+    if isinstance(data, DataSource):
+        return data
+    if is_path(data):
+        return sources.parse(f"{'folder' if Path(data).expanduser().is_dir() else 'table'}:{data}")
+    return sources.parse(str(data))
+
+
+def is_path(data: str | Path) -> bool:
+    """Whether `data` is the path of a folder, or of a CSV or Parquet file."""
+    path = Path(data).expanduser()
+    return path.is_dir() or (path.suffix.lower() in _TABLES and path.is_file())
+
+
+def load_data(data: str | Path | DataSource, split: str = "train") -> FaceTable:
+    """The labelled faces of a split, "train", "valid" or "test".
+
+    Args:
+        data: "NAME:FOLDER[?key=value&...]", several joined by "+", or the path of a folder with one folder of pictures
+            per label, or of a CSV or Parquet file with the columns `path` and `expression`.
+        split: "train", "valid" or "test"; where the data have no splits, a tenth of the faces each is valid and test.
+
+    Raises:
+        BadData: the data cannot be read, or the split has no face. BadSetting: there is no such split or option.
+            UnknownName: there is no such reader.
+    """
+    return source_of(data).load(split)

@@ -1,0 +1,55 @@
+"""The bundled model, trained on with the user's own labels."""
+
+from pathlib import Path
+
+from affectlens.core.errors import BadData
+from affectlens.core.progress import SILENT, Progress
+from affectlens.data.source import DataSource
+from affectlens.workflows.data import is_path, source_of
+from affectlens.workflows.extras import require_training
+from affectlens.workflows.train import Run, Settings, run_recipe
+
+
+def finetune(
+    data: str | Path | DataSource,
+    out: str | Path = "runs/finetune",
+    *,
+    settings: Settings = (),
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> Run | None:
+    """Train the bundled model on with your own pictures and labels (extra `train`).
+
+    Args:
+        data: a folder with one folder of pictures per label, a CSV or Parquet file with the columns `path` and
+            `expression`, or "NAME:FOLDER". Labels that name a known expression get its name here ("happy" and "joy"
+            become "happiness"), others stay as they are. Without splits a tenth of the pictures is kept for validation
+            and another for test.
+        out: run folder, as in `train`.
+        settings: changes of the recipe "finetune".
+        resume: go on after the last complete epoch of the run folder, where there is one.
+        progress: told how far it is.
+
+    Returns:
+        As `train`.
+
+    Raises:
+        As `train`.
+    """
+    require_training("finetuning")
+    from affectlens.training.recipe import find, with_settings
+
+    return run_recipe(
+        with_settings(find("finetune"), settings),
+        _source(data),
+        Path(out).expanduser(),
+        resume,
+        progress=progress,
+    )
+
+
+def _source(data: str | Path | DataSource) -> DataSource:
+    """Raises BadData for a path at which there is nothing that pictures can be found by."""
+    if not isinstance(data, DataSource) and ":" not in str(data) and not is_path(data):
+        raise BadData(f"'{data}' is neither a folder nor a CSV or Parquet file")
+    return source_of(data)

@@ -1,0 +1,46 @@
+"""What a recipe makes of the training faces, in pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectlens.data.source import DataSource
+from affectlens.evaluation import plots
+from affectlens.workflows.data import source_of
+from affectlens.workflows.extras import require_training
+from affectlens.workflows.train import Settings
+
+if TYPE_CHECKING:
+    from affectlens.training.recipe import Recipe
+
+
+def preview(
+    recipe: "str | Recipe",
+    data: str | Path | DataSource,
+    out: str | Path = "preview",
+    *,
+    faces: int = 8,
+    settings: Settings = (),
+) -> int:
+    """Draw faces.png and classes.png into the folder `out` (extra `train`).
+
+    faces.png shows some faces raw, as network input, and as three epochs augment them; classes.png how often each class
+    comes in an epoch without and with the recipe's sampler. Arguments are those of `train`.
+
+    Returns:
+        How many training faces there are.
+    """
+    require_training("a preview")
+    from affectlens.training.preview import look
+    from affectlens.training.recipe import find, with_settings
+    from affectlens.training.run import with_data_options
+
+    chosen = with_settings(find(recipe) if isinstance(recipe, str) else recipe, settings)
+    source = source_of(data)
+    table = with_data_options(chosen, source).load("train")
+    seen = look(table, chosen, faces)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    plots.save(plots.picture_sheet(seen.sheet, seen.rows), folder / "faces.png")
+    counts = (seen.without.tolist(), seen.with_sampler.tolist())
+    plots.save(plots.class_balance(table.labels, *counts), folder / "classes.png")
+    return len(table)

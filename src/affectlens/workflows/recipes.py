@@ -1,0 +1,42 @@
+"""The recipes of the catalogue."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from affectlens.core import catalog
+
+if TYPE_CHECKING:
+    from affectlens.training.recipe import Recipe
+
+
+def works() -> list[str]:
+    """Names of the works."""
+    return catalog.available("training.recipes")
+
+
+def rows_of(work: str) -> "Mapping[str, Recipe]":
+    """Row -> recipe of a work, in the order of its table.
+
+    Raises:
+        UnknownName: there is no such work.
+    """
+    rows: Mapping[str, Recipe] = catalog.load("training.recipes", work).ROWS
+    return rows
+
+
+def find_recipe(name: str) -> "Recipe":
+    """The recipe "WORK/ROW", the first row of a work by the work's name, or the one in a YAML file.
+
+    Raises:
+        UnknownName: no such work or row. BadSetting: the file holds no recipe.
+    """
+    from affectlens.training.recipe import find
+
+    return find(name)
+
+
+def as_yaml(recipe: "Recipe") -> str:
+    """A recipe as text of a YAML file that `train` takes."""
+    from affectlens.training.recipe import to_yaml
+
+    return to_yaml(recipe)

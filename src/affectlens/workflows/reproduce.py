@@ -1,0 +1,113 @@
+"""The rows of a published table, trained and tested, beside the paper's figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from affectlens.core import catalog
+from affectlens.core.catalog import unknown
+from affectlens.core.errors import BadSetting, UnknownName
+from affectlens.core.progress import SILENT, Progress
+from affectlens.data.samplers import balanced
+from affectlens.data.source import DataSource
+from affectlens.evaluation import evaluation
+from affectlens.workflows.data import source_of
+from affectlens.workflows.extras import require_training
+from affectlens.workflows.scoring import open_model, score
+from affectlens.workflows.train import Settings, run_recipe
+
+
+def reproduce(
+    work: str,
+    data: str | Path | DataSource,
+    rows: Sequence[str] = (),
+    *,
+    settings: Settings = (),
+    test: str | Path | DataSource | None = None,
+    other_data: bool = False,
+    out: str | Path = "results",
+    runs: str | Path = "runs",
+    progress: Progress = SILENT,
+) -> Path:
+    """Train each row of a published table (or go on with it), test it once, and write the table (extra `train`).
+
+    A row whose run is finished is not trained again. One whose test is written is not tested again, whatever number of
+    epochs it had; a row there of other settings is an error.
+
+    Args:
+        work: name of a work, "caciolai" for example.
+        data: its data, "NAME:FOLDER[?key=value&...]".
+        rows: which; by default those with published figures that are about these data.
+        settings: changes of every row.
+        test: data to test on; by default the split test of `data`.
+        other_data: measure on data of another kind than the paper's; the table says so.
+        out: `out`/WORK/ receives README.md with the table, and a folder per row: settings, versions, log, curves,
+            confusion matrix, figures.
+        runs: the folder of the runs.
+        progress: told what is done and how far it is.
+
+    Returns:
+        The table, a Markdown file.
+
+    Raises:
+        As `train`. UnknownName: there is no such work or row.
+    """
+    require_training("reproducing a table")
+    from affectlens.training import run
+    from affectlens.training.recipe import with_settings
+    from affectlens.workflows import results_table
+
+    results, runs = Path(out), Path(runs)
+    module = catalog.load("training.recipes", work)
+    if not hasattr(module, "PAPER"):
+        raise BadSetting(f"'{work}' is no published table")
+    source = source_of(data)
+    if strange := [row for row in rows if row not in module.ROWS]:
+        raise UnknownName(unknown(f"row of '{work}'", strange[0], list(module.ROWS)))
+    tested_on = source if test is None else source_of(test)
+    rows = rows or _published(module, source, other_data)
+    recipes = {row: with_settings(module.ROWS[row], settings) for row in rows}
+    for recipe in recipes.values():
+        if source.reader != recipe.data and not other_data:
+            raise BadSetting(f"'{recipe.name}' is about '{recipe.data}', got '{source.reader}'; see --other-data")
+    for row, recipe in recipes.items():
+        tested = (results / work / row / "metrics.json").is_file()
+        there = results / work / row if tested else runs / recipe.folder_name
+        if (there / "recipe.json").is_file():
+            run.check_recipe(recipe, there, tested)
+            run.check_data(run.with_data_options(recipe, source), there)
+    for row, recipe in recipes.items():
+        target = results / work / row
+        if (target / "metrics.json").is_file():
+            epochs = run.load_recipe(target).epochs
+            progress.message(
+                f"{work}/{row}: tested already with epochs={epochs}, see '{target}'; for others choose --out"
+            )
+            continue
+        folder = runs / recipe.folder_name
+        if not (folder / "model.onnx").is_file() or run.load_recipe(folder).epochs < recipe.epochs:
+            progress.message(f"{work}/{row}: up to {recipe.epochs} epochs, in '{folder}'")
+            run_recipe(recipe, source, folder, (folder / "recipe.json").is_file(), progress=progress)
+        data_set = run.with_data_options(recipe, tested_on)
+        faces = data_set.load("test")
+        if recipe.balanced:
+            faces = faces.keep(balanced(faces, recipe.seed), "more than its class may have")
+        scored = score(open_model(folder / "model.onnx"), faces, progress=progress)
+        protocol = data_set.options.get("protocol", "")
+        facts = {"data": data_set.reader, "protocol": protocol, "split": "test", "options": data_set.options}
+        results_table.write_row(folder, evaluation.figures(scored.scores), facts, target)
+    return results_table.write_table(work, module, results / work)
+
+
+def _published(module: ModuleType, source: DataSource, other_data: bool) -> list[str]:
+    """The rows with published figures that are about the reader of `source`; with `other_data` those that are about the
+    same data as the work's first row.
+
+    Raises:
+        BadSetting: there are none.
+    """
+    first = next(iter(module.ROWS.values()))
+    reader = first.data if other_data else source.reader
+    if found := [row for row in module.PAPER if module.ROWS[row].data == reader]:
+        return found
+    raise BadSetting(f"'{first.work}' is about '{first.data}', got '{source.reader}'; see --other-data")

@@ -1,0 +1,193 @@
+"""A recipe and data in, a run folder with a calibrated ONNX model out."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from affectlens.core.progress import SILENT, Progress
+from affectlens.data.source import DataSource
+from affectlens.workflows.data import source_of
+from affectlens.workflows.extras import require_training
+
+if TYPE_CHECKING:
+    from affectlens.training.data import TrainingData
+    from affectlens.training.fit import Machines
+    from affectlens.training.recipe import Recipe
+
+Settings = Mapping[str, Any] | Sequence[str]
+"""Recipe key -> value, "model_options.NAME" for an entry of a mapping; or texts "key=value"."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: the run folder, which stands for its model wherever one is named.
+        metrics: figures on validation after calibration, as in metrics.json.
+        temperature: by which the logits are divided.
+        remark: what people should know of the run, "" for nothing.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    temperature: float
+    remark: str
+
+    @property
+    def model(self) -> Path:
+        """The calibrated ONNX file."""
+        return self.folder / "model.onnx"
+
+
+def train(
+    recipe: "str | Recipe",
+    data: str | Path | DataSource,
+    out: str | Path | None = None,
+    *,
+    settings: Settings = (),
+    resume: bool = False,
+    devices: int = 1,
+    nodes: int = 1,
+    strategy: str = "auto",
+    progress: Progress = SILENT,
+) -> Run | None:
+    """Train a model, calibrate it on validation, export it, and check the file against torch (extra `train`).
+
+    Args:
+        recipe: "WORK/ROW", the name of a work for its first row, a YAML file, or a `Recipe`.
+        data: "NAME:FOLDER[?key=value&...]".
+        out: run folder; "runs/WORK-ROW" by default. It receives recipe.json, labels.json, versions.json, curves.csv and
+            .png, log.txt, checkpoints/, metrics.json and model.onnx.
+        settings: changes of the recipe.
+        resume: go on after the last complete epoch of the run folder, where there is one.
+        devices: processes (or GPUs) on each host.
+        nodes: hosts.
+        strategy: a strategy of Lightning.
+        progress: told what the data are, how far it is, and what came of each epoch.
+
+    Returns:
+        The run; None in all but the first of several processes.
+
+    Raises:
+        BadSetting: a setting that there is not, or `out` holds another run. BadData: nothing to train or validate on.
+            BadModelFile: weights that the recipe starts from are missing. MissingExtra.
+    """
+    require_training("training")
+    from affectlens.training.fit import Machines
+    from affectlens.training.recipe import find, with_settings
+
+    chosen = with_settings(find(recipe) if isinstance(recipe, str) else recipe, settings)
+    folder = Path("runs") / chosen.folder_name if out is None else Path(out).expanduser()
+    source = source_of(data)
+    return run_recipe(chosen, source, folder, resume, Machines(devices, nodes, strategy), progress)
+
+
+def run_recipe(
+    recipe: "Recipe",
+    source: DataSource,
+    folder: Path,
+    resume: bool = False,
+    machines: "Machines | None" = None,
+    progress: Progress = SILENT,
+) -> Run | None:
+    """Train, calibrate and export into `folder`, and say what comes of it; see `train`."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    from affectlens.training import export, fit, run, svm
+    from affectlens.training.data import load_data
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    first = rank_zero_only.rank == 0
+    if first and not run.check_free(recipe, folder, resume) and resume:
+        progress.message(f"nothing to go on with in '{folder}': a new run")
+    run.check_sources(recipe)
+    data = load_data(recipe, source, progress)
+    if first:
+        for line in _facts(recipe.name, data):
+            progress.message(line)
+    with _interruptible(run.last_checkpoint(folder)):
+        best = fit.fit(recipe, data, folder, resume, progress, machines)
+        if best is None:  # another process of this run goes on
+            return None
+        module = run.load_checkpoint(recipe, len(data.train.labels), best)
+        if recipe.classifier == "svm":
+            svm.refit(module, data.train)
+            run.save_refitted(module, folder)
+            said = f"the last layer is now a linear support vector machine, fitted on {_faces(len(data.train))}"
+            run.note(folder, said)
+            progress.message(said)
+        spec = export.export(module, data, folder)
+    finished = Run(folder, spec.provenance["validation"], spec.temperature, run.remark(folder))
+    result = _result(finished)
+    run.note(folder, result)
+    progress.message(result)
+    if finished.remark:
+        progress.message(f"note: {finished.remark}")
+    progress.message(f"model: {finished.model}")
+    return finished
+
+
+@contextmanager
+def _interruptible(last: Path) -> Iterator[None]:
+    """An interruption says what is there to go on with, the checkpoint `last`, and stays a KeyboardInterrupt, which
+    Lightning makes a SystemExit.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        if last.is_file():
+            logging.getLogger("affectlens").warning(
+                "interrupted; --resume (or the same 'affectlens reproduce') goes on after the last complete epoch"
+            )
+        raise KeyboardInterrupt from end
+
+
+def _result(run: Run) -> str:
+    """The figures on validation in one line."""
+    figures = run.metrics
+    result = (
+        f"validation: accuracy {figures['accuracy']:.4f}, macro recall {figures['macro_recall']:.4f}, "
+        f"calibration error {figures['expected_calibration_error']:.4f} at temperature {run.temperature}"
+    )
+    if "valence_ccc" in figures:
+        result += f", CCC of valence {figures['valence_ccc']:.4f} and of arousal {figures['arousal_ccc']:.4f}"
+    if "attribute_accuracy" in figures:
+        result += f", mean accuracy of attributes {figures['attribute_accuracy']:.4f}"
+    return result
+
+
+def _faces(count: int) -> str:
+    return f"{count} face{'s' if count != 1 else ''}"
+
+
+def _facts(name: str, data: "TrainingData") -> Iterator[str]:
+    """Lines about how many faces there are, and how many were left out for what."""
+    from affectlens.training.export import ENOUGH
+
+    yield (
+        f"{name}: {_faces(len(data.train))} for training ({data.twins_left_out} left out as twins of held-out faces), "
+        f"{len(data.valid)} for validation"
+    )
+    yield f"  classes: {', '.join(data.train.labels)}"
+    for split, table in (("train", data.train), ("valid", data.valid)):
+        for reason, count in table.dropped.items():
+            yield f"  {split}: {count} left out: {reason}"
+        described = np.isfinite(table.valence) & np.isfinite(table.arousal)
+        if described.any() and not described.all():
+            yield f"  {split}: {int((~described).sum())} without valence and arousal"
+    held_out = set(data.valid.targets.tolist())
+    if absent := [label for i, label in enumerate(data.train.labels) if i not in held_out]:
+        yield f"  valid: no face of {', '.join(absent)}"
+    selecting = int(data.valid.labelled.sum())
+    if without := len(data.valid) - selecting:
+        yield f"  valid: {without} have no majority label and do not count in the figures"
+    if selecting < ENOUGH:
+        yield f"  valid: with {selecting} labelled faces the choice of the epoch and the calibration are rough"
