@@ -18,7 +18,7 @@ from affectlens.core.answers import Answers
 from affectlens.core.preprocessing import to_input
 from affectlens.data import source
 from affectlens.evaluation import metrics
-from affectlens.training.objective import training_facts
+from affectlens.training.objective import dataset_statistics
 from affectlens.training.prediction import answers_for
 from affectlens.training.recipe import find
 from affectlens.training.start import open_teacher
@@ -53,7 +53,7 @@ def main() -> None:
     asked = parser.parse_args()
     table = source.parse(asked.data).load(asked.split)
     table = table.keep(table.targets >= 0)
-    facts = training_facts(source.parse(asked.data).load("train"))
+    facts = dataset_statistics(source.parse(asked.data).load("train"))
     models = {name: open_teacher(name, find("default"), facts) for name in asked.models}
     print(f"{len(table)} faces of {asked.split}")
     for title, views in VIEWS.items():

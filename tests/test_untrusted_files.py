@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 import affectlens
 from affectlens.core.errors import AffectLensError, BadModelFile
 from affectlens.core.expressions import FERPLUS
-from affectlens.core.facts import TrainingFacts
 from affectlens.core.session import open_session
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.data.readers import affectnet
 from affectlens.data.table import FaceTable
 from affectlens.models import multi_task, poster, swin, swin_se, two_stream, vit
@@ -198,7 +198,7 @@ def planted_run(recipe, plant, tmp_path):
 
 @pytest.fixture
 def facts():
-    return TrainingFacts(FERPLUS, np.arange(8), np.full((8, 2), np.nan, np.float32))
+    return DatasetStatistics(FERPLUS, np.arange(8), np.full((8, 2), np.nan, np.float32))
 
 
 @KINDS

@@ -6,16 +6,16 @@ import torch
 
 from affectlens.core import catalog
 from affectlens.core.errors import BadSetting
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.training.recipe import find
 
-FACTS = TrainingFacts(("a", "b", "c"), np.arange(30) % 3, np.zeros((30, 2), dtype=np.float32), 2)
+STATISTICS = DatasetStatistics(("a", "b", "c"), np.arange(30) % 3, np.zeros((30, 2), dtype=np.float32), 2)
 FEATURES = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0], [9.0, 9.0]], dtype=torch.float64)
 LABEL = torch.tensor([0, 0, 1, -1])
 
 
 def made(name, points, **options):
-    loss = catalog.load("losses", name).build(FACTS, **options).double()
+    loss = catalog.load("losses", name).build(STATISTICS, **options).double()
     with torch.no_grad():
         loss.centres.points.copy_(torch.tensor(points, dtype=torch.float64))
     return loss
@@ -87,19 +87,19 @@ def test_subcentres_beyond_the_margin_step_towards_each_other():
 def test_subcentres_settle_with_the_margin_of_the_recipes(subclasses):
     options = find(f"antoniadis/t4.1-subclass-margin-{subclasses}").loss_options
     torch.manual_seed(0)
-    facts = TrainingFacts(("a", "b", "c"), np.arange(30) % 3, np.zeros((30, 2), dtype=np.float32), 256)
-    loss = catalog.load("losses", "local_subclass").build(facts, **options["local_subclass"])
+    statistics = DatasetStatistics(("a", "b", "c"), np.arange(30) % 3, np.zeros((30, 2), dtype=np.float32), 256)
+    loss = catalog.load("losses", "local_subclass").build(statistics, **options["local_subclass"])
     features, label = torch.randn(36, 256) * 2, torch.arange(36) % 3
     values = [loss(features, label).item() for _ in range(400)]
     assert max(values[200:]) < 1.05 * min(values[200:])
     with pytest.raises(BadSetting, match="never settle"):
-        catalog.load("losses", "local_subclass").build(facts, subclasses=2, weight=1.0)
+        catalog.load("losses", "local_subclass").build(statistics, subclasses=2, weight=1.0)
 
 
 @pytest.mark.parametrize("name", ["center", "island", "island_euclidean", "local_subclass", "va_center"])
 def test_learning_by_gradient_makes_parameters_of_the_centres(name):
     choice = {"centres": "gradient"} if name == "va_center" else {"learn": "gradient"}
-    loss = catalog.load("losses", name).build(FACTS, **choice).double()
+    loss = catalog.load("losses", name).build(STATISTICS, **choice).double()
     (points,) = loss.parameters()
     before = points.detach().clone()
     answers = (FEATURES, LABEL) if name != "va_center" else (FEATURES, LABEL, torch.zeros(4, 2, dtype=torch.float64))
@@ -113,10 +113,10 @@ def test_learning_by_gradient_makes_parameters_of_the_centres(name):
 )
 def test_settings_of_centres_are_checked(options, message):
     with pytest.raises(BadSetting, match=message):
-        catalog.load("losses", "center").build(FACTS, **options)
+        catalog.load("losses", "center").build(STATISTICS, **options)
 
 
 def test_centres_need_features():
-    bare = TrainingFacts(FACTS.labels, FACTS.targets, FACTS.affect, 0)
+    bare = DatasetStatistics(STATISTICS.labels, STATISTICS.targets, STATISTICS.affect, 0)
     with pytest.raises(BadSetting, match="the network gives no features"):
         catalog.load("losses", "center").build(bare)

@@ -13,7 +13,7 @@ import torch
 
 from affectlens.core import catalog
 from affectlens.core.errors import BadData, BadSetting
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 
 LABELS = ("neutral", "happiness", "surprise", "sadness")
 FEATURES = 5
@@ -26,7 +26,7 @@ def training(seed=0, faces=60):
     targets = rng.choice(len(LABELS), faces, p=[0.5, 0.25, 0.15, 0.1])
     affect = rng.uniform(-1, 1, (faces, 2)).astype(np.float32)
     targets[:3], affect[3:5] = -1, np.nan
-    return TrainingFacts(LABELS, targets, affect, FEATURES)
+    return DatasetStatistics(LABELS, targets, affect, FEATURES)
 
 
 def batch(seed=0, rows=9, divisions=8):
@@ -136,12 +136,12 @@ def focal(given, loss, gamma=2, alpha=None):
 
 def bins(va, number):
     """Class shares of the training faces in the square of `va`, or None."""
-    facts, found = training(), [0] * len(LABELS)
+    statistics, found = training(), [0] * len(LABELS)
 
     def cell(x):
         return min(int((x + 1) / 2 * number), number - 1)
 
-    for target, other in zip(facts.targets.tolist(), facts.affect.astype(float).tolist(), strict=True):
+    for target, other in zip(statistics.targets.tolist(), statistics.affect.astype(float).tolist(), strict=True):
         if target >= 0 and not math.isnan(other[0]) and [cell(x) for x in other] == [cell(x) for x in va]:
             found[target] += 1
     return [n / sum(found) for n in found] if any(found) else None
@@ -207,7 +207,7 @@ def contrastive(given, loss, positive=1, negative=1, margin=32):
 
 
 def va_center(given, loss, columns=(0, 1)):
-    facts, widest = training(), 2 * math.sqrt(len(columns))
+    statistics, widest = training(), 2 * math.sqrt(len(columns))
     rows = [
         (x, y, va)
         for x, y, va in zip(*(given[name].tolist() for name in ("features", "label", "affect_target")), strict=True)
@@ -216,7 +216,7 @@ def va_center(given, loss, columns=(0, 1)):
     total = []
     for x, y, va in rows:
         centre = [mean(column) for column in zip(*(other for other, z, _ in rows if z == y), strict=True)]
-        usual = facts.class_affect[y].astype(float).tolist()
+        usual = statistics.class_affect[y].astype(float).tolist()
         away = math.sqrt(square([va[c] for c in columns], [usual[c] for c in columns]))
         total.append((widest - away) ** 2 / 4 * square(x, centre) / 2)
     return mean(total)
@@ -363,8 +363,8 @@ def test_options_match_a_naive_calculation_and_finite_differences(name, options,
 
 @pytest.mark.parametrize("name", [name for name in NAIVE if name.startswith("va_")])
 def test_a_training_set_without_valence_and_arousal_is_refused(name):
-    facts = training()
-    without = TrainingFacts(LABELS, facts.targets, np.full_like(facts.affect, np.nan), FEATURES)
+    statistics = training()
+    without = DatasetStatistics(LABELS, statistics.targets, np.full_like(statistics.affect, np.nan), FEATURES)
     with pytest.raises(BadSetting, match="no training face has"):
         catalog.load("losses", name).build(without)
 
@@ -388,8 +388,8 @@ def test_options_that_there_are_not(name, options, message):
 
 
 def test_weights_by_class_need_a_label():
-    facts = training()
-    without = TrainingFacts(LABELS, np.full_like(facts.targets, -1), facts.affect, FEATURES)
+    statistics = training()
+    without = DatasetStatistics(LABELS, np.full_like(statistics.targets, -1), statistics.affect, FEATURES)
     with pytest.raises(BadSetting, match="no training face has a label"):
         catalog.load("losses", "weighted_cross_entropy").build(without)
 

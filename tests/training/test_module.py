@@ -14,7 +14,7 @@ from affectlens.models.layers.outputs import Outputs, as_outputs
 from affectlens.training.augment import augment, draws, rows_of_draws
 from affectlens.training.loaders import FaceBatches, train_loader, valid_loader
 from affectlens.training.module import ExpressionModule
-from affectlens.training.objective import adjustment, targets, training_facts
+from affectlens.training.objective import adjustment, dataset_statistics, targets
 from affectlens.training.optimisers import optimisers
 from affectlens.training.prediction import predict
 from affectlens.training.views import averaged
@@ -38,7 +38,7 @@ class Diary(L.Callback):
 @pytest.fixture
 def module(recipe, data):
     torch.manual_seed(0)
-    return ExpressionModule(recipe, len(data.train.labels), training_facts(data.train))
+    return ExpressionModule(recipe, len(data.train.labels), dataset_statistics(data.train))
 
 
 def test_input_spec_takes_its_values_from_the_recipe(recipe):
@@ -101,7 +101,7 @@ def test_validation_scores_the_faces_with_a_majority_only(recipe, data, module, 
 
 
 def test_the_likelihood_that_selects_has_the_class_frequencies_put_back(recipe, data, module, make_trainer):
-    facts = training_facts(data.train)
+    facts = dataset_statistics(data.train)
     adjusted = ExpressionModule(replace(recipe, logit_adjustment=0.5), 8, facts)
     adjusted.network.load_state_dict(module.network.state_dict())
     (figures,) = make_trainer().validate(adjusted, valid_loader(data.valid, recipe), verbose=False)
@@ -113,7 +113,7 @@ def test_the_likelihood_that_selects_has_the_class_frequencies_put_back(recipe, 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_network_sees_what_augmentation_makes_in_full_precision(recipe, data, make_trainer, precision):
-    module = ExpressionModule(replace(recipe, precision=precision), 8, training_facts(data.train))
+    module = ExpressionModule(replace(recipe, precision=precision), 8, dataset_statistics(data.train))
     seen, batches = [], list(train_loader(data.train, recipe))
     module.network.register_forward_pre_hook(lambda _, images: seen.append(images[0]) if module.training else None)
     trainer = make_trainer(max_epochs=1, precision=precision)
@@ -126,7 +126,7 @@ def test_the_network_sees_what_augmentation_makes_in_full_precision(recipe, data
 def test_copies_of_a_face_look_different(recipe, data, make_trainer):
     few = data.train.keep(np.isin(np.arange(64), [0, 1, 8, 16, 24, 32]))  # class 1 once, class 0 five times
     balanced = replace(recipe, sampler="augment", batch_size=10)
-    module = ExpressionModule(balanced, 8, training_facts(few))
+    module = ExpressionModule(balanced, 8, dataset_statistics(few))
     seen = []
     module.network.register_forward_pre_hook(lambda _, images: seen.append(images[0]) if module.training else None)
     loader = train_loader(few, balanced)
@@ -187,7 +187,7 @@ def test_several_losses_are_added_by_their_weights(recipe, data, monkeypatch):
         {"soft_cross_entropy": 0.0, "multi_target": 1.0},
     ):
         torch.manual_seed(0)
-        module = ExpressionModule(replace(recipe, losses=losses), 8, training_facts(data.train))
+        module = ExpressionModule(replace(recipe, losses=losses), 8, dataset_statistics(data.train))
         module.on_train_epoch_start()
         logged.append(module.training_step(batch).item())
     assert logged[0] != logged[1]
@@ -197,14 +197,14 @@ def test_several_losses_are_added_by_their_weights(recipe, data, monkeypatch):
 
 def test_options_of_a_loss_reach_it(recipe, data):
     changed = replace(recipe, loss_options={"soft_cross_entropy": {"temperature": 4.0}})
-    losses = ExpressionModule(changed, 8, training_facts(data.train)).losses
+    losses = ExpressionModule(changed, 8, dataset_statistics(data.train)).losses
     logits, votes = torch.tensor([[4.0, 0.0]]), torch.tensor([[1.0, 0.0]])
     assert losses(Outputs(logits), target=votes).item() == pytest.approx(math.log(1 + math.exp(-1)))
 
 
 def test_a_loss_that_needs_more_than_the_network_gives_is_one_line(recipe, data):
     known = replace(data.train, valence=np.zeros(64, np.float32), arousal=np.zeros(64, np.float32))
-    losses = ExpressionModule(replace(recipe, losses={"va_mse": 1.0}), 8, training_facts(known)).losses
+    losses = ExpressionModule(replace(recipe, losses={"va_mse": 1.0}), 8, dataset_statistics(known)).losses
     with pytest.raises(BadSetting, match="the loss 'va_mse' needs affect, which 'compact_resnet' with these options"):
         losses(Outputs(torch.zeros(1, 8)), target=torch.zeros(1, 8), affect_target=torch.zeros(1, 2))
 
@@ -229,7 +229,7 @@ def test_all_weights_decay_if_the_recipe_says_so(recipe, module):
 def test_frozen_norms_keep_their_statistics_in_training(recipe, data, make_trainer):
     def statistics(frozen):
         torch.manual_seed(0)
-        module = ExpressionModule(replace(recipe, freeze_norms=frozen), 8, training_facts(data.train))
+        module = ExpressionModule(replace(recipe, freeze_norms=frozen), 8, dataset_statistics(data.train))
         loaders = train_loader(data.train, recipe), valid_loader(data.valid, recipe)
         make_trainer(max_epochs=2).fit(module, *loaders)
         return module.state_dict()
@@ -243,7 +243,7 @@ def test_frozen_norms_keep_their_statistics_in_training(recipe, data, make_train
 
 @pytest.mark.parametrize("views", ["flip", "ten-crop"])
 def test_validation_and_prediction_average_the_views_of_the_recipe(recipe, data, module, make_trainer, views):
-    several = ExpressionModule(replace(recipe, views=views), 8, training_facts(data.train))
+    several = ExpressionModule(replace(recipe, views=views), 8, dataset_statistics(data.train))
     several.load_state_dict(module.state_dict())
     one, more = (predict(m, data.valid)[0].logits for m in (module, several))
     assert np.abs(one - more).max() > 1e-3
@@ -304,7 +304,7 @@ def test_predictions_cover_the_table_in_its_order(recipe, faces, module):
 @pytest.mark.parametrize("setting", ["mixup", "cutmix"])
 def test_faces_are_mixed_before_the_network_sees_them(recipe, data, setting, monkeypatch):
     mixed = replace(recipe, **{setting: 1.0})
-    module = ExpressionModule(mixed, 8, training_facts(data.train))
+    module = ExpressionModule(mixed, 8, dataset_statistics(data.train))
     batch = next(iter(train_loader(data.train, recipe)))
     seen, pictures, logged = [], [], {}
     module.losses.forward = lambda answer, target, **_: seen.append(target) or answer.logits.sum()
@@ -330,14 +330,14 @@ def test_faces_are_mixed_before_the_network_sees_them(recipe, data, setting, mon
 def test_faces_are_not_mixed_for_losses_on_labels(recipe, data):
     labelled = replace(recipe, mixup=0.5, losses={"soft_cross_entropy": 1.0, "multi_target": 1.0, "contrastive": 0.1})
     with pytest.raises(BadSetting, match="losses on distributions, which 'contrastive' is not"):
-        ExpressionModule(labelled, 8, training_facts(data.train))
+        ExpressionModule(labelled, 8, dataset_statistics(data.train))
 
 
 def test_losses_see_logits_with_a_share_of_the_classes_log_frequencies(recipe, data):
     targets = np.where(np.arange(len(data.train)) < 15, 0, 1)
     few = replace(data.train, targets=np.where(np.arange(len(data.train)) < 20, targets, -1))
-    losses = ExpressionModule(replace(recipe, logit_adjustment=0.5), 8, training_facts(few)).losses
-    plain = ExpressionModule(recipe, 8, training_facts(few)).losses
+    losses = ExpressionModule(replace(recipe, logit_adjustment=0.5), 8, dataset_statistics(few)).losses
+    plain = ExpressionModule(recipe, 8, dataset_statistics(few)).losses
     logits, target = torch.randn(6, 8), torch.softmax(torch.randn(6, 8), dim=1)
     shares = torch.tensor([16, 6, 1, 1, 1, 1, 1, 1]) / 28  # one face more for each class
     got = losses(as_outputs(logits), target=target)

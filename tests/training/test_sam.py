@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from affectlens.training import sam
 from affectlens.training.loaders import train_loader, valid_loader
 from affectlens.training.module import ExpressionModule
-from affectlens.training.objective import training_facts
+from affectlens.training.objective import dataset_statistics
 
 
 class Point(nn.Module):
@@ -134,7 +134,7 @@ def trained(recipe, data, make_trainer, seen=None, **changes):
     """The module after one epoch; `seen` collects inputs and dropped-out features of each pass of the network."""
     recipe = replace(recipe, **SHORT | changes)
     torch.manual_seed(0)
-    module = ExpressionModule(recipe, 8, training_facts(data.train))
+    module = ExpressionModule(recipe, 8, dataset_statistics(data.train))
     if seen is not None:
         module.network.dropout.register_forward_hook(
             lambda layer, _, output: seen.append(output.detach() == 0) if layer.training else None
@@ -153,7 +153,7 @@ def test_through_lightning_each_step_is_what_it_is_by_hand(recipe, data, make_tr
     assert trainer.global_step == 4
     changed = replace(recipe, **SHORT | changes)
     torch.manual_seed(0)
-    module = ExpressionModule(changed, 8, training_facts(data.train))
+    module = ExpressionModule(changed, 8, dataset_statistics(data.train))
     weights = list(module.network.parameters())
     groups = [
         {"params": [w for w in weights if w.ndim > 1], "weight_decay": 1e-3},

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
-from affectlens.core.facts import TrainingFacts
 from affectlens.core.preprocessing import to_input
 from affectlens.core.session import model_file, open_session, read_spec
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.training.export import export
 from affectlens.training.fit import fit
 from affectlens.training.loaders import train_loader
 from affectlens.training.module import ExpressionModule
-from affectlens.training.objective import adjustment, training_facts
+from affectlens.training.objective import adjustment, dataset_statistics
 from affectlens.training.recipe import find, from_dict
 from affectlens.training.run import check_sources, load_run
 from affectlens.training.start import open_teacher
@@ -59,7 +59,7 @@ def test_a_teacher_trained_with_an_adjustment_teaches_how_frequent_classes_are(d
     unnormalised = network(images).softmax(dim=1) * shares.sqrt()
     torch.testing.assert_close(answer, unnormalised / unnormalised.sum(dim=1, keepdim=True))
 
-    facts = training_facts(data.train)
+    facts = dataset_statistics(data.train)
     assert adjustment(0.0, facts) is None
     half = adjustment(0.5, facts)
     np.testing.assert_allclose(half, np.log(facts.class_shares) / 2, rtol=1e-6)
@@ -87,7 +87,7 @@ def test_the_target_mixes_votes_and_teacher(recipe, monkeypatch, weight, expecte
         def forward(self, images):
             return torch.zeros(len(images), 2)
 
-    facts = TrainingFacts(("a", "b"), np.zeros(1, dtype=np.int64), np.full((1, 2), np.nan, dtype=np.float32))
+    facts = DatasetStatistics(("a", "b"), np.zeros(1, dtype=np.int64), np.full((1, 2), np.nan, dtype=np.float32))
     module = ExpressionModule(
         replace(recipe, teacher="constant", teacher_weight=weight), 2, facts, (Teacher(Constant(), SPEC),)
     )
@@ -111,7 +111,7 @@ def test_the_teacher_sees_the_picture_before_it_is_spoilt(recipe, data, monkeypa
         by_teacher, by_student = [], []
         teacher = nn.Sequential(nn.Flatten(), nn.Linear(48 * 48, 8))
         teacher.register_forward_pre_hook(lambda _, images, into=by_teacher: into.append(images[0]))
-        module = ExpressionModule(asked, 8, training_facts(data.train), (Teacher(teacher, SPEC),))
+        module = ExpressionModule(asked, 8, dataset_statistics(data.train), (Teacher(teacher, SPEC),))
         module.network.register_forward_pre_hook(lambda _, images, into=by_student: into.append(images[0]))
         monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
         monkeypatch.setattr(ExpressionModule, "global_step", 0)
@@ -160,7 +160,7 @@ def test_a_training_step_hands_on_what_was_done_to_the_light(recipe, data, monke
     monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
     monkeypatch.setattr(ExpressionModule, "global_step", 0)
     monkeypatch.setattr(ExpressionModule, "current_epoch", 0)
-    module = ExpressionModule(student, 8, training_facts(data.train), (Teacher(nn.Identity(), SPEC),))
+    module = ExpressionModule(student, 8, dataset_statistics(data.train), (Teacher(nn.Identity(), SPEC),))
     module.trainer = None
     module.on_train_epoch_start()
     dim = replace(data.train, images=(data.train.images * 0.2).astype(np.uint8))
@@ -176,7 +176,7 @@ def test_a_training_step_hands_on_what_was_done_to_the_light(recipe, data, monke
 def test_a_teacher_puts_back_what_its_run_or_file_left_out(recipe, data, tmp_path):
     fit(replace(recipe, epochs=1, logit_adjustment=0.5), data, tmp_path, resume=False)
     export(load_run(tmp_path), data, tmp_path)
-    facts = training_facts(data.train)
+    facts = dataset_statistics(data.train)
     for where in (tmp_path, tmp_path / "model.onnx"):
         torch.testing.assert_close(open_teacher(str(where), PLAIN, facts).shift, adjustment(0.5, facts))
 
@@ -198,7 +198,7 @@ def test_a_teacher_of_another_input_is_refused(recipe, change, asked, said):
 def test_an_exported_file_teaches_as_its_run_does(taught, data):
     out, student = taught
     export(load_run(out), data, out)
-    facts = training_facts(data.train)
+    facts = dataset_statistics(data.train)
     images = torch.randn(4, 1, 48, 48)
     by_file, by_run = (
         teach([open_teacher(str(where), student, facts)], images, None, student) for where in (out / "model.onnx", out)
@@ -218,7 +218,7 @@ def test_the_bundled_file_teaches_and_is_named_with_its_settings(recipe, data, t
 
 
 def test_a_teacher_of_other_labels_is_refused(data):
-    facts = training_facts(replace(data.train, labels=tuple(reversed(data.train.labels))))
+    facts = dataset_statistics(replace(data.train, labels=tuple(reversed(data.train.labels))))
     with pytest.raises(BadSetting, match=r"the teacher 'bundled' knows neutral, .*; the data have contempt, "):
         open_teacher("bundled", PLAIN, facts)
 

@@ -14,6 +14,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from affectlens.core.correlation import spearman
 from affectlens.core.errors import BadData
 from affectlens.core.outputs import sectors
 from affectlens.core.probabilities import normalised_entropy
@@ -286,20 +287,6 @@ def rmse(predicted: Floats, target: Floats) -> float:
     return math.sqrt(_mean(np.square(_wide(predicted) - _wide(target))))
 
 
-def pearson(a: Floats, b: Floats) -> float:
-    """Linear correlation of two (N,) arrays; NaN where either is constant."""
-    a, b = _wide(a), _wide(b)
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return math.nan
-    a, b = a - a.mean(), b - b.mean()
-    return float(np.clip((a / np.linalg.norm(a)) @ (b / np.linalg.norm(b)), -1, 1))
-
-
-def spearman(a: Floats, b: Floats) -> float:
-    """Rank correlation of two (N,) arrays, equal values having their mean rank; NaN where either is constant."""
-    return pearson(_ranks(a), _ranks(b))
-
-
 def ccc(predicted: Floats, target: Floats) -> float:
     """Concordance correlation of two (N,) arrays with biased moments (Lin 1989, Biometrics 45, 255-268).
 
@@ -324,12 +311,6 @@ def ccc_of_each(predicted: Floats, target: Floats) -> NDArray[np.float64]:
 
 def _wide(values: Floats) -> NDArray[np.float64]:
     return np.asarray(values, dtype=np.float64)
-
-
-def _ranks(values: Floats) -> NDArray[np.float64]:
-    """(N,) ranks from 1, equal values sharing their mean rank."""
-    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[index])
 
 
 def disagreement_correlation(probabilities: Floats, votes: Floats) -> float:

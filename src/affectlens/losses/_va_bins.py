@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 
 
 class VABins(nn.Module):
@@ -17,16 +17,16 @@ class VABins(nn.Module):
 
     shares: Tensor
 
-    def __init__(self, facts: TrainingFacts, bins: int) -> None:
+    def __init__(self, statistics: DatasetStatistics, bins: int) -> None:
         super().__init__()
         if bins < 1:
             raise BadSetting(f"bins must be at least 1, got {bins}")
-        if not facts.described.any():
+        if not statistics.described.any():
             raise BadSetting("no training face has a label, valence and arousal, which labels by VA bins need")
         self.bins = bins
-        counts = np.zeros((bins * bins, len(facts.labels)), dtype=np.float32)
-        places = self.place(torch.from_numpy(facts.affect[facts.described])).numpy()
-        np.add.at(counts, (places, facts.targets[facts.described]), 1)
+        counts = np.zeros((bins * bins, len(statistics.labels)), dtype=np.float32)
+        places = self.place(torch.from_numpy(statistics.affect[statistics.described])).numpy()
+        np.add.at(counts, (places, statistics.targets[statistics.described]), 1)
         self.register_buffer("shares", torch.from_numpy(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)))
 
     def place(self, affect: Tensor) -> Tensor:

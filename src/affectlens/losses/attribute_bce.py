@@ -6,13 +6,13 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from affectlens.core.errors import BadData
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._vectors import reduced
 
 
-def build(facts: TrainingFacts) -> Callable[[Tensor, Tensor], Tensor]:
+def build(statistics: DatasetStatistics) -> Callable[[Tensor, Tensor], Tensor]:
     """It has no settings."""
-    del facts
+    del statistics
 
     def loss(attributes: Tensor, attribute_target: Tensor) -> Tensor:
         """(B, A) logits and (B, A) of 0 and 1, NaN where unknown -> () mean over all that are known, in nats.

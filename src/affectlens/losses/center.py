@@ -4,7 +4,7 @@ pulls features towards the learned centre of their class. Antoniadis, eq. 4.2.1 
 
 from torch import Tensor, nn
 
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._centres import Centres
 from affectlens.losses._vectors import Reduction, reduced, squares
 
@@ -25,10 +25,12 @@ class CenterLoss(nn.Module):
         return loss
 
 
-def build(facts: TrainingFacts, rate: float = 0.5, learn: str = "rule", reduction: Reduction = "mean") -> CenterLoss:
+def build(
+    statistics: DatasetStatistics, rate: float = 0.5, learn: str = "rule", reduction: Reduction = "mean"
+) -> CenterLoss:
     """`rate` is alpha of the centres, `learn` "rule" or "gradient", `reduction` "mean" or "sum" over the batch.
 
     Raises:
         BadSetting: a setting is none of these, or the network gives no features.
     """
-    return CenterLoss(Centres(len(facts.labels), facts.features, rate, learn), reduction)
+    return CenterLoss(Centres(len(statistics.labels), statistics.features, rate, learn), reduction)

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._vectors import Reduction, batch_means, reduced, squares
 
 
-def build(facts: TrainingFacts, reduction: Reduction = "mean") -> Callable[[Tensor, Tensor], Tensor]:
+def build(statistics: DatasetStatistics, reduction: Reduction = "mean") -> Callable[[Tensor, Tensor], Tensor]:
     """`reduction` is "mean" or "sum" over the batch."""
-    classes = len(facts.labels)
+    classes = len(statistics.labels)
 
     def loss(features: Tensor, label: Tensor) -> Tensor:
         """(B, D) features and (B,) classes, -1 where there is none -> () of 1/2 |x_i - mean of its class|^2."""

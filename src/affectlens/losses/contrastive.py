@@ -4,18 +4,18 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._vectors import distances, pairs, reduced, squares
 
 
 def build(
-    facts: TrainingFacts, positive: float = 1.0, negative: float = 1.0, margin: float = 32.0
+    statistics: DatasetStatistics, positive: float = 1.0, negative: float = 1.0, margin: float = 32.0
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """`positive` and `negative` weigh the two kinds of pairs; `margin` is m.
 
     The thesis gives no margin; 32 is the distance of two vectors of 1024 features that differ by 1 in each.
     """
-    del facts
+    del statistics
 
     def loss(features: Tensor, label: Tensor) -> Tensor:
         """(B, D) features and (B,) classes, -1 where there is none -> ().

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from affectlens.core.errors import BadSetting
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses.weighted_cross_entropy import class_weights
 
 
@@ -29,7 +29,7 @@ class FocalLoss(nn.Module):
         return -(weight * doubt * log_p).sum() / weight.sum().clamp_min(1e-12)
 
 
-def build(facts: TrainingFacts, gamma: float = 2.0, weighted: bool = True) -> FocalLoss:
+def build(statistics: DatasetStatistics, gamma: float = 2.0, weighted: bool = True) -> FocalLoss:
     """`gamma` >= 0; `weighted`: alpha_t is n_min / n_t as in the weighted cross-entropy, else 1.
 
     Raises:
@@ -37,4 +37,4 @@ def build(facts: TrainingFacts, gamma: float = 2.0, weighted: bool = True) -> Fo
     """
     if not gamma >= 0:
         raise BadSetting(f"gamma must be >= 0, got {gamma}")
-    return FocalLoss(class_weights(facts) if weighted else torch.ones(len(facts.labels)), gamma)
+    return FocalLoss(class_weights(statistics) if weighted else torch.ones(len(statistics.labels)), gamma)

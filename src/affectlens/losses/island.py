@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._centres import Centres
 from affectlens.losses._vectors import Reduction, pairs, reduced, squares
 
@@ -38,11 +38,15 @@ def _likeness(points: Tensor) -> Tensor:
 
 
 def build(
-    facts: TrainingFacts, weight: float = 1.0, rate: float = 0.5, learn: str = "rule", reduction: Reduction = "mean"
+    statistics: DatasetStatistics,
+    weight: float = 1.0,
+    rate: float = 0.5,
+    learn: str = "rule",
+    reduction: Reduction = "mean",
 ) -> IslandLoss:
     """`weight` is lambda_1; the rest is that of the center loss.
 
     Raises:
         BadSetting: a setting is none of these, or the network gives no features.
     """
-    return IslandLoss(Centres(len(facts.labels), facts.features, rate, learn), weight, reduction)
+    return IslandLoss(Centres(len(statistics.labels), statistics.features, rate, learn), weight, reduction)

@@ -5,7 +5,7 @@ The rule of the centres adds the gradient of the pairs as that of the island los
 
 from torch import Tensor, nn
 
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._centres import Centres
 from affectlens.losses._vectors import Reduction, distances, pairs, reduced, squares
 
@@ -36,7 +36,7 @@ class EuclideanIslandLoss(nn.Module):
 
 
 def build(
-    facts: TrainingFacts,
+    statistics: DatasetStatistics,
     margin: float = 5.0,
     weight: float = 1.0,
     rate: float = 0.5,
@@ -48,4 +48,6 @@ def build(
     Raises:
         BadSetting: a setting is none of these, or the network gives no features.
     """
-    return EuclideanIslandLoss(Centres(len(facts.labels), facts.features, rate, learn), weight, margin, reduction)
+    return EuclideanIslandLoss(
+        Centres(len(statistics.labels), statistics.features, rate, learn), weight, margin, reduction
+    )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._centres import Centres
 from affectlens.losses._vectors import Reduction, distances, pairs, reduced, squares
 
@@ -53,7 +53,7 @@ class LocalSubclassLoss(nn.Module):
 
 
 def build(
-    facts: TrainingFacts,
+    statistics: DatasetStatistics,
     subclasses: int = 5,
     weight: float = 0.0,
     margin: float = 0.5,
@@ -70,5 +70,5 @@ def build(
         raise BadSetting(f"subclasses must be at least 1, got {subclasses}")
     if learn == "rule" and subclasses > 1 and rate * weight * subclasses >= subclasses - 1:
         raise BadSetting(f"centres with rate {rate} and weight {weight} never settle; choose a lower weight")
-    centres = Centres(len(facts.labels) * subclasses, facts.features, rate, learn)
+    centres = Centres(len(statistics.labels) * subclasses, statistics.features, rate, learn)
     return LocalSubclassLoss(centres, subclasses, weight, margin, reduction)

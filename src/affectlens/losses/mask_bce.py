@@ -5,13 +5,13 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits
 
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._vectors import reduced
 
 
-def build(facts: TrainingFacts) -> Callable[[Tensor, Tensor], Tensor]:
+def build(statistics: DatasetStatistics) -> Callable[[Tensor, Tensor], Tensor]:
     """It has no settings."""
-    del facts
+    del statistics
 
     def loss(mask: Tensor, mask_target: Tensor) -> Tensor:
         """(B, 1, h, w) logits and (B, 1, H, W) masks in [0, 1], NaN where unknown -> () in nats.

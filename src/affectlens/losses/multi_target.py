@@ -5,12 +5,12 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 
 
-def build(facts: TrainingFacts) -> Callable[[Tensor, Tensor], Tensor]:
+def build(statistics: DatasetStatistics) -> Callable[[Tensor, Tensor], Tensor]:
     """A loss without settings."""
-    del facts
+    del statistics
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         """(B, C) logits and (B, C) rows that are positive for the labels that count -> () mean in nats.

@@ -6,16 +6,16 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from affectlens.core.errors import BadSetting
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 
 
-def build(facts: TrainingFacts, temperature: float = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
+def build(statistics: DatasetStatistics, temperature: float = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
     """`temperature` (> 0, unitless) divides the logits.
 
     Raises:
         BadSetting: `temperature` is not positive.
     """
-    del facts
+    del statistics
     if not temperature > 0:
         raise BadSetting(f"temperature must be > 0, got {temperature}")
 

@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 
 
-def build(facts: TrainingFacts) -> Callable[[Tensor, Tensor], Tensor]:
+def build(statistics: DatasetStatistics) -> Callable[[Tensor, Tensor], Tensor]:
     """A loss without settings.
 
     Raises:
         BadSetting: no training face has valence and arousal.
     """
-    facts.known_affect("their concordance")
+    statistics.known_affect("their concordance")
 
     def loss(affect: Tensor, affect_target: Tensor) -> Tensor:
         """(B, 2) and (B, 2) valence and arousal, the true ones NaN where unknown -> () in [0, 2]; 0 without any."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._centres import Centres
 from affectlens.losses._vectors import Reduction, batch_means, reduced, squares
 
@@ -46,7 +46,7 @@ class VACenterLoss(nn.Module):
 
 
 def build(
-    facts: TrainingFacts,
+    statistics: DatasetStatistics,
     dimensions: str = "both",
     centres: str = "batch",
     rate: float = 0.5,
@@ -59,7 +59,7 @@ def build(
     """
     if dimensions not in DIMENSIONS:
         raise BadSetting(f"dimensions must be {', '.join(DIMENSIONS)}, got '{dimensions}'")
-    if not facts.described.any():
+    if not statistics.described.any():
         raise BadSetting("no training face has a label, valence and arousal, which the VA-based center loss needs")
-    learned = None if centres == "batch" else Centres(len(facts.labels), facts.features, rate, centres)
-    return VACenterLoss(torch.from_numpy(facts.class_affect), DIMENSIONS[dimensions], learned, reduction)
+    learned = None if centres == "batch" else Centres(len(statistics.labels), statistics.features, rate, centres)
+    return VACenterLoss(torch.from_numpy(statistics.class_affect), DIMENSIONS[dimensions], learned, reduction)

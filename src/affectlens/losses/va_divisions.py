@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from affectlens.core.errors import BadSetting
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses.weighted_cross_entropy import rarity
 
 
@@ -45,7 +45,7 @@ class VADivisionsLoss(nn.Module):
         return rarity(torch.bincount(sector(seen, number), minlength=number))
 
 
-def build(facts: TrainingFacts, weighted: bool = True, gamma: float = 0.0) -> VADivisionsLoss:
+def build(statistics: DatasetStatistics, weighted: bool = True, gamma: float = 0.0) -> VADivisionsLoss:
     """`weighted`: by the sectors' faces in training; `gamma` > 0 makes it the focal loss.
 
     Raises:
@@ -53,4 +53,4 @@ def build(facts: TrainingFacts, weighted: bool = True, gamma: float = 0.0) -> VA
     """
     if not gamma >= 0:
         raise BadSetting(f"gamma must be >= 0, got {gamma}")
-    return VADivisionsLoss(torch.from_numpy(facts.known_affect("the loss of their sectors")), weighted, gamma)
+    return VADivisionsLoss(torch.from_numpy(statistics.known_affect("the loss of their sectors")), weighted, gamma)

@@ -4,7 +4,7 @@ square of the VA plane.
 
 from torch import Tensor, nn
 
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._va_bins import VABins
 from affectlens.losses._vectors import reduced
 
@@ -22,10 +22,10 @@ class VALogitLoss(nn.Module):
         return reduced((logits[known].softmax(dim=1) - shares).square().sum(dim=1) / 2, "mean")
 
 
-def build(facts: TrainingFacts, bins: int = 10) -> VALogitLoss:
+def build(statistics: DatasetStatistics, bins: int = 10) -> VALogitLoss:
     """`bins` per axis.
 
     Raises:
         BadSetting: `bins` is below 1, or no training face has a label, valence and arousal.
     """
-    return VALogitLoss(VABins(facts, bins))
+    return VALogitLoss(VABins(statistics, bins))

@@ -4,17 +4,17 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._vectors import Reduction, reduced, squares
 
 
-def build(facts: TrainingFacts, reduction: Reduction = "mean") -> Callable[[Tensor, Tensor], Tensor]:
+def build(statistics: DatasetStatistics, reduction: Reduction = "mean") -> Callable[[Tensor, Tensor], Tensor]:
     """`reduction` is "mean" or "sum" over the batch.
 
     Raises:
         BadSetting: no training face has valence and arousal.
     """
-    facts.known_affect("the error of their regression")
+    statistics.known_affect("the error of their regression")
 
     def loss(affect: Tensor, affect_target: Tensor) -> Tensor:
         """(B, 2) and (B, 2) valence and arousal, the true ones NaN where unknown -> () over the known."""

@@ -8,17 +8,17 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from affectlens.core.errors import BadSetting
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._vectors import reduced
 
 
-def build(facts: TrainingFacts, by: str = "bce") -> Callable[[Tensor, Tensor], Tensor]:
+def build(statistics: DatasetStatistics, by: str = "bce") -> Callable[[Tensor, Tensor], Tensor]:
     """`by` is "bce" (cross-entropy of each sign) or "mse" (1/2 squared distance of the sigmoids from 0 and 1).
 
     Raises:
         BadSetting: `by` is neither, or no training face has valence and arousal.
     """
-    facts.known_affect("the loss of their signs")
+    statistics.known_affect("the loss of their signs")
     if by not in ("bce", "mse"):
         raise BadSetting(f"the signs are compared by 'bce' or 'mse', got '{by}'")
 

@@ -5,7 +5,7 @@ plane.
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses._va_bins import VABins
 from affectlens.losses._vectors import reduced
 
@@ -23,10 +23,10 @@ class VASoftLoss(nn.Module):
         return reduced(-(shares * log_softmax(logits[known], dim=1)).sum(dim=1), "mean")
 
 
-def build(facts: TrainingFacts, bins: int = 5) -> VASoftLoss:
+def build(statistics: DatasetStatistics, bins: int = 5) -> VASoftLoss:
     """`bins` per axis.
 
     Raises:
         BadSetting: `bins` is below 1, or no training face has a label, valence and arousal.
     """
-    return VASoftLoss(VABins(facts, bins))
+    return VASoftLoss(VABins(statistics, bins))

@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from affectlens.core.errors import BadSetting
-from affectlens.core.facts import TrainingFacts
+from affectlens.core.statistics import DatasetStatistics
 
 
-def class_weights(facts: TrainingFacts) -> Tensor:
+def class_weights(statistics: DatasetStatistics) -> Tensor:
     """(C,) float32 n_min / n_i; 0 for a class of which there is no face.
 
     Raises:
         BadSetting: no face has a label.
     """
-    counts = facts.class_counts
+    counts = statistics.class_counts
     if not counts.any():
         raise BadSetting("no training face has a label, which weights by class need")
     return rarity(torch.from_numpy(counts))
@@ -45,10 +45,10 @@ class WeightedCrossEntropy(nn.Module):
         return -(weighted * log_softmax(logits, dim=1)).sum() / weighted.sum().clamp_min(1e-12)
 
 
-def build(facts: TrainingFacts) -> WeightedCrossEntropy:
-    """Weights by the classes of `facts`.
+def build(statistics: DatasetStatistics) -> WeightedCrossEntropy:
+    """Weights by the classes of `statistics`.
 
     Raises:
         BadSetting: no face has a label.
     """
-    return WeightedCrossEntropy(class_weights(facts))
+    return WeightedCrossEntropy(class_weights(statistics))

@@ -6,10 +6,10 @@ Nodes are the expressions, valence and arousal. Each starts as a word vector of 
 the backbone's features (677,888 parameters with 300 -> 512 -> 1024). The answers are the products of these vectors
 with the feature vector: the backbone's map, pooled (`layers.backbones`), for DenseNet before any ReLU.
 
-The graph comes from the training set (`training.graph`): |Spearman| between belonging to an expression and valence or
+The graph comes from the training set (`prepare`): |Spearman| between belonging to an expression and valence or
 arousal, 1 where that is at least `tau`, then re-weighted to `share` (p) for all neighbours together and 1 - p for the
 node itself. `category_edges` adds edges between expressions by their conditional probabilities
-(`training.graph.co_occurrence`; the thesis does not say from which labels).
+(`co_occurrence`; the thesis does not say from which labels).
 The code of the author multiplies with (A D)^T D; as the rows of A sum to 1, that is its transpose, which is what
 stands here. No gradient flows into it.
 
@@ -29,7 +29,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
+from affectlens.core.correlation import spearman
 from affectlens.core.errors import BadData, BadSetting
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.models.layers.backbones import FIRST_PLACE, evidence, load_imagenet, pooled
 from affectlens.models.layers.backbones import backbone as make_backbone
 from affectlens.models.layers.evidence import Explaining
@@ -38,6 +40,9 @@ from affectlens.models.layers.outputs import Outputs
 WORD_SIZE = 300
 _AXIS_LENGTH = 5.0
 _HIDDEN = 512
+_SQUARES = 5
+_WORDS = {"happiness": "happy", "sadness": "sad"}
+"""Expression -> the thesis's word for its node, where that is another."""
 
 
 class GraphConvolution(nn.Module):
@@ -58,12 +63,22 @@ class EmotionGCN(Explaining):
     words: Tensor
     adjacency: Tensor
 
-    def __init__(self, name: str, classes: int, in_channels: int, layers: int, tau: float, share: float, edges: bool):
+    def __init__(
+        self,
+        name: str,
+        classes: int,
+        in_channels: int,
+        layers: int,
+        tau: float,
+        share: float,
+        edges: bool,
+        words_file: str,
+    ) -> None:
         super().__init__()
         self.name = name
         self.in_channels = in_channels
         self.classes = classes
-        self.tau, self.share, self.category_edges = tau, share, edges
+        self.tau, self.share, self.category_edges, self.words_file = tau, share, edges, words_file
         self.backbone, width = make_backbone(name, in_channels, rectified=False)
         self.features, self.first_place = width, FIRST_PLACE[name]
         nodes = classes + 2
@@ -75,6 +90,18 @@ class EmotionGCN(Explaining):
     def load_pretrained(self, file: str = "") -> None:
         """ImageNet weights into the backbone; see `layers.backbones.load_imagenet`."""
         load_imagenet(self.backbone, self.name, self.in_channels, file)
+
+    def prepare(self, statistics: DatasetStatistics) -> None:
+        """Fill in the graph, and the word vectors where `words_file` names some, from the training set.
+
+        Raises:
+            BadData: it lacks what the graph is made from, or the file what the nodes need.
+        """
+        related = strengths(statistics, co_occurrence(statistics) if self.category_edges else None)
+        self.adjacency.copy_(torch.from_numpy(adjacency(related, self.tau, self.share)))
+        if self.words_file:
+            names = (*(_WORDS.get(label, label) for label in statistics.labels), "valence", "arousal")
+            self.words.copy_(torch.from_numpy(glove(Path(self.words_file).expanduser(), names)))
 
     def heads(self) -> Tensor:
         """(C + 2, D) classifiers and the two regressors."""
@@ -89,6 +116,70 @@ class EmotionGCN(Explaining):
         answers = features @ heads.T
         seen = evidence(space, heads[: self.classes], self.name) if self.explaining else None
         return Outputs(answers[:, : self.classes], features, {"affect": answers[:, self.classes :]}, seen)
+
+
+def correlations(statistics: DatasetStatistics) -> NDArray[np.float64]:
+    """(C, 2) |Spearman| between belonging to each class and valence or arousal; 0 where one of the two is constant.
+
+    Raises:
+        BadData: no face has a label, valence and arousal.
+    """
+    if not statistics.described.any():
+        raise BadData("no training face has a label, valence and arousal, from which Emotion-GCN makes its graph")
+    targets, affect = statistics.targets[statistics.described], statistics.affect[statistics.described]
+    found = np.zeros((len(statistics.labels), 2))
+    for label in range(len(statistics.labels)):
+        for column in range(2):
+            value = spearman((targets == label).astype(np.float64), affect[:, column])
+            found[label, column] = abs(value) if np.isfinite(value) else 0
+    return found
+
+
+def adjacency(related: NDArray[np.float64], tau: float, share: float) -> NDArray[np.float32]:
+    """(K, K) float32 whose rows sum to 1 from (K, K) strengths: edges where one is at least `tau` (with 0: everywhere,
+    as in the equation).
+
+    A node keeps 1 - `share` of its weight and gives its neighbours `share` in equal parts; without any it keeps all.
+    """
+    edges = (related >= tau).astype(np.float64)
+    np.fill_diagonal(edges, 0)
+    degree = edges.sum(axis=1, keepdims=True)
+    weights = share * edges / np.maximum(degree, 1)
+    np.fill_diagonal(weights, np.where(degree[:, 0] > 0, 1 - share, 1))
+    return np.asarray(weights, dtype=np.float32)
+
+
+def strengths(statistics: DatasetStatistics, shares: NDArray[np.floating] | None) -> NDArray[np.float64]:
+    """(C + 2, C + 2) strengths of all relations: correlations, and between expressions, where (N, C) `shares` are
+    given, the mean share of the second for the faces labelled as the first.
+    """
+    classes = len(statistics.labels)
+    related = np.zeros((classes + 2, classes + 2))
+    related[:classes, classes:] = correlations(statistics)
+    related[classes:, :classes] = related[:classes, classes:].T
+    if shares is not None:
+        for label in range(classes):
+            own = shares[(statistics.targets == label) & np.isfinite(shares).all(axis=1)]
+            if len(own):
+                related[label, :classes] = own.mean(axis=0)
+    return related
+
+
+def co_occurrence(statistics: DatasetStatistics) -> NDArray[np.floating]:
+    """(N, C) what else each face could be called; rows sum to 1, or are NaN where nothing is known.
+
+    The votes of several raters; where every face has a single one, the classes of the faces in the same of 5 x 5
+    squares of the plane of valence and arousal, as in the thesis's soft labels (section 3.4).
+    """
+    votes = statistics.votes
+    if votes is not None and (votes > 0).sum(axis=1).max(initial=0) > 1:
+        return votes
+    column, row = np.nan_to_num((statistics.affect + 1) / 2 * _SQUARES).astype(np.int64).clip(0, _SQUARES - 1).T
+    squares = column * _SQUARES + row
+    counts = np.zeros((_SQUARES**2, len(statistics.labels)))
+    np.add.at(counts, (squares[statistics.described], statistics.targets[statistics.described]), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return np.where(statistics.described[:, None], shares[squares], np.nan)
 
 
 def glove(file: Path, names: tuple[str, ...]) -> NDArray[np.float32]:
@@ -125,14 +216,13 @@ def build(
     category_edges: bool = False,
     words: str = "",
 ) -> EmotionGCN:
-    """A fresh network; `training.graph` fills in the graph, and the word vectors where `words` names a file.
+    """A fresh network; its `prepare` fills in the graph, and the word vectors where `words` names a file.
 
     Raises:
         BadSetting: an option is out of range.
     """
-    del words  # read where the names of the expressions are known
     if not 1 <= layers <= 3:
         raise BadSetting(f"layers must be 1, 2 or 3, got {layers}")
     if not 0 <= tau <= 1 or not 0 <= share < 1:
         raise BadSetting(f"tau must be in [0, 1] and share in [0, 1), got {tau} and {share}")
-    return EmotionGCN(backbone, classes, in_channels, layers, tau, share, category_edges)
+    return EmotionGCN(backbone, classes, in_channels, layers, tau, share, category_edges, words)

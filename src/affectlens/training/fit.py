@@ -21,15 +21,13 @@ from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.progress import SILENT, Progress
 from affectlens.data.table import FaceTable
-from affectlens.models.emotion_gcn import EmotionGCN
 from affectlens.models.layers.outputs import Outputs
 from affectlens.training import masks, svm
 from affectlens.training.callbacks import Curves, EpochProgress, Log, Patience, WholeCheckpoints
 from affectlens.training.data import TrainingData
-from affectlens.training.graph import connect
 from affectlens.training.loaders import Batch, train_loader, truth_of, valid_loader
 from affectlens.training.module import ExpressionModule, monitor
-from affectlens.training.objective import training_facts
+from affectlens.training.objective import dataset_statistics
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import best_checkpoint, last_checkpoint, open_run
 from affectlens.training.start import begin, open_teacher
@@ -93,12 +91,12 @@ def fit(
     last = last_checkpoint(out)
     torch.manual_seed(recipe.seed)
     labels = data.train.labels
-    facts = training_facts(data.train)
-    teachers = tuple(open_teacher(where, recipe, facts) for where in recipe.teachers)
-    module = ExpressionModule(recipe, len(labels), facts, teachers)
+    statistics = dataset_statistics(data.train)
+    teachers = tuple(open_teacher(where, recipe, statistics) for where in recipe.teachers)
+    module = ExpressionModule(recipe, len(labels), statistics, teachers)
     remark = begin(module.network, recipe, labels, fresh=not (resume and last.is_file()))
-    if isinstance(module.network, EmotionGCN):
-        connect(module.network, facts, data.train.votes, str(recipe.model_options.get("words", "")))
+    if prepare := getattr(module.network, "prepare", None):
+        prepare(statistics)
     machines = machines or Machines()
     if recipe.sam_radius and machines.strategy.partition("_")[0] not in ("auto", "ddp"):
         raise BadSetting(f"sam_radius needs all weights in each process: strategy ddp, got '{machines.strategy}'")

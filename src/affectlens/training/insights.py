@@ -15,7 +15,6 @@ from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.data.images import in_chunks
 from affectlens.data.table import FaceTable
-from affectlens.models.emotion_gcn import EmotionGCN
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.squeeze_excitation import Excitation
@@ -118,8 +117,8 @@ def heads(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArray[np
     """
     network = module.network
     with torch.inference_mode():
-        if isinstance(network, EmotionGCN):
-            return network.heads().numpy(), (*labels, *AFFECT_NAMES)
+        if heads_of := getattr(network, "heads", None):
+            return heads_of().numpy(), (*labels, *AFFECT_NAMES)
         classifier, regressor = getattr(network, "classifier", None), getattr(network, "regressor", None)
         if not isinstance(classifier, nn.Linear):
             raise BadSetting(f"'{module.recipe.model}' has no classifiers on a common feature vector")
@@ -137,9 +136,10 @@ def adjacency(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArra
     Raises:
         BadSetting: the network has no graph.
     """
-    if not isinstance(module.network, EmotionGCN):
+    graph = getattr(module.network, "adjacency", None)
+    if graph is None:
         raise BadSetting(f"'{module.recipe.model}' has no graph; the figure is for emotion_gcn")
-    return module.network.adjacency.numpy(), (*labels, *AFFECT_NAMES)
+    return graph.numpy(), (*labels, *AFFECT_NAMES)
 
 
 def cosine_similarity(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from affectlens.core import catalog
-from affectlens.core.facts import TrainingFacts
 from affectlens.core.outputs import OUTPUTS
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.evaluation import metrics
 from affectlens.evaluation.outputs import Compared
 from affectlens.models.layers.outputs import Outputs, as_outputs
@@ -43,20 +43,24 @@ def monitor(recipe: Recipe) -> tuple[str, Literal["min", "max"]]:
 class ExpressionModule(L.LightningModule):
     """Trains the recipe's network; validates on the faces with a majority label.
 
-    Without `facts` of a training set it has no losses: for evaluation.
+    Without `statistics` of a training set it has no losses: for evaluation.
     """
 
     def __init__(
-        self, recipe: Recipe, classes: int, facts: TrainingFacts | None = None, teachers: tuple[Teacher, ...] = ()
+        self,
+        recipe: Recipe,
+        classes: int,
+        statistics: DatasetStatistics | None = None,
+        teachers: tuple[Teacher, ...] = (),
     ) -> None:
         super().__init__()
         self.recipe = recipe
-        self.train_faces = len(facts.targets) if facts else 0
+        self.train_faces = len(statistics.targets) if statistics else 0
         in_channels = 1 if recipe.channels == "gray" else 3
         network = catalog.build("models", recipe.model, classes, in_channels, options=_model_options(recipe))
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
         self.losses = WeightedLosses(
-            recipe, replace(facts, features=getattr(network, "features", 0)) if facts else None
+            recipe, replace(statistics, features=getattr(network, "features", 0)) if statistics else None
         )
         self._uniform = torch.empty(0)
         self._first_pass = True

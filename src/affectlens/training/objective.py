@@ -10,26 +10,27 @@ from torch.nn.functional import one_hot
 
 from affectlens.core import catalog
 from affectlens.core.errors import BadSetting
-from affectlens.core.facts import TrainingFacts
 from affectlens.core.outputs import OUTPUTS
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.data.table import FaceTable
 from affectlens.models.layers.outputs import Outputs
 from affectlens.training.loaders import Batch
 from affectlens.training.recipe import Recipe
 
 
-def training_facts(train: FaceTable) -> TrainingFacts:
+def dataset_statistics(train: FaceTable) -> DatasetStatistics:
     """What losses and networks are told about the training faces."""
-    return TrainingFacts(train.labels, train.targets, np.stack([train.valence, train.arousal], axis=1))
+    affect = np.stack([train.valence, train.arousal], axis=1)
+    return DatasetStatistics(train.labels, train.targets, affect, votes=train.votes)
 
 
-def adjustment(share: float, facts: TrainingFacts) -> Tensor | None:
+def adjustment(share: float, statistics: DatasetStatistics) -> Tensor | None:
     """(C,) what losses add to the logits with a `logit_adjustment` of `share`; None for nothing."""
-    return torch.tensor(share * np.log(facts.class_shares), dtype=torch.float32) if share else None
+    return torch.tensor(share * np.log(statistics.class_shares), dtype=torch.float32) if share else None
 
 
 class WeightedLosses(nn.Module):
-    """The recipe's losses by weight; none without `facts`.
+    """The recipe's losses by weight; none without `statistics`.
 
     A loss names what it needs: the parameters of its call are parts of the network's answer (`logits`, `features`, or
     an output in `core.outputs`, raw) or of the truth: `target` (B, classes), the distribution to learn, `label` (B,),
@@ -40,11 +41,11 @@ class WeightedLosses(nn.Module):
 
     shift: Tensor
 
-    def __init__(self, recipe: Recipe, facts: TrainingFacts | None) -> None:
+    def __init__(self, recipe: Recipe, statistics: DatasetStatistics | None) -> None:
         super().__init__()
         built = {
-            name: catalog.build("losses", _loss_of(name), facts, options=recipe.loss_options.get(name, {}))
-            for name in (recipe.losses if facts else ())
+            name: catalog.build("losses", _loss_of(name), statistics, options=recipe.loss_options.get(name, {}))
+            for name in (recipe.losses if statistics else ())
         }
         self.model = recipe.model
         self.weights = dict(recipe.losses)
@@ -56,7 +57,7 @@ class WeightedLosses(nn.Module):
         other = [name for name, needs in self.needs.items() if not {"logits", "target"}.issuperset(needs)]
         if other and (recipe.mixup or recipe.cutmix):
             raise BadSetting(f"mixup and cutmix are for losses on distributions, which '{other[0]}' is not")
-        shift = adjustment(recipe.logit_adjustment, facts) if facts else None
+        shift = adjustment(recipe.logit_adjustment, statistics) if statistics else None
         self.register_buffer("shift", torch.zeros(1) if shift is None else shift, persistent=False)
         self.modules_of = nn.ModuleDict({name: loss for name, loss in built.items() if isinstance(loss, nn.Module)})
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
-from affectlens.core.facts import TrainingFacts
 from affectlens.core.session import model_file, open_session, read_spec
+from affectlens.core.statistics import DatasetStatistics
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.published import copy_into
 from affectlens.training.objective import adjustment
@@ -90,14 +90,14 @@ def _outer(network: nn.Module) -> tuple[str, ...]:
     return (f"{last}.weight", f"{last}.bias") if last else ()
 
 
-def open_teacher(name: str, student: Recipe, facts: TrainingFacts) -> Teacher:
+def open_teacher(name: str, student: Recipe, statistics: DatasetStatistics) -> Teacher:
     """The teacher that `name` means: "bundled", an ONNX file or a run folder.
 
-    A `logit_adjustment` that it was trained with is put back with the frequencies of the classes in `facts`.
+    A `logit_adjustment` that it was trained with is put back with the frequencies of the classes in `statistics`.
 
     Raises:
-        BadSetting: it has other labels than `facts`, or does not take the student's input. BadModelFile: there is no
-            such file or run.
+        BadSetting: it has other labels than `statistics`, or does not take the student's input. BadModelFile: there is
+            no such file or run.
     """
     where = Path(name).expanduser()
     if name != "bundled" and where.is_dir():
@@ -109,9 +109,9 @@ def open_teacher(name: str, student: Recipe, facts: TrainingFacts) -> Teacher:
         described = read_spec(session, name)
         known, share = described.labels, described.settings.get("logit_adjustment", 0.0)
         network, spec = Exported(session), described.input
-    if known != facts.labels:
-        raise BadSetting(f"the teacher '{name}' knows {', '.join(known)}; the data have {', '.join(facts.labels)}")
-    teacher = Teacher(network, spec, adjustment(share, facts))
+    if known != statistics.labels:
+        raise BadSetting(f"the teacher '{name}' knows {', '.join(known)}; the data have {', '.join(statistics.labels)}")
+    teacher = Teacher(network, spec, adjustment(share, statistics))
     teacher.check(student)
     return teacher
 

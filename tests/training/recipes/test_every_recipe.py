@@ -17,13 +17,11 @@ from torch import nn
 
 from affectlens.core import catalog
 from affectlens.data.crops import cut
-from affectlens.models.emotion_gcn import EmotionGCN
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.training import svm
-from affectlens.training.graph import connect
 from affectlens.training.loaders import train_loader, valid_loader
 from affectlens.training.module import ExpressionModule
-from affectlens.training.objective import training_facts
+from affectlens.training.objective import dataset_statistics
 from affectlens.training.recipe import Recipe, find
 from affectlens.training.start import start_from
 from affectlens.training.teachers import Teacher
@@ -145,9 +143,9 @@ def trace(recipe, table, make_trainer):
         table = smiling(table)
     table = cut(table, short.input_spec(), search=False)
     torch.manual_seed(short.seed)
-    facts = training_facts(table)
+    statistics = dataset_statistics(table)
     teachers = (Teacher(Leaning(), short.input_spec()),) if recipe.teacher else ()
-    module = ExpressionModule(short, len(table.labels), facts, teachers)
+    module = ExpressionModule(short, len(table.labels), statistics, teachers)
     if recipe.start_from == "bundled":
         start_from(module.network, short, table.labels)
     if recipe.pretrained:  # weights of another kind than fresh ones, as far as this test goes
@@ -155,8 +153,8 @@ def trace(recipe, table, make_trainer):
         module.network.load_state_dict(ExpressionModule(short, len(table.labels)).network.state_dict())
     if isinstance(module.network, PartlyFrozen):
         module.network.settle(recipe.pretrained)
-    if isinstance(module.network, EmotionGCN):
-        connect(module.network, facts, table.votes, "")
+    if hasattr(module.network, "prepare"):
+        module.network.prepare(statistics)
     before = sum(weight.detach().double().sum().item() for weight in module.parameters())
     recorder = Recorder()
     trainer = make_trainer(

@@ -9,13 +9,14 @@ from affectlens.core.errors import BadData, BadSetting
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingFacts:
+class DatasetStatistics:
     """A training set in the numbers that depend on all of it.
 
     Attributes:
         labels: names of the C classes in the order of the logits.
         targets: (N,) int64 index into `labels`, -1 where a face has no single label.
         affect: (N, 2) float32 valence and arousal in [-1, 1], NaN where unknown.
+        votes: (N, C) float32 distributions over `labels`, all 0 where nothing is known; None where nobody asks.
         features: D, the width of the network's feature vector; 0 where it gives none.
     """
 
@@ -23,10 +24,13 @@ class TrainingFacts:
     targets: NDArray[np.int64]
     affect: NDArray[np.float32]
     features: int = 0
+    votes: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.affect.shape != (len(self.targets), 2):
             raise BadData(f"{len(self.targets)} targets need as many rows of affect, got {self.affect.shape}")
+        if self.votes is not None and self.votes.shape != (len(self.targets), len(self.labels)):
+            raise BadData(f"{len(self.targets)} targets need as many rows of votes, got {self.votes.shape}")
 
     @property
     def class_counts(self) -> NDArray[np.int64]:

@@ -6,33 +6,32 @@ import torch
 from scipy.stats import spearmanr
 
 from affectlens.core.errors import BadData
-from affectlens.core.facts import TrainingFacts
-from affectlens.models.emotion_gcn import build
-from affectlens.training.graph import adjacency, co_occurrence, connect, correlations, strengths
+from affectlens.core.statistics import DatasetStatistics
+from affectlens.models.emotion_gcn import adjacency, build, co_occurrence, correlations, strengths
 
 
 @pytest.fixture(scope="module")
-def facts():
+def statistics():
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 4, 200)
     targets[:20] = -1
     affect = (rng.normal(size=(200, 2)) / 3 + 0.3 * np.stack([targets, -targets], axis=1) / 4).clip(-1, 1)
     affect[20:30] = np.nan
-    return TrainingFacts(("a", "b", "c", "d"), targets, affect.astype(np.float32))
+    return DatasetStatistics(("a", "b", "c", "d"), targets, affect.astype(np.float32))
 
 
-def test_correlations_are_spearmans_over_the_described_faces(facts):
-    found = correlations(facts)
-    known = facts.described
+def test_correlations_are_spearmans_over_the_described_faces(statistics):
+    found = correlations(statistics)
+    known = statistics.described
     assert known.sum() == 170
     for label in range(4):
         for column in range(2):
-            expected = spearmanr(facts.targets[known] == label, facts.affect[known, column]).statistic
+            expected = spearmanr(statistics.targets[known] == label, statistics.affect[known, column]).statistic
             assert found[label, column] == pytest.approx(abs(expected), abs=1e-6)
 
 
-def test_a_class_without_faces_is_related_to_nothing(facts):
-    alone = TrainingFacts((*facts.labels, "e"), facts.targets, facts.affect)
+def test_a_class_without_faces_is_related_to_nothing(statistics):
+    alone = DatasetStatistics((*statistics.labels, "e"), statistics.targets, statistics.affect)
     assert correlations(alone)[4].tolist() == [0, 0]
 
 
@@ -44,29 +43,29 @@ def test_the_weights_of_a_small_graph():
     np.testing.assert_allclose(everywhere, np.where(np.eye(3, dtype=bool), 0.5, 0.25))
 
 
-def test_expressions_are_not_related_to_each_other_unless_by_votes(facts):
-    assert not strengths(facts, None)[:4, :4].any()
+def test_expressions_are_not_related_to_each_other_unless_by_votes(statistics):
+    assert not strengths(statistics, None)[:4, :4].any()
     votes = np.full((200, 4), 0.1, dtype=np.float32)
-    votes[np.arange(200), facts.targets.clip(0)] = 0.7
-    related = strengths(facts, votes)
+    votes[np.arange(200), statistics.targets.clip(0)] = 0.7
+    related = strengths(statistics, votes)
     np.testing.assert_allclose(related[:4, :4], np.where(np.eye(4, dtype=bool), 0.7, 0.1), atol=1e-6)
     np.testing.assert_allclose(related[:4, 4:], related[4:, :4].T)
 
 
-def test_the_network_gets_its_graph_and_no_gradient_flows_into_it(facts):
+def test_the_network_gets_its_graph_and_no_gradient_flows_into_it(statistics):
     network = build(4, backbone="breg_next")
-    votes = np.eye(4, dtype=np.float32)[facts.targets.clip(0)]
-    connect(network, facts, votes, "")
+    votes = np.eye(4, dtype=np.float32)[statistics.targets.clip(0)]
+    network.prepare(replace(statistics, votes=votes))
     assert not torch.equal(network.adjacency, torch.eye(6))
     torch.testing.assert_close(network.adjacency.sum(dim=1), torch.ones(6))
     assert not network.adjacency.requires_grad
     assert "adjacency" in network.state_dict()
 
 
-def test_without_valence_and_arousal_there_is_no_graph(facts):
-    bare = replace(facts, affect=np.full((200, 2), np.nan, dtype=np.float32))
+def test_without_valence_and_arousal_there_is_no_graph(statistics):
+    bare = replace(statistics, affect=np.full((200, 2), np.nan, dtype=np.float32))
     with pytest.raises(BadData, match="no training face has a label, valence and arousal"):
-        connect(build(4, backbone="breg_next"), bare, np.zeros((200, 4), dtype=np.float32), "")
+        build(4, backbone="breg_next").prepare(bare)
 
 
 def write_words(file, words, size=300):
@@ -74,10 +73,10 @@ def write_words(file, words, size=300):
     file.write_text("\n".join(["the " + "0 " * (size - 1) + "0", *lines]) + "\n")
 
 
-def test_word_vectors_come_from_the_file_that_the_user_names(facts, tmp_path):
+def test_word_vectors_come_from_the_file_that_the_user_names(statistics, tmp_path):
     write_words(tmp_path / "glove.txt", ["valence", "d", "c", "b", "a", "arousal"])
-    network = build(4, backbone="breg_next")
-    connect(network, facts, np.zeros((200, 4), dtype=np.float32), str(tmp_path / "glove.txt"))
+    network = build(4, backbone="breg_next", words=str(tmp_path / "glove.txt"))
+    network.prepare(statistics)
     factors = network.words[:, 100].tolist()  # 1 for the first word of the file, 2 for the second
     assert factors == pytest.approx([5, 4, 3, 2, 1, 6])
 
@@ -89,27 +88,27 @@ def test_word_vectors_come_from_the_file_that_the_user_names(facts, tmp_path):
         (["a", "b", "c", "d", "valence", "arousal"], 50, "50 numbers, expected 300"),
     ],
 )
-def test_a_file_without_the_words_is_one_line(facts, tmp_path, words, size, message):
+def test_a_file_without_the_words_is_one_line(statistics, tmp_path, words, size, message):
     write_words(tmp_path / "glove.txt", words, size)
     with pytest.raises(BadData, match=message):
-        connect(build(4, backbone="breg_next"), facts, np.zeros((200, 4)), str(tmp_path / "glove.txt"))
+        build(4, backbone="breg_next", words=str(tmp_path / "glove.txt")).prepare(statistics)
 
 
-def test_a_file_that_is_not_there_is_one_line(facts, tmp_path):
+def test_a_file_that_is_not_there_is_one_line(statistics, tmp_path):
     with pytest.raises(BadData, match="cannot be read as word vectors"):
-        connect(build(4, backbone="breg_next"), facts, np.zeros((200, 4)), str(tmp_path / "none.txt"))
+        build(4, backbone="breg_next", words=str(tmp_path / "none.txt")).prepare(statistics)
 
 
-def test_votes_of_several_raters_say_what_else_a_face_could_be_called(facts):
+def test_votes_of_several_raters_say_what_else_a_face_could_be_called(statistics):
     votes = np.full((200, 4), 0.25, dtype=np.float32)
-    assert co_occurrence(facts, votes) is votes
+    assert co_occurrence(replace(statistics, votes=votes)) is votes
 
 
 def test_without_several_raters_it_is_what_the_faces_in_the_same_square_are_called():
     affect = np.array([[-0.9, -0.9], [-0.8, -0.7], [-0.9, -0.65], [0.9, 0.9], [1, 1], [np.nan, 0]], dtype=np.float32)
-    facts = TrainingFacts(("a", "b"), np.array([0, 1, 0, 1, -1, 0]), affect)
-    found = co_occurrence(facts, np.eye(2, dtype=np.float32)[facts.targets.clip(0)])
+    statistics = DatasetStatistics(("a", "b"), np.array([0, 1, 0, 1, -1, 0]), affect)
+    found = co_occurrence(replace(statistics, votes=np.eye(2, dtype=np.float32)[statistics.targets.clip(0)]))
     np.testing.assert_allclose(found[:4], [[2 / 3, 1 / 3]] * 3 + [[0, 1]])
     assert np.isnan(found[4:]).all()
-    related = strengths(facts, found)
+    related = strengths(statistics, found)
     np.testing.assert_allclose(related[:2, :2], [[2 / 3, 1 / 3], [1 / 3, 2 / 3]])
