@@ -18,11 +18,11 @@ from affectlens.core.answers import Answers
 from affectlens.core.preprocessing import to_input
 from affectlens.data import source
 from affectlens.evaluation import metrics
+from affectlens.training.distillation import Teacher
 from affectlens.training.objective import dataset_statistics
 from affectlens.training.prediction import answers_for
 from affectlens.training.recipe import find
 from affectlens.training.start import open_teacher
-from affectlens.training.teachers import Teacher
 
 VIEWS = {"single": "one", "mirrored": "flip"}
 AT_ONCE = 128

@@ -1,7 +1,7 @@
-"""What spoils an answer, and does the quality gate see it?
+"""What makes an answer wrong, and does the quality gate see it?
 
-Validation faces of FER+ are spoilt as `affectlens audit` spoils them, step by step. For each step: accuracy, the mean
-top probability (what the model itself takes its accuracy to be), how many faces have a flaw by the limits of
+Validation faces of FER+ are corrupted step by step, as by `affectlens audit`. For each step: accuracy, the mean top
+probability (what the model itself takes its accuracy to be), how many faces have a flaw by the limits of
 `core.reasons.Flaw`, and the accuracy on those without. At the end accuracy by pose, of the faces that the detector
 finds again when they are enlarged.
 
@@ -22,7 +22,7 @@ from affectlens.core.detection import Detections
 from affectlens.core.probabilities import softmax
 from affectlens.core.quality import pose_deg, qualities
 from affectlens.data import source
-from affectlens.evaluation.corruptions import CORRUPTIONS, spoil
+from affectlens.evaluation.corruptions import CORRUPTIONS, corrupt
 from affectlens.runtime.analyzer import Analyzer
 
 Image = NDArray[np.uint8]
@@ -31,11 +31,11 @@ ANGLES_DEG = (-90, -45, -30, -15, 15, 30, 45, 90)
 
 
 def steps() -> Iterator[tuple[str, Callable[[Image, int], Image], float, float]]:
-    """Name, (face, row) -> spoilt face, side of its box in pixels, share of the box that is within the picture."""
+    """Name, (face, row) -> corrupted face, side of its box in pixels, share of the box that is within the picture."""
     yield "as it is", lambda face, _: face, SIDE_PX, 1
     for name, how in CORRUPTIONS.items():
         for level in how.levels:
-            change = partial(spoil, name, level)
+            change = partial(corrupt, name, level)
             side = min(level, SIDE_PX) if name == "size" else SIDE_PX
             yield f"{name}, {level:g} {how.unit}", change, side, 1 - level if name == "cut off" else 1
 
@@ -66,10 +66,10 @@ def main() -> None:
     print(f"{analyzer.spec.name}, {len(faces)} validation faces")
     print(f"{'':34}accuracy  sure of  with flaw  accuracy without")
     for name, change, side_px, inside in steps():
-        spoilt = [change(face, row) for row, face in enumerate(faces)]
-        probabilities = answers(analyzer, spoilt)
+        corrupted = [change(face, row) for row, face in enumerate(faces)]
+        probabilities = answers(analyzer, corrupted)
         right = probabilities.argmax(axis=1) == table.targets
-        flaw = np.array([flawed(face, side_px, inside) for face in spoilt])
+        flaw = np.array([flawed(face, side_px, inside) for face in corrupted])
         without = f"{right[~flaw].mean():.3f}" if (~flaw).sum() >= 50 else "-"
         sure = probabilities.max(axis=1).mean()
         print(f"{name:34}{right.mean():8.3f}{sure:9.3f}{flaw.mean():10.1%}{without:>18}")

@@ -1,7 +1,7 @@
 """What changes between a training crop and a face in somebody's photo, and what does it cost?
 
-First, validation faces of FER+ become photos: enlarged to 192 pixels, spoilt in one way, found by the detector (from 16
-pixels), cut out and read as `affectlens analyze` does. For each way: how many are found again, and of those accuracy,
+First, validation faces of FER+ become photos: enlarged to 192 pixels, corrupted in one way, found by the detector (from
+16 pixels), cut out and read as by `affectlens analyze`. For each way: how many are found again, and of those accuracy,
 macro recall and log-likelihood, how much probability goes to neutral, and the recall of what is lost first. Enlarged
 faces of 48 pixels hold no more detail than that.
 
@@ -28,7 +28,7 @@ from affectlens.core.preprocessing import InputSpec
 from affectlens.core.probabilities import softmax
 from affectlens.data import source
 from affectlens.evaluation import metrics
-from affectlens.evaluation.corruptions import spoil
+from affectlens.evaluation.corruptions import corrupt
 from affectlens.faces.align import cut_faces
 from affectlens.faces.detectors import mtcnn
 from affectlens.runtime.analyzer import Analyzer
@@ -63,15 +63,15 @@ def ways() -> Mapping[str, Change]:
     return (
         {"enlarged": lambda photo, _: photo}
         | {f"face of {side} pixels": partial(reduced, side) for side in (96, 64, 48, 32, 24)}
-        | {f"blur, {share:g} of the photo": partial(spoil, "blur", share) for share in (0.004, 0.008, 0.012, 0.02)}
-        | {f"JPEG, quality {quality}": partial(spoil, "compression", quality) for quality in (50, 20, 10)}
+        | {f"blur, {share:g} of the photo": partial(corrupt, "blur", share) for share in (0.004, 0.008, 0.012, 0.02)}
+        | {f"JPEG, quality {quality}": partial(corrupt, "compression", quality) for quality in (50, 20, 10)}
         | {
             f"face of 64 pixels, JPEG {quality}": partial(
-                in_turn, partial(reduced, 64), partial(spoil, "compression", quality)
+                in_turn, partial(reduced, 64), partial(corrupt, "compression", quality)
             )
             for quality in (50, 20)
         }
-        | {f"turned by {angle} degrees": partial(spoil, "rotation", angle) for angle in (10, 20, 30)}
+        | {f"turned by {angle} degrees": partial(corrupt, "rotation", angle) for angle in (10, 20, 30)}
         | {
             "evening light": partial(tinted, (1.0, 0.7, 0.35)),
             "blue light": partial(tinted, (0.3, 0.5, 1.0)),
@@ -153,9 +153,9 @@ def cuts(spec: InputSpec) -> Mapping[str, Callable[[Image, Detections], list[Ima
         | {f"moved down by {shift:+g} of the side": partial(by, shift_y=shift) for shift in (-0.05, 0.05)}
         | {
             "mirrored": partial(after, lambda crop, _: np.ascontiguousarray(crop[:, ::-1])),
-            "blur, 0.01 of the side": partial(after, partial(spoil, "blur", 0.01)),
-            "blur, 0.02 of the side": partial(after, partial(spoil, "blur", 0.02)),
-            "JPEG of the crop, quality 50": partial(after, partial(spoil, "compression", 50)),
+            "blur, 0.01 of the side": partial(after, partial(corrupt, "blur", 0.01)),
+            "blur, 0.02 of the side": partial(after, partial(corrupt, "blur", 0.02)),
+            "JPEG of the crop, quality 50": partial(after, partial(corrupt, "compression", 50)),
         }
     )
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from affectlens.core.files import write_whole
+from affectlens.core.files import atomic_write
 
 
 @pytest.fixture
@@ -22,21 +22,21 @@ def full_disk(monkeypatch):
     ("content", "written"), [("naïve\n", b"na\xc3\xafve\n"), (b"\x00\xff\r\n", b"\x00\xff\r\n"), ("", b"")]
 )
 def test_text_is_written_as_utf8_and_bytes_as_they_are(tmp_path, content, written):
-    write_whole(tmp_path / "file", content)
+    atomic_write(tmp_path / "file", content)
     assert (tmp_path / "file").read_bytes() == written
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_what_was_there_before_is_replaced(tmp_path):
     (tmp_path / "file").write_text("a longer text from before")
-    write_whole(tmp_path / "file", "new")
+    atomic_write(tmp_path / "file", "new")
     assert (tmp_path / "file").read_text() == "new"
 
 
 def test_on_a_full_disk_what_was_there_before_stays_whole(tmp_path, full_disk):
     (tmp_path / "file").write_text("before")
     with pytest.raises(OSError, match="No space left") as error:
-        write_whole(tmp_path / "file", "something new")
+        atomic_write(tmp_path / "file", "something new")
     assert error.value.errno == errno.ENOSPC
     assert (tmp_path / "file").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -44,7 +44,7 @@ def test_on_a_full_disk_what_was_there_before_stays_whole(tmp_path, full_disk):
 
 def test_on_a_full_disk_no_part_of_a_new_file_appears(tmp_path, full_disk):
     with pytest.raises(OSError, match="No space left"):
-        write_whole(tmp_path / "file", b"something new")
+        atomic_write(tmp_path / "file", b"something new")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -54,7 +54,7 @@ def test_an_interrupt_leaves_no_part_either(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "file", "new")
+        atomic_write(tmp_path / "file", "new")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -68,7 +68,7 @@ def test_until_the_file_is_whole_readers_see_the_old_one(tmp_path, monkeypatch):
 
     (tmp_path / "file").write_text("old")
     monkeypatch.setattr(Path, "replace", look)
-    write_whole(tmp_path / "file", "new")
+    atomic_write(tmp_path / "file", "new")
     assert seen == [("old", "new", True)]
 
 
@@ -76,11 +76,11 @@ def test_files_of_one_stem_do_not_meet_under_their_temporary_names(tmp_path, mon
     names = []
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", lambda path, target: names.append(path.name) or replace(path, target))
-    write_whole(tmp_path / "report.json", "1")
-    write_whole(tmp_path / "report.html", "2")
+    atomic_write(tmp_path / "report.json", "1")
+    atomic_write(tmp_path / "report.html", "2")
     assert len(set(names)) == 2
 
 
 def test_a_folder_that_does_not_exist_is_an_os_error_that_names_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        write_whole(tmp_path / "nowhere" / "file", "new")
+        atomic_write(tmp_path / "nowhere" / "file", "new")

@@ -76,7 +76,7 @@ def test_size_and_share_are_those_of_the_box(face, box, size_px, inside):
 
 
 @pytest.mark.parametrize(
-    ("flaw", "spoil"),
+    ("flaw", "corrupt"),
     [
         (Flaw.BLURRED, lambda face: cv2.GaussianBlur(face, (0, 0), 2)),
         (Flaw.BLURRED, lambda face: cv2.resize(cv2.resize(face, (10, 10)), (48, 48))),
@@ -85,9 +85,9 @@ def test_size_and_share_are_those_of_the_box(face, box, size_px, inside):
         (Flaw.FLAT, lambda face: (face * 0.03 + 120).astype(np.uint8)),
     ],
 )
-def test_a_spoilt_face_has_its_flaw_and_the_face_itself_none(face, flaw, spoil):
+def test_a_spoilt_face_has_its_flaw_and_the_face_itself_none(face, flaw, corrupt):
     assert measured(face).flaws == ()
-    assert flaw in measured(spoil(face)).flaws
+    assert flaw in measured(corrupt(face)).flaws
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,9 @@ def found():
     side = np.array(["left"] * 40 + ["right"] * 40 + ["few"] * 10)
     clean = scores([True] * 70 + [False] * 20, groups={"side": side}, uncertain_below=0.5)
     worse = [scores([True] * (60 - 10 * severity) + [False] * (30 + 10 * severity)) for severity in range(5)]
-    spoilt = dict.fromkeys(CORRUPTIONS, [scores([True] * 80 + [False] * 10)] * 5)
+    corrupted = dict.fromkeys(CORRUPTIONS, [scores([True] * 80 + [False] * 10)] * 5)
     surest = [scores([True] * 75 + [False] * 15)] * 4 + [scores([True] * 15 + [False] * 75, sure=0.99)]
-    return auditing.audit(clean, spoilt | {"blur": worse, "noise": surest})
+    return auditing.audit(clean, corrupted | {"blur": worse, "noise": surest})
 
 
 def test_each_severity_has_its_level_and_figures(found):

@@ -27,9 +27,9 @@ def test_each_severity_changes_more_than_the_one_before_and_keeps_the_shape(face
     before = face.copy()
     changes = []
     for level in how.levels:
-        spoilt = [how.spoil(face, level, number) for number in range(8)]
-        assert {(one.shape, one.dtype) for one in spoilt} == {(face.shape, face.dtype)}
-        changes.append(np.mean([difference(one, face) for one in spoilt]))
+        corrupted = [how.corrupt(face, level, number) for number in range(8)]
+        assert {(one.shape, one.dtype) for one in corrupted} == {(face.shape, face.dtype)}
+        changes.append(np.mean([difference(one, face) for one in corrupted]))
     assert changes == sorted(changes)
     assert changes[0] > 0.1
     assert changes[-1] > 1.5 * changes[0]
@@ -39,12 +39,12 @@ def test_each_severity_changes_more_than_the_one_before_and_keeps_the_shape(face
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_face_is_spoilt_alike_each_time(face, name):
     how = CORRUPTIONS[name]
-    assert np.array_equal(how.spoil(face, how.levels[2], 5), how.spoil(face, how.levels[2], 5))
+    assert np.array_equal(how.corrupt(face, how.levels[2], 5), how.corrupt(face, how.levels[2], 5))
 
 
 def test_chance_differs_from_face_to_face(face):
-    for spoil, level in ((corruptions.noisy, 20), (corruptions.covered, 0.4), (corruptions.rotated, 20)):
-        assert not np.array_equal(spoil(face, level, 0), spoil(face, level, 1))
+    for corrupt, level in ((corruptions.noisy, 20), (corruptions.covered, 0.4), (corruptions.rotated, 20)):
+        assert not np.array_equal(corrupt(face, level, 0), corrupt(face, level, 1))
 
 
 def test_a_face_that_is_small_already_stays_as_it_is(face):

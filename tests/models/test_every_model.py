@@ -21,7 +21,7 @@ from affectlens.training import export
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
 from affectlens.training.storage import store_in_half
-from affectlens.training.views import Averaged
+from affectlens.training.tta import Averaged
 
 PARAMETERS = {
     "attributes": 85_755_688,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from affectlens.training.augment import augment, draws, rows_of_draws, spoil
+from affectlens.training.augment import augment, degrade, draws, rows_of_draws
 from affectlens.training.recipe import find
 
 FULL = replace(find("default"), shear_deg=20.0)
@@ -280,7 +280,7 @@ def test_gray_stays_gray_under_imagenets_normalisation():
 
 def test_every_other_face_is_blurred_by_its_own_gaussian(images):
     recipe = replace(NONE, blur=2.0)
-    changed = spoil(images, middle(6, c24=torch.tensor([0.0, 0.5, 0.625, 0.75, 0.875, 1.0])), recipe)
+    changed = degrade(images, middle(6, c24=torch.tensor([0.0, 0.5, 0.625, 0.75, 0.875, 1.0])), recipe)
     torch.testing.assert_close(changed[:2], images[:2], atol=1e-6, rtol=0)
     for place, sigma in ((2, 0.5), (3, 1.0), (5, 2.0)):
         expected = cv2.GaussianBlur(images[place, 0].numpy(), (13, 13), sigma, borderType=cv2.BORDER_REPLICATE)
@@ -288,19 +288,19 @@ def test_every_other_face_is_blurred_by_its_own_gaussian(images):
 
 
 def test_blur_treats_channels_alike(colours):
-    changed = spoil(colours, middle(6, c24=0.75), replace(RGB, blur=2.0))
-    alone = spoil(colours[:, 1:2], middle(6, c24=0.75), replace(NONE, blur=2.0))
+    changed = degrade(colours, middle(6, c24=0.75), replace(RGB, blur=2.0))
+    alone = degrade(colours[:, 1:2], middle(6, c24=0.75), replace(NONE, blur=2.0))
     torch.testing.assert_close(changed[:, 1:2], alone)
 
 
 def test_noise_has_the_drawn_strength():
     flat = torch.zeros((3, 1, 48, 48))
     torch.manual_seed(0)
-    noisy = spoil(flat, middle(3, c25=torch.tensor([0.2, 0.75, 1.0])), replace(NONE, noise=0.4))
+    noisy = degrade(flat, middle(3, c25=torch.tensor([0.2, 0.75, 1.0])), replace(NONE, noise=0.4))
     assert noisy[0].abs().max() == 0
     assert noisy[1].std().item() == pytest.approx(0.2, rel=0.1)
     assert noisy[2].std().item() == pytest.approx(0.4, rel=0.1)
 
 
 def test_nothing_is_spoilt_unless_asked_for(images, uniform):
-    assert torch.equal(spoil(images, uniform, FULL), images)
+    assert torch.equal(degrade(images, uniform, FULL), images)

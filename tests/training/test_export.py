@@ -14,7 +14,7 @@ from affectlens.evaluation import metrics
 from affectlens.training import export
 from affectlens.training.module import ExpressionModule
 from affectlens.training.prediction import predict
-from affectlens.training.views import averaged
+from affectlens.training.tta import averaged
 
 pytestmark = pytest.mark.slow
 

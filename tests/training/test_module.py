@@ -17,7 +17,7 @@ from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import adjustment, dataset_statistics, targets
 from affectlens.training.optimisers import optimisers
 from affectlens.training.prediction import predict
-from affectlens.training.views import averaged
+from affectlens.training.tta import averaged
 
 ALL = np.stack([np.arange(40), np.zeros(40, dtype=np.int64)], axis=1)
 """Picks of every validation face."""

@@ -36,7 +36,7 @@ def whole(recipe, data, tmp_path_factory):
 def faster(monkeypatch):
     """Eight bits are found to be three times as fast."""
     monkeypatch.setattr(quantise, "_in_turns", lambda *_: (0.9, 0.3))
-    monkeypatch.setattr(quantise, "MOST_LOST", 1.0)
+    monkeypatch.setattr(quantise, "MAX_LOST", 1.0)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_training_goes_on_from_it(eight, whole, recipe, data):
 
 
 def test_what_is_no_faster_is_not_written(whole, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantise, "MOST_LOST", 1.0)
+    monkeypatch.setattr(quantise, "MAX_LOST", 1.0)
     monkeypatch.setattr(quantise, "_in_turns", lambda *_: (0.9, 1.1))
     with pytest.raises(BadModelFile, match=r"no faster here: 0\.9000 -> 1\.1000 ms a face"):
         quantise.quantise(whole, data, tmp_path / "eight.onnx")

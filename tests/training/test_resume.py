@@ -33,7 +33,7 @@ os.dup2(log, 1)
 os.dup2(log, 2)
 torch.set_num_threads(1)
 step, steps = ExpressionModule.training_step, []
-write, writes = callbacks.write_whole, []
+write, writes = callbacks.atomic_write, []
 
 
 def step_or_wait(module, batch):
@@ -53,7 +53,7 @@ def write_or_wait(file, content):
 
 
 ExpressionModule.training_step = step_or_wait
-callbacks.write_whole = write_or_wait  # of curves.csv and checkpoints
+callbacks.atomic_write = write_or_wait  # of curves.csv and checkpoints
 data = pickle.loads((folder / "data.pickle").read_bytes())
 recipe = from_dict(json.loads((folder / "wanted.json").read_text()))
 fit.fit(recipe, data, folder / "run", resume=False)

@@ -20,8 +20,8 @@ SMALLEST_PX = 24
 LEAST_INSIDE = 0.85
 LEAST_SHARPNESS = 0.2
 LEAST_BRIGHTNESS, LEAST_CONTRAST = 0.03, 0.015
-MOST_OVEREXPOSED = 0.5
-MOST_YAW_DEG, MOST_PITCH_DEG = 45, 40
+MAX_OVEREXPOSED = 0.5
+MAX_YAW_DEG, MAX_PITCH_DEG = 45, 40
 """Limits beyond which a face has a flaw (benchmarks/quality.txt)."""
 
 _SIDE_PX = 48
@@ -64,9 +64,9 @@ class Quality:
             Flaw.CUT_OFF: self.inside < LEAST_INSIDE,
             Flaw.BLURRED: self.sharpness < LEAST_SHARPNESS,
             Flaw.DARK: self.brightness < LEAST_BRIGHTNESS,
-            Flaw.OVEREXPOSED: self.overexposed > MOST_OVEREXPOSED,
+            Flaw.OVEREXPOSED: self.overexposed > MAX_OVEREXPOSED,
             Flaw.FLAT: self.contrast < LEAST_CONTRAST,
-            Flaw.TURNED: abs(self.yaw_deg) > MOST_YAW_DEG or abs(self.pitch_deg) > MOST_PITCH_DEG,
+            Flaw.TURNED: abs(self.yaw_deg) > MAX_YAW_DEG or abs(self.pitch_deg) > MAX_PITCH_DEG,
         }
         return tuple(flaw for flaw, here in found.items() if here)
 

@@ -64,7 +64,7 @@ class Flaw(StrEnum):
     BLURRED = "blurred"
     """Its edges are weak for its contrast (sharpness below 0.2)."""
     DARK = "dark"
-    """Its mean brightness is below 3 %: what light is left, noise and compression spoil."""
+    """Its mean brightness is below 3 %: little but noise and compression artefacts is left."""
     OVEREXPOSED = "overexposed"
     """More than half of it is white."""
     FLAT = "flat"

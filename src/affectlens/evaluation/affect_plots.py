@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.floating]
 DIVISIONS = (0, 4, 8, 12)
 """Into how many sectors the plane can be shown to fall; 0: none."""
-_MOST_POINTS = 3000
+_MAX_POINTS = 3000
 
 
 def va_plane(
@@ -107,5 +107,5 @@ def _circle() -> Any:
 
 
 def _spread(count: int) -> NDArray[np.int64]:
-    """Rows of at most `_MOST_POINTS` of `count`, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, _MOST_POINTS)).astype(np.int64))
+    """Rows of at most `_MAX_POINTS` of `count`, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, _MAX_POINTS)).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Where a model can be trusted: accuracy and calibration of spoilt pictures and in groups, as figures and a report."""
+"""Where a model can be trusted: accuracy and calibration on corrupted pictures and in groups; figures and a report."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -60,7 +60,7 @@ def _quarters(values: NDArray[np.float64]) -> NDArray[np.str_]:
     return names[place]
 
 
-def audit(clean: Scores, spoilt: Mapping[str, Sequence[Scores]]) -> dict[str, Any]:
+def audit(clean: Scores, corrupted: Mapping[str, Sequence[Scores]]) -> dict[str, Any]:
     """All figures, ready for JSON.
 
     - `clean`: `evaluation.figures`, with its groups, and mean `confidence`
@@ -76,7 +76,7 @@ def audit(clean: Scores, spoilt: Mapping[str, Sequence[Scores]]) -> dict[str, An
             name: [
                 {"level": level, **_figures(part)} for level, part in zip(CORRUPTIONS[name].levels, parts, strict=True)
             ]
-            for name, parts in spoilt.items()
+            for name, parts in corrupted.items()
         },
         "calibration": {
             column: {value: _calibration(labelled.keep(values == value)) for value in metrics.group_names(values)}
@@ -106,7 +106,7 @@ def _calibration(scores: Scores) -> dict[str, Any]:
 
 def example_sheet(face: Pixels) -> "Figure":
     """A face as it is and in each severity of each corruption."""
-    rows = [[face, *(how.spoil(face, level, 1) for level in how.levels)] for how in CORRUPTIONS.values()]
+    rows = [[face, *(how.corrupt(face, level, 1) for level in how.levels)] for how in CORRUPTIONS.values()]
     return plots.picture_sheet(rows, list(CORRUPTIONS))
 
 

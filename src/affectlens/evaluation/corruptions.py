@@ -1,7 +1,7 @@
-"""Ways to spoil the picture of a face, each in five severities: what cameras, networks and hands in the way do to it.
+"""Ways to corrupt the picture of a face, each in five severities: what cameras, networks and hands in the way do to it.
 
 After Hendrycks and Dietterich (2019, arXiv:1903.12261), with severities for faces: they begin where a model hardly
-notices and end where people begin to guess. Lengths are parts of the side, so that pictures of all sizes are spoilt
+notices and end where people begin to guess. Lengths are parts of the side, so that pictures of all sizes are corrupted
 alike; `size` alone is in pixels, since that is what is left of a small face.
 """
 
@@ -22,13 +22,13 @@ class Corruption:
 
     Attributes:
         levels: five values, from the mildest. unit: what they measure.
-        spoil: (H, W) gray or (H, W, 3) RGB uint8, level, number of the face (which decides what is left to chance) ->
+        corrupt: (H, W) gray or (H, W, 3) RGB uint8, level, number of the face (which decides what is left to chance) ->
             the same shape.
     """
 
     levels: tuple[float, float, float, float, float]
     unit: str
-    spoil: Callable[[Pixels, float, int], Pixels]
+    corrupt: Callable[[Pixels, float, int], Pixels]
 
 
 def smaller(face: Pixels, side_px: float, _: int = 0) -> Pixels:
@@ -85,9 +85,9 @@ def covered(face: Pixels, share: float, number: int = 0) -> Pixels:
     tall, wide = round(share * height), round(share * width)
     random = np.random.default_rng(number)
     top, left = random.integers(0, height - tall + 1), random.integers(0, width - wide + 1)
-    spoilt = face.copy()
-    spoilt[top : top + tall, left : left + wide] = 128
-    return spoilt
+    corrupted = face.copy()
+    corrupted[top : top + tall, left : left + wide] = 128
+    return corrupted
 
 
 def cut_off(face: Pixels, share: float, number: int = 0) -> Pixels:
@@ -100,9 +100,9 @@ def cut_off(face: Pixels, share: float, number: int = 0) -> Pixels:
     return np.ascontiguousarray(np.rot90(turned, -(number % 4)))
 
 
-def spoil(name: str, level: float, face: Pixels, number: int) -> Pixels:
+def corrupt(name: str, level: float, face: Pixels, number: int) -> Pixels:
     """`face` under the corruption `name`."""
-    return CORRUPTIONS[name].spoil(face, level, number)
+    return CORRUPTIONS[name].corrupt(face, level, number)
 
 
 CORRUPTIONS: Mapping[str, Corruption] = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from affectlens.core import expressions
 from affectlens.core.errors import BadData, MissingExtra
-from affectlens.core.files import write_whole
+from affectlens.core.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -265,7 +265,7 @@ def save(figure: "Figure", path: Path) -> None:
     """Write a PNG; what was there before stays until it is whole.  Raises OSError."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=200)
-    write_whole(path, stream.getvalue())
+    atomic_write(path, stream.getvalue())
 
 
 def svg(figure: "Figure") -> bytes:

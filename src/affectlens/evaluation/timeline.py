@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.floating]
 
 _WIDTH_IN = 8.0
-_MOST_POINTS = 1500
-_MOST_FACES = 6
+_MAX_POINTS = 1500
+_MAX_FACES = 6
 _FEW_FRAMES = 5
 _GAP_S = 0.5
 _STRIP = (1.06, 0.12)
@@ -72,7 +72,7 @@ def _drawn(faces: Sequence[Series]) -> list[int]:
     """Which faces have a place in the figure: those seen most, and none of a few frames beside others."""
     by_length = sorted(range(len(faces)), key=lambda i: -len(faces[i].times_s))
     long = [i for i in by_length if len(faces[i].times_s) >= _FEW_FRAMES]
-    return sorted((long or by_length)[:_MOST_FACES])
+    return sorted((long or by_length)[:_MAX_FACES])
 
 
 def timeline_report(title: str, faces: Sequence[Series], events: Sequence[Sequence[Event]]) -> str:
@@ -153,7 +153,7 @@ def _thinned(times_s: Floats, values: Floats) -> tuple[Floats, Floats]:
     stays = np.split(np.arange(len(times_s)), np.flatnonzero(steps > max(_GAP_S, 5 * usual)) + 1)
     times, means = [], []
     for stay in stays:
-        share = max(round(_MOST_POINTS * len(stay) / len(times_s)), 1)
+        share = max(round(_MAX_POINTS * len(stay) / len(times_s)), 1)
         for piece in np.array_split(stay, min(share, len(stay))):
             times.append(times_s[piece].mean())
             means.append(values[piece].mean(axis=0))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from affectlens.core.detection import Detections
 from affectlens.core.preprocessing import InputSpec
 
-_MOST_OVERSAMPLING = 8
+_MAX_OVERSAMPLING = 8
 
 
 def cut_faces(image: NDArray[np.uint8], faces: Detections, spec: InputSpec) -> list[NDArray[np.uint8]]:
@@ -108,7 +108,7 @@ def _cut(
 ) -> NDArray[np.uint8]:
     """Turn, scale and cut in one resampling, at a whole multiple of the final size, then average down."""
     cos, sin = np.cos(angle), np.sin(angle)
-    multiple = int(np.clip(np.ceil(side / size_px), 1, _MOST_OVERSAMPLING))
+    multiple = int(np.clip(np.ceil(side / size_px), 1, _MAX_OVERSAMPLING))
     pixels = size_px * multiple
     turn = pixels / side * np.array([[cos, sin], [-sin, cos]])
     middle = (pixels - 1) / 2

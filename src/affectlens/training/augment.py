@@ -58,7 +58,7 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     return _erase(images, uniform, recipe) if recipe.erase else images
 
 
-def spoil(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
+def degrade(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     """What a poor camera does to (B, C, H, W) normalised images, by their (B, 26) rows of `draws`: a Gaussian blur and
     then noise, each of half of the faces, of a uniform strength up to the recipe's. Noise is torch's own, seeded by the
     caller.

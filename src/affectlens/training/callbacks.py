@@ -12,7 +12,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-from affectlens.core.files import write_whole
+from affectlens.core.files import atomic_write
 from affectlens.core.progress import Advance, Progress
 from affectlens.training.run import note
 
@@ -38,7 +38,7 @@ class Curves(Callback):
         writer = csv.DictWriter(text, list(now), lineterminator="\n")
         writer.writeheader()
         writer.writerows([*earlier, now])
-        write_whole(self.file, text.getvalue())
+        atomic_write(self.file, text.getvalue())
 
 
 class Log(Callback):
@@ -124,7 +124,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         stream = io.BytesIO()
         torch.save(checkpoint, stream)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(Path(path), stream.getvalue())
+        atomic_write(Path(path), stream.getvalue())
 
 
 class Patience(EarlyStopping):

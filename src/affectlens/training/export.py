@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData, BadModelFile
-from affectlens.core.files import sha256_of, write_whole
+from affectlens.core.files import atomic_write, sha256_of
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import softmax
@@ -29,7 +29,7 @@ from affectlens.training.prediction import predict
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import final_checkpoint, read_curves, versions
 from affectlens.training.storage import describe, store_in_half
-from affectlens.training.views import Averaged
+from affectlens.training.tta import Averaged
 
 ENOUGH, FEW_TELL = 100, (0.5, 2.0)
 """Validation faces that a calibration needs, and the temperatures that fewer may give."""
@@ -119,7 +119,7 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
         output_names=_names(answers, data.valid),
     )
     plots.save(plots.curves(curves), out / "curves.png")
-    write_whole(out / "metrics.json", json.dumps(asdict(calibration), indent=2) + "\n")
+    atomic_write(out / "metrics.json", json.dumps(asdict(calibration), indent=2) + "\n")
     partial = out / "model.partial"
     network = Averaged(module.network, recipe.views)
     try:

@@ -18,14 +18,14 @@ from affectlens.evaluation import metrics
 from affectlens.evaluation.outputs import Compared
 from affectlens.models.layers.outputs import Outputs, as_outputs
 from affectlens.training import masks, sam
-from affectlens.training.augment import augment, draws, move, rows_of_draws, spoil
+from affectlens.training.augment import augment, degrade, draws, move, rows_of_draws
+from affectlens.training.distillation import Teacher, teach
 from affectlens.training.loaders import Batch
 from affectlens.training.mix import mix
 from affectlens.training.objective import WeightedLosses, targets
 from affectlens.training.optimisers import optimisation
 from affectlens.training.recipe import Recipe
-from affectlens.training.teachers import Teacher, teach
-from affectlens.training.views import averaged
+from affectlens.training.tta import averaged
 
 _MONITORS: dict[str, tuple[str, Literal["min", "max"]]] = {
     "nll": ("valid_nll", "min"),
@@ -101,7 +101,7 @@ class ExpressionModule(L.LightningModule):
             taught = teach(self._teachers, images, batch.get("light"), self.recipe)
             target = torch.lerp(target, taught, self.recipe.teacher_weight)
         with torch.autocast(self.device.type, enabled=False):
-            images = spoil(images, uniform, self.recipe)
+            images = degrade(images, uniform, self.recipe)
         truth = {one.target: batch[one.target] for one in OUTPUTS.values() if one.target in batch}
         truth |= {"target": target, "label": batch["target"]}
         if masks.TARGET in batch:

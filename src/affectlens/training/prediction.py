@@ -15,7 +15,7 @@ from affectlens.data.images import in_chunks
 from affectlens.data.table import FaceTable
 from affectlens.training.loaders import faces_at_once
 from affectlens.training.module import ExpressionModule
-from affectlens.training.views import averaged
+from affectlens.training.tta import averaged
 
 
 def answers_of(module: ExpressionModule, crops: list[NDArray[np.uint8]]) -> Answers:

@@ -23,7 +23,7 @@ from affectlens.training.export import calibrate
 from affectlens.training.prediction import answers_for
 from affectlens.training.storage import describe, with_whole_weights
 
-MOST_LOST = 0.003
+MAX_LOST = 0.003
 """Validation accuracy that eight bits may cost."""
 
 _LAYERS = ("Conv", "Add", "Relu")  # what is left in between would only be converted there and back
@@ -43,7 +43,7 @@ class Gain:
 
     def check(self) -> None:
         """Raises BadModelFile where it is none."""
-        if self.accuracy[1] < self.accuracy[0] - MOST_LOST:
+        if self.accuracy[1] < self.accuracy[0] - MAX_LOST:
             raise BadModelFile(f"eight bits cost too much: validation accuracy {_arrow(self.accuracy)}")
         if self.ms_per_face[1] >= self.ms_per_face[0]:
             raise BadModelFile(f"eight bits are no faster here: {_arrow(self.ms_per_face)} ms a face")
@@ -69,7 +69,7 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
 
     Raises:
         BadModelFile: `file` is none of affectlens's, or has eight bits already; or eight bits cost more than
-            `MOST_LOST`, or gain no time on this machine: then nothing is written. BadSetting: `out` is `file`. BadData:
+            `MAX_LOST`, or gain no time on this machine: then nothing is written. BadSetting: `out` is `file`. BadData:
             the labels of the data are others than the model's, or no image can be decoded.
     """
     if out.resolve() == file.resolve():

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from affectlens.core.errors import BadModelFile, BadSetting
-from affectlens.core.files import write_whole
+from affectlens.core.files import atomic_write
 from affectlens.data.source import DataSource, name_of
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import Recipe, from_dict
@@ -220,7 +220,7 @@ def save_refitted(module: ExpressionModule, folder: Path) -> None:
     """Write the module's weights as those that the run ends with."""
     stream = io.BytesIO()
     torch.save({"state_dict": module.state_dict()}, stream)
-    write_whole(refitted_checkpoint(folder), stream.getvalue())
+    atomic_write(refitted_checkpoint(folder), stream.getvalue())
 
 
 def read_curves(file: Path) -> list[dict[str, float]]:
@@ -274,4 +274,4 @@ def _read(folder: Path, name: str) -> Any:
 
 
 def _write(file: Path, value: object) -> None:
-    write_whole(file, json.dumps(value, indent=2) + "\n")
+    atomic_write(file, json.dumps(value, indent=2) + "\n")

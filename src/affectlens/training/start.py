@@ -11,11 +11,11 @@ from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.core.statistics import DatasetStatistics
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.published import copy_into
+from affectlens.training.distillation import Exported, Teacher
 from affectlens.training.objective import adjustment
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import load_labels, load_run
 from affectlens.training.storage import stored_weights
-from affectlens.training.teachers import Exported, Teacher
 
 
 def begin(network: nn.Module, recipe: Recipe, labels: tuple[str, ...], fresh: bool) -> str:

@@ -13,7 +13,7 @@ from affectlens.core.quality import Quality, qualities
 from affectlens.data.images import Pixels, in_chunks
 from affectlens.data.source import DataSource
 from affectlens.evaluation import audit as auditing
-from affectlens.evaluation.corruptions import CORRUPTIONS, SEVERITIES, spoil
+from affectlens.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from affectlens.runtime.analyzer import Analyzer, Prior
 from affectlens.runtime.media import PORTRAIT, read_image
 from affectlens.workflows.evaluate import facts_of, open_all
@@ -57,7 +57,7 @@ def audit(
 
 def _changes() -> list[Callable[[Pixels, int], Pixels]]:
     """(face, row) -> corrupted face, for each severity of each corruption."""
-    return [partial(spoil, name, level) for name, how in CORRUPTIONS.items() for level in how.levels]
+    return [partial(corrupt, name, level) for name, how in CORRUPTIONS.items() for level in how.levels]
 
 
 def _with_measures(scored: Scored) -> Scored:

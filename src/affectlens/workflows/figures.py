@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from affectlens.training.module import ExpressionModule
 
-_MOST_FACES_IN_A_MAP = 5000
+_MAX_FACES_IN_A_MAP = 5000
 _FACES_OF_A_LANDSCAPE = 256
 _FACES_ON_A_SHEET = 24
 _REACH = 1.0
@@ -170,7 +170,7 @@ def _features(asked: Asked) -> "Figure":
     (module, _), data = asked.run(), asked.source()
     from affectlens.training import insights
 
-    table = _cut(module, data, asked, _MOST_FACES_IN_A_MAP)
+    table = _cut(module, data, asked, _MAX_FACES_IN_A_MAP)
     with asked.progress.task(f"features of {len(table):,} faces and their map, which can take minutes"):
         vectors, rows = insights.features(module, table)
         targets = table.targets[rows]
@@ -186,7 +186,7 @@ def _distances(asked: Asked) -> "Figure":
     (module, _), data = asked.run(), asked.source()
     from affectlens.training import insights
 
-    table = _cut(module, data, asked, _MOST_FACES_IN_A_MAP)
+    table = _cut(module, data, asked, _MAX_FACES_IN_A_MAP)
     before, after, rows = insights.around_the_gate(module, table)
     targets, classes = table.targets[rows], len(table.labels)
     if len(np.unique(targets)) < 2:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from affectlens.core.files import write_whole
+from affectlens.core.files import atomic_write
 from affectlens.evaluation import report
 
 
@@ -43,8 +43,8 @@ class Report:
         """
         folder = ready(folder)
         page = self.html()
-        write_whole(folder / "report.json", json.dumps(self.metrics, indent=2, allow_nan=False) + "\n")
-        write_whole(folder / "report.html", page)
+        atomic_write(folder / "report.json", json.dumps(self.metrics, indent=2, allow_nan=False) + "\n")
+        atomic_write(folder / "report.html", page)
         return folder / "report.html"
 
 

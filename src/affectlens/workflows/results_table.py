@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from affectlens.core.files import write_whole
+from affectlens.core.files import atomic_write
 from affectlens.evaluation import plots
 from affectlens.training.run import load_recipe, load_run, read_curves
 
@@ -34,7 +34,7 @@ def write_row(run: Path, figures: Mapping[str, Any], facts: Mapping[str, Any], o
     parameters = sum(weight.numel() for weight in load_run(run).parameters())
     validation = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     result = {"facts": dict(facts), "parameters": parameters, "validation": validation, "test": figures}
-    write_whole(out / "metrics.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
+    atomic_write(out / "metrics.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 
 def write_table(work: str, module: ModuleType, out: Path) -> Path:
@@ -91,7 +91,7 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
     if notes.is_file():
         lines += ["", notes.read_text(encoding="utf-8").rstrip()]
     table = out / "README.md"
-    write_whole(table, "\n".join(lines) + "\n")
+    atomic_write(table, "\n".join(lines) + "\n")
     return table
 
 

@@ -20,7 +20,7 @@ from ray.cluster_utils import Cluster
 from affectlens.apps.batch import on_ray, work
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import list_items
-from affectlens.apps.batch.local import MOST_DEATHS, analyze_here
+from affectlens.apps.batch.local import MAX_DEATHS, analyze_here
 from affectlens.apps.batch.on_ray import analyze_on_ray
 from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import Part, Settings
@@ -183,7 +183,7 @@ def test_a_long_list_is_analyzed_in_pieces(cluster, sources, monkeypatch):
 
 def test_an_actor_answers_as_this_process_does_and_gives_up_what_killed_others(sources, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / f"crumbs-{sources[0][0]}").write_bytes(b"." * MOST_DEATHS)
+    (tmp_path / f"crumbs-{sources[0][0]}").write_bytes(b"." * MAX_DEATHS)
     actor = on_ray._Actor(Settings(), "crumbs")
     (table,) = on_ray._tables([(number, replace(item, video=False)) for number, item in sources], SOURCES)
     said = [answer.to_pylist()[0] for answer in actor(on_ray._read(table))]

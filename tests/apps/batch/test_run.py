@@ -11,7 +11,7 @@ from affectlens.core.errors import BadData, BadSetting
 
 
 def go(source, folder, **changes):
-    return run(str(source), folder, Settings(), **{"workers": 0, "most_rows": 5} | changes)
+    return run(str(source), folder, Settings(), **{"workers": 0, "max_rows": 5} | changes)
 
 
 def test_shards_of_something_else_are_neither_deleted_nor_mixed_in(photos, tmp_path):

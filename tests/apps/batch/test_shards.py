@@ -25,7 +25,7 @@ def manifest(tmp_path):
 
 @pytest.fixture
 def make(tmp_path, manifest):
-    return lambda most_rows=10: Shards(tmp_path / "out", manifest, SCHEMA, most_rows)
+    return lambda max_rows=10: Shards(tmp_path / "out", manifest, SCHEMA, max_rows)
 
 
 def part(number, count, first=True, end=True, start=0):
@@ -52,7 +52,7 @@ def rows_of(**counts):
 
 
 def test_small_sources_share_a_shard_of_at_most_so_many_rows(make, manifest, tmp_path):
-    shards = make(most_rows=10)
+    shards = make(max_rows=10)
     for number, count in ((1, 4), (2, 5), (3, 2), (4, 1)):
         shards.add(part(number, count))
     assert manifest.counts()["done"] == 2
@@ -69,7 +69,7 @@ def test_small_sources_share_a_shard_of_at_most_so_many_rows(make, manifest, tmp
 @pytest.mark.parametrize("in_memory", [3, 5000])
 def test_a_source_of_many_rows_has_shards_of_its_own(make, manifest, tmp_path, monkeypatch, in_memory):
     monkeypatch.setattr(module, "_IN_MEMORY", in_memory)
-    shards = make(most_rows=10)
+    shards = make(max_rows=10)
     shards.add(part(1, 2))
     shards.add(part(2, 8, end=False))
     shards.add(part(3, 1))

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from affectlens import Analyzer
 from affectlens.apps.server import routes
 from affectlens.apps.server.limits import Limits
-from affectlens.apps.server.wire import Result, to_wire
+from affectlens.apps.server.schemas import Result, to_wire
 from affectlens.core.detection import Detections
 from affectlens.runtime.media import PORTRAIT, decode_image
 from affectlens.runtime.pipeline import VideoSettings

@@ -6,7 +6,7 @@ import pytest
 
 from affectlens.apps.server.engine import Batches
 from affectlens.apps.server.limits import Limits
-from affectlens.apps.server.meters import Meters
+from affectlens.apps.server.metrics import ServiceMetrics
 from affectlens.core.detection import no_faces
 from affectlens.core.errors import BadSetting
 from affectlens.runtime.analyzer import Cut
@@ -20,7 +20,7 @@ def read_together(read, values):
     """What each of `values` gets when the first is being read while the others come."""
 
     async def run():
-        batches = Batches(read, Meters())
+        batches = Batches(read, ServiceMetrics())
         first = asyncio.create_task(batches.read(crops(values[0])))
         await asyncio.sleep(0.05)
         others = [asyncio.create_task(batches.read(crops(value))) for value in values[1:]]
@@ -72,7 +72,7 @@ def test_one_that_fails_does_not_cost_the_others():
 
 def test_a_picture_without_faces_does_not_wait_for_the_network():
     async def run():
-        batches = Batches(None, Meters())
+        batches = Batches(None, ServiceMetrics())
         try:
             return await batches.read(Cut(no_faces(), [], (), (2, 2)))
         finally:
@@ -85,7 +85,7 @@ def test_who_leaves_while_waiting_does_not_disturb_the_others():
     reader = Reader()
 
     async def run():
-        batches = Batches(reader, Meters())
+        batches = Batches(reader, ServiceMetrics())
         tasks = [asyncio.create_task(batches.read(crops(value))) for value in (1, 2, 3)]
         await asyncio.sleep(0.05)
         tasks[1].cancel()

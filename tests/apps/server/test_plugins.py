@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from affectlens import Analyzer, Client, ServiceError, to_pandas
-from affectlens.apps.server.wire import to_wire
+from affectlens.apps.server.schemas import to_wire
 from affectlens.runtime.media import PORTRAIT
 
 

@@ -19,12 +19,12 @@ from affectlens.core import catalog
 from affectlens.data.crops import cut
 from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.training import svm
+from affectlens.training.distillation import Teacher
 from affectlens.training.loaders import train_loader, valid_loader
 from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import dataset_statistics
 from affectlens.training.recipe import Recipe, find
 from affectlens.training.start import start_from
-from affectlens.training.teachers import Teacher
 
 WORKS = catalog.available("training.recipes")
 ROWS = [(work, row, recipe) for work in WORKS for row, recipe in catalog.load("training.recipes", work).ROWS.items()]

@@ -21,7 +21,7 @@ from affectlens.core.reasons import Reason
 
 _AHEAD = 8
 """Photos that wait for a worker; a video counts as so many."""
-MOST_DEATHS = 2
+MAX_DEATHS = 2
 """So often a process may die with a source before that is given up."""
 _FALSE_STARTS = 4
 """So many processes may die before they begin."""
@@ -97,7 +97,7 @@ def _after_death(
         return
     number, item = dead.given.popleft()
     deaths[number] += 1
-    if deaths[number] < MOST_DEATHS:
+    if deaths[number] < MAX_DEATHS:
         again.append((number, item))
     else:
         yield here().failed(number, item, Reason.CRASHED, f"the process that read it ended with {code}")

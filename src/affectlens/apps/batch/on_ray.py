@@ -17,7 +17,7 @@ from uuid import uuid4
 import cv2
 
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.local import MOST_DEATHS, Parts, Sources, cores
+from affectlens.apps.batch.local import MAX_DEATHS, Parts, Sources, cores
 from affectlens.apps.batch.reading import Reader
 from affectlens.apps.batch.work import Part, Settings, Worker
 from affectlens.core.errors import AffectLensError, BadModelFile, MissingExtra
@@ -217,7 +217,7 @@ class _Actor:
         with crumb.open("ab") as stream:
             stream.write(b".")
             deaths = stream.tell() - 1
-        if deaths >= MOST_DEATHS:
+        if deaths >= MAX_DEATHS:
             yield worker.failed(number, item, Reason.CRASHED, _DIED)
         else:
             yield from worker.parts(number, item, data)

@@ -49,7 +49,7 @@ def run(
     folder: Path,
     settings: Settings,
     workers: int | None,
-    most_rows: int,
+    max_rows: int,
     resume: bool = False,
     engine: Engine = Engine.LOCAL,
     address: str | None = None,
@@ -65,7 +65,7 @@ def run(
         settings: how it is analyzed.
         workers: processes, or actors of Ray; 0 does all in this process; None: one for each core of the machine or
             cluster.
-        most_rows: of a shard.
+        max_rows: of a shard.
         resume: go on with the batch in `folder`, if there is one.
         engine: where it is done.
         address: of a Ray cluster; Ray is started here if there is none.
@@ -98,7 +98,7 @@ def run(
         manifest.keep_room()
         if settings.annotate_in:
             (folder / COPIES).mkdir(exist_ok=True)
-        shards = Shards(folder, manifest, schema, most_rows)
+        shards = Shards(folder, manifest, schema, max_rows)
         sources = manifest.waiting()
         if engine is Engine.RAY:
             parts = analyze_on_ray(sources, settings, workers, address)

@@ -41,7 +41,7 @@ def _all_there(folder: Path, shards: Sequence[Shard]) -> list[Path]:
 
 
 class Shards:
-    """Collects the rows of sources and writes them, at most `most_rows` in a file: `part-NUMBER.parquet`.
+    """Collects the rows of sources and writes them, at most `max_rows` in a file: `part-NUMBER.parquet`.
 
     A shard is written under another name, synced, renamed and synced again, and counts when the manifest says so; what
     it does not say is deleted when the batch goes on.
@@ -50,8 +50,8 @@ class Shards:
         BadData: a shard that the manifest names is not there. MissingExtra: the extra "parquet" is not installed.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, schema: Schema, most_rows: int) -> None:
-        self._folder, self._manifest, self._most = folder, manifest, most_rows
+    def __init__(self, folder: Path, manifest: Manifest, schema: Schema, max_rows: int) -> None:
+        self._folder, self._manifest, self._most = folder, manifest, max_rows
         self._schema = arrow_schema(schema)
         self._work = folder / UNFINISHED
         self._work.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`affectlens audit`: where a model can be trusted, in groups of faces and under spoilt pictures."""
+"""`affectlens audit`: where a model can be trusted, in groups of faces and under corrupted pictures."""
 
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ def audit(
     folder: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model where it is hard: pictures spoilt in ten ways, and groups of faces.
+    """Score a model where it is hard: pictures corrupted in ten ways, and groups of faces.
 
     Groups are the columns of the data (?meta=FILE adds some), quarters by size, sharpness, brightness and contrast, and
     what the column `quality` of 'analyze' says. Each has its accuracy, and how sure the model is of itself.

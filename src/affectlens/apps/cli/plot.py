@@ -8,7 +8,7 @@ import typer
 from affectlens.apps.cli.console import TERMINAL, out
 from affectlens.apps.cli.options import Split, SplitOption
 from affectlens.core.errors import BadSetting
-from affectlens.core.files import write_whole
+from affectlens.core.files import atomic_write
 from affectlens.evaluation import plots, report
 from affectlens.workflows.figures import Asked, Kind, figure, timeline_page
 
@@ -84,7 +84,7 @@ def _timeline(table: Path, file: Path | None) -> None:
     for one in files:
         one.parent.mkdir(parents=True, exist_ok=True)
         if one.suffix.lower() == ".html":
-            write_whole(one, timeline_page(table))
+            atomic_write(one, timeline_page(table))
         else:
             plots.save(figure(Asked(Kind.TIMELINE, table=table)), one)
         out.print(f"{'report' if one.suffix.lower() == '.html' else 'figure'}: {one}")

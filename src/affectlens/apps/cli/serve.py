@@ -55,7 +55,7 @@ def serve(
         forbid_network()
     try:
         from affectlens.apps.server.app import Application
-        from affectlens.apps.server.guard import is_loopback
+        from affectlens.apps.server.auth import is_loopback
         from affectlens.apps.server.limits import Limits
         from affectlens.apps.server.serving import Server
     except ImportError as error:

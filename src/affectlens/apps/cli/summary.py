@@ -14,7 +14,7 @@ from affectlens.apps.cli.console import out, print_table, wide
 from affectlens.apps.cli.options import AsJson, ReportFolder
 from affectlens.core.columns import Column
 from affectlens.core.errors import BadData
-from affectlens.core.files import write_whole
+from affectlens.core.files import atomic_write
 from affectlens.evaluation import report
 from affectlens.evaluation.summary import Summary
 from affectlens.evaluation.summary_report import LISTED, WINDOWS, cells, header, summary_report, table_by
@@ -70,8 +70,8 @@ def summary(
             found.write_csv(keys, csv)
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / "report.json", json.dumps(result, indent=2) + "\n")
-            write_whole(folder / "report.html", _page(found, result, window))
+            atomic_write(folder / "report.json", json.dumps(result, indent=2) + "\n")
+            atomic_write(folder / "report.html", _page(found, result, window))
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return

@@ -1,4 +1,4 @@
-"""The ASGI application: routes, page, refusals, measurements, guard."""
+"""The ASGI application: routes, page, refusals, measurements, access."""
 
 import mimetypes
 import time
@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from affectlens import __version__
 from affectlens.apps.light.palette import Palette
-from affectlens.apps.server.guard import Guard
+from affectlens.apps.server.auth import Guard
+from affectlens.apps.server.http_errors import Refused
 from affectlens.apps.server.limits import Limits
-from affectlens.apps.server.refusal import Refused
 from affectlens.apps.server.routes import DESCRIPTION, router
 from affectlens.apps.server.service import Service
 from affectlens.core.reasons import Reason
@@ -132,12 +132,12 @@ class _Measured:
             await self._app(scope, receive, send)
             return
         path = scope["path"] if scope["path"] in _MEASURED else "page"
-        meters, engine, start_s = self._service.meters, self._service.engine, time.monotonic()
+        metrics, engine, start_s = self._service.metrics, self._service.engine, time.monotonic()
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                meters.requests.labels(path, message["status"]).inc()
-                meters.seconds.labels(path).observe(time.monotonic() - start_s)
+                metrics.requests.labels(path, message["status"]).inc()
+                metrics.seconds.labels(path).observe(time.monotonic() - start_s)
             await send(message)
 
         answer = engine.refusal().response() if path == "/v1/analyze" and engine.full else self._app

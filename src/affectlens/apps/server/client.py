@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from affectlens.apps.server.wire import Model, Problem, Result, from_wire, measures_in
+from affectlens.apps.server.schemas import Model, Problem, Result, from_wire, measures_in
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, ServiceError, UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis

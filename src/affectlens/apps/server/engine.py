@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import ParamSpec, TypeVar
 
+from affectlens.apps.server.http_errors import Refused
 from affectlens.apps.server.limits import Limits
-from affectlens.apps.server.meters import Meters
-from affectlens.apps.server.refusal import Refused
+from affectlens.apps.server.metrics import ServiceMetrics
 from affectlens.core.affect import Face
 from affectlens.core.image_file import Picture, decode
 from affectlens.runtime.analysis import Analysis
@@ -48,12 +48,12 @@ class Seen:
 class Engine:
     """One analyzer for the photos and frames of all requests."""
 
-    def __init__(self, analyzer: Analyzer, limits: Limits, meters: Meters) -> None:
+    def __init__(self, analyzer: Analyzer, limits: Limits, metrics: ServiceMetrics) -> None:
         self._analyzer, self._explaining = analyzer, analyzer.explaining()
-        self._limits, self._meters = limits, meters
+        self._limits, self._metrics = limits, metrics
         self._workers = limits.threads
         self._threads = ThreadPoolExecutor(self._workers, "affectlens-look")
-        self._batches = Batches(analyzer.read_cuts, meters)
+        self._batches = Batches(analyzer.read_cuts, metrics)
         self._taken = 0
         self._picture_s = 0.05
 
@@ -84,7 +84,7 @@ class Engine:
             else:
                 cut, picture = await self._in_thread(self._look, data)
                 faces = await self._batches.read(cut)
-        self._meters.count("photo", faces)
+        self._metrics.count("photo", faces)
         return replace(self._analyzer.analysis("", None, faces), incomplete=picture.incomplete), picture.size
 
     async def frame(self, data: bytes, stream: Stream) -> tuple[Analysis, Size]:
@@ -92,7 +92,7 @@ class Engine:
         with self._place():
             look, cut, picture = await self._in_thread(self._look_ahead, data, stream)
             faces = await self._batches.read(cut)
-        self._meters.count("frame", faces)
+        self._metrics.count("frame", faces)
         return replace(stream.follow(look, faces), incomplete=picture.incomplete), picture.size
 
     def stream(self, settings: VideoSettings) -> Stream:
@@ -106,14 +106,14 @@ class Engine:
             raise self.refusal()
         start_s = time.monotonic()
         self._taken += 1
-        self._meters.waiting.set(self._taken)
+        self._metrics.waiting.set(self._taken)
         try:
             yield
         finally:
             took_s = (time.monotonic() - start_s) * self._workers / self._taken
             self._picture_s = _PAST * self._picture_s + (1 - _PAST) * took_s
             self._taken -= 1
-            self._meters.waiting.set(self._taken)
+            self._metrics.waiting.set(self._taken)
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
         """Do `work` when a thread is free."""
@@ -146,8 +146,8 @@ class Batches:
         read: the faces of several pictures, cut out -> what they say.
     """
 
-    def __init__(self, read: Callable[[list[Cut]], list[tuple[Face, ...]]], meters: Meters) -> None:
-        self._read, self._meters = read, meters
+    def __init__(self, read: Callable[[list[Cut]], list[tuple[Face, ...]]], metrics: ServiceMetrics) -> None:
+        self._read, self._metrics = read, metrics
         self._thread = ThreadPoolExecutor(1, "affectlens-network")
         self._gathered: list[tuple[Cut, asyncio.Future[tuple[Face, ...]]]] = []
         self._reading: asyncio.Task[None] | None = None
@@ -169,7 +169,7 @@ class Batches:
     async def _read_all(self) -> None:
         while self._gathered:
             batch, self._gathered = self._gathered[:_TOGETHER], self._gathered[_TOGETHER:]
-            self._meters.batch.observe(len(batch))
+            self._metrics.batch.observe(len(batch))
             try:
                 faces = await self._run([cut for cut, _ in batch])
             except Exception:  # one picture's fault must not cost the others theirs

@@ -15,11 +15,11 @@ from starlette.types import Message, Receive, Scope, Send
 from affectlens import __version__
 from affectlens.apps.light.ambience import Ambience
 from affectlens.apps.server.engine import Size
-from affectlens.apps.server.refusal import Refused
+from affectlens.apps.server.http_errors import Refused
+from affectlens.apps.server.schemas import Health, Light, Model, Problem, Result, to_wire
 from affectlens.apps.server.service import Service
 from affectlens.apps.server.upload import Upload
 from affectlens.apps.server.videos import Video
-from affectlens.apps.server.wire import Health, Light, Model, Problem, Result, to_wire
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.expressions import CIRCUMPLEX, COLOURS, OTHER_COLOUR
@@ -99,14 +99,14 @@ async def stream(socket: WebSocket, smooth: bool = True, baseline: bool = False)
     if service.streams >= service.limits.streams:
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many streams at once", retry_after_s=10)
     service.streams += 1
-    service.meters.streams.set(service.streams)
+    service.metrics.streams.set(service.streams)
     try:
         await socket.accept()
         with suppress(WebSocketDisconnect):
             await _follow(socket, service, VideoSettings(smoothing=_smoothing(smooth, baseline)))
     finally:
         service.streams -= 1
-        service.meters.streams.set(service.streams)
+        service.metrics.streams.set(service.streams)
 
 
 @router.get("/v1/model", tags=["analysis"])
@@ -137,7 +137,7 @@ async def healthz(request: Request) -> Health:
 @router.get("/metrics", tags=["service"])
 async def metrics(request: Request) -> Response:
     """Counters in Prometheus' text format."""
-    return Response(service_of(request).meters.text(), media_type="text/plain; version=0.0.4")
+    return Response(service_of(request).metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 def _check_names(connection: HTTPConnection) -> None:

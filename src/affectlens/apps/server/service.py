@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from affectlens.apps.light.palette import Palette
 from affectlens.apps.server.engine import Engine
 from affectlens.apps.server.limits import Limits
-from affectlens.apps.server.meters import Meters
+from affectlens.apps.server.metrics import ServiceMetrics
 from affectlens.apps.server.upload import Uploads
 from affectlens.apps.server.videos import Videos
 from affectlens.runtime.analyzer import Analyzer
@@ -22,7 +22,7 @@ class Service:
 
     analyzer: Analyzer
     limits: Limits
-    meters: Meters
+    metrics: ServiceMetrics
     engine: Engine
     videos: Videos
     uploads: Uploads
@@ -32,11 +32,11 @@ class Service:
     @classmethod
     def of(cls, analyzer: Analyzer, limits: Limits, palette: Palette | None) -> "Service":
         """With everything that it needs."""
-        meters = Meters()
-        videos = Videos(analyzer, limits, meters)
+        metrics = ServiceMetrics()
+        videos = Videos(analyzer, limits, metrics)
         uploads = Uploads(limits, videos.check_room)
-        meters.held.set_function(lambda: uploads.held_bytes)
-        return cls(analyzer, limits, meters, Engine(analyzer, limits, meters), videos, uploads, palette)
+        metrics.held.set_function(lambda: uploads.held_bytes)
+        return cls(analyzer, limits, metrics, Engine(analyzer, limits, metrics), videos, uploads, palette)
 
     def end(self) -> None:
         """Break off what could go on for long: uploads and videos."""

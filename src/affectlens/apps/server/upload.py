@@ -10,8 +10,8 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from affectlens.apps.server.http_errors import Refused
 from affectlens.apps.server.limits import MEGABYTE, Limits
-from affectlens.apps.server.refusal import Refused
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.image_file import HEAD_BYTES, check_format, format_of
 from affectlens.core.reasons import Reason

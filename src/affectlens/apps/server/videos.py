@@ -9,9 +9,9 @@ from http import HTTPStatus
 from io import BytesIO
 
 from affectlens.apps.server.engine import Size
+from affectlens.apps.server.http_errors import Refused
 from affectlens.apps.server.limits import Limits
-from affectlens.apps.server.meters import Meters
-from affectlens.apps.server.refusal import Refused
+from affectlens.apps.server.metrics import ServiceMetrics
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
@@ -24,8 +24,8 @@ from affectlens.runtime.video import Frame, Frames, open_video
 class Videos:
     """The places for videos."""
 
-    def __init__(self, analyzer: Analyzer, limits: Limits, meters: Meters) -> None:
-        self._analyzer, self._limits, self._meters = analyzer, limits, meters
+    def __init__(self, analyzer: Analyzer, limits: Limits, metrics: ServiceMetrics) -> None:
+        self._analyzer, self._limits, self._metrics = analyzer, limits, metrics
         self._open: set[Video] = set()
 
     def check_room(self) -> None:
@@ -40,9 +40,9 @@ class Videos:
             Refused: there is no room. UnreadableMedia: it cannot be opened, or is too long.
         """
         self.check_room()
-        video = Video(self._meters, self._leave)
+        video = Video(self._metrics, self._leave)
         self._open.add(video)
-        self._meters.videos.set(len(self._open))
+        self._metrics.videos.set(len(self._open))
         try:
             await video.open(self._analyzer, data, settings, self._limits)
         except BaseException:
@@ -57,7 +57,7 @@ class Videos:
 
     def _leave(self, video: "Video") -> None:
         self._open.discard(video)
-        self._meters.videos.set(len(self._open))
+        self._metrics.videos.set(len(self._open))
 
 
 class Video:
@@ -66,8 +66,8 @@ class Video:
     duration_s: float | None = None
     """Announced length."""
 
-    def __init__(self, meters: Meters, on_end: Callable[["Video"], None]) -> None:
-        self._meters, self._on_end = meters, on_end
+    def __init__(self, metrics: ServiceMetrics, on_end: Callable[["Video"], None]) -> None:
+        self._metrics, self._on_end = metrics, on_end
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "affectlens-video")
         self._frames: Frames | None = None
@@ -91,7 +91,7 @@ class Video:
             return None
         if analysis.image is None:
             return analysis, (0, 0)
-        self._meters.count("frame", analysis.faces)
+        self._metrics.count("frame", analysis.faces)
         return analysis, (analysis.image.shape[1], analysis.image.shape[0])
 
     def end(self) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from affectlens.models.layers.fused_attention import fused_attention
 
-_MOST_TERMS = 128
+_MAX_TERMS = 128
 
 
 def scalar_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -31,8 +31,8 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     narrowest = torch.minimum(torch.full_like(steepest, 0.1), 1 / steepest.clamp_min(1e-6))
     middle, half = (low + high) / 2, torch.maximum((high - low) / 2, narrowest)
     reach = float((steepest * half).max())
-    terms = 12 + math.ceil(math.sqrt(36 * reach)) if math.isfinite(reach) else _MOST_TERMS + 1
-    if terms > _MOST_TERMS:
+    terms = 12 + math.ceil(math.sqrt(36 * reach)) if math.isfinite(reach) else _MAX_TERMS + 1
+    if terms > _MAX_TERMS:
         return fused_attention(query, key, value)
     angle = math.pi * (torch.arange(terms, device=key.device) + 0.5) / terms
     nodes = torch.cos(angle)

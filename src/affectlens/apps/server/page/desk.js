@@ -7,11 +7,11 @@ import { drawOverlay, faceAt } from "./overlay.js";
 import { FacePanel } from "./panel.js";
 import { Player } from "./player.js";
 import { choices } from "./series.js";
-import { Spans } from "./spans.js";
+import { Spans } from "./annotations.js";
 import { FOLDED, ROW, Timeline } from "./timeline.js";
 
 const OPEN_ROWS = 3;
-const MOST_ROWS = 30;
+const MAX_ROWS = 30;
 
 export class Desk {
   /** `onChange()` follows each change of names and annotations; `onProblem(text)` is for the user. */
@@ -69,7 +69,7 @@ export class Desk {
       if (!this.tracks.has(number)) {
         this.tracks.set(number, { number, samples: [], open: this.tracks.size < OPEN_ROWS });
         this.selected ??= number;
-        if (this.rows.length < MOST_ROWS) this.addRow(this.tracks.get(number));
+        if (this.rows.length < MAX_ROWS) this.addRow(this.tracks.get(number));
       }
       this.tracks.get(number).samples.push({ t: time_s, face });
     });
@@ -264,7 +264,7 @@ export class Desk {
     const hidden = this.tracks.size - this.rows.length;
     if (hidden) {
       const byLength = [...this.tracks.values()].sort((a, b) => b.samples.length - a.samples.length);
-      this.rows = byLength.slice(0, MOST_ROWS).sort((a, b) => a.number - b.number);
+      this.rows = byLength.slice(0, MAX_ROWS).sort((a, b) => a.number - b.number);
       this.drawPeople();
     }
     this.part(".more").hidden = !hidden;

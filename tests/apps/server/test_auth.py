@@ -3,7 +3,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from affectlens.apps.server.guard import is_loopback
+from affectlens.apps.server.auth import is_loopback
 
 
 def get(url, path="/v1/model", **headers):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from affectlens.training.views import CROP, Averaged, averaged
+from affectlens.training.tta import CROP, Averaged, averaged
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from affectlens.core.affect import Face
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 2, 5, 10, 60, 600)
 
 
-class Meters:
+class ServiceMetrics:
     """Counters of one service, in a registry of their own."""
 
     def __init__(self) -> None:

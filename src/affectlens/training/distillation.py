@@ -12,7 +12,7 @@ from affectlens.core.errors import BadSetting
 from affectlens.core.preprocessing import InputSpec
 from affectlens.core.session import Session, read_answers
 from affectlens.training.recipe import Recipe
-from affectlens.training.views import averaged
+from affectlens.training.tta import averaged
 
 
 @dataclass(frozen=True)

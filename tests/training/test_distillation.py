@@ -11,6 +11,7 @@ from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.preprocessing import to_input
 from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.core.statistics import DatasetStatistics
+from affectlens.training.distillation import Teacher, teach
 from affectlens.training.export import export
 from affectlens.training.fit import fit
 from affectlens.training.loaders import train_loader
@@ -19,7 +20,6 @@ from affectlens.training.objective import adjustment, dataset_statistics
 from affectlens.training.recipe import find, from_dict
 from affectlens.training.run import check_sources, load_run
 from affectlens.training.start import open_teacher
-from affectlens.training.teachers import Teacher, teach
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_the_target_mixes_votes_and_teacher(recipe, monkeypatch, weight, expecte
 def test_the_teacher_sees_the_picture_before_it_is_spoilt(recipe, data, monkeypatch):
     plain = replace(recipe, teacher="some", teacher_weight=0.5)
     seen = {}
-    for name, asked in (("plain", plain), ("spoilt", replace(plain, noise=2.0, blur=2.0))):
+    for name, asked in (("plain", plain), ("degraded", replace(plain, noise=2.0, blur=2.0))):
         by_teacher, by_student = [], []
         teacher = nn.Sequential(nn.Flatten(), nn.Linear(48 * 48, 8))
         teacher.register_forward_pre_hook(lambda _, images, into=by_teacher: into.append(images[0]))
@@ -120,9 +120,9 @@ def test_the_teacher_sees_the_picture_before_it_is_spoilt(recipe, data, monkeypa
         module.on_train_epoch_start()
         module.training_step(next(iter(train_loader(data.train, recipe))))
         seen[name] = (by_teacher[0], by_student[0])
-    torch.testing.assert_close(seen["spoilt"][0], seen["plain"][0])
+    torch.testing.assert_close(seen["degraded"][0], seen["plain"][0])
     torch.testing.assert_close(seen["plain"][1], seen["plain"][0])
-    assert not torch.allclose(seen["spoilt"][1], seen["spoilt"][0], atol=0.1)
+    assert not torch.allclose(seen["degraded"][1], seen["degraded"][0], atol=0.1)
 
 
 def test_a_teacher_sees_faces_in_its_own_light_and_normalisation(recipe, data):

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from affectlens.apps.server.wire import Problem
+from affectlens.apps.server.schemas import Problem
 
 _DRAIN_S, _PAUSE_S = 10.0, 1.0
 """How long to go on reading in all, and while nothing comes."""

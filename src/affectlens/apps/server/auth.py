@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from affectlens.apps.server.refusal import Refused
+from affectlens.apps.server.http_errors import Refused
 
 _OPEN = frozenset({"/healthz"})
 _HEADERS = (
