@@ -176,14 +176,14 @@ def make_detector():
 
 @pytest.fixture(scope="session")
 def make_ferplus(portrait):
-    """Writes a tiny FER+ folder: four 48x48 faces for each split, other ones unless `twins`."""
+    """Writes a tiny FER+ folder: four 48x48 faces for each split, other ones unless `near_duplicates`."""
 
-    def make(root, twins=False):
+    def make(root, near_duplicates=False):
         for number, folder in enumerate(("FER2013Train", "FER2013Valid", "FER2013Test")):
             (root / folder).mkdir(parents=True)
             lines = []
             for index in range(4):
-                left = 130 + 8 * index + (0 if twins else 40 * number)
+                left = 130 + 8 * index + (0 if near_duplicates else 40 * number)
                 face = cv2.cvtColor(portrait[50 : 50 + 120, left : left + 120], cv2.COLOR_RGB2GRAY)
                 cv2.imwrite(str(root / folder / f"fer{index}.png"), cv2.resize(face, (48, 48)))
                 votes = ["10" if column == index % 2 else "0" for column in range(10)]

@@ -218,7 +218,7 @@ def test_a_run_that_goes_on_does_not_execute_its_checkpoint(recipe, planted_run,
     images = rng.integers(0, 256, (16, 48, 48), dtype=np.uint8)
     labels = np.arange(16) % 8
     table = FaceTable(tuple(map(str, range(16))), images, np.eye(8, dtype=np.float32)[labels], labels, FERPLUS)
-    data = TrainingData(table, table, twins_left_out=0, licence="", reader="ferplus", options={})
+    data = TrainingData(table, table, near_duplicates_left_out=0, licence="", reader="ferplus", options={})
     folder = planted_run(kind)
     refuse(lambda: fit(recipe, data, folder, resume=True), made)
 

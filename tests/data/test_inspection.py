@@ -7,8 +7,8 @@ import pytest
 
 from affectlens.core.errors import BadData
 from affectlens.core.sample import Dropped, Sample
-from affectlens.data import twins
-from affectlens.data.inspection import Twin, entries, inspect
+from affectlens.data import near_duplicates
+from affectlens.data.inspection import NearDuplicate, entries, inspect
 from affectlens.data.source import parse
 
 LABELS = ("calm", "keen")
@@ -17,7 +17,7 @@ NO_FACE = (0, 0, 0, 0, 0, 0, 0, 0, 0, 10)
 
 
 def picture(seed, side=48):
-    """A smooth random picture, gray; pictures of different seeds are no twins."""
+    """A smooth random picture, gray; pictures of different seeds are no near-duplicates."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
     return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
 
@@ -102,7 +102,7 @@ def test_a_picture_in_two_splits_is_bit_identical_whatever_its_file():
         face("train/1", picture(1)),
         Sample("test/0", Path("table"), "test", content=png.tobytes()),
     )
-    assert found.twins == {("test", "train"): [Twin("test/0", "train/1", 0, identical=True)]}
+    assert found.near_duplicates == {("test", "train"): [NearDuplicate("test/0", "train/1", 0, identical=True)]}
 
 
 @pytest.mark.parametrize(
@@ -115,48 +115,48 @@ def test_a_picture_in_two_splits_is_bit_identical_whatever_its_file():
     ],
     ids=["mirrored", "brighter", "enlarged", "in colour"],
 )
-def test_nearly_the_same_picture_is_a_twin_that_is_not_identical(change):
+def test_nearly_the_same_picture_is_a_near_duplicate_that_is_not_identical(change):
     pixels = np.ascontiguousarray(change(picture(1)))
     found = look(face("train/0", picture(0)), face("train/1", picture(1)), face("valid/0", pixels))
-    (twin,) = found.twins["valid", "train"]
-    assert (twin.id, twin.other, twin.identical) == ("valid/0", "train/1", False)
-    assert 0 <= twin.bits <= twins.TWIN_BITS
+    (pair,) = found.near_duplicates["valid", "train"]
+    assert (pair.id, pair.other, pair.identical) == ("valid/0", "train/1", False)
+    assert 0 <= pair.bits <= near_duplicates.MAX_DIFFERING_BITS
 
 
-def test_the_identical_picture_is_named_even_where_a_twin_comes_first():
+def test_the_identical_picture_is_named_even_where_a_near_duplicate_comes_first():
     mirrored = np.ascontiguousarray(picture(1)[:, ::-1])
     found = look(face("train/0", mirrored), face("train/1", picture(1)), face("valid/0", picture(1)))
-    assert found.twins["valid", "train"] == [Twin("valid/0", "train/1", 0, identical=True)]
+    assert found.near_duplicates["valid", "train"] == [NearDuplicate("valid/0", "train/1", 0, identical=True)]
 
 
 def test_pictures_of_the_same_bytes_and_another_shape_are_not_identical():
     pixels = picture(0)
     found = look(face("train/0", pixels), face("valid/0", pixels.reshape(24, 96)))
-    assert not any(twin.identical for twin in found.twins["valid", "train"])
+    assert not any(pair.identical for pair in found.near_duplicates["valid", "train"])
 
 
 def test_pictures_within_one_split_are_not_compared():
     found = look(face("train/0", picture(0)), face("train/1", picture(0)))
-    assert found.twins == {}
+    assert found.near_duplicates == {}
 
 
 def test_each_later_split_is_compared_with_each_earlier_one():
     found = look(*(face(f"{split}/0", picture(0)) for split in ("test", "train", "valid")))
-    assert {(pair, len(same)) for pair, same in found.twins.items()} == {
+    assert {(pair, len(same)) for pair, same in found.near_duplicates.items()} == {
         (("valid", "train"), 1),
         (("test", "train"), 1),
         (("test", "valid"), 1),
     }
 
 
-def test_twins_are_also_found_among_entries_that_are_left_out():
+def test_near_duplicates_are_also_found_among_entries_that_are_left_out():
     found = look(face("train/0", picture(0)), Dropped("valid/0", "no face", Path("table"), picture(0)))
-    assert found.twins["valid", "train"] == [Twin("valid/0", "train/0", 0, identical=True)]
+    assert found.near_duplicates["valid", "train"] == [NearDuplicate("valid/0", "train/0", 0, identical=True)]
 
 
-def test_a_split_without_any_readable_image_has_no_twins(tmp_path):
+def test_a_split_without_any_readable_image_has_no_near_duplicates(tmp_path):
     found = look(face("train/0", picture(0)), Sample("valid/0", tmp_path / "none.png", "valid"))
-    assert found.twins == {("valid", "train"): []}
+    assert found.near_duplicates == {("valid", "train"): []}
 
 
 def test_no_entries_at_all_are_bad_data():

@@ -36,7 +36,7 @@ def data():
     return TrainingData(
         synthetic(64, seed=1),
         synthetic(40, seed=2),
-        twins_left_out=3,
+        near_duplicates_left_out=3,
         licence="for tests",
         reader="ferplus",
         options={"protocol": "standard"},

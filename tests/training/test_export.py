@@ -60,7 +60,7 @@ def test_provenance_says_where_the_weights_come_from(exported, recipe):
     provenance = exported[1].provenance
     assert (provenance["data"], provenance["data_options"]) == ("ferplus", {"protocol": "standard"})
     assert provenance["train_faces"] == 64
-    assert provenance["train_faces_left_out_as_twins"] == 3
+    assert provenance["train_faces_left_out_as_near_duplicates"] == 3
     assert provenance["settings"]["learning_rate"] == recipe.learning_rate
     assert provenance["validation"]["faces"] == 36
     assert {"torch", "commit"} <= set(provenance["versions"])

@@ -74,7 +74,7 @@ def test_a_run_folder_holds_recipe_versions_curves_and_checkpoints(run, recipe, 
     (versions,) = json.loads((out / "versions.json").read_text())
     assert versions["torch"] == torch.__version__.partition("+")[0]
     assert versions["train_faces"] == "64"
-    assert versions["train_faces_left_out_as_twins"] == "3"
+    assert versions["train_faces_left_out_as_near_duplicates"] == "3"
     assert versions["valid_faces_with_majority"] == "36"
     assert tuple(json.loads((out / "labels.json").read_text())) == data.train.labels
     assert epochs(out) == [0, 1]
@@ -314,9 +314,9 @@ def ferplus(tmp_path):
     return sources.parse(f"ferplus:{tmp_path}")
 
 
-def test_twins_of_held_out_faces_are_left_out_of_training(ferplus, recipe):
+def test_near_duplicates_of_held_out_faces_are_left_out_of_training(ferplus, recipe):
     data = load_data(recipe, ferplus)
-    assert data.twins_left_out == 2
+    assert data.near_duplicates_left_out == 2
     assert data.train.ids == tuple(f"train/{number}.png" for number in range(2, 6))
     assert len(data.valid) == 3
 
@@ -326,7 +326,7 @@ def test_the_licence_is_what_the_reader_says(ferplus, recipe):
 
 
 def test_the_protocol_is_that_of_the_recipe_unless_the_data_name_one(ferplus, recipe):
-    reversed_splits = replace(recipe, data_options={"protocol": "caciolai"}, without_twins=False)
+    reversed_splits = replace(recipe, data_options={"protocol": "caciolai"}, drop_near_duplicates=False)
     data = load_data(reversed_splits, ferplus)
     assert (len(data.train.labels), data.options["protocol"]) == (7, "caciolai")
     np.testing.assert_array_equal(data.valid.images[0], ferplus.load("test").images[0])
@@ -358,7 +358,7 @@ def test_training_faces_without_votes_are_left_out(ferplus, recipe, monkeypatch)
         return replace(table, votes=votes, targets=np.where(np.arange(len(table)) == 2, -1, table.targets))
 
     monkeypatch.setattr(sources.DataSource, "load", first_without_votes)
-    data = load_data(replace(recipe, without_twins=False), ferplus)
+    data = load_data(replace(recipe, drop_near_duplicates=False), ferplus)
     assert data.train.ids == tuple(f"train/{number}.png" for number in (0, 1, 3, 4, 5))
     assert len(data.valid) == 3
 
@@ -370,11 +370,11 @@ def test_without_a_validation_face_of_a_majority_there_is_nothing_to_select_on(f
         load_data(recipe, ferplus)
 
 
-def test_where_every_training_face_has_a_twin_there_is_nothing_to_train_on(ferplus, recipe):
+def test_where_every_training_face_has_a_near_duplicate_there_is_nothing_to_train_on(ferplus, recipe):
     valid, train = (ferplus.parts[0].directory / FOLDERS[split] for split in ("valid", "train"))
     for file in train.glob("*.png"):
         file.write_bytes((valid / "0.png").read_bytes())
-    with pytest.raises(BadData, match="without_twins"):
+    with pytest.raises(BadData, match="drop_near_duplicates"):
         load_data(recipe, ferplus)
 
 
@@ -389,7 +389,7 @@ def test_a_single_class_is_nothing_to_train_on(recipe, tmp_path):
     for split in ("train", "valid"):
         (tmp_path / split / "happy").mkdir(parents=True)
         cv2.imwrite(str(tmp_path / split / "happy" / "1.png"), np.full((48, 48), len(split), dtype=np.uint8))
-    recipe = replace(recipe, without_twins=False)
+    recipe = replace(recipe, drop_near_duplicates=False)
     with pytest.raises(BadData, match="at least two classes, got happiness"):
         fit(recipe, load_data(recipe, sources.parse(f"folder:{tmp_path}")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -403,6 +403,6 @@ def test_without_validation_faces_the_message_says_what_they_are_for(recipe, tmp
         load_data(recipe, sources.parse(f"table:{tmp_path / 'faces.csv'}"))
 
 
-def test_twins_stay_if_the_recipe_says_so(ferplus, recipe):
-    data = load_data(replace(recipe, without_twins=False), ferplus)
-    assert (len(data.train), data.twins_left_out) == (6, 0)
+def test_near_duplicates_stay_if_the_recipe_says_so(ferplus, recipe):
+    data = load_data(replace(recipe, drop_near_duplicates=False), ferplus)
+    assert (len(data.train), data.near_duplicates_left_out) == (6, 0)

@@ -201,7 +201,9 @@ def celeba(tmp_path):
 @pytest.mark.slow
 def test_attributes_of_celeba_reach_the_rows(plugins, recipe, celeba, portrait, tmp_path):
     recipe = with_output(recipe, "attributes", 40, attribute_bce=1.0, soft_cross_entropy=1.0)
-    recipe = replace(recipe, without_twins=False, select="attribute_accuracy", epochs=8, ema=0.0, learning_rate=0.1)
+    recipe = replace(
+        recipe, drop_near_duplicates=False, select="attribute_accuracy", epochs=8, ema=0.0, learning_rate=0.1
+    )
     data = load_data(recipe, celeba)
     module, spec = trained(recipe, data, tmp_path / "run")
     file = tmp_path / "run" / "model.onnx"

@@ -282,3 +282,9 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):
 def test_a_recipe_file_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(BadSetting, match=r"recipe file '.*none.yaml' does not exist"):
         find(str(tmp_path / "none.yaml"))
+
+
+def test_a_file_of_an_earlier_version_is_read_by_its_former_keys():
+    settings = find("default").as_dict()
+    settings["without_twins"] = not settings.pop("drop_near_duplicates")
+    assert from_dict(settings) == replace(find("default"), drop_near_duplicates=False)

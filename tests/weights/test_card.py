@@ -64,7 +64,7 @@ def test_every_cell_of_the_card_is_what_was_evaluated(prior, rows):
         line.strip("| ").split(" | ") for line in (balanced if prior else natural).splitlines() if line[:2] == "| "
     ]
     test, valid = evaluated(f"test{prior}"), evaluated(f"valid{prior}")
-    columns = [figures_of(part) for part in (test["all"], test["without_twins_of_train"], valid["all"])]
+    columns = [figures_of(part) for part in (test["all"], test["without_near_duplicates_of_train"], valid["all"])]
     cells = [line for line in table if line[0] in columns[0]]
     assert len(cells) == rows
     for name, *values in cells:
@@ -82,7 +82,7 @@ def test_the_readme_says_what_was_evaluated():
         f"macro recall (mean class accuracy) | {whole['mean_class_accuracy']:.4f} |",
         f"expected calibration error (15 bins) | {whole['expected_calibration_error']:.4f} |",
         f"(coverage) / their accuracy | {whole['coverage']:.1%} / {whole['accuracy_when_certain']:.4f} |",
-        f"without a twin in Train: accuracy | {test['without_twins_of_train']['accuracy']:.4f} |",
+        f"without a near-duplicate in Train: accuracy | {test['without_near_duplicates_of_train']['accuracy']:.4f} |",
         f"with their votes, test | {whole['disagreement']['spearman']:.3f} |",
         f"accuracy / macro recall | {both} |",
         f"validation, 3,191 faces: accuracy | {valid['all']['accuracy']:.4f} |",

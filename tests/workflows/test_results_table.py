@@ -109,7 +109,7 @@ def test_the_table_says_with_what_it_was_made_and_keeps_the_notes(finished, tmp_
     (made,) = [line for line in text.splitlines() if line.startswith("first, third: affectlens ")]
     assert f"torch {torch.__version__.partition('+')[0]}" in made
     assert ", device " in made
-    assert made.endswith("training faces that have a twin in validation or test left out.")
+    assert made.endswith("training faces that have a near-duplicate in validation or test left out.")
     assert text.endswith("\n\nTwo rows of three.\n")
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData
 from affectlens.core.sample import Dropped, Sample
-from affectlens.data import twins
+from affectlens.data import near_duplicates
 from affectlens.data.images import Stored, pixels_of
 from affectlens.data.source import SPLITS, DataSource
 
@@ -40,7 +40,7 @@ class SplitFacts:
 
 
 @dataclass(frozen=True)
-class Twin:
+class NearDuplicate:
     """An image with its nearest image in another split: `bits` of 256 in which their hashes differ."""
 
     id: str
@@ -55,12 +55,13 @@ class Inspection:
 
     Attributes:
         splits: facts of each split that has any entry.
-        twins: (split, other split) -> images of the first that are also in the second: pixel for pixel (`identical`),
-            or by their hash within `data.twins.TWIN_BITS`, also mirrored. Images that readers drop are counted too.
+        near_duplicates: (split, other split) -> images of the first that are also in the second: pixel for pixel
+            (`identical`), or by their hash within `data.near_duplicates.MAX_DIFFERING_BITS`, also mirrored. Images that
+            readers drop are counted too.
     """
 
     splits: dict[str, SplitFacts]
-    twins: dict[tuple[str, str], list[Twin]]
+    near_duplicates: dict[tuple[str, str], list[NearDuplicate]]
 
 
 @dataclass
@@ -105,7 +106,7 @@ def inspect(found: Iterator[tuple[str, Sample | Dropped]], labels: tuple[str, ..
     if not splits:
         raise BadData("the data set has no entries")
     pairs = [(a, b) for b in splits for a in splits if SPLITS.index(a) > SPLITS.index(b)]
-    return Inspection(splits, {(a, b): _twins(prints[a], prints[b]) for a, b in pairs})
+    return Inspection(splits, {(a, b): _near_duplicates(prints[a], prints[b]) for a, b in pairs})
 
 
 def _remember(entry: Sample | Dropped, facts: SplitFacts, prints: _Prints) -> bool:
@@ -120,23 +121,23 @@ def _remember(entry: Sample | Dropped, facts: SplitFacts, prints: _Prints) -> bo
         facts.sizes[(pixels.shape[1], pixels.shape[0])] += 1
         prints.ids.append(entry.id)
         prints.digests.append(hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest())
-        prints.hashes.append(twins.hash_one(pixels))
-        prints.mirrored.append(twins.hash_one(pixels, mirrored=True))
+        prints.hashes.append(near_duplicates.hash_one(pixels))
+        prints.mirrored.append(near_duplicates.hash_one(pixels, mirrored=True))
     return True
 
 
-def _twins(ours: _Prints, theirs: _Prints) -> list[Twin]:
+def _near_duplicates(ours: _Prints, theirs: _Prints) -> list[NearDuplicate]:
     """Images of `ours` that are also in `theirs`."""
     if not ours.ids or not theirs.ids:
         return []
     exact = {digest: row for row, digest in enumerate(theirs.digests)}
     pool = np.stack([*theirs.hashes, *theirs.mirrored]).astype(np.float32)
-    bits, rows = twins.nearest_hash(np.stack(ours.hashes).astype(np.float32), pool)
+    bits, rows = near_duplicates.nearest_hash(np.stack(ours.hashes).astype(np.float32), pool)
     result = []
     for row, name in enumerate(ours.ids):
         same = exact.get(ours.digests[row])
         if same is not None:
-            result.append(Twin(name, theirs.ids[same], 0, identical=True))
-        elif bits[row] <= twins.TWIN_BITS:
-            result.append(Twin(name, theirs.ids[rows[row] % len(theirs.ids)], int(bits[row]), identical=False))
+            result.append(NearDuplicate(name, theirs.ids[same], 0, identical=True))
+        elif bits[row] <= near_duplicates.MAX_DIFFERING_BITS:
+            result.append(NearDuplicate(name, theirs.ids[rows[row] % len(theirs.ids)], int(bits[row]), identical=False))
     return result

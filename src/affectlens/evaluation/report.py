@@ -90,10 +90,12 @@ def evaluation_report(
     figures: Figures,
     facts: Mapping[str, str],
     title: str = "Evaluation",
-    without_twins: Figures | None = None,
+    without_near_duplicates: Figures | None = None,
 ) -> str:
-    """One model on one set of faces, as HTML; its figures `without_twins` of training faces stand beside the others."""
-    views = {"all": figures, "without twins of Train": without_twins} if without_twins else {"": figures}
+    """One model on one set of faces, as HTML; beside its figures those `without_near_duplicates` of training faces."""
+    views = {"": figures}
+    if without_near_duplicates:
+        views = {"all": figures, "without near-duplicates of Train": without_near_duplicates}
     sections = [_summary(views)]
     if figures["faces"]:
         sections += [

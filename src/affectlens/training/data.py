@@ -9,21 +9,21 @@ import numpy as np
 from affectlens.core.errors import BadData
 from affectlens.core.progress import SILENT, Progress
 from affectlens.data.crops import cut
+from affectlens.data.near_duplicates import has_near_duplicate
 from affectlens.data.samplers import balanced, stratified
 from affectlens.data.source import DataSource, load_if_usable, name_of
 from affectlens.data.table import FaceTable
-from affectlens.data.twins import has_twin
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import with_data_options
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What training sees: two splits, how many faces were left out as twins of held-out ones, and where all is from."""
+    """What training sees: two splits, how many near-duplicates of held-out faces were left out, and the source."""
 
     train: FaceTable
     valid: FaceTable
-    twins_left_out: int
+    near_duplicates_left_out: int
     licence: str
     reader: str = "made up"
     options: Mapping[str, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class TrainingData:
             "data": name_of(self.reader, self.options),
             "faces": self._fingerprint(),
             "train_faces": str(len(self.train)),
-            "train_faces_left_out_as_twins": str(self.twins_left_out),
+            "train_faces_left_out_as_near_duplicates": str(self.near_duplicates_left_out),
             "valid_faces": str(len(self.valid)),
             "valid_faces_with_majority": str(int(self.valid.labelled.sum())),
         }
@@ -53,7 +53,7 @@ class TrainingData:
 
 
 def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -> TrainingData:
-    """Training and validation faces; without the twins of validation and test faces if the recipe says so.
+    """Training and validation faces; without the near-duplicates of validation and test faces if the recipe says so.
 
     Raises:
         BadSetting: the data have no such option. BadData: nothing is left to train on or to select on, or the recipe
@@ -76,16 +76,18 @@ def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -
         raise BadData(f"nothing to train on; left out of the training split: {train.dropped}")
     if not valid.labelled.any():
         raise BadData("no validation face has a majority label, so there is nothing to select on")
-    if not recipe.without_twins:
+    if not recipe.drop_near_duplicates:
         return TrainingData(train, valid, 0, source.licence, source.reader, source.options)
     held_out = [valid.images]
     if (test := load_if_usable(source.without_meta(), "test")) is not None:
         held_out.append(cut(test, recipe.input_spec(), recipe.find_faces, progress).images)
-    twins = has_twin(train.images, *held_out)
-    if twins.all():
-        raise BadData("every training face has a twin in validation or test; see the recipe key 'without_twins'")
-    kept = train.keep(~twins)
-    return TrainingData(kept, valid, int(twins.sum()), source.licence, source.reader, source.options)
+    near_duplicates = has_near_duplicate(train.images, *held_out)
+    if near_duplicates.all():
+        raise BadData(
+            "every training face has a near-duplicate in validation or test; see the recipe key 'drop_near_duplicates'"
+        )
+    kept = train.keep(~near_duplicates)
+    return TrainingData(kept, valid, int(near_duplicates.sum()), source.licence, source.reader, source.options)
 
 
 def check_landmarks(table: FaceTable, recipe: Recipe) -> None:

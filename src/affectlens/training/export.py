@@ -221,7 +221,7 @@ def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) ->
         "data": data.reader,
         "data_options": dict(data.options),
         "train_faces": len(data.train),
-        "train_faces_left_out_as_twins": data.twins_left_out,
+        "train_faces_left_out_as_near_duplicates": data.near_duplicates_left_out,
         "seed": recipe.seed,
         "settings": recipe.as_dict(),
         "versions": versions(),

@@ -35,6 +35,8 @@ CHOICES = {
     "classifier": ("network", "svm"),
 }
 """Recipe keys that take one of a few names."""
+_RENAMED = {"without_twins": "drop_near_duplicates"}
+"""Former key, in files of earlier runs -> what it is called now."""
 _PROBABILITIES = ("flip", "autocontrast", "erase", "mixup", "cutmix")
 _AT_LEAST_ZERO = (
     *("schedule_patience", "early_stop", "sam_radius", "gradient_clip", "seed", "rotation_deg", "shear_deg", "scale"),
@@ -51,7 +53,7 @@ class Recipe:
         work, row: the recipe's name is `work/row`.
         data: reader that the recipe is for. data_options: its options where the data are that reader's and do not say
             otherwise.
-        without_twins: leave out training faces that have a twin in the validation or test split.
+        drop_near_duplicates: leave out training faces that have a near-duplicate in the validation or test split.
         model, model_options: catalogue name and the keyword arguments of its `build`.
         losses, loss_options: name -> weight; name -> keyword arguments of its `build`. A name is that of the catalogue,
             or of an output in `core.outputs`, which stands for the output's usual loss.
@@ -125,7 +127,7 @@ class Recipe:
     early_stop: int = 0
     sam_radius: float = 0.0
     decay_all: bool = False
-    without_twins: bool = True
+    drop_near_duplicates: bool = True
     train_share: float = 1.0
     balanced: bool = False
     find_faces: bool = False
@@ -255,6 +257,7 @@ def from_dict(settings: Mapping[str, Any]) -> Recipe:
         BadSetting: a key is missing or unknown, or a value is not of its type.
     """
     known = [f.name for f in fields(Recipe)]
+    settings = {_RENAMED.get(key, key): value for key, value in settings.items()}
     for key in settings:
         if key not in known:
             raise BadSetting(unknown("recipe key", str(key), known))

@@ -10,9 +10,9 @@ import numpy as np
 from affectlens.core.errors import BadData
 from affectlens.core.progress import SILENT, Progress
 from affectlens.data import source as sources
+from affectlens.data.near_duplicates import has_near_duplicate
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
-from affectlens.data.twins import has_twin
 from affectlens.evaluation import evaluation, report
 from affectlens.runtime.analyzer import Prior
 from affectlens.workflows.data import source_of
@@ -40,8 +40,8 @@ def evaluate(
         progress: told how far it is.
 
     Returns:
-        `metrics` has "all" and, but for the split train and data without one, "without_twins_of_train": each as
-        `evaluation.evaluation.figures` gives them. Faces without a label count for disagreement, valence and arousal.
+        `metrics` has "all" and, but for the split train and data without one, "without_near_duplicates_of_train", each
+        as `evaluation.evaluation.figures` gives them. Faces without a label count for disagreement, valence, arousal.
 
     Raises:
         BadData: the data cannot be read, have no labelled face, or classes that the model does not know. BadModelFile:
@@ -56,12 +56,13 @@ def evaluate(
     result = facts_of(source, split, scored.table, prior)
     result |= {"model": scored.name, "model_sha256": opened.sha256, "all": evaluation.figures(scored.scores)}
     if train is not None:
-        alone = dict(zip(table.ids, ~has_twin(table.images, train.images), strict=True))
+        alone = dict(zip(table.ids, ~has_near_duplicate(table.images, train.images), strict=True))
         kept = scored.scores.keep(np.array([alone[name] for name in scored.table.ids]))
-        result["without_twins_of_train"] = evaluation.figures(kept) if (kept.targets >= 0).any() else None
+        result["without_near_duplicates_of_train"] = evaluation.figures(kept) if (kept.targets >= 0).any() else None
 
     def page(facts: dict[str, str]) -> str:
-        return report.evaluation_report(result["all"], facts, without_twins=result.get("without_twins_of_train"))
+        alone = result.get("without_near_duplicates_of_train")
+        return report.evaluation_report(result["all"], facts, without_near_duplicates=alone)
 
     return Report(result, page)
 

@@ -42,6 +42,6 @@ def quantise(model: str | Path, data: str | Path | DataSource, out: str | Path, 
     spec = read_spec(open_session(file), str(file))
     if not spec.settings:
         raise BadModelFile(f"'{file}' does not say how it was trained, which tells how its faces are cut")
-    recipe = replace(from_dict(spec.settings), without_twins=False)
+    recipe = replace(from_dict(spec.settings), drop_near_duplicates=False)
     source = source_of(data)
     return quantising.quantise(file, load_data(recipe, source, progress), out)

@@ -149,8 +149,9 @@ def _environment(out: Path, rows: list[str]) -> list[str]:
         recipe = load_recipe(out / row)
         names = ("affectlens", "torch", "lightning", "numpy", "onnxruntime", "python", "commit", "device")
         made_with = ", ".join(f"{name} {last[name]}" for name in names if name in last)
-        twins = "left out" if recipe.without_twins else "left in"
-        text = f"{made_with}, {recipe.precision}, training faces that have a twin in validation or test {twins}"
+        fate = "left out" if recipe.drop_near_duplicates else "left in"
+        duplicates = f"training faces that have a near-duplicate in validation or test {fate}"
+        text = f"{made_with}, {recipe.precision}, {duplicates}"
         if "remark" in last:
             text += f"; {last['remark']}"
         seen.setdefault(text, []).append(row)

@@ -173,8 +173,8 @@ def _facts(name: str, data: "TrainingData") -> Iterator[str]:
     from affectlens.training.export import ENOUGH
 
     yield (
-        f"{name}: {_faces(len(data.train))} for training ({data.twins_left_out} left out as twins of held-out faces), "
-        f"{len(data.valid)} for validation"
+        f"{name}: {_faces(len(data.train))} for training ({data.near_duplicates_left_out} left out as near-duplicates "
+        f"of held-out faces), {len(data.valid)} for validation"
     )
     yield f"  classes: {', '.join(data.train.labels)}"
     for split, table in (("train", data.train), ("valid", data.valid)):

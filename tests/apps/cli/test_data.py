@@ -25,14 +25,14 @@ DROPPED = "top vote is unknown or not a face"
 
 
 def picture(seed):
-    """A smooth random picture; pictures of different seeds are no twins."""
+    """A smooth random picture; pictures of different seeds are no near-duplicates."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
     return cv2.resize(coarse, (48, 48), interpolation=cv2.INTER_CUBIC)
 
 
 @pytest.fixture
 def ferplus(tmp_path):
-    """FER+ folders with one of everything: faces without majority, twins, a bad image, a missing one."""
+    """FER+ folders with one of everything: faces without majority, near-duplicates, a bad image, a missing one."""
     faces = {
         "train": [
             *((picture(0), NEUTRAL), (picture(1), HAPPY), (picture(2), HAPPY), (picture(3), SCATTERED)),
@@ -112,15 +112,15 @@ def test_inspect_as_json_counts_every_file_once(cli, ferplus):
 
 
 def test_inspect_as_json_names_every_face_that_stands_in_two_splits(cli, ferplus):
-    found = json.loads(cli("data", "inspect", f"ferplus:{ferplus}", "--json").out)["twins"]
-    pairs = {(twin["split"], twin["of"], twin["id"], twin["other"]): twin for twin in found}
-    assert {pair: twin["identical"] for pair, twin in pairs.items()} == {
+    found = json.loads(cli("data", "inspect", f"ferplus:{ferplus}", "--json").out)["near_duplicates"]
+    pairs = {(pair["split"], pair["of"], pair["id"], pair["other"]): pair for pair in found}
+    assert {names: pair["identical"] for names, pair in pairs.items()} == {
         ("valid", "train", "valid/fer0.png", "train/fer1.png"): True,
         ("valid", "train", "valid/fer1.png", "train/fer2.png"): False,
         ("test", "train", "test/fer0.png", "train/fer4.png"): True,
         ("test", "valid", "test/fer1.png", "valid/fer2.png"): True,
     }
-    assert all(twin["bits"] == 0 if twin["identical"] else twin["bits"] <= 28 for twin in found)
+    assert all(pair["bits"] == 0 if pair["identical"] else pair["bits"] <= 28 for pair in found)
 
 
 def test_inspect_for_people_is_a_table_and_a_line_for_each_trouble(cli, ferplus):
@@ -135,8 +135,8 @@ def test_inspect_for_people_is_a_table_and_a_line_for_each_trouble(cli, ferplus)
     assert numbers(result.out, "left out: image file is missing") == ["1", "0", "0"]
     assert numbers(result.out, "bad images") == ["1", "0", "0"]
     assert numbers(result.out, "sizes") == ["48x48"] * 3
-    assert "1 images of valid are bit-identical to one of train; 1 more are its twins" in result.out
-    assert "1 images of test are bit-identical to one of train; 0 more are its twins" in result.out
+    assert "1 images of valid are bit-identical to one of train; 1 more are its near-duplicates" in result.out
+    assert "1 images of test are bit-identical to one of train; 0 more are its near-duplicates" in result.out
     bad = [line for line in result.out.splitlines() if line.startswith("bad:")]
     assert len(bad) == 1
     assert "train/fer6.png" in bad[0]
@@ -217,7 +217,7 @@ def test_inspect_gives_the_known_numbers_of_the_official_faces(cli, official):
         assert part["files"] == part["labelled"] + part["unlabelled"] + sum(part["left_out"].values())
         assert sum(part["classes"].values()) == part["labelled"]
         assert part["sizes"] == {"48x48": part["files"]}
-    same = [(twin["split"], twin["of"]) for twin in found["twins"] if twin["identical"]]
+    same = [(pair["split"], pair["of"]) for pair in found["near_duplicates"] if pair["identical"]]
     assert same.count(("valid", "train")) == 279
     assert same.count(("test", "train")) == 288
 

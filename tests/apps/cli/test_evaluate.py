@@ -82,7 +82,7 @@ def test_as_json_it_gives_the_figures_of_both_views(process, ferplus):
     result = process("evaluate", "bundled", "--data", f"ferplus:{ferplus}", "--json")
     assert (result.code, result.err) == (0, "")
     found = strict_json(result.out)
-    views = {"all", "without_twins_of_train"}
+    views = {"all", "without_near_duplicates_of_train"}
     assert {key: value for key, value in found.items() if key not in views} == {
         "data": "ferplus",
         "data_protocol": "standard",
@@ -124,24 +124,24 @@ def test_for_people_it_prints_a_table(cli, ferplus):
     assert "recall of contempt" not in result.out  # there is no such face
 
 
-def test_the_training_split_has_no_view_without_its_own_twins(cli, ferplus):
+def test_the_training_split_has_no_view_without_its_own_near_duplicates(cli, ferplus):
     figures = strict_json(cli("evaluate", "bundled", "--data", f"ferplus:{ferplus}", "--split", "train", "--json").out)
-    assert "without_twins_of_train" not in figures
+    assert "without_near_duplicates_of_train" not in figures
 
 
-def test_data_that_are_only_for_testing_have_no_view_without_twins(cli, table):
+def test_data_that_are_only_for_testing_have_no_view_without_near_duplicates(cli, table):
     result = cli("evaluate", "bundled", "--data", table({"expression": "happiness"}), "--json")
     assert (result.code, result.err) == (0, "")
     figures = strict_json(result.out)
     assert figures["all"]["faces"] == 1
-    assert "without_twins_of_train" not in figures
+    assert "without_near_duplicates_of_train" not in figures
 
 
 def test_data_without_a_training_split_can_be_evaluated(cli, ferplus):
     shutil.rmtree(ferplus / "FER2013Train")
     result = cli("evaluate", "bundled", "--data", f"ferplus:{ferplus}", "--json")
     assert (result.code, result.err) == (0, "")
-    assert "without_twins_of_train" not in strict_json(result.out)
+    assert "without_near_duplicates_of_train" not in strict_json(result.out)
 
 
 @pytest.fixture
@@ -155,12 +155,12 @@ def photos(tmp_path, portrait):
     return f"table:{tmp_path}"
 
 
-def test_faces_are_searched_for_on_demand_and_twins_found_by_their_photos(cli, photos):
+def test_faces_are_searched_for_on_demand_and_near_duplicates_found_by_their_photos(cli, photos):
     figures = strict_json(cli("evaluate", "bundled", "--data", photos, "--find-faces", "--json").out)
     assert figures["left_out"] == {"no face found": 1}
     assert figures["all"]["faces"] == 2
     assert figures["all"]["accuracy"] == 1
-    assert figures["without_twins_of_train"]["faces"] == 1
+    assert figures["without_near_duplicates_of_train"]["faces"] == 1
     assert strict_json(cli("evaluate", "bundled", "--data", photos, "--json").out)["all"]["faces"] == 3
 
 
@@ -170,11 +170,11 @@ def test_where_no_face_is_found_it_is_one_line(cli, table):
     assert "no face was found in any picture" in result.err
 
 
-def test_where_every_face_has_a_twin_the_json_stays_valid(cli, make_ferplus, tmp_path):
-    folder = make_ferplus(tmp_path / "ferplus", twins=True)
+def test_where_every_face_has_a_near_duplicate_the_json_stays_valid(cli, make_ferplus, tmp_path):
+    folder = make_ferplus(tmp_path / "ferplus", near_duplicates=True)
     result = cli("evaluate", "bundled", "--data", f"ferplus:{folder}", "--json")
     assert (result.code, result.err) == (0, "")
-    assert strict_json(result.out)["without_twins_of_train"] is None
+    assert strict_json(result.out)["without_near_duplicates_of_train"] is None
     result = cli("evaluate", "bundled", "--data", f"ferplus:{folder}")
     assert (result.code, shown(result.out, "faces")) == (0, ["4"])
 
@@ -395,7 +395,7 @@ def test_the_page_has_both_views_and_counts_what_was_left_out(cli, ferplus, tmp_
     page = (report / "report.html").read_text()
     assert "<dt>left out: image cannot be decoded</dt><dd>1</dd>" in page
     summary = page[page.index("All figures") : page.index("faces without a single label")]
-    assert "without twins of Train" in summary
+    assert "without near-duplicates of Train" in summary
 
 
 def test_a_report_folder_that_cannot_be_made_is_one_line(cli, ferplus, tmp_path):

@@ -35,7 +35,7 @@ def test_a_folder_of_ones_own_labels_becomes_a_model_that_analyzes(cli, folder, 
     result = cli("finetune", folder, "--out", out, *SHORT)
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines()[:4] == [
-        "finetune/bundled: 10 faces for training (0 left out as twins of held-out faces), 3 for validation",
+        "finetune/bundled: 10 faces for training (0 left out as near-duplicates of held-out faces), 3 for validation",
         f"  classes: {', '.join(CLASSES)}",
         "  train: 1 left out: no face found",
         "  valid: with 3 labelled faces the choice of the epoch and the calibration are rough",
@@ -65,7 +65,7 @@ def test_the_command_that_scores_the_held_out_pictures_is_named(cli, folder, tmp
     (folder / "valid").rename(folder / "test")  # a tenth of the training pictures stands in for validation
     for number in range(30):
         shutil.copy(folder / "train" / CLASSES[0] / "0.png", folder / "train" / CLASSES[0] / f"more{number}.png")
-    result = cli("finetune", folder, "--out", tmp_path / "run", *SHORT, "--set=without_twins=false")
+    result = cli("finetune", folder, "--out", tmp_path / "run", *SHORT, "--set=drop_near_duplicates=false")
     assert (result.code, result.err) == (0, "")
     command = result.out.splitlines()[-1].removeprefix("on the test pictures, which it has not seen: affectlens ")
     scored = cli(*shlex.split(command), "--json")

@@ -112,7 +112,7 @@ def test_train_takes_the_yaml_file_with_its_changes_and_settings(cli, mine, make
         (lambda s: s.update(mean=[0.5, 0.5]), "one per channel"),
         (lambda s: s.update(learning_rate=float("inf")), "learning_rate must be a finite number"),
         (lambda s: s.update(flip="often"), "recipe key 'flip'"),
-        (lambda s: s.update(without_twins="perhaps"), "recipe key 'without_twins'"),
+        (lambda s: s.update(drop_near_duplicates="perhaps"), "recipe key 'drop_near_duplicates'"),
         (lambda s: s.update(optimiser="lion"), "optimiser must be sgd or adam or adamw, got lion"),
         (lambda s: s.update(model="deep_emotions"), "did you mean 'deep_emotion'?"),
     ],

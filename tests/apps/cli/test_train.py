@@ -109,7 +109,9 @@ def test_a_recipe_that_cannot_be_trained_is_one_line_and_leaves_no_folder(cli, f
 
 # Faults while it runs
 
-QUICK = [f"--set={setting}" for setting in ("epochs=2", "batch_size=2", "precision=32-true", "without_twins=false")]
+QUICK = [
+    f"--set={setting}" for setting in ("epochs=2", "batch_size=2", "precision=32-true", "drop_near_duplicates=false")
+]
 
 
 @pytest.fixture
@@ -194,7 +196,7 @@ def test_damaged_pictures_are_counted_before_training(quick, large, monkeypatch)
     result = quick(f"folder:{large}")
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines() == [
-        "caciolai/baseline: 7 faces for training (0 left out as twins of held-out faces), 4 for validation",
+        "caciolai/baseline: 7 faces for training (0 left out as near-duplicates of held-out faces), 4 for validation",
         "  classes: calm, keen",
         "  train: 1 left out: image cannot be decoded",
         "  valid: with 4 labelled faces the choice of the epoch and the calibration are rough",
@@ -299,7 +301,9 @@ def test_a_missing_run_to_learn_or_start_from_is_named_before_the_data_are_read(
     assert "start_from is 'runs/default-ferplus'" in result.err
 
 
-def test_a_damaged_picture_that_was_not_opened_at_first_does_not_stop_the_search_for_twins(quick, large, monkeypatch):
+def test_a_damaged_picture_that_was_not_opened_at_first_does_not_stop_the_search_for_near_duplicates(
+    quick, large, monkeypatch
+):
     damaged = large / "train" / "keen" / "train0.png"
     load = DataSource.load
 
@@ -310,7 +314,7 @@ def test_a_damaged_picture_that_was_not_opened_at_first_does_not_stop_the_search
 
     monkeypatch.setattr(DataSource, "load", damage)
     monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
-    result = quick(f"folder:{large}", "--set=without_twins=true")
+    result = quick(f"folder:{large}", "--set=drop_near_duplicates=true")
     assert result.code == 0
     assert "8 faces for training" in result.out
 

@@ -307,7 +307,17 @@ PAIRS = [
 """Changes that must make another training than other changes do."""
 
 ELSEWHERE = (
-    {"work", "row", "model", "data", "data_options", "without_twins", "find_faces", "start_from", "balanced"}  # of what
+    {
+        "work",
+        "row",
+        "model",
+        "data",
+        "data_options",
+        "drop_near_duplicates",
+        "find_faces",
+        "start_from",
+        "balanced",
+    }  # of what
     | {
         "train_share",
         "pretrained",

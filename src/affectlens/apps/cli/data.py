@@ -43,7 +43,7 @@ def inspect(
     ] = None,
     suspects: Annotated[int, typer.Option(min=1, help="How many of them.")] = 20,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, with all bad files, twins and suspects.")
+        bool, typer.Option("--json", help="Print one JSON object, with all bad files, near-duplicates and suspects.")
     ] = False,
 ) -> None:
     """Count faces per split and class, and find bad files, faces that stand in two splits, and doubtful labels."""
@@ -80,11 +80,11 @@ def _print(found: Inspection, labels: tuple[str, ...]) -> None:
         table.add_row("with valence and arousal", *(f"{f.affect:,}" for f in facts))
     table.add_row("sizes", *(_sizes(f.sizes) for f in facts))
     print_table(table)
-    for (split, other), pairs in found.twins.items():
-        same = sum(twin.identical for twin in pairs)
+    for (split, other), pairs in found.near_duplicates.items():
+        same = sum(pair.identical for pair in pairs)
         out.print(
-            f"{same:,} images of {split} are bit-identical to one of {other}; {len(pairs) - same:,} more are its twins "
-            "(the same picture, mirrored or nearly so)"
+            f"{same:,} images of {split} are bit-identical to one of {other}; {len(pairs) - same:,} more are its "
+            "near-duplicates (the same picture, mirrored or nearly so)"
         )
     for f in facts:
         for name, what in f.bad[:20]:
@@ -118,9 +118,9 @@ def _as_json(chosen: source.DataSource, found: Inspection, doubtful: list[Suspec
             }
             for split, f in found.splits.items()
         },
-        "twins": [
+        "near_duplicates": [
             {"split": split, "of": other, "id": t.id, "other": t.other, "bits": t.bits, "identical": t.identical}
-            for (split, other), pairs in found.twins.items()
+            for (split, other), pairs in found.near_duplicates.items()
             for t in pairs
         ],
         "suspects": [asdict(line) for line in doubtful],

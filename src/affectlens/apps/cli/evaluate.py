@@ -34,8 +34,8 @@ def evaluate(
 ) -> None:
     """Score a model on labelled faces.
 
-    Over all faces, and over those without a twin in Train (the same picture, its mirror image, or nearly so). Faces
-    without a label count for disagreement, valence and arousal only.
+    Over all faces, and over those without a near-duplicate in Train (the same picture, its mirror image, or nearly so).
+    Faces without a label count for disagreement, valence and arousal only.
     """
     if folder:
         ready(folder)
@@ -80,7 +80,8 @@ def _print(result: dict[str, Any]) -> None:
     """The figures as a table, one column per view."""
     out.print(f"{result['model']} on {about(result)}")
     print_left_out(result, result["all"])
-    views = {name.replace("_", " "): result[name] for name in ("all", "without_twins_of_train") if result.get(name)}
+    names = ("all", "without_near_duplicates_of_train")
+    views = {name.replace("_", " "): result[name] for name in names if result.get(name)}
     print_table(_columns(views))
 
 

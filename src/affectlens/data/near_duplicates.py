@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from affectlens.data.images import FaceImages, decoded, to_gray
 
 BITS = 256
-TWIN_BITS = 28
-"""Two faces are twins when their hashes differ in at most this many of 256 bits.
+MAX_DIFFERING_BITS = 28
+"""Two faces are near-duplicates when their hashes differ in at most this many of 256 bits.
 
 Chosen by looking at the pairs of FER+: up to 28 bits all inspected pairs show one photo (re-cropped, watermarked,
 re-toned); from 29 bits on, different people begin to appear.
@@ -18,7 +18,8 @@ re-toned); from 29 bits on, different people begin to appear.
 def difference_hash(images: FaceImages, mirrored: bool = False) -> NDArray[np.float32]:
     """N gray or RGB uint8 images -> (N, 256) float32 of +1 and -1: is a cell of a 16x16 grid darker than its right one?
 
-    With `mirrored` the hashes are those of the mirror images. An image that cannot be decoded has zeros, and no twin.
+    With `mirrored` the hashes are those of the mirror images. An image that cannot be decoded has zeros, and so no
+    near-duplicate.
     """
     signs = np.zeros((len(images), BITS), dtype=np.float32)
     for row in range(len(images)):
@@ -58,6 +59,6 @@ def nearest_hash(
     return bits, rows
 
 
-def has_twin(images: FaceImages, *others: FaceImages) -> NDArray[np.bool_]:
-    """(N,) true where an image has a twin among the others."""
-    return nearest_distance(images, *others) <= TWIN_BITS
+def has_near_duplicate(images: FaceImages, *others: FaceImages) -> NDArray[np.bool_]:
+    """(N,) true where an image has a near-duplicate among the others."""
+    return nearest_distance(images, *others) <= MAX_DIFFERING_BITS

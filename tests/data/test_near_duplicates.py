@@ -3,7 +3,14 @@ import numpy as np
 import pytest
 
 from affectlens.data.images import Images
-from affectlens.data.twins import BITS, TWIN_BITS, difference_hash, has_twin, nearest_distance, nearest_hash
+from affectlens.data.near_duplicates import (
+    BITS,
+    MAX_DIFFERING_BITS,
+    difference_hash,
+    has_near_duplicate,
+    nearest_distance,
+    nearest_hash,
+)
 
 
 def pictures(count, seed):
@@ -26,23 +33,23 @@ def test_the_same_picture_is_at_distance_zero(faces):
     assert (nearest_distance(faces, faces[::-1]) == 0).all()
 
 
-def test_a_mirror_image_is_a_twin(faces):
-    assert has_twin(faces[:, :, ::-1], faces).all()
+def test_a_mirror_image_is_a_near_duplicate(faces):
+    assert has_near_duplicate(faces[:, :, ::-1], faces).all()
 
 
-def test_a_noisy_copy_is_a_twin_and_so_is_its_mirror_image(faces):
+def test_a_noisy_copy_is_a_near_duplicate_and_so_is_its_mirror_image(faces):
     copies = with_noise(faces, seed=1)
-    assert has_twin(copies, faces).all()
-    assert has_twin(copies[:, :, ::-1], faces).all()
+    assert has_near_duplicate(copies, faces).all()
+    assert has_near_duplicate(copies[:, :, ::-1], faces).all()
 
 
-def test_a_copy_in_another_tone_is_a_twin(faces):
-    assert has_twin((faces * 0.6 + 40).astype(np.uint8), faces).all()
+def test_a_copy_in_another_tone_is_a_near_duplicate(faces):
+    assert has_near_duplicate((faces * 0.6 + 40).astype(np.uint8), faces).all()
 
 
-def test_different_pictures_are_no_twins(faces):
-    assert not has_twin(pictures(20, seed=2), faces).any()
-    assert nearest_distance(pictures(20, seed=2), faces).min() > TWIN_BITS
+def test_different_pictures_are_no_near_duplicates(faces):
+    assert not has_near_duplicate(pictures(20, seed=2), faces).any()
+    assert nearest_distance(pictures(20, seed=2), faces).min() > MAX_DIFFERING_BITS
 
 
 def test_hash_compares_each_cell_with_its_right_neighbour():
@@ -60,17 +67,17 @@ def test_nearest_distance_matches_a_naive_hamming_loop():
     assert distance.max() <= BITS
 
 
-def test_nothing_has_a_twin_in_an_empty_pool(faces):
+def test_nothing_has_a_near_duplicate_in_an_empty_pool(faces):
     assert (nearest_distance(faces, faces[:0]) == BITS).all()
-    assert not has_twin(faces, faces[:0]).any()
+    assert not has_near_duplicate(faces, faces[:0]).any()
 
 
-def test_a_copy_in_another_size_is_a_twin(faces):
+def test_a_copy_in_another_size_is_a_near_duplicate(faces):
     copies = Images([cv2.resize(face, (96, 72), interpolation=cv2.INTER_CUBIC) for face in faces])
-    assert has_twin(copies, faces).all()
+    assert has_near_duplicate(copies, faces).all()
 
 
-def test_a_gray_face_is_a_twin_of_its_colour_copy(faces):
+def test_a_gray_face_is_a_near_duplicate_of_its_colour_copy(faces):
     colour = np.repeat(faces[..., None], 3, axis=3)
     assert (nearest_distance(colour, faces) == 0).all()
 
