@@ -25,9 +25,9 @@ import cv2
 import psutil
 from pyarrow import parquet
 
-from affectlens.apps.batch.manifest import NAME
 from affectlens.apps.batch.work import UNFINISHED
 from affectlens.apps.cli.scenes import one_face
+from affectlens.runtime.batch_folder import NAME
 from affectlens.runtime.media import save_image
 from affectlens.runtime.record import Recorder
 

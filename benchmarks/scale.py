@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 from affectlens import Analyzer
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.local import cores
-from affectlens.apps.batch.manifest import NAME, Manifest
+from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.run import run
 from affectlens.apps.batch.shards import Shards
 from affectlens.apps.batch.work import End, Part, Settings
 from affectlens.apps.cli.conditions import headline
 from affectlens.apps.cli.scenes import one_face, tiled
 from affectlens.core.columns import Row
+from affectlens.runtime.batch_folder import NAME
 from affectlens.runtime.media import decode_image, read_bytes, save_image
 from affectlens.runtime.record import Recorder
 

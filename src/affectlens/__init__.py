@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from affectlens.workflows.progress import LoggingProgress, NotebookProgress
     from affectlens.workflows.reports import Report
     from affectlens.workflows.reproduce import reproduce
+    from affectlens.workflows.summarise import summarise
     from affectlens.workflows.train import Run, train
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "load_data",
     "read_table",
     "reproduce",
+    "summarise",
     "to_pandas",
     "train",
 ]
@@ -131,6 +133,7 @@ _HOMES = {
     "load_data": "workflows.data",
     "read_table": "runtime.frames",
     "reproduce": "workflows.reproduce",
+    "summarise": "workflows.summarise",
     "to_pandas": "runtime.frames",
     "train": "workflows.train",
 }

@@ -17,7 +17,7 @@ from affectlens.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from affectlens.runtime.analyzer import Analyzer, Prior
 from affectlens.runtime.media import PORTRAIT, read_image
 from affectlens.workflows.evaluate import facts_of, open_all
-from affectlens.workflows.reports import Report
+from affectlens.workflows.reports import Report, heading
 from affectlens.workflows.scoring import Scored, score_changed
 
 _FACES_AT_ONCE = 256
@@ -52,7 +52,7 @@ def audit(
     }
     result = facts_of(source, split, whole.table, prior) | {"model": whole.name, "model_sha256": opened.sha256}
     result |= auditing.audit(clean.scores, by_name)
-    return Report(result, lambda facts: auditing.audit_report(result, facts, _example()))
+    return Report(result, lambda: auditing.audit_report(result, heading(result), _example()))
 
 
 def _changes() -> list[Callable[[Pixels, int], Pixels]]:

@@ -12,7 +12,7 @@ from affectlens.data.source import DataSource
 from affectlens.evaluation import evaluation, report
 from affectlens.runtime.analyzer import Prior
 from affectlens.workflows.evaluate import facts_of, open_all
-from affectlens.workflows.reports import Report
+from affectlens.workflows.reports import Report, heading
 from affectlens.workflows.scoring import Scored, score
 
 
@@ -50,8 +50,8 @@ def compare(
         "against_the_first": {name: evaluation.compare(right[names[0]], right[name]) for name in names[1:]},
     }
 
-    def page(facts: dict[str, str]) -> str:
-        return report.comparison_report(result["models"], facts, result["against_the_first"])
+    def page() -> str:
+        return report.comparison_report(result["models"], heading(result), result["against_the_first"])
 
     return Report(result, page)
 

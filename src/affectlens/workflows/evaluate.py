@@ -16,7 +16,7 @@ from affectlens.data.table import FaceTable
 from affectlens.evaluation import evaluation, report
 from affectlens.runtime.analyzer import Prior
 from affectlens.workflows.data import source_of
-from affectlens.workflows.reports import Report
+from affectlens.workflows.reports import Report, heading
 from affectlens.workflows.scoring import Predictor, open_model, score, with_options_of
 
 
@@ -60,9 +60,9 @@ def evaluate(
         kept = scored.scores.keep(np.array([alone[name] for name in scored.table.ids]))
         result["without_near_duplicates_of_train"] = evaluation.figures(kept) if (kept.targets >= 0).any() else None
 
-    def page(facts: dict[str, str]) -> str:
+    def page() -> str:
         alone = result.get("without_near_duplicates_of_train")
-        return report.evaluation_report(result["all"], facts, without_near_duplicates=alone)
+        return report.evaluation_report(result["all"], heading(result), without_near_duplicates=alone)
 
     return Report(result, page)
 

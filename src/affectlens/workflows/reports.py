@@ -1,7 +1,7 @@
 """What evaluations find: figures, ready for JSON, and the HTML page that shows them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,16 @@ from affectlens.evaluation import report
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Figures of an evaluation, a comparison or an audit.
+    """Figures of an evaluation, a comparison, an audit or a summary.
 
     Attributes:
-        metrics: all of them, with what they are about (data, split, classes, versions, faces left out); plain
+        metrics: all of them, with what they are about (data, split, classes, versions, what was left out); plain
             dictionaries, lists, numbers and text, as in report.json.
-        page: makes the HTML of a mapping of facts that stand at its head; `html` gives it its own.
+        page: makes the HTML; `html` looks first whether all is there that it needs.
     """
 
     metrics: dict[str, Any]
-    page: Callable[[dict[str, str]], str]
+    page: Callable[[], str]
 
     def html(self) -> str:
         """One self-contained HTML page.
@@ -30,10 +30,7 @@ class Report:
             MissingExtra: the extra `report` is not installed.
         """
         report.require()
-        simple = {key: value for key, value in self.metrics.items() if not isinstance(value, dict | None)}
-        facts = {key.replace("_", " "): str(value) for key, value in simple.items()}
-        facts |= {f"left out: {reason}": str(count) for reason, count in self.metrics["left_out"].items()}
-        return self.page(facts)
+        return self.page()
 
     def save(self, folder: str | Path) -> Path:
         """Write report.json and report.html into `folder`, which is made where there is none; the path of the page.
@@ -58,3 +55,10 @@ def ready(folder: str | Path) -> Path:
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def heading(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What stands at the head of the page of an evaluation: what it is about, and what was left out."""
+    simple = {key: value for key, value in metrics.items() if not isinstance(value, dict | None)}
+    facts = {key.replace("_", " "): str(value) for key, value in simple.items()}
+    return facts | {f"left out: {reason}": str(count) for reason, count in metrics["left_out"].items()}

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.manifest import NAME, Manifest, Shard, states_in
+from affectlens.apps.batch.manifest import Manifest
+from affectlens.runtime.batch_folder import NAME, Shard, states_in
 from affectlens.apps.batch.run import run
 from affectlens.apps.batch.work import End, Settings
 from affectlens.core.errors import AffectLensError, BadSetting

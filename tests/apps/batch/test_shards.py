@@ -6,8 +6,9 @@ from pyarrow import parquet
 
 from affectlens.apps.batch import shards as module
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.manifest import Manifest, Shard
+from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.shards import Shards
+from affectlens.runtime.batch_folder import Shard
 from affectlens.apps.batch.work import UNFINISHED, End, Part
 from affectlens.core.columns import Schema
 from affectlens.core.errors import AffectLensError

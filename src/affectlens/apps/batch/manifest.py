@@ -14,40 +14,12 @@ from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.work import End
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra
 from affectlens.core.reasons import Reason
-
-NAME = "manifest.sqlite"
-WAITING, DONE, FAILED = "not yet", "done", "failed"
-"""States of a source. Failed are those of which nothing could be read; the shards say why, as `reason` does here."""
+from affectlens.runtime import batch_folder
+from affectlens.runtime.batch_folder import DONE, FAILED, NAME, WAITING, Shard
 
 _AT_ONCE = 1000
 _KILOBYTE, _ROOM, _TOGETHER = 1024, 64, 10_000
 """What is kept for the end of a disk: 100 bytes for each source and, for those that end together, 300 more."""
-_TABLES = """
-begin;
-create table if not exists settings (key text primary key, value text not null);
-create table if not exists shards (name text primary key, rows integer not null);
-create table if not exists sources (
-    number integer primary key,
-    source text not null,
-    url blob not null,
-    place text not null,
-    fault text,
-    state text not null default 'not yet',
-    reason text,
-    detail text,
-    unique (url, place)
-);
-create index if not exists by_state on sources (state);
-commit;
-"""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A Parquet file of the batch, by its name, and how many rows it has."""
-
-    name: str
-    rows: int
 
 
 class Manifest:
@@ -74,7 +46,7 @@ class Manifest:
         self._base = sqlite3.connect(folder / NAME, isolation_level=None)
         try:
             self._base.execute("pragma synchronous = full")
-            self._base.executescript(_TABLES)
+            self._base.executescript(batch_folder.TABLES)
         except sqlite3.Error as error:
             self.__exit__()
             raise BadSetting(f"'{folder / NAME}' is no manifest: {error}") from error
@@ -167,11 +139,11 @@ class Manifest:
 
     def shards(self) -> list[Shard]:
         """Those that were committed."""
-        return _shards(self._base)
+        return batch_folder.shards(self._base)
 
     def counts(self) -> dict[str, int]:
         """How many sources are done, failed and not yet analyzed."""
-        return _counts(self._base)
+        return batch_folder.counts(self._base)
 
     def reasons(self) -> dict[str, int]:
         """How many of the failed sources have each reason, the most frequent first."""
@@ -195,39 +167,6 @@ class Manifest:
             raise
 
 
-def states_in(folder: Path) -> dict[str, int] | None:
-    """How many sources of the batch in `folder` are done, failed and not yet analyzed; None where there is no batch.
-
-    Raises:
-        BadSetting: its manifest is none.
-    """
-    if not (folder / NAME).is_file():
-        return None
-    with _reading(folder) as base:
-        return _counts(base)
-
-
-def shards_in(folder: Path) -> list[Shard]:
-    """The shards of the batch in `folder` that were committed.  Raises BadSetting: its manifest is none."""
-    with _reading(folder) as base:
-        return _shards(base)
-
-
-@contextmanager
-def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """The manifest in a folder, which another process may be writing."""
-    # not mode=ro: what a process that was killed left half done is put right
-    base = sqlite3.connect(f"{(folder / NAME).absolute().as_uri()}?mode=rw", uri=True)
-    try:
-        if not base.execute("select count(*) from sqlite_master").fetchone()[0]:  # of a batch that was killed at once
-            base.executescript(_TABLES)
-        yield base
-    except sqlite3.Error as error:
-        raise BadSetting(f"'{folder / NAME}' is no manifest: {error}") from error
-    finally:
-        base.close()
-
-
 def _what_changed(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
     """The innermost of nested settings that is another one now, with both values."""
     if isinstance(before, dict) and isinstance(now, dict):
@@ -235,12 +174,3 @@ def _what_changed(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
             if before.get(key) != value:
                 return _what_changed(key, before.get(key), value)
     return name, before, now
-
-
-def _shards(base: sqlite3.Connection) -> list[Shard]:
-    return [Shard(*row) for row in base.execute("select name, rows from shards order by name")]
-
-
-def _counts(base: sqlite3.Connection) -> dict[str, int]:
-    found = dict(base.execute("select state, count(*) from sources group by state"))
-    return {state: found.get(state, 0) for state in (DONE, FAILED, WAITING)}

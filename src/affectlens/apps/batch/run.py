@@ -10,13 +10,14 @@ from affectlens import __version__
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import absolute, is_url, list_items
 from affectlens.apps.batch.local import analyze_here, analyze_in_processes, cores
-from affectlens.apps.batch.manifest import DONE, FAILED, NAME, WAITING, Manifest
+from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.on_ray import analyze_on_ray, check_address
 from affectlens.apps.batch.shards import Shards, files_like_shards
 from affectlens.apps.batch.work import COPIES, Part, Settings
 from affectlens.core.errors import BadSetting
 from affectlens.core.files import sha256_of
 from affectlens.core.session import model_file
+from affectlens.runtime.batch_folder import DONE, FAILED, NAME, WAITING
 
 Progress = Callable[[Iterator[Part], int], Iterator[Part]]
 Listing = Callable[[Iterator[Item]], Iterator[Item]]

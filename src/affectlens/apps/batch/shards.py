@@ -7,37 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from affectlens.apps.batch.manifest import NAME, Manifest, Shard, shards_in
+from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.work import UNFINISHED, End, Part
 from affectlens.core.columns import Row, Schema
 from affectlens.core.errors import BadData
 from affectlens.core.files import sync
 from affectlens.core.reasons import Reason
+from affectlens.runtime.batch_folder import Shard, all_there
 from affectlens.runtime.tables import arrow_schema
 
 _IN_MEMORY = 5000
 """Rows of one source; a video of more has shards of its own."""
 
 
-def shards_of(folder: Path) -> list[Path]:
-    """The files of the batch in a folder, as its manifest says.
-
-    Raises:
-        BadData: one of them is not there. BadSetting: its manifest is none.
-    """
-    return _all_there(folder, shards_in(folder))
-
-
 def files_like_shards(folder: Path) -> list[Path]:
     """The files in a folder that are named like shards of a batch."""
     return sorted(file for file in folder.glob("part-*.parquet") if re.fullmatch(r"part-\d{6,}", file.stem))
-
-
-def _all_there(folder: Path, shards: Sequence[Shard]) -> list[Path]:
-    files = [folder / shard.name for shard in shards]
-    if lost := [file for file in files if not file.is_file()]:
-        raise BadData(f"'{lost[0]}' is not there ({len(lost)} of {len(files)} shards); '{folder / NAME}' counts on it")
-    return files
 
 
 class Shards:
@@ -55,7 +40,7 @@ class Shards:
         self._schema = arrow_schema(schema)
         self._work = folder / UNFINISHED
         self._work.mkdir(parents=True, exist_ok=True)
-        known = {file.name for file in _all_there(folder, manifest.shards())}
+        known = {file.name for file in all_there(folder, manifest.shards())}
         self._next = max((int(name[len("part-") : -len(".parquet")]) for name in known), default=-1) + 1
         for file in (*self._work.iterdir(), *(file for file in files_like_shards(folder) if file.name not in known)):
             file.unlink(missing_ok=True)

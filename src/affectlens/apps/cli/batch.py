@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.manifest import DONE, FAILED, states_in
-from affectlens.apps.batch.manifest import NAME as MANIFEST
 from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import Part, Settings
 from affectlens.apps.cli.console import Bars, err, note, out, track, warn
@@ -26,6 +24,8 @@ from affectlens.apps.cli.options import (
 )
 from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.runtime.analyzer import Prior
+from affectlens.runtime.batch_folder import DONE, FAILED, states_in
+from affectlens.runtime.batch_folder import NAME as MANIFEST
 
 _LINE_EVERY_S = 30.0
 

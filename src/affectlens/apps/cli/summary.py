@@ -1,23 +1,17 @@
 """`affectlens summary`: what is in the rows of a batch, by expression, source, time and groups."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from affectlens.apps.batch.manifest import states_in
-from affectlens.apps.batch.shards import shards_of
 from affectlens.apps.cli.console import out, print_table, wide
 from affectlens.apps.cli.options import AsJson, ReportFolder
-from affectlens.core.columns import Column
-from affectlens.core.errors import BadData
-from affectlens.core.files import atomic_write
-from affectlens.evaluation import report
-from affectlens.evaluation.summary import Summary
-from affectlens.evaluation.summary_report import LISTED, WINDOWS, cells, header, summary_report, table_by
+from affectlens.evaluation.summary_report import cells, header
+from affectlens.workflows.reports import ready
+from affectlens.workflows.summarise import SummaryReport, reasons_in, states_in_words, summarise
 
 _SHOWN = 20
 
@@ -53,64 +47,27 @@ def summary(
     Reads any number of rows in constant memory (extra summary). The terminal shows the first twenty rows, those with
     the most faces or the first windows.
     """
-    keys = list(dict.fromkeys(by or ["expression"]))
     if folder:
-        report.require()
-    states = states_in(path)
-    shards = None if states is None else shards_of(path)
-    if shards == []:
-        raise BadData(f"the batch in '{path}' has written no rows yet; go on with 'affectlens batch --resume'")
-    with Summary(path, groups, window, shards=shards) as found:
-        result: dict[str, Any] = {"path": str(path), **found.overall(), "states": states}
-        if not result["faces"]:
-            raise BadData(f"'{path}' holds no face; its rows say why: {_reasons(result)}")
-        rows = found.table(keys, WINDOWS if "window" in keys else LISTED)
-        result |= {"by": keys, "count": found.count(keys), "table": rows}
-        if csv:
-            found.write_csv(keys, csv)
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
-            atomic_write(folder / "report.json", json.dumps(result, indent=2) + "\n")
-            atomic_write(folder / "report.html", _page(found, result, window))
+        ready(folder)
+    found = summarise(path, by or ("expression",), groups=groups, window_s=window, csv=csv)
+    page = found.save(folder) if folder else None
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
+        typer.echo(json.dumps(found.metrics, indent=2))
         return
-    _print(result, keys, found.means)
-    for what, file in (("table", csv), ("report", folder / "report.html" if folder else None)):
+    _print(found)
+    for what, file in (("table", csv), ("report", page)):
         if file:
             out.print(f"{what}: {file}")
 
 
-def _page(found: Summary, result: dict[str, Any], window_s: float) -> str:
-    keys = ("expression", "window", *found.groups, "source")
-    tables = {key: found.table([key], WINDOWS if key == "window" else LISTED) for key in keys}
-    totals = {key: found.count([key]) for key in keys}
-    facts = {"folder": result["path"]} | {key: f"{result[key]:,}" for key in ("rows", "sources", "faces")}
-    if result["states"]:
-        facts["sources of the batch"] = _states(result)
-    if result["reasons"]:
-        facts["rows without a face"] = _reasons(result)
-    if result.get("ungrouped", {}).get("sources"):
-        facts["sources not in the file of groups"] = f"{result['ungrouped']['sources']:,}"
-    several = len(result["by"]) > 1
-    asked = table_by(result["by"], result["table"], found.means, result["count"]) if several else None
-    return summary_report(facts, found.labels, tables, totals, found.plane(), window_s, found.means, asked)
-
-
-def _reasons(result: dict[str, Any]) -> str:
-    return ", ".join(f"{reason} {count:,}" for reason, count in result["reasons"].items())
-
-
-def _states(result: dict[str, Any]) -> str:
-    return ", ".join(f"{count:,} {state}" for state, count in result["states"].items())
-
-
-def _print(result: dict[str, Any], keys: list[str], means: Sequence[Column]) -> None:
+def _print(found: SummaryReport) -> None:
+    result, means = found.metrics, found.means
+    keys = result["by"]
     out.print(f"{result['path']}: {result['rows']:,} rows, {result['sources']:,} sources, {result['faces']:,} faces")
     if result["states"]:
-        out.print(f"  sources of the batch: {_states(result)}")
+        out.print(f"  sources of the batch: {states_in_words(result)}")
     if result["reasons"]:
-        out.print(f"  rows without a face: {_reasons(result)}")
+        out.print(f"  rows without a face: {reasons_in(result)}")
     if result.get("ungrouped", {}).get("sources"):
         lost = result["ungrouped"]
         out.print(f"  not in the file of groups: {lost['sources']:,} sources, such as '{lost['one']}'")
