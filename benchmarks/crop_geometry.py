@@ -116,7 +116,7 @@ def main() -> None:
     print_geometry(found)
 
     def report(name: str, crops: list[NDArray[np.uint8]]) -> None:
-        logits = analyzer.answers(crops).logits
+        logits = analyzer.recognizer.answers(crops).logits
         score = metrics.accuracy(logits.argmax(axis=1), target)
         likelihood = metrics.negative_log_likelihood(logits, target, analyzer.spec.temperature)
         print(f"{name:40} accuracy {score:.4f}  nll {likelihood:.4f}", flush=True)

@@ -30,8 +30,8 @@ def main(spec):
     table = source.parse(spec).load("valid")
     crops = [np.stack([table.images[row]] * 3, axis=-1) for row in range(min(FACES, len(table)))]
     analyzer = Analyzer(detector="whole", explain=True)
-    answers = analyzer.answers(crops)
-    occluded = explain.explanations(crops, Answers(answers.logits), analyzer.answers)
+    answers = analyzer.recognizer.answers(crops)
+    occluded = explain.explanations(crops, Answers(answers.logits), analyzer.recognizer.answers)
     print("first place  spread  correlation with occlusion")
     for start in (0.5, analyzer.spec.first_place):
         for spread in (0.0, 0.35, 0.5, 0.7, 1.0):

@@ -102,7 +102,7 @@ def accuracy(peer: Peer, faces: list[Any], truth: list[str]) -> dict[str, float]
     """Of both, and the mean over the labels, in the labels that both know."""
     analyzer = Analyzer(detector="whole", threads=0)
     known = [analyzer.spec.labels.index(label) for label in sorted(set(truth))]
-    logits = np.concatenate([analyzer.answers(faces[i : i + 256]).logits for i in range(0, len(faces), 256)])
+    logits = np.concatenate([analyzer.recognizer.answers(faces[i : i + 256]).logits for i in range(0, len(faces), 256)])
     ours = [analyzer.spec.labels[known[best]] for best in logits[:, known].argmax(axis=1)]
     rows = {}
     for name, said in (("affectlens", ours), ("fer", peer.ask("answers"))):

@@ -42,7 +42,7 @@ def steps() -> Iterator[tuple[str, Callable[[Image, int], Image], float, float]]
 
 def answers(analyzer: Analyzer, faces: list[Image]) -> NDArray[np.float64]:
     """(N, C) calibrated probabilities."""
-    parts = [analyzer.answers(faces[start : start + 256]) for start in range(0, len(faces), 256)]
+    parts = [analyzer.recognizer.answers(faces[start : start + 256]) for start in range(0, len(faces), 256)]
     return softmax(Answers.joined(parts).logits, analyzer.spec.temperature)
 
 

@@ -55,15 +55,15 @@ def stages(analyzer: Analyzer, file: Path, repeats: int) -> dict[str, float]:
     data = read_bytes(file)
     image = decode_image(data)
     found = analyzer.detector(image)
-    cut = analyzer.cut(image, found)
-    (faces,) = analyzer.read_cuts([cut])
+    cut = analyzer.recognizer.cut(image, found)
+    (faces,) = analyzer.recognizer.read_cuts([cut])
     calls = {
         "read": lambda: read_bytes(file),
         "decode": lambda: decode_image(data),
         "detect": lambda: analyzer.detector(image),
-        "cut": lambda: analyzer.cut(image, found),
-        "network": lambda: analyzer.read_cuts([cut]),
-        "rows": lambda: analyzer.analysis("photo.jpg", image, faces).to_rows(),
+        "cut": lambda: analyzer.recognizer.cut(image, found),
+        "network": lambda: analyzer.recognizer.read_cuts([cut]),
+        "rows": lambda: analyzer.recognizer.analysis("photo.jpg", image, faces).to_rows(),
     }
     return {name: 1000 * seconds(call, repeats) for name, call in calls.items()}
 

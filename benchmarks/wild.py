@@ -82,7 +82,7 @@ def ways() -> Mapping[str, Change]:
 
 def read(analyzer: Analyzer, crops: list[Image]) -> NDArray[np.float64]:
     """(N, C) calibrated probabilities."""
-    return softmax(analyzer.answers(crops).logits, analyzer.spec.temperature)
+    return softmax(analyzer.recognizer.answers(crops).logits, analyzer.spec.temperature)
 
 
 def on_faces(analyzer: Analyzer, data: str, count: int) -> list[Image]:

@@ -251,7 +251,7 @@ def test_no_path_whatever_raises(analyzer, path):
 
 
 def test_a_failed_source_keeps_the_error_in_words(analyzer):
-    analysis = analyzer.failed("x.jpg", UnreadableMedia(Reason.DAMAGED, "the decoder gave up"))
+    analysis = analyzer.recognizer.failed("x.jpg", UnreadableMedia(Reason.DAMAGED, "the decoder gave up"))
     assert (analysis.source, analysis.reason, analysis.detail) == ("x.jpg", Reason.DAMAGED, "the decoder gave up")
 
 
@@ -451,3 +451,31 @@ def test_a_landscape_gives_an_analysis_without_faces(analyzer, media):
 
 def test_a_picture_with_transparency_is_read(analyzer, media):
     assert analyzer.analyze(media("Image_with_alpha.png")).image.ndim == 3
+
+
+def test_many_images_are_answered_in_order_as_each_alone(analyzer, portrait, tmp_path):
+    gray, missing = portrait[:64, :64], tmp_path / "missing.jpg"
+    many = [PORTRAIT, portrait, missing, gray, PORTRAIT.read_bytes()]
+    found = list(analyzer.analyze_many(iter(many), workers=2))
+    assert [one.to_rows() for one in found] == [analyzer.analyze(one).to_rows() for one in many]
+    assert [len(one.faces) for one in found] == [1, 1, 0, 0, 1]
+
+
+def test_many_images_are_taken_only_as_they_are_needed(analyzer, portrait):
+    taken = []
+    analyses = analyzer.analyze_many((taken.append(number) or portrait[:64, :64] for number in range(50)), workers=1)
+    next(analyses)
+    assert len(taken) == 3
+    analyses.close()
+    assert len(taken) == 3
+
+
+def test_arrays_in_bgr_may_stand_among_files(analyzer, portrait):
+    (photo, array) = analyzer.analyze_many([PORTRAIT, portrait[..., ::-1]], colour="bgr")
+    assert array.faces[0].probabilities == photo.faces[0].probabilities
+
+
+@pytest.mark.parametrize(("sources", "workers"), [([1], None), ([], 0)])
+def test_what_is_no_image_or_no_number_of_workers_is_refused(analyzer, sources, workers):
+    with pytest.raises(BadSetting):
+        list(analyzer.analyze_many(sources, workers=workers))

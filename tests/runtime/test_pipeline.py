@@ -170,14 +170,14 @@ def test_a_frame_whose_faces_cannot_be_found_is_a_row_and_the_video_goes_on():
 
 def test_a_frame_that_cannot_be_read_costs_those_beside_it_nothing(monkeypatch):
     analyzer = Analyzer(detector=Finder())
-    read = analyzer.read
+    read = analyzer.recognizer.read
 
     def fails(images):
         if any(image[0, 0, 0] == 7 for image, _ in images):
             raise MemoryError
         return read(images)
 
-    monkeypatch.setattr(analyzer, "read", fails)
+    monkeypatch.setattr(analyzer.recognizer, "read", fails)
     images = [square(i) for i in range(12)]
     images[5][0, 0] = 7
     found = list(analyze_frames(analyzer, Clip(images), "clip", VideoSettings()))

@@ -53,9 +53,9 @@ def said(analyses):
 )
 def test_what_fails_with_one_source_has_a_reason_and_one_line(whole, error, reason, detail):
     assert reason_of(error) == (reason, detail)
-    failed = whole.failed("a.jpg", error, 3)
+    failed = whole.recognizer.failed("a.jpg", error, 3)
     assert (failed.source, failed.reason, failed.detail, failed.frame) == ("a.jpg", reason, detail, 3)
-    assert (failed.time_s, whole.failed("a.jpg", error, 3, 0.5).time_s) == (None, 0.5)
+    assert (failed.time_s, whole.recognizer.failed("a.jpg", error, 3, 0.5).time_s) == (None, 0.5)
 
 
 @pytest.mark.parametrize("kind", [BadSetting, BadModelFile, UnknownName, NetworkRefused, AffectLensError])

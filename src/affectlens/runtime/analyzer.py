@@ -3,9 +3,10 @@
 import copy
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -14,60 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core import catalog
-from affectlens.core.affect import Face
-from affectlens.core.answers import Answers
 from affectlens.core.columns import Schema
-from affectlens.core.detection import Detections, Detector
+from affectlens.core.detection import Detector
 from affectlens.core.errors import BadSetting, UnreadableMedia
-from affectlens.core.expressions import projected_affect
 from affectlens.core.image_file import Picture, as_uint8, decode, orientation_of, turned_upright
-from affectlens.core.measures import Measure, View, schema_of
-from affectlens.core.outputs import OUTPUTS
-from affectlens.core.preprocessing import to_input
-from affectlens.core.probabilities import normalised_entropy, softmax
-from affectlens.core.quality import Quality, qualities
+from affectlens.core.measures import Measure
 from affectlens.core.reasons import Reason
-from affectlens.core.session import ModelSpec, model_file, open_session, outputs_of, read_answers, read_spec
-from affectlens.faces.align import cut_faces
+from affectlens.core.session import ModelSpec
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.arrays import ChannelOrder, TimedArrays, as_rgb
-from affectlens.runtime.explain import explanations
-from affectlens.runtime.measuring import make_measures, measured
 from affectlens.runtime.media import display_name, read_picture
 from affectlens.runtime.pipeline import VideoSettings
-from affectlens.runtime.sources import Analyses, open_frames, reason_of
+from affectlens.runtime.recognizer import Prior, Recognizer
+from affectlens.runtime.sources import Analyses, open_frames
 from affectlens.runtime.stream import OnEvent, Stream
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-_FACES_PER_RUN = 8
-"""More gain nothing, and networks with attention over large maps take a gigabyte for every five."""
-
-
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """The faces of one image, cut out as a model wants them.
-
-    Attributes:
-        found: where they are. crops: (H, W, 3) RGB uint8 each. qualities: how well each can be seen.
-        image_size: (width, height) of the image, pixels.
-    """
-
-    found: Detections
-    crops: list[NDArray[np.uint8]]
-    qualities: tuple[Quality, ...]
-    image_size: tuple[int, int]
-
-
-class Prior(StrEnum):
-    """How frequent the expressions are taken to be."""
-
-    NATURAL = "natural"
-    """As the model takes them."""
-    BALANCED = "balanced"
-    """All equally."""
-
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image"
 """What `Analyzer.analyze` takes."""
@@ -117,32 +81,23 @@ class Analyzer:
             raise BadSetting(f"detector must be a name or a callable, got {type(detector).__name__}")
         if min_face_px is not None and not isinstance(detector, str):
             raise BadSetting("min_face_px goes with a detector's name; set it where you make your own detector")
-        file = model_file(model)
-        self._session = open_session(file, threads, device)
-        self._spec = read_spec(self._session, str(file))
-        self._explain = explain
-        self._prior = prior_of(prior, self._spec.class_prior, self._spec.name)
-        outputs = outputs_of(self._session, self._spec)
-        self._measures = make_measures(measures, outputs)
-        needed = {name for measure in self._measures for name in measure.outputs()}
-        self._left_out = {name for name, names in outputs.items() if OUTPUTS[name].columns(names)} - needed
-        self._schema = schema_of(self._spec.labels, self._measures)
+        self.recognizer = Recognizer(model, threads, explain, prior, device, measures)
         self._detect = _make_detector(detector, min_face_px) if isinstance(detector, str) else detector
 
     @property
     def spec(self) -> ModelSpec:
         """What the model file says about itself."""
-        return self._spec
+        return self.recognizer.spec
 
     @property
     def schema(self) -> Schema:
         """The columns of its rows."""
-        return self._schema
+        return self.recognizer.schema
 
     @property
     def measures(self) -> tuple[Measure, ...]:
         """What is said of a face beside its expression."""
-        return self._measures
+        return self.recognizer.measures
 
     @property
     def detector(self) -> Detector:
@@ -152,7 +107,7 @@ class Analyzer:
     def explaining(self) -> "Analyzer":
         """The same engine, saying for each face where the model looked; the network is shared."""
         other = copy.copy(self)
-        other._explain = True
+        other.recognizer = self.recognizer.explaining()
         return other
 
     def analyze(self, source: "Source", name: str = "", colour: str = ChannelOrder.RGB) -> Analysis:
@@ -181,7 +136,39 @@ class Analyzer:
                 return self._analyze_picture(decode(source), name)
             return self._analyze_picture(Picture(_as_rgb(source, colour)), name)
         except Exception as error:
-            return self.failed(name, error)
+            return self.recognizer.failed(name, error)
+
+    def analyze_many(
+        self, sources: "Iterable[Source]", colour: str = ChannelOrder.RGB, workers: int | None = None
+    ) -> Iterator[Analysis]:
+        """Many images, several at once.
+
+        Args:
+            sources: as `analyze` takes them; they are taken as they are needed, `2 * workers` ahead.
+            colour: order of the channels of all that are arrays.
+            workers: threads; None is one per core.
+
+        Yields:
+            The analysis of each, in their order, as `analyze` gives it.
+
+        Raises:
+            BadSetting: as `analyze`, or `workers` is less than 1.
+        """
+        workers = os.cpu_count() or 1 if workers is None else workers
+        if workers < 1:
+            raise BadSetting(f"workers must be at least 1, got {workers}")
+        under_way: deque[Future[Analysis]] = deque()
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for source in sources:
+                of_this = colour if isinstance(source, np.ndarray) else ChannelOrder.RGB
+                under_way.append(pool.submit(self.analyze, source, "", of_this))
+                if len(under_way) > 2 * workers:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def video(
         self,
@@ -236,146 +223,10 @@ class Analyzer:
             raise BadSetting("a stream analyzes every frame that is pushed; leave `every` and `fps` out")
         return Stream(self, settings, on_event, name)
 
-    def failed(self, source: str, error: Exception, frame: int | None = None, time_s: float | None = None) -> Analysis:
-        """The analysis of a source, or of a frame of one and its time, that cannot be read because of `error`.
-
-        Raises:
-            AffectLensError: `error`, where another source would fail in the same way (`runtime.sources.reason_of`).
-        """
-        reason, detail = reason_of(error)
-        known = (source, self._spec.name, self._spec.labels)
-        return Analysis(*known, reason=reason, detail=detail, frame=frame, time_s=time_s, measures=self._measures)
-
-    def answers(self, crops: list[NDArray[np.uint8]]) -> Answers:
-        """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> what the model says of them; outputs that only
-        columns need which rows do not have are left out.
-        """
-        parts = [
-            read_answers(
-                self._session,
-                to_input(crops[start : start + _FACES_PER_RUN], self._spec.input),
-                self._explain,
-                self._left_out,
-            )
-            for start in range(0, len(crops), _FACES_PER_RUN)
-        ]
-        return Answers.joined(parts)
-
-    def read(self, images: Sequence[tuple[NDArray[np.uint8], Detections]]) -> list[tuple[Face, ...]]:
-        """What the faces of several images say, read together.
-
-        Args:
-            images: (H, W, 3) RGB uint8 each, with its detections in pixels of it.
-
-        Returns:
-            The faces of each image, in the order of its detections.
-
-        Raises:
-            Exception: what onnxruntime or a measure raises.
-        """
-        return self.read_cuts([self.cut(image, found) for image, found in images])
-
-    def cut(self, image: NDArray[np.uint8], found: Detections) -> Cut:
-        """Cut the faces out of an image, which is then no longer needed.
-
-        Args:
-            image: (H, W, 3) RGB uint8.
-            found: N faces in pixels of the image; boxes may reach beyond it.
-
-        Returns:
-            N crops of the size that the model wants, (H, W, 3) RGB uint8 each, in the order of `found`.
-        """
-        crops = cut_faces(image, found, self._spec.input)
-        size = (image.shape[1], image.shape[0])
-        return Cut(found, crops, qualities(crops, found, size), size)
-
-    def read_cuts(self, cuts: Sequence[Cut]) -> list[tuple[Face, ...]]:
-        """As `read`, of faces that `cut` cut out: (N,) faces for a cut with N crops.  Raises as `read`."""
-        crops = [crop for cut in cuts for crop in cut.crops]
-        if not crops:
-            return [()] * len(cuts)
-        answers = self.answers(crops)
-        scores = [score for cut in cuts for score in cut.found.scores.tolist()]
-        faces = self._faces(_views(cuts, answers), scores, answers)
-        if self._explain:
-            seen = explanations(crops, answers, self.answers, self._spec.first_place)
-            faces = tuple(replace(face, explanation=one) for face, one in zip(faces, seen, strict=True))
-        ends = np.cumsum([len(cut.crops) for cut in cuts]).tolist()
-        return [faces[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-    def analysis(
-        self,
-        source: str,
-        image: NDArray[np.uint8] | None,
-        faces: tuple[Face, ...],
-        frame: int | None = None,
-        time_s: float | None = None,
-    ) -> Analysis:
-        """What is said of an image with these faces, or with none."""
-        reason, detail = (None, "") if faces else (Reason.NO_FACE, "no face found")
-        known = (source, self._spec.name, self._spec.labels)
-        return Analysis(*known, faces, reason, detail, image, frame, time_s, self._measures)
-
     def _analyze_picture(self, picture: Picture, source: str) -> Analysis:
         image = picture.rgb
-        (faces,) = self.read([(image, self._detect(image))])
-        return replace(self.analysis(source, image, faces), incomplete=picture.incomplete)
-
-    def _faces(self, views: Sequence[View], scores: Sequence[float], answers: Answers) -> tuple[Face, ...]:
-        """Calibrate the logits and say what they mean, face by face."""
-        labels = self._spec.labels
-        probabilities = softmax(answers.logits, self._spec.temperature, self._prior)
-        disagreement = normalised_entropy(probabilities)
-        regressed = answers.affect is not None
-        affect = answers.affect.T if answers.affect is not None else projected_affect(probabilities, labels)
-        return tuple(
-            Face(
-                box_xyxy=views[i].box_xyxy,
-                landmarks_xy=views[i].landmarks_xy,
-                score=scores[i],
-                probabilities=dict(zip(labels, row.tolist(), strict=True)),
-                expression=labels[int(row.argmax())],
-                uncertain=bool(row.max() < self._spec.uncertain_below),
-                disagreement=float(disagreement[i]),
-                valence=float(affect[0][i]) if affect is not None else None,
-                arousal=float(affect[1][i]) if affect is not None else None,
-                va_source="regressed" if regressed else "projected" if affect is not None else None,
-                quality=views[i].quality,
-                measures=measured(self._measures, views[i]),
-            )
-            for i, row in enumerate(probabilities)
-        )
-
-
-def _views(cuts: Sequence[Cut], answers: Answers) -> list[View]:
-    """What measures see of the faces of several images."""
-    faces = [
-        (cut, crop, box, points, quality)
-        for cut in cuts
-        for crop, box, points, quality in zip(
-            cut.crops, cut.found.boxes_xyxy, cut.found.landmarks_xy, cut.qualities, strict=True
-        )
-    ]
-    outputs = answers.outputs
-    return [
-        View(crop, box, points, cut.image_size, quality, {name: said[i] for name, said in outputs.items()})
-        for i, (cut, crop, box, points, quality) in enumerate(faces)
-    ]
-
-
-def prior_of(prior: str, shares: Sequence[float] | None, model: str) -> NDArray[np.float64] | None:
-    """(C,) what `softmax` has to divide out for `prior`, given the `class_prior` of `model`; None for nothing.
-
-    Raises:
-        BadSetting: there is no such prior, or the model does not say how frequent its labels are.
-    """
-    if prior not in list(Prior):
-        raise BadSetting(f"prior must be {' or '.join(Prior)}, got '{prior}'")
-    if prior == Prior.NATURAL:
-        return None
-    if shares is None:
-        raise BadSetting(f"{model} does not say how frequent its labels are; export it anew")
-    return np.array(shares)
+        (faces,) = self.recognizer.read([(image, self._detect(image))])
+        return replace(self.recognizer.analysis(source, image, faces), incomplete=picture.incomplete)
 
 
 def _make_detector(name: str, min_face_px: int | None) -> Detector:

@@ -71,7 +71,7 @@ class BatchAnalyzer:
 
     def _analysis(self, photo: Any, name: str) -> Analysis:
         if photo is None:
-            return self.analyzer.failed(name, UnreadableMedia(Reason.EMPTY_FILE, "the cell is empty"))
+            return self.analyzer.recognizer.failed(name, UnreadableMedia(Reason.EMPTY_FILE, "the cell is empty"))
         return self.analyzer.analyze(photo, name)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -77,12 +77,12 @@ def analyze_frames(
     with contextlib.closing(frames), stream, contextlib.closing(_with_error(ahead(seen, waiting))) as batches:
         for batch in batches:
             if isinstance(batch, Exception):
-                yield analyzer.failed(name, batch, number + 1)
+                yield analyzer.recognizer.failed(name, batch, number + 1)
                 break
             for (frame, _), found in zip(batch, _read(analyzer, batch), strict=True):
                 number = frame.number
                 if isinstance(found, Exception):
-                    yield analyzer.failed(name, found, number, frame.time_s)
+                    yield analyzer.recognizer.failed(name, found, number, frame.time_s)
                 else:
                     yield stream.follow(*found, frame.image)
 
@@ -101,7 +101,7 @@ def _read(analyzer: "Analyzer", batch: list[Seen]) -> list[tuple[Look, tuple[Fac
     """
     looks = [(frame, look) for frame, look in batch if not isinstance(look, Exception)]
     try:
-        faces = iter(analyzer.read([(frame.image, look.found) for frame, look in looks]))
+        faces = iter(analyzer.recognizer.read([(frame.image, look.found) for frame, look in looks]))
     except Exception as error:
         return [error] if len(batch) == 1 else [found for one in batch for found in _read(analyzer, [one])]
     return [look if isinstance(look, Exception) else (look, next(faces)) for _, look in batch]

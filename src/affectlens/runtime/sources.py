@@ -116,7 +116,7 @@ class Analyses:
             if _is_video_source(given) if video is None else video:
                 self._frames = given if isinstance(given, Frames) else open_frames(given)
         except Exception as error:
-            failed = analyzer.failed(self.name, error)
+            failed = analyzer.recognizer.failed(self.name, error)
             self._found = _once(lambda: failed)
             return
         if self._frames is None:

@@ -122,9 +122,9 @@ class Stream:
         frame = Frame(*self.next_place(time_s), rgb)
         try:
             look = self.look(frame)
-            (faces,) = self._analyzer.read([(rgb, look.found)])
+            (faces,) = self._analyzer.recognizer.read([(rgb, look.found)])
         except Exception as error:
-            return self._analyzer.failed(self._name, error, frame.number, frame.time_s)
+            return self._analyzer.recognizer.failed(self._name, error, frame.number, frame.time_s)
         return self.follow(look, faces, rgb)
 
     def end(self) -> None:
@@ -205,9 +205,9 @@ class Stream:
         events: list[StreamEvent] = []
         try:
             shown = self._followed(look, faces, events)
-            analysis = self._analyzer.analysis(self._name, image, shown, look.number, look.time_s)
+            analysis = self._analyzer.recognizer.analysis(self._name, image, shown, look.number, look.time_s)
         except Exception as error:
-            analysis = self._analyzer.failed(self._name, error, look.number, look.time_s)
+            analysis = self._analyzer.recognizer.failed(self._name, error, look.number, look.time_s)
         self._report(events)
         return analysis
 

@@ -14,8 +14,9 @@ from affectlens.data.images import Pixels, in_chunks
 from affectlens.data.source import DataSource
 from affectlens.evaluation import audit as auditing
 from affectlens.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from affectlens.runtime.analyzer import Analyzer, Prior
+from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.media import PORTRAIT, read_image
+from affectlens.runtime.recognizer import Prior
 from affectlens.workflows.evaluate import facts_of, open_all
 from affectlens.workflows.reports import Report, heading
 from affectlens.workflows.scoring import Scored, score_changed
@@ -82,4 +83,4 @@ def _measured(face: Pixels) -> Quality:
 def _example() -> Pixels:
     """The face of the portrait that comes with the package, as the bundled model gets it."""
     analyzer, portrait = Analyzer(), read_image(PORTRAIT)
-    return analyzer.cut(portrait, analyzer.detector(portrait)).crops[0]
+    return analyzer.recognizer.cut(portrait, analyzer.detector(portrait)).crops[0]

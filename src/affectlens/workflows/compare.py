@@ -10,7 +10,7 @@ from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.progress import SILENT, Progress
 from affectlens.data.source import DataSource
 from affectlens.evaluation import evaluation, report
-from affectlens.runtime.analyzer import Prior
+from affectlens.runtime.recognizer import Prior
 from affectlens.workflows.evaluate import facts_of, open_all
 from affectlens.workflows.reports import Report, heading
 from affectlens.workflows.scoring import Scored, score

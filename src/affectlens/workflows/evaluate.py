@@ -14,7 +14,7 @@ from affectlens.data.near_duplicates import has_near_duplicate
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import evaluation, report
-from affectlens.runtime.analyzer import Prior
+from affectlens.runtime.recognizer import Prior
 from affectlens.workflows.data import source_of
 from affectlens.workflows.reports import Report, heading
 from affectlens.workflows.scoring import Predictor, open_model, score, with_options_of

@@ -258,7 +258,9 @@ def _heatmaps(asked: Asked) -> "Figure":
     analyzer = Analyzer(model, detector="whole", explain=True, threads=0)
     faces = decoded(scored.table.images, range(len(scored.table)))[0]
     crops = [face if face.ndim == 3 else np.stack([face] * 3, axis=-1) for face in faces]
-    seen = explanations(crops, analyzer.answers(crops), analyzer.answers, analyzer.spec.first_place)
+    seen = explanations(
+        crops, analyzer.recognizer.answers(crops), analyzer.recognizer.answers, analyzer.spec.first_place
+    )
     pairs = [draw_heat(one) for one in seen]
     return affect_plots.captioned_faces(pairs, *_captions(scored, data.options.get("va")), columns=3)
 

@@ -26,7 +26,8 @@ from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.evaluation.evaluation import Scores
 from affectlens.evaluation.outputs import Compared
-from affectlens.runtime.analyzer import Analyzer, Prior, prior_of
+from affectlens.runtime.analyzer import Analyzer
+from affectlens.runtime.recognizer import Prior, prior_of
 from affectlens.workflows.extras import require_training
 
 _FACES_AT_ONCE = 256
@@ -94,7 +95,7 @@ def open_model(model: str | Path) -> Predictor:
         trained_on = (spec.provenance.get("data", ""), spec.provenance.get("data_options", {}))
         calibration = (spec.temperature, spec.uncertain_below, spec.class_prior)
         asked = (*calibration, bool(settings.get("find_faces")), *trained_on)
-        answers = (analyzer.answers, spec.output_names)
+        answers = (analyzer.recognizer.answers, spec.output_names)
         return Predictor(spec.name, sha256_of(model_file(model)), spec.labels, spec.input, *asked, *answers)
     require_training("scoring a checkpoint")
     from affectlens.training import run

@@ -7,11 +7,11 @@ import pytest
 
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.manifest import Manifest
-from affectlens.runtime.batch_folder import NAME, Shard, states_in
 from affectlens.apps.batch.run import run
 from affectlens.apps.batch.work import End, Settings
 from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.reasons import Reason
+from affectlens.runtime.batch_folder import NAME, Shard, states_in
 
 ITEMS = [Item("a.jpg", "/a.jpg"), Item("b\ufffd.jpg", "/b\udcff.jpg"), Item("c#1", "c", within="tar", place=(1, 2))]
 

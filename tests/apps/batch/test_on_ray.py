@@ -48,7 +48,7 @@ class Poisoned(Settings):
                 os.kill(os.getpid(), signal.SIGSEGV)
             return analyze(source, name)
 
-        analysis = found.analysis
+        analysis = found.recognizer.analysis
 
         def deadly_analysis(source, image, faces, frame=None, time_s=None):
             work._ROWS_AT_ONCE = 5  # there, in its actor
@@ -57,7 +57,7 @@ class Poisoned(Settings):
                 os.kill(os.getpid(), signal.SIGSEGV)
             return analysis(source, image, faces, frame, time_s)
 
-        found.analyze, found.analysis = deadly, deadly_analysis
+        found.analyze, found.recognizer.analysis = deadly, deadly_analysis
         return found
 
 

@@ -8,11 +8,11 @@ from affectlens.apps.batch import shards as module
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.shards import Shards
-from affectlens.runtime.batch_folder import Shard
 from affectlens.apps.batch.work import UNFINISHED, End, Part
 from affectlens.core.columns import Schema
 from affectlens.core.errors import AffectLensError
 from affectlens.core.reasons import Reason
+from affectlens.runtime.batch_folder import Shard
 
 SCHEMA = Schema(("calm", "excited"))
 

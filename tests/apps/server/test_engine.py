@@ -9,7 +9,7 @@ from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.metrics import ServiceMetrics
 from affectlens.core.detection import no_faces
 from affectlens.core.errors import BadSetting
-from affectlens.runtime.analyzer import Cut
+from affectlens.runtime.recognizer import Cut
 
 
 def crops(value):

@@ -1,7 +1,6 @@
 """Parquet shards that hold every source once, whenever the process that writes them is killed."""
 
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.work import UNFINISHED, End, Part
 from affectlens.core.columns import Row, Schema
-from affectlens.core.errors import BadData
 from affectlens.core.files import sync
 from affectlens.core.reasons import Reason
 from affectlens.runtime.batch_folder import Shard, all_there

@@ -12,9 +12,10 @@ from affectlens.apps.batch.reading import Reader
 from affectlens.core.columns import Row
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
-from affectlens.runtime.analyzer import Analyzer, Prior
+from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.annotate import AnnotatedCopy, WholeFiles
 from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.recognizer import Prior
 from affectlens.runtime.sources import Analyses, Media
 
 UNFINISHED, COPIES = ".affectlens-partial", "annotated"
@@ -133,7 +134,7 @@ class Worker:
 
     def failed(self, number: int, item: Item, reason: Reason, detail: str) -> Part:
         """The one row of a source that could not be analyzed here."""
-        analysis = self._analyzer.failed(item.name, UnreadableMedia(reason, detail))
+        analysis = self._analyzer.recognizer.failed(item.name, UnreadableMedia(reason, detail))
         return Part(number, analysis.to_rows(), True, End(False, reason, detail))
 
     def _media(self, item: Item, data: bytes | None) -> Callable[[], Media]:

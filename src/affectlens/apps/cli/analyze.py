@@ -27,9 +27,10 @@ from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.offline import forbid_network
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis, Writer
-from affectlens.runtime.analyzer import Analyzer, Prior
+from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.annotate import AnnotatedCopy, FreeNames
 from affectlens.runtime.media import is_live
+from affectlens.runtime.recognizer import Prior
 from affectlens.runtime.sources import Analyses, analyses_of, items_of
 
 TABLE = "table"

@@ -9,7 +9,7 @@ from affectlens.apps.cli.console import TERMINAL, out, print_table
 from affectlens.apps.cli.evaluate import about, deliver, print_left_out
 from affectlens.apps.cli.options import AsJson, Data, FindFaces, PriorOption, ReportFolder, Split, SplitOption
 from affectlens.evaluation.corruptions import SEVERITIES
-from affectlens.runtime.analyzer import Prior
+from affectlens.runtime.recognizer import Prior
 from affectlens.workflows import audit as auditing
 from affectlens.workflows.reports import ready
 

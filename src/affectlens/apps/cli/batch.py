@@ -23,9 +23,9 @@ from affectlens.apps.cli.options import (
     video_settings,
 )
 from affectlens.core.errors import AffectLensError, BadSetting
-from affectlens.runtime.analyzer import Prior
 from affectlens.runtime.batch_folder import DONE, FAILED, states_in
 from affectlens.runtime.batch_folder import NAME as MANIFEST
+from affectlens.runtime.recognizer import Prior
 
 _LINE_EVERY_S = 30.0
 

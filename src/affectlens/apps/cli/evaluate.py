@@ -11,7 +11,7 @@ from rich.table import Table
 from affectlens.apps.cli.console import TERMINAL, out, print_table
 from affectlens.apps.cli.options import AsJson, Data, FindFaces, PriorOption, ReportFolder, Split, SplitOption
 from affectlens.core.outputs import AFFECT, OUTPUTS
-from affectlens.runtime.analyzer import Prior
+from affectlens.runtime.recognizer import Prior
 from affectlens.workflows import compare as comparing
 from affectlens.workflows import evaluate as evaluating
 from affectlens.workflows.reports import Report, ready

@@ -23,10 +23,11 @@ from affectlens.apps.live.window import require as require_window
 from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.offline import forbid_network
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.analyzer import Analyzer, Prior
+from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.draw import draw_live
 from affectlens.runtime.media import CAMERA
 from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.recognizer import Prior
 from affectlens.runtime.record import Recorder
 from affectlens.runtime.sources import Analyses
 from affectlens.runtime.temporal import Smoothing

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from affectlens.runtime.analyzer import Prior
 from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.recognizer import Prior
 from affectlens.runtime.temporal import Smoothing
 
 

@@ -12,7 +12,8 @@ from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Pr
 from affectlens.apps.light.palette import Palette
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra
 from affectlens.core.offline import forbid_network
-from affectlens.runtime.analyzer import Analyzer, Prior
+from affectlens.runtime.analyzer import Analyzer
+from affectlens.runtime.recognizer import Prior
 
 PORT = 8600
 

@@ -16,8 +16,9 @@ from affectlens.apps.server.metrics import ServiceMetrics
 from affectlens.core.affect import Face
 from affectlens.core.image_file import Picture, decode
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.analyzer import Analyzer, Cut
+from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.recognizer import Cut
 from affectlens.runtime.stream import Look, Stream
 from affectlens.runtime.video import Frame
 
@@ -53,7 +54,7 @@ class Engine:
         self._limits, self._metrics = limits, metrics
         self._workers = limits.threads
         self._threads = ThreadPoolExecutor(self._workers, "affectlens-look")
-        self._batches = Batches(analyzer.read_cuts, metrics)
+        self._batches = Batches(analyzer.recognizer.read_cuts, metrics)
         self._taken = 0
         self._picture_s = 0.05
 
@@ -85,7 +86,7 @@ class Engine:
                 cut, picture = await self._in_thread(self._look, data)
                 faces = await self._batches.read(cut)
         self._metrics.count("photo", faces)
-        return replace(self._analyzer.analysis("", None, faces), incomplete=picture.incomplete), picture.size
+        return replace(self._analyzer.recognizer.analysis("", None, faces), incomplete=picture.incomplete), picture.size
 
     async def frame(self, data: bytes, stream: Stream) -> tuple[Analysis, Size]:
         """The bytes of a stream's next picture; as `photo`."""
@@ -123,19 +124,19 @@ class Engine:
         """Decode a photo and find its faces; of it only they are kept."""
         picture = decode(data, self._limits.pixels)
         image = picture.rgb
-        return self._analyzer.cut(image, self._analyzer.detector(image)), Seen.of(picture)
+        return self._analyzer.recognizer.cut(image, self._analyzer.detector(image)), Seen.of(picture)
 
     def _look_ahead(self, data: bytes, stream: Stream) -> tuple[Look, Cut, Seen]:
         """Decode the next picture of a stream, whose time is now, and find its faces; of it only they are kept."""
         number, time_s = stream.next_place()
         picture = decode(data, self._limits.pixels)
         look = stream.look(Frame(number, time_s, picture.rgb))
-        return look, self._analyzer.cut(picture.rgb, look.found), Seen.of(picture)
+        return look, self._analyzer.recognizer.cut(picture.rgb, look.found), Seen.of(picture)
 
     def _explained(self, data: bytes) -> tuple[tuple[Face, ...], Seen]:
         picture = decode(data, self._limits.pixels)
         image = picture.rgb
-        (faces,) = self._explaining.read([(image, self._analyzer.detector(image))])
+        (faces,) = self._explaining.recognizer.read([(image, self._analyzer.detector(image))])
         return faces, Seen.of(picture)
 
 

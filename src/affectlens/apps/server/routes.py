@@ -173,7 +173,7 @@ async def _follow(socket: WebSocket, service: Service, settings: VideoSettings) 
         except Exception as error:
             if not isinstance(error, UnreadableMedia):
                 logger.exception("a picture of a stream could not be analyzed")
-            failed = service.analyzer.failed("", error, following.number, following.time_s)
+            failed = service.analyzer.recognizer.failed("", error, following.number, following.time_s)
             text = to_wire(failed, (0, 0)).model_dump_json()
         else:
             light = ambience(analysis.faces, analysis.time_s or 0.0)
