@@ -1,7 +1,9 @@
 import importlib
+import re
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +90,12 @@ assert len(affectlens.Analyzer().analyze(PORTRAIT).faces) == 1
 print(*(module for module in {HEAVY} if module in sys.modules))
 """
     assert run(code) == []
+
+
+def test_the_reference_shows_what_is_public_and_nothing_else():
+    page = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^::: affectlens\.(\S+)$", page, re.MULTILINE)
+    assert sorted(name.rpartition(".")[2] for name in shown) == affectlens.__all__
+    for name in shown:
+        module, _, attribute = name.rpartition(".")
+        assert getattr(importlib.import_module(f"affectlens.{module}"), attribute) is getattr(affectlens, attribute)

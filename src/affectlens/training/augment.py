@@ -10,6 +10,18 @@ from affectlens.training.recipe import Recipe
 
 _DRAWS = (12, 6, 2, 4, 2)
 """Columns of random numbers; later steps got a block of their own, so that the earlier ones kept their numbers."""
+
+
+class Draw:
+    """Column of `draws` that each step takes; together they are as wide as `_DRAWS`."""
+
+    FLIP, ROTATION, SCALE, SHIFT_X, SHIFT_Y, SHARPNESS, CONTRAST, LIGHT = range(8)
+    ERASE, HOLE_Y, HOLE_X, HOLE_SIZE = range(8, 12)
+    SHEAR, SATURATION, HUE, LABEL = range(12, 16)
+    HOLE_NOISE = slice(15, 18)
+    AUTOCONTRAST, HOLE_ASPECT, MIX, MIX_SHARE, MIX_Y, MIX_X, BLUR, NOISE = range(18, 26)
+
+
 _COPIES = 7919  # a prime: copy c of sample i has the numbers that sample i + c * 7919 has for its first
 
 
@@ -37,23 +49,25 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     signed = uniform * 2 - 1
     images = move(images, uniform, recipe)
     if recipe.sharpness:
-        amount = (signed[:, 5] * recipe.sharpness).view(-1, 1, 1, 1)
+        amount = (signed[:, Draw.SHARPNESS] * recipe.sharpness).view(-1, 1, 1, 1)
         smooth = avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
         images = images + amount * (images - smooth)
     if images.shape[1] == 3 and (recipe.saturation or recipe.hue):
         mean, std = _normalisation(images, recipe)
         pixels = images * std + mean  # gray has no colour there, whatever the normalisation of the channels
-        turned = _colour(pixels, 1 + signed[:, 13] * recipe.saturation, signed[:, 14] * recipe.hue)
+        turned = _colour(pixels, 1 + signed[:, Draw.SATURATION] * recipe.saturation, signed[:, Draw.HUE] * recipe.hue)
         images = (turned - mean) / std
     if recipe.autocontrast:
-        images = torch.where((uniform[:, 18] < recipe.autocontrast).view(-1, 1, 1, 1), _stretch(images, recipe), images)
-    contrast = (1 + signed[:, 6] * recipe.contrast).view(-1, 1, 1, 1)
-    brightness = (signed[:, 7] * recipe.brightness).view(-1, 1, 1, 1)
+        images = torch.where(
+            (uniform[:, Draw.AUTOCONTRAST] < recipe.autocontrast).view(-1, 1, 1, 1), _stretch(images, recipe), images
+        )
+    contrast = (1 + signed[:, Draw.CONTRAST] * recipe.contrast).view(-1, 1, 1, 1)
+    brightness = (signed[:, Draw.LIGHT] * recipe.brightness).view(-1, 1, 1, 1)
     mean, std = _normalisation(images, recipe)
     pivot, scale = (mean.mean() - mean) / std, std.mean() / std  # the same gray and the same light in all channels
     images = images * contrast + (1 - contrast) * pivot + brightness * scale
     if recipe.exposure:
-        light = (1 + signed[:, 7] * recipe.exposure).view(-1, 1, 1, 1)
+        light = (1 + signed[:, Draw.LIGHT] * recipe.exposure).view(-1, 1, 1, 1)
         images = images * light + (light - 1) * mean / std
     return _erase(images, uniform, recipe) if recipe.erase else images
 
@@ -63,11 +77,11 @@ def degrade(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     then noise, each of half of the faces, of a uniform strength up to the recipe's. Noise is torch's own, seeded by the
     caller.
     """
-    strength = (2 * uniform[:, 24:26] - 1).clamp_min(0)
+    strength = (2 * uniform - 1).clamp_min(0)
     if recipe.blur:
-        images = _blurred(images, strength[:, 0] * recipe.blur)
+        images = _blurred(images, strength[:, Draw.BLUR] * recipe.blur)
     if recipe.noise:
-        images = images + torch.randn_like(images) * (strength[:, 1] * recipe.noise).view(-1, 1, 1, 1)
+        images = images + torch.randn_like(images) * (strength[:, Draw.NOISE] * recipe.noise).view(-1, 1, 1, 1)
     return images
 
 
@@ -93,11 +107,12 @@ def _normalisation(images: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
 def move(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     """The steps of `augment` that move pixels: mirror, turn, shear, scale and shift in one bilinear resampling."""
     signed = uniform * 2 - 1
-    angle = signed[:, 1] * math.radians(recipe.rotation_deg)
-    zoom = 1 + signed[:, 2] * recipe.scale
-    mirror = torch.where(uniform[:, 0] < recipe.flip, -1.0, 1.0)
-    shift_x, shift_y = signed[:, 3] * 2 * recipe.shift, signed[:, 4] * 2 * recipe.shift
-    shear = torch.tan(signed[:, 12] * math.radians(recipe.shear_deg))
+    angle = signed[:, Draw.ROTATION] * math.radians(recipe.rotation_deg)
+    zoom = 1 + signed[:, Draw.SCALE] * recipe.scale
+    mirror = torch.where(uniform[:, Draw.FLIP] < recipe.flip, -1.0, 1.0)
+    shift_x = signed[:, Draw.SHIFT_X] * 2 * recipe.shift
+    shift_y = signed[:, Draw.SHIFT_Y] * 2 * recipe.shift
+    shear = torch.tan(signed[:, Draw.SHEAR] * math.radians(recipe.shear_deg))
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     theta = torch.stack(
         [
@@ -136,32 +151,32 @@ def _erase(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     height, width = images.shape[2:]
     rows = torch.arange(height, device=images.device).view(1, -1, 1)
     columns = torch.arange(width, device=images.device).view(1, 1, -1)
-    chosen = (uniform[:, 8] < recipe.erase).view(-1, 1, 1)
+    chosen = (uniform[:, Draw.ERASE] < recipe.erase).view(-1, 1, 1)
     centre_y, centre_x, half_y, half_x = (
         value.view(-1, 1, 1) for value in _HOLES[recipe.erase_shape](uniform, height, width)
     )
     hole = chosen & ((rows - centre_y).abs() < half_y) & ((columns - centre_x).abs() < half_x)
     if recipe.erase_with == "zero":
         return images.masked_fill(hole.unsqueeze(1), 0.0)
-    phase = uniform[:, 15:18].sum(dim=1).view(-1, 1, 1, 1) + torch.arange(images[0].numel(), device=images.device).view(
-        1, *images.shape[1:]
-    )
+    pixels = torch.arange(images[0].numel(), device=images.device).view(1, *images.shape[1:])
+    phase = uniform[:, Draw.HOLE_NOISE].sum(dim=1).view(-1, 1, 1, 1) + pixels
     noise = torch.frac(torch.sin(phase * 12.9898) * 43758.5453).abs() * 2 - 1  # a hash: no state to restore
     return torch.where(hole.unsqueeze(1), noise, images)
 
 
 def _square(uniform: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(B,) centre y, centre x, half height, half width in pixels of squares that may reach over the edge."""
-    half = (0.05 + uniform[:, 11] * 0.12) * height
-    return uniform[:, 9] * height, uniform[:, 10] * width, half, half
+    half = (0.05 + uniform[:, Draw.HOLE_SIZE] * 0.12) * height
+    return uniform[:, Draw.HOLE_Y] * height, uniform[:, Draw.HOLE_X] * width, half, half
 
 
 def _rectangle(uniform: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same of rectangles within the image; a side that would exceed the image is as long as the image."""
-    area = 0.02 + uniform[:, 11] * 0.31
-    aspect = torch.exp(math.log(0.3) + uniform[:, 19] * math.log(3.3 / 0.3))
+    area = 0.02 + uniform[:, Draw.HOLE_SIZE] * 0.31
+    aspect = torch.exp(math.log(0.3) + uniform[:, Draw.HOLE_ASPECT] * math.log(3.3 / 0.3))
     tall, wide = (area * aspect).sqrt().clamp_max(1), (area / aspect).sqrt().clamp_max(1)
-    centre_y, centre_x = tall / 2 + uniform[:, 9] * (1 - tall), wide / 2 + uniform[:, 10] * (1 - wide)
+    centre_y = tall / 2 + uniform[:, Draw.HOLE_Y] * (1 - tall)
+    centre_x = wide / 2 + uniform[:, Draw.HOLE_X] * (1 - wide)
     half_y, half_x = tall * height / 2, wide * width / 2
     return centre_y * height - 0.5, centre_x * width - 0.5, half_y, half_x
 

@@ -14,6 +14,7 @@ from affectlens.core.outputs import OUTPUTS
 from affectlens.core.statistics import DatasetStatistics
 from affectlens.data.table import FaceTable
 from affectlens.models.layers.outputs import Outputs
+from affectlens.training.augment import Draw
 from affectlens.training.loaders import Batch
 from affectlens.training.recipe import Recipe
 
@@ -95,6 +96,7 @@ def targets(batch: Batch, uniform: Tensor, kind: str) -> Tensor:
     if kind == "label":
         label = torch.where(batch["target"] >= 0, batch["target"], votes.argmax(dim=1))
     else:
-        label = (votes.cumsum(dim=1) <= uniform[:, 15:16] * votes.sum(dim=1, keepdim=True)).sum(dim=1)
+        drawn = uniform[:, Draw.LABEL, None] * votes.sum(dim=1, keepdim=True)
+        label = (votes.cumsum(dim=1) <= drawn).sum(dim=1)
         label = label.clamp_max(votes.shape[1] - 1)
     return one_hot(label, votes.shape[1]).to(votes.dtype)

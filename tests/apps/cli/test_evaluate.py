@@ -14,6 +14,7 @@ from affectlens.core.expressions import FERPLUS
 from affectlens.core.probabilities import softmax
 from affectlens.core.session import model_file
 from affectlens.data.source import DataSource, parse
+from affectlens.runtime.recognizer import Recognizer
 from affectlens.training.recipe import find, with_settings
 from affectlens.workflows.train import train
 
@@ -485,7 +486,7 @@ def test_a_split_that_does_not_exist_is_wrong_usage(cli, ferplus):
 
 def test_without_train_it_stops_before_the_work_is_done(cli, ferplus, monkeypatch):
     (ferplus / "FER2013Train" / "label.csv").unlink()
-    monkeypatch.setattr(Analyzer, "answers", lambda *_: pytest.fail("faces were scored"))
+    monkeypatch.setattr(Recognizer, "answers", lambda *_: pytest.fail("faces were scored"))
     result = cli("evaluate", "bundled", "--data", f"ferplus:{ferplus}")
     assert (result.code, result.out) == (1, "")
     assert len(result.errors) == 1
