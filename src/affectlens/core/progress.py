@@ -1,4 +1,4 @@
-"""How a long task says how far it is: one protocol for terminals, notebooks, logs, and whoever else watches."""
+"""Progress of long tasks: one protocol for terminals, notebooks, logs and any other observer."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext

@@ -44,7 +44,7 @@ def states_in(folder: Path) -> dict[str, int] | None:
     """How many sources of the batch in `folder` are done, failed and not yet analyzed; None where there is no batch.
 
     Raises:
-        BadSetting: its manifest is none.
+        BadSetting: its manifest cannot be read.
     """
     if not (folder / NAME).is_file():
         return None
@@ -53,7 +53,7 @@ def states_in(folder: Path) -> dict[str, int] | None:
 
 
 def shards_in(folder: Path) -> list[Shard]:
-    """The shards of the batch in `folder` that were committed.  Raises BadSetting: its manifest is none."""
+    """The shards of the batch in `folder` that were committed.  Raises BadSetting: its manifest cannot be read."""
     with _reading(folder) as base:
         return shards(base)
 
@@ -77,7 +77,7 @@ def shards_of(folder: Path) -> list[Path]:
     """The files of the batch in a folder, as its manifest says.
 
     Raises:
-        BadData: one of them is not there. BadSetting: its manifest is none.
+        BadData: one of them is not there. BadSetting: its manifest cannot be read.
     """
     return all_there(folder, shards_in(folder))
 

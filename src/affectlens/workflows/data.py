@@ -14,8 +14,8 @@ def source_of(data: str | Path | DataSource) -> DataSource:
     pictures per label; or the path of a CSV or Parquet file with the columns `path` and `expression`.
 
     Raises:
-        BadData: there is no such folder or file. BadSetting: an option that the reader does not have, or no such path.
-            UnknownName: no such reader.
+        BadData: there is no such folder or file. BadSetting: the reader has no such option, or `data` names neither a
+            path nor a reader. UnknownName: no such reader.
     """
     if isinstance(data, DataSource):
         return data

@@ -111,7 +111,9 @@ def figure(asked: Asked) -> "Figure":
         BadSetting, BadData: something that the figure needs is missing. MissingExtra.
     """
     if asked.points % 2 == 0:
-        raise BadSetting(f"points must be odd, so that the weights as they are stand in the middle; got {asked.points}")
+        raise BadSetting(
+            f"--points must be odd, so that the weights as they are stand in the middle; got {asked.points}"
+        )
     return _FIGURES[asked.name](asked)
 
 

@@ -7,7 +7,8 @@ from affectlens.core.progress import SILENT, Progress
 from affectlens.data.source import DataSource
 from affectlens.workflows.data import is_path, source_of
 from affectlens.workflows.extras import require_training
-from affectlens.workflows.train import Run, Settings, run_recipe
+from affectlens.workflows.recipes import Settings, find_recipe
+from affectlens.workflows.train import Run, run_recipe
 
 
 def finetune(
@@ -37,10 +38,8 @@ def finetune(
         As `train`.
     """
     require_training("finetuning")
-    from affectlens.training.recipe import find, with_settings
-
     return run_recipe(
-        with_settings(find("finetune"), settings),
+        find_recipe("finetune", settings),
         _source(data),
         Path(out).expanduser(),
         resume,

@@ -7,7 +7,7 @@ from affectlens.data.source import DataSource
 from affectlens.evaluation import plots
 from affectlens.workflows.data import source_of
 from affectlens.workflows.extras import require_training
-from affectlens.workflows.train import Settings
+from affectlens.workflows.recipes import Settings, find_recipe
 
 if TYPE_CHECKING:
     from affectlens.training.recipe import Recipe
@@ -31,10 +31,9 @@ def preview(
     """
     require_training("a preview")
     from affectlens.training.preview import look
-    from affectlens.training.recipe import find, with_settings
     from affectlens.training.run import with_data_options
 
-    chosen = with_settings(find(recipe) if isinstance(recipe, str) else recipe, settings)
+    chosen = find_recipe(recipe, settings)
     source = source_of(data)
     table = with_data_options(chosen, source).load("train")
     seen = look(table, chosen, faces)

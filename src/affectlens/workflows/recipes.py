@@ -1,12 +1,15 @@
 """The recipes of the catalogue."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from affectlens.core import catalog
 
 if TYPE_CHECKING:
     from affectlens.training.recipe import Recipe
+
+Settings = Mapping[str, Any] | Sequence[str]
+"""Recipe key -> value, "model_options.NAME" for an entry of a mapping; or texts "key=value"."""
 
 
 def works() -> list[str]:
@@ -24,15 +27,16 @@ def rows_of(work: str) -> "Mapping[str, Recipe]":
     return rows
 
 
-def find_recipe(name: str) -> "Recipe":
-    """The recipe "WORK/ROW", the first row of a work by the work's name, or the one in a YAML file.
+def find_recipe(recipe: "str | Recipe", settings: Settings = ()) -> "Recipe":
+    """The recipe "WORK/ROW", the first row of a work by the work's name, or the one in a YAML file, with `settings`
+    applied; a `Recipe` stands for itself.
 
     Raises:
-        UnknownName: no such work or row. BadSetting: the file holds no recipe.
+        UnknownName: no such work or row. BadSetting: the file holds no recipe, or there is no such setting.
     """
-    from affectlens.training.recipe import find
+    from affectlens.training.recipe import find, with_settings
 
-    return find(name)
+    return with_settings(find(recipe) if isinstance(recipe, str) else recipe, settings)
 
 
 def as_yaml(recipe: "Recipe") -> str:

@@ -33,7 +33,7 @@ class Report:
         return self.page()
 
     def save(self, folder: str | Path) -> Path:
-        """Write report.json and report.html into `folder`, which is made where there is none; the path of the page.
+        """Write report.json and report.html into `folder`, created if missing; returns the path of the page.
 
         Raises:
             MissingExtra: the extra `report` is not installed. OSError: the folder cannot be written to.
@@ -46,7 +46,7 @@ class Report:
 
 
 def ready(folder: str | Path) -> Path:
-    """The folder of a report, made where there is none, so that a long evaluation does not end in an error.
+    """The folder of a report, created if missing before a long evaluation begins.
 
     Raises:
         As `Report.save`.

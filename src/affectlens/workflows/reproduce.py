@@ -13,8 +13,9 @@ from affectlens.data.source import DataSource
 from affectlens.evaluation import evaluation
 from affectlens.workflows.data import source_of
 from affectlens.workflows.extras import require_training
+from affectlens.workflows.recipes import Settings, find_recipe
 from affectlens.workflows.scoring import open_model, score
-from affectlens.workflows.train import Settings, run_recipe
+from affectlens.workflows.train import run_recipe
 
 
 def reproduce(
@@ -54,7 +55,6 @@ def reproduce(
     """
     require_training("reproducing a table")
     from affectlens.training import run
-    from affectlens.training.recipe import with_settings
     from affectlens.workflows import results_table
 
     results, runs = Path(out), Path(runs)
@@ -66,7 +66,7 @@ def reproduce(
         raise UnknownName(unknown(f"row of '{work}'", strange[0], list(module.ROWS)))
     tested_on = source if test is None else source_of(test)
     rows = rows or _published(module, source, other_data)
-    recipes = {row: with_settings(module.ROWS[row], settings) for row in rows}
+    recipes = {row: find_recipe(module.ROWS[row], settings) for row in rows}
     for recipe in recipes.values():
         if source.reader != recipe.data and not other_data:
             raise BadSetting(f"'{recipe.name}' is about '{recipe.data}', got '{source.reader}'; see --other-data")

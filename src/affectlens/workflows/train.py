@@ -1,7 +1,7 @@
 """A recipe and data in, a run folder with a calibrated ONNX model out."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,12 @@ from affectlens.core.progress import SILENT, Progress
 from affectlens.data.source import DataSource
 from affectlens.workflows.data import source_of
 from affectlens.workflows.extras import require_training
+from affectlens.workflows.recipes import Settings, find_recipe
 
 if TYPE_CHECKING:
     from affectlens.training.data import TrainingData
     from affectlens.training.fit import Machines
     from affectlens.training.recipe import Recipe
-
-Settings = Mapping[str, Any] | Sequence[str]
-"""Recipe key -> value, "model_options.NAME" for an entry of a mapping; or texts "key=value"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +78,8 @@ def train(
     """
     require_training("training")
     from affectlens.training.fit import Machines
-    from affectlens.training.recipe import find, with_settings
 
-    chosen = with_settings(find(recipe) if isinstance(recipe, str) else recipe, settings)
+    chosen = find_recipe(recipe, settings)
     folder = Path("runs") / chosen.folder_name if out is None else Path(out).expanduser()
     source = source_of(data)
     return run_recipe(chosen, source, folder, resume, Machines(devices, nodes, strategy), progress)

@@ -73,7 +73,7 @@ def test_every_figure_is_drawn(cli, name, table, trained, tmp_path):
         (("adjacency",), "the figure 'adjacency' needs --model"),
         (("similarity", "--model", "nowhere"), "needs the folder of a run (of 'affectlens train'), got 'nowhere'"),
         (("heatmaps", "--model", "a", "--model", "b"), "the figure 'heatmaps' needs --model once"),
-        (("landscape", "--points", 4), "points must be odd"),
+        (("landscape", "--points", 4), "--points must be odd"),
         (("samples", "--out", "x.jpg"), "figures are PNG files; name it .png, got 'x.jpg'"),
         (("landscape",), "the figure 'landscape' needs --model, once or several times"),
         (("adjacency", "--model", "bundled"), "needs the folder of a run (of 'affectlens train'), got 'bundled'"),

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from affectlens.core import progress
 from affectlens.core.progress import Advance
 
 Item = TypeVar("Item")
@@ -152,5 +153,4 @@ def track(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]
 
     `total` is None where nobody knows.
     """
-    with Bars() as bars:
-        yield from bars.over(items, total, what)
+    return progress.track(items, TERMINAL, what, total)

@@ -1,13 +1,13 @@
 """`affectlens summary`: what is in the rows of a batch, by expression, source, time and groups."""
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from affectlens.apps.cli.console import out, print_table, wide
+from affectlens.apps.cli.evaluate import deliver
 from affectlens.apps.cli.options import AsJson, ReportFolder
 from affectlens.evaluation.summary_report import cells, header
 from affectlens.workflows.reports import ready
@@ -50,14 +50,13 @@ def summary(
     if folder:
         ready(folder)
     found = summarise(path, by or ("expression",), groups=groups, window_s=window, csv=csv)
-    page = found.save(folder) if folder else None
-    if as_json:
-        typer.echo(json.dumps(found.metrics, indent=2))
-        return
-    _print(found)
-    for what, file in (("table", csv), ("report", page)):
-        if file:
-            out.print(f"{what}: {file}")
+
+    def show(_: dict[str, Any]) -> None:
+        _print(found)
+        if csv:
+            out.print(f"table: {csv}")
+
+    deliver(found, folder, as_json, show)
 
 
 def _print(found: SummaryReport) -> None:
