@@ -93,7 +93,7 @@ def test_the_graph_is_used_transposed_as_in_the_authors_code():
     network = emotion_gcn.build(2, 3, backbone="breg_next", layers=1)
     network.adjacency.copy_(torch.tensor([[0.3, 0.7, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0.7, 0.3]]))
     (layer,) = network.convolutions
-    torch.testing.assert_close(network.heads(), network.adjacency.T @ network.words @ layer.weight)
+    torch.testing.assert_close(network.head_vectors(), network.adjacency.T @ network.words @ layer.weight)
 
 
 def test_without_word_vectors_every_node_is_an_axis_of_its_own():

@@ -8,7 +8,6 @@ from affectlens.core.errors import BadData
 from affectlens.core.landmarks import EYES, MOUTH
 from affectlens.training import masks
 from affectlens.training.augment import draws, move
-from affectlens.training.data import check_landmarks
 from affectlens.training.loaders import FaceBatches
 from affectlens.training.preview import look
 
@@ -51,7 +50,7 @@ def test_masks_move_with_the_faces(recipe, data):
     moving = replace(
         recipe, model_options={**recipe.model_options, "mask": True}, flip=1.0, rotation_deg=20.0, shift=0.1
     )
-    batch = FaceBatches(table, moving)[np.array([[0, 0], [1, 0]])]
+    batch = FaceBatches(table, moving, needs=("mask",))[np.array([[0, 0], [1, 0]])]
     assert batch["mask_target"].shape == (2, 1, 48, 48)
     uniform = draws(2, seed=0, epoch=0)
     filled = batch["image"] * 0 + batch["mask_target"]  # pictures that show the masks
@@ -61,9 +60,10 @@ def test_masks_move_with_the_faces(recipe, data):
 
 @pytest.mark.parametrize(("points", "find_faces"), [(0, False), (5, False), (68, True)])
 def test_the_mask_task_without_68_landmarks_on_faces_as_they_are_is_one_line(recipe, data, points, find_faces):
-    masked = replace(recipe, model_options={"mask": True}, find_faces=find_faces)
+    masked = replace(
+        recipe, model="multi_task", model_options={"backbone": "breg_next", "mask": True}, find_faces=find_faces
+    )
     table = replace(data.train, landmarks_xy=np.ones((len(data.train), points, 2), dtype=np.float32))
-    for asks in (lambda: check_landmarks(table, masked), lambda: look(table, masked, 2)):
+    for asks in (lambda: masks.check(table.landmarks_xy, find_faces), lambda: look(table, masked, 2)):
         with pytest.raises(BadData, match="the mask task needs faces with 68 landmarks"):
             asks()
-    check_landmarks(table, replace(masked, model_options={}))

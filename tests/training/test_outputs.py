@@ -25,9 +25,10 @@ from affectlens.workflows import scoring
 
 NETWORK = """
 import torch
+from affectlens.models.layers import network
 from affectlens.models.layers.outputs import Outputs
 
-class Network(torch.nn.Module):
+class Network(network.Network):
     def __init__(self, classes, in_channels, name, numbers):
         super().__init__()
         self.name = name

@@ -17,13 +17,13 @@ class DatasetStatistics:
         targets: (N,) int64 index into `labels`, -1 where a face has no single label.
         affect: (N, 2) float32 valence and arousal in [-1, 1], NaN where unknown.
         votes: (N, C) float32 distributions over `labels`, all 0 where nothing is known; None where nobody asks.
-        features: D, the width of the network's feature vector; 0 where it gives none.
+        feature_width: D of the network's feature vector; 0 where it gives none.
     """
 
     labels: tuple[str, ...]
     targets: NDArray[np.int64]
     affect: NDArray[np.float32]
-    features: int = 0
+    feature_width: int = 0
     votes: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:

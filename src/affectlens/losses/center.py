@@ -33,4 +33,4 @@ def build(
     Raises:
         BadSetting: a setting is none of these, or the network gives no features.
     """
-    return CenterLoss(Centres(len(statistics.labels), statistics.features, rate, learn), reduction)
+    return CenterLoss(Centres(len(statistics.labels), statistics.feature_width, rate, learn), reduction)

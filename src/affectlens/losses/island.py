@@ -49,4 +49,4 @@ def build(
     Raises:
         BadSetting: a setting is none of these, or the network gives no features.
     """
-    return IslandLoss(Centres(len(statistics.labels), statistics.features, rate, learn), weight, reduction)
+    return IslandLoss(Centres(len(statistics.labels), statistics.feature_width, rate, learn), weight, reduction)

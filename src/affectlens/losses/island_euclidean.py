@@ -49,5 +49,5 @@ def build(
         BadSetting: a setting is none of these, or the network gives no features.
     """
     return EuclideanIslandLoss(
-        Centres(len(statistics.labels), statistics.features, rate, learn), weight, margin, reduction
+        Centres(len(statistics.labels), statistics.feature_width, rate, learn), weight, margin, reduction
     )

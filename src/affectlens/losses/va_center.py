@@ -61,5 +61,5 @@ def build(
         raise BadSetting(f"dimensions must be {', '.join(DIMENSIONS)}, got '{dimensions}'")
     if not statistics.described.any():
         raise BadSetting("no training face has a label, valence and arousal, which the VA-based center loss needs")
-    learned = None if centres == "batch" else Centres(len(statistics.labels), statistics.features, rate, centres)
+    learned = None if centres == "batch" else Centres(len(statistics.labels), statistics.feature_width, rate, centres)
     return VACenterLoss(torch.from_numpy(statistics.class_affect), DIMENSIONS[dimensions], learned, reduction)

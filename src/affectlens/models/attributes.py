@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from affectlens.core.errors import BadSetting
 from affectlens.models.layers import dinov2
 from affectlens.models.layers.colour import as_rgb
+from affectlens.models.layers.network import Network
 from affectlens.models.layers.outputs import Outputs
 
 ATTRIBUTES = 40
@@ -20,7 +21,7 @@ _SMILING = 31
 """Place of Smiling among CelebA's attributes."""
 
 
-class Attributes(nn.Module):
+class Attributes(Network):
     """(B, 1 or 3, S, S) float -> logits (B, 2), the CLS token as features (B, D) and attributes (B, 40), as logits."""
 
     backbone: Any
@@ -29,8 +30,8 @@ class Attributes(nn.Module):
         super().__init__()
         self.size, self.image_px = backbone, image_px
         self.backbone = dinov2.create(backbone, image_px)
-        self.features = int(self.backbone.num_features)
-        self.head = nn.Linear(self.features, ATTRIBUTES)
+        self.feature_width = int(self.backbone.num_features)
+        self.head = nn.Linear(self.feature_width, ATTRIBUTES)
 
     def load_pretrained(self, file: str = "") -> None:
         """DINOv2's weights.  Raises BadModelFile."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
 from affectlens.models.layers.multi_self_attention import Form, MultiSelfAttention
+from affectlens.models.layers.network import Network
 from affectlens.models.layers.spatial_transformer import SpatialTransformer
 
 
@@ -36,7 +37,7 @@ def _localiser() -> nn.Sequential:
     )
 
 
-class CustomVGG(nn.Module):
+class CustomVGG(Network):
     """(B, C, 48, 48) float in [0, 1] -> (B, classes) logits."""
 
     def __init__(self, classes: int, in_channels: int, stn: bool, attention: nn.Module | None, dropout: float) -> None:

@@ -16,10 +16,11 @@ from torch.nn.functional import max_pool2d
 
 from affectlens.core.errors import BadSetting
 from affectlens.models.layers.multi_self_attention import Form, MultiSelfAttention
+from affectlens.models.layers.network import Network
 from affectlens.models.layers.spatial_transformer import SpatialTransformer
 
 
-class DeepEmotion(nn.Module):
+class DeepEmotion(Network):
     """(B, C, 48, 48) float in [0, 1] -> (B, classes) logits."""
 
     def __init__(self, classes: int, in_channels: int, stn: bool, attention: nn.Module | None, dropout: float) -> None:

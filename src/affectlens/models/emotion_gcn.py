@@ -37,6 +37,7 @@ from affectlens.models.layers.backbones import backbone as make_backbone
 from affectlens.models.layers.evidence import Explaining
 from affectlens.models.layers.outputs import Outputs
 
+FILES = {"words": "a text file of GloVe vectors"}
 WORD_SIZE = 300
 _AXIS_LENGTH = 5.0
 _HIDDEN = 512
@@ -80,7 +81,7 @@ class EmotionGCN(Explaining):
         self.classes = classes
         self.tau, self.share, self.category_edges, self.words_file = tau, share, edges, words_file
         self.backbone, width = make_backbone(name, in_channels, rectified=False)
-        self.features, self.first_place = width, FIRST_PLACE[name]
+        self.feature_width, self.first_place = width, FIRST_PLACE[name]
         nodes = classes + 2
         sizes = [WORD_SIZE, *[_HIDDEN] * (layers - 1), width]
         self.convolutions = nn.ModuleList(GraphConvolution(a, b) for a, b in pairwise(sizes))
@@ -103,15 +104,19 @@ class EmotionGCN(Explaining):
             names = (*(_WORDS.get(label, label) for label in statistics.labels), "valence", "arousal")
             self.words.copy_(torch.from_numpy(glove(Path(self.words_file).expanduser(), names)))
 
-    def heads(self) -> Tensor:
+    def head_vectors(self) -> Tensor:
         """(C + 2, D) classifiers and the two regressors."""
         nodes, adjacency = self.words, self.adjacency.T
         for depth, convolution in enumerate(self.convolutions):
             nodes = convolution(leaky_relu(nodes, 0.2) if depth else nodes, adjacency)
         return nodes
 
+    def graph(self) -> Tensor:
+        """(C + 2, C + 2) adjacency."""
+        return self.adjacency
+
     def forward(self, x: Tensor) -> Outputs:
-        space, heads = self.backbone(x), self.heads()
+        space, heads = self.backbone(x), self.head_vectors()
         features = pooled(space, self.name)
         answers = features @ heads.T
         seen = evidence(space, heads[: self.classes], self.name) if self.explaining else None

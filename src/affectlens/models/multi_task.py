@@ -39,7 +39,7 @@ class MultiTask(Explaining):
         self.fusion = fusion
         self.expressions = expressions
         self.backbone, width = backbone(name, in_channels)
-        self.features, self.first_place = width, FIRST_PLACE[name]
+        self.feature_width, self.first_place = width, FIRST_PLACE[name]
         others = AFFECT[affect]
         seen = width + others if fusion == "concatenate" else width
         self.hidden = nn.ModuleList(
@@ -49,10 +49,20 @@ class MultiTask(Explaining):
         self.classifier = nn.Linear(seen, classes)
         self.regressor = nn.Linear(width, others) if others else None
         self.decoder = _decoder(width) if mask else None
+        self.needs = ("mask",) if mask else ()
 
     def load_pretrained(self, file: str = "") -> None:
         """ImageNet weights into the backbone; see `layers.backbones.load_imagenet`."""
         load_imagenet(self.backbone, self.name, self.in_channels, file)
+
+    def head_vectors(self) -> Tensor:
+        """Classifiers and, beside them, the regressors of valence and arousal.  Raises BadSetting."""
+        if self.fusion == "separate":
+            raise BadSetting("with fusion 'separate' classifiers and regressors see different features")
+        if self.affect != "regression" or self.regressor is None:
+            return self.classifier.weight
+        # of "concatenate" the classifier sees the regressed numbers after the features
+        return torch.cat([self.classifier.weight[:, : self.feature_width], self.regressor.weight])
 
     def forward(self, x: Tensor) -> Outputs:
         space = self.backbone(x)
@@ -76,7 +86,7 @@ class MultiTask(Explaining):
         if self.fusion == "separate":
             return through_relus([(self.hidden[0].get_parameter("0.weight"), shown)], weights)
         if self.fusion == "concatenate" and self.regressor is not None:
-            return weights[:, : self.features] + weights[:, self.features :] @ self.regressor.weight
+            return weights[:, : self.feature_width] + weights[:, self.feature_width :] @ self.regressor.weight
         return weights
 
 

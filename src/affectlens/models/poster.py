@@ -51,7 +51,7 @@ class Poster(LandmarkGuided):
         )
         self.tokens = PyramidTokens(WIDTHS)
         self.transformer = TokenTransformer(3 * landmarks.sides[2] ** 2, 768)
-        self.features = 768
+        self.feature_width = 768
         self.head = nn.Linear(768, classes)
 
     def load_pretrained(self, file: str = "") -> None:

@@ -31,9 +31,9 @@ class Swin(PartlyFrozen, Explaining):
             [patch_px, patch_px], 96, [2, 2, 6, 2], [3, 6, 12, 24], [window, window],
             dropout=dropout, attention_dropout=dropout, stochastic_depth_prob=depth_drop,
         )  # fmt: skip
-        self.features = int(self.backbone.head.in_features)
+        self.feature_width = int(self.backbone.head.in_features)
         self.backbone.head = nn.Identity()
-        self.head = nn.Linear(self.features, classes)
+        self.head = nn.Linear(self.feature_width, classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 

@@ -32,10 +32,10 @@ class SwinSE(Explaining):
         super().__init__()
         self.image_px = image_px
         self.backbone = timm.create_model(_NAME, num_classes=0, img_size=image_px)
-        self.features = int(self.backbone.num_features)
+        self.feature_width = int(self.backbone.num_features)
         self.patch_gate = Excitation(_EMBEDDING, reduction, squeeze=True) if se == "patches" else nn.Identity()
-        self.gate = Excitation(self.features, reduction) if se == "pooled" else nn.Identity()
-        self.head = nn.Linear(self.features, classes)
+        self.gate = Excitation(self.feature_width, reduction) if se == "pooled" else nn.Identity()
+        self.head = nn.Linear(self.feature_width, classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 

@@ -63,8 +63,8 @@ class TwoStream(LandmarkGuided):
             shapes = list(zip(sides, WIDTHS, HEADS, strict=True))
             self.adapt = nn.ModuleList(nn.Conv2d(width, channels, 1) for channels in WIDTHS)
             self.tokens: nn.Module = PyramidTokens(WIDTHS)
-            self.features = 768
-            self.transformer = TokenTransformer(3 * 7 * 7, self.features)
+            self.feature_width = 768
+            self.transformer = TokenTransformer(3 * 7 * 7, self.feature_width)
         else:
             shapes = list(LITERAL)
             self.adapt = nn.ModuleList(
@@ -72,15 +72,15 @@ class TwoStream(LandmarkGuided):
                 for channels, shape in zip(WIDTHS, LITERAL, strict=True)
             )
             self.tokens = _Cut()
-            self.features = 256
-            self.transformer = TokenTransformer(9, self.features, dropout=0.2, gated=False)
+            self.feature_width = 256
+            self.transformer = TokenTransformer(9, self.feature_width, dropout=0.2, gated=False)
             self.places = False
         self.levels = nn.ModuleList(
             FusionLevel(channels, heads, side, drop_path, project_query)
             for (side, channels, heads), drop_path in zip(shapes, DROP_PATHS, strict=True)
         )
         self.sides = tuple(side for side, _, _ in shapes)
-        self.head = nn.Linear(self.features, classes)
+        self.head = nn.Linear(self.feature_width, classes)
 
     def load_pretrained(self, file: str = "") -> None:
         """DINOv2's weights.  Raises BadModelFile."""

@@ -32,7 +32,7 @@ class ViT(PartlyFrozen, Explaining):
     def __init__(self, classes: int, size: str, patch_px: int, image_px: int, dropout: float, train: str) -> None:
         super().__init__(train)
         layers, heads, width, inside = SIZES[size]
-        self.size, self.features = size, width
+        self.size, self.feature_width = size, width
         self.patch_px, self.image_px = patch_px, image_px
         self.backbone = VisionTransformer(
             image_px, patch_px, layers, heads, width, inside, dropout, attention_dropout=dropout, num_classes=classes

@@ -91,12 +91,8 @@ def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -
 
 
 def check_landmarks(table: FaceTable, recipe: Recipe) -> None:
-    """Raises BadData where the recipe needs landmarks that none of the faces has."""
-    known = np.isfinite(table.landmarks_xy)
-    whole = table.landmarks_xy.shape[1] == 68 and known.all(axis=(1, 2)).any()
-    if recipe.model_options.get("mask") and (recipe.find_faces or not whole):
-        raise BadData("the mask task needs faces with 68 landmarks, and their pictures as they are (find_faces=false)")
-    if recipe.eye_distance and not recipe.find_faces and not known.any():
+    """Raises BadData where the recipe aligns faces by landmarks that none of them has."""
+    if recipe.eye_distance and not recipe.find_faces and not np.isfinite(table.landmarks_xy).any():
         raise BadData(
             "no face has landmarks to be aligned by; use --set eye_distance=0 for crops as they are, or "
             "--set find_faces=true for pictures"

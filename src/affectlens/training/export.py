@@ -22,7 +22,7 @@ from affectlens.core.session import ModelSpec, model_file, open_session, read_an
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics, plots
 from affectlens.evaluation.outputs import Compared
-from affectlens.models.layers.evidence import Explaining
+from affectlens.models.layers.network import Network
 from affectlens.training.data import TrainingData
 from affectlens.training.module import ExpressionModule
 from affectlens.training.prediction import predict
@@ -115,7 +115,7 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
         recipe=recipe.name,
         provenance=_provenance(recipe, data, calibration),
         licence=data.licence,
-        first_place=module.network.first_place if isinstance(module.network, Explaining) else 0.5,
+        first_place=module.network.first_place,
         output_names=_names(answers, data.valid),
     )
     plots.save(plots.curves(curves), out / "curves.png")
@@ -141,18 +141,18 @@ def _names(answers: Answers, valid: FaceTable) -> dict[str, tuple[str, ...]]:
     return {name: names for name, names in named.items() if len(names) == answers.outputs[name].shape[1]}
 
 
-def write(network: torch.nn.Module, spec: ModelSpec, file: Path, half: bool = True) -> None:
+def write(network: Network | Averaged, spec: ModelSpec, file: Path, half: bool = True) -> None:
     """Export `network` with a dynamic batch and `spec` in its metadata, weights stored in half or full precision.
 
     Networks that can say where they look do so in the file.
     """
     example = torch.zeros(2, spec.input.channel_count, spec.input.size_px, spec.input.size_px)
-    network = network if isinstance(network, Averaged) else Averaged(network, "one")
-    network = network.eval().to(memory_format=torch.contiguous_format)
-    with _explaining(network.network), torch.inference_mode():
-        outputs = list(network.answer(example))
-    with _explaining(network.network):
-        _to_onnx(network, example, outputs, file)
+    averaged = network if isinstance(network, Averaged) else Averaged(network, "one")
+    averaged.eval().to(memory_format=torch.contiguous_format)
+    with _explaining(averaged.network), torch.inference_mode():
+        outputs = list(averaged.answer(example))
+    with _explaining(averaged.network):
+        _to_onnx(averaged, example, outputs, file)
     model = onnx.load(file)
     describe(model, spec)
     for node in model.graph.node:
@@ -165,12 +165,9 @@ def write(network: torch.nn.Module, spec: ModelSpec, file: Path, half: bool = Tr
 
 
 @contextmanager
-def _explaining(network: torch.nn.Module) -> Iterator[None]:
+def _explaining(network: Network) -> Iterator[None]:
     """`network` says where it looks, if it can."""
-    if not isinstance(network, Explaining):
-        yield
-        return
-    network.explaining = True
+    network.explaining = network.explains
     try:
         yield
     finally:

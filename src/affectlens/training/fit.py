@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import warnings
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -52,15 +53,15 @@ class Machines:
 class FaceData(L.LightningDataModule):
     """The loaders, made in each process when it knows its rank."""
 
-    def __init__(self, data: TrainingData, recipe: Recipe) -> None:
+    def __init__(self, data: TrainingData, recipe: Recipe, needs: Collection[str]) -> None:
         super().__init__()
-        self.data = data
-        self.recipe = recipe
+        self.data, self.recipe, self.needs = data, recipe, needs
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of this process."""
         assert self.trainer is not None
-        return train_loader(self.data.train, self.recipe, self.trainer.global_rank, self.trainer.world_size)
+        rank, ranks = self.trainer.global_rank, self.trainer.world_size
+        return train_loader(self.data.train, self.recipe, rank, ranks, self.needs)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """All validation faces."""
@@ -95,8 +96,9 @@ def fit(
     teachers = tuple(open_teacher(where, recipe, statistics) for where in recipe.teachers)
     module = ExpressionModule(recipe, len(labels), statistics, teachers)
     remark = begin(module.network, recipe, labels, fresh=not (resume and last.is_file()))
-    if prepare := getattr(module.network, "prepare", None):
-        prepare(statistics)
+    module.network.prepare(statistics)
+    if masks.OUTPUT in module.network.needs:
+        masks.check(data.train.landmarks_xy)
     machines = machines or Machines()
     if recipe.sam_radius and machines.strategy.partition("_")[0] not in ("auto", "ddp"):
         raise BadSetting(f"sam_radius needs all weights in each process: strategy ddp, got '{machines.strategy}'")
@@ -119,7 +121,9 @@ def fit(
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # frozen parts
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
         try:
-            trainer.fit(module, datamodule=FaceData(data, recipe), ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(
+                module, datamodule=FaceData(data, recipe, module.network.needs), ckpt_path=checkpoint, weights_only=True
+            )
         except UnpicklingError as error:
             raise BadModelFile(f"'{last}' is damaged or holds more than weights; delete it to begin anew") from error
     return best_checkpoint(out) if trainer.is_global_zero else None

@@ -115,19 +115,11 @@ def heads(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArray[np
     Raises:
         BadSetting: the network has no such vectors of one width.
     """
-    network = module.network
     with torch.inference_mode():
-        if heads_of := getattr(network, "heads", None):
-            return heads_of().numpy(), (*labels, *AFFECT_NAMES)
-        classifier, regressor = getattr(network, "classifier", None), getattr(network, "regressor", None)
-        if not isinstance(classifier, nn.Linear):
-            raise BadSetting(f"'{module.recipe.model}' has no classifiers on a common feature vector")
-        if getattr(network, "fusion", "") == "separate":
-            raise BadSetting("with fusion 'separate' classifiers and regressors see different features")
-        if not isinstance(regressor, nn.Linear) or getattr(network, "affect", "") != "regression":
-            return classifier.weight.numpy(), labels
-        width = regressor.in_features  # of "concatenate" the classifier sees the regressed numbers after the features
-        return torch.cat([classifier.weight[:, :width], regressor.weight]).numpy(), (*labels, *AFFECT_NAMES)
+        vectors = module.network.head_vectors()
+    if vectors is None:
+        raise BadSetting(f"'{module.recipe.model}' has no classifiers on a common feature vector")
+    return vectors.detach().numpy(), (*labels, *AFFECT_NAMES)[: len(vectors)]
 
 
 def adjacency(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
@@ -136,7 +128,7 @@ def adjacency(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArra
     Raises:
         BadSetting: the network has no graph.
     """
-    graph = getattr(module.network, "adjacency", None)
+    graph = module.network.graph()
     if graph is None:
         raise BadSetting(f"'{module.recipe.model}' has no graph; the figure is for emotion_gcn")
     return graph.numpy(), (*labels, *AFFECT_NAMES)

@@ -1,5 +1,7 @@
 """Batches of faces for training and validation."""
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,7 +29,7 @@ def truth_of(table: FaceTable) -> Batch:
 class FaceBatches(Dataset[Batch]):
     """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target (B,), index
     and copy (B,), and the truth of every output (`truth_of`), affect_target (B, 2) for instance; with `relight` or a
-    teacher light (B, 2), gain and offset of `core.preprocessing.light_change`; for networks with a mask task
+    teacher light (B, 2), gain and offset of `core.preprocessing.light_change`; if the network's `needs` name masks,
     mask_target (B, 1, H, W), NaN where the face has no 68 landmarks.
 
     Images that cannot be decoded are left out; a batch of a single one may be empty.
@@ -36,11 +38,11 @@ class FaceBatches(Dataset[Batch]):
         BadData: none of several images can be decoded.
     """
 
-    def __init__(self, table: FaceTable, recipe: Recipe) -> None:
+    def __init__(self, table: FaceTable, recipe: Recipe, needs: Collection[str] = ()) -> None:
         self.table = table
         self.truth = truth_of(table)
         self.spec = recipe.input_spec()
-        self.masks = bool(recipe.model_options.get("mask"))
+        self.masks = masks.OUTPUT in needs
         self.teachers = recipe.teachers
 
     def __getitem__(self, picks: Rows) -> Batch:
@@ -67,10 +69,12 @@ class FaceBatches(Dataset[Batch]):
         return batch
 
 
-def train_loader(table: FaceTable, recipe: Recipe, rank: int = 0, ranks: int = 1) -> DataLoader[Batch]:
+def train_loader(
+    table: FaceTable, recipe: Recipe, rank: int = 0, ranks: int = 1, needs: Collection[str] = ()
+) -> DataLoader[Batch]:
     """Training batches in the sampler's order; with several processes, this one's share of each."""
     order = EpochBatches(table, recipe.sampler, recipe.batch_size, recipe.seed, rank, ranks)
-    return DataLoader(FaceBatches(table, recipe), batch_size=None, sampler=order)
+    return DataLoader(FaceBatches(table, recipe, needs), batch_size=None, sampler=order)
 
 
 def valid_loader(table: FaceTable, recipe: Recipe) -> DataLoader[Batch]:

@@ -4,10 +4,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affectlens.core.errors import BadData
 from affectlens.core.landmarks import EYES, MOUTH
 from affectlens.core.outputs import OUTPUTS
 
-TARGET = OUTPUTS["mask"].target
+OUTPUT = "mask"
+"""The output that networks name among their `needs` when they want these masks."""
+TARGET = OUTPUTS[OUTPUT].target
 """The name under which losses ask for the masks."""
 
 
@@ -23,3 +26,9 @@ def draw(landmarks_xy: NDArray[np.float32], shape: tuple[int, ...], size_px: int
     for part in (*EYES, MOUTH):
         cv2.fillPoly(mask, [np.rint(points[part]).astype(np.int32)], 1)
     return mask.astype(np.float32)
+
+
+def check(landmarks_xy: NDArray[np.float32], find_faces: bool = False) -> None:
+    """Raises BadData where none of N faces has 68 known landmarks, (N, 68, 2), or where faces are still to be found."""
+    if find_faces or landmarks_xy.shape[1] != 68 or not np.isfinite(landmarks_xy).all(axis=(1, 2)).any():
+        raise BadData("the mask task needs faces with 68 landmarks, and their pictures as they are (find_faces=false)")

@@ -16,6 +16,7 @@ from affectlens.core.outputs import OUTPUTS
 from affectlens.core.statistics import DatasetStatistics
 from affectlens.evaluation import metrics
 from affectlens.evaluation.outputs import Compared
+from affectlens.models.layers.network import Network, as_network
 from affectlens.models.layers.outputs import Outputs, as_outputs
 from affectlens.training import masks, sam
 from affectlens.training.augment import augment, degrade, draws, move, rows_of_draws
@@ -58,9 +59,9 @@ class ExpressionModule(L.LightningModule):
         self.train_faces = len(statistics.targets) if statistics else 0
         in_channels = 1 if recipe.channels == "gray" else 3
         network = catalog.build("models", recipe.model, classes, in_channels, options=_model_options(recipe))
-        self.network: nn.Module = network.to(memory_format=torch.channels_last)
+        self.network: Network = as_network(network).to(memory_format=torch.channels_last)
         self.losses = WeightedLosses(
-            recipe, replace(statistics, features=getattr(network, "features", 0)) if statistics else None
+            recipe, replace(statistics, feature_width=self.network.feature_width) if statistics else None
         )
         self._uniform = torch.empty(0)
         self._first_pass = True

@@ -19,6 +19,7 @@ from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, has_eyes, la
 from affectlens.training import masks
 from affectlens.training.augment import augment, draws
 from affectlens.training.data import check_landmarks
+from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import Recipe
 
 EPOCHS = 3
@@ -45,8 +46,11 @@ def look(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
     with the mask of eyes and mouth if the network has that task, and augmented in three epochs.
 
     Raises:
-        BadData: no picture has a face, or as `data.check_landmarks`.
+        BadData: no picture has a face, or as `data.check_landmarks` and `masks.check`.
     """
+    needs = ExpressionModule(recipe, len(table.labels)).network.needs
+    if masks.OUTPUT in needs:
+        masks.check(table.landmarks_xy, recipe.find_faces)
     check_landmarks(table, recipe)
     table = table.keep(table.votes.sum(axis=1) > 0)
     raw, crops, points = _pairs(table, in_turns(table), recipe, faces)
@@ -56,7 +60,7 @@ def look(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
     if any(len(place) for place in points):
         sheet["landmarks"] = [dotted(picture, place) for picture, place in zip(crops, points, strict=True)]
     sheet["input"] = _pictures(plain, recipe)
-    if recipe.model_options.get("mask"):
+    if masks.OUTPUT in needs:
         pairs = zip(points, crops, strict=True)
         drawn = [masks.draw(place, crop.shape, recipe.size_px) for place, crop in pairs]
         sheet["mask"] = [(np.nan_to_num(mask) * 255).astype(np.uint8) for mask in drawn]

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from affectlens.core import catalog
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.files import atomic_write
 from affectlens.data.source import DataSource, name_of
@@ -22,16 +23,13 @@ from affectlens.training.recipe import Recipe, from_dict
 
 _NOT_TRAINED = ("margin", "shift_y", "rotate")
 """Settings of the crop on photos; a finished run can be exported again with others."""
-_WORDS, _LANDMARKS = "model_options.words", "model_options.landmark_file"
 _SOURCES = {
     "teacher": "train that first, or name another run or exported file with --set teacher=PATH",
     "start_from": "train that first, or name a run folder or an exported file with --set start_from=PATH",
     "pretrained_file": "train that first, or name a file of published weights or a run folder with --set "
     "pretrained_file=PATH, or train from scratch with --set pretrained=false --set pretrained_file=",
-    _WORDS: f"name a text file of GloVe vectors with --set {_WORDS}=FILE, or none with --set {_WORDS}=",
-    _LANDMARKS: f"name MobileFaceNet's weights with --set {_LANDMARKS}=FILE, or none with --set {_LANDMARKS}=",
 }
-"""Setting that names a file or a run -> what to do where it is not there."""
+"""Recipe key that names a file or a run -> what to do where it is not there."""
 
 
 def best_checkpoint(folder: Path) -> Path:
@@ -144,14 +142,17 @@ def check_data(source: DataSource, folder: Path) -> None:
 
 def check_sources(recipe: Recipe) -> None:
     """Raises BadModelFile where the recipe learns or starts from weights that are not there."""
-    for key in _SOURCES:
-        owner, _, option = key.rpartition(".")
-        name = str(recipe.model_options.get(option, "") if owner else getattr(recipe, key))
-        for part in recipe.teachers if key == "teacher" else [name] if name else []:
-            where = Path(part).expanduser()
-            bundled = part == "bundled" and key in ("teacher", "start_from")
-            if not (bundled or best_checkpoint(where).is_file() or where.is_file()):
-                raise BadModelFile(f"{recipe.name} needs what is not there: {key} is '{part}'; {_SOURCES[key]}")
+    wanted = [("teacher", name, _SOURCES["teacher"]) for name in recipe.teachers]
+    wanted += [(key, getattr(recipe, key), advice) for key, advice in _SOURCES.items() if key != "teacher"]
+    for option, content in getattr(catalog.load("models", recipe.model), "FILES", {}).items():
+        key = f"model_options.{option}"
+        advice = f"name {content} with --set {key}=FILE, or none with --set {key}="
+        wanted.append((key, str(recipe.model_options.get(option, "")), advice))
+    for key, name, advice in wanted:
+        where = Path(name).expanduser()
+        bundled = name == "bundled" and key in ("teacher", "start_from")
+        if name and not (bundled or best_checkpoint(where).is_file() or where.is_file()):
+            raise BadModelFile(f"{recipe.name} needs what is not there: {key} is '{name}'; {advice}")
 
 
 def load_recipe(folder: Path) -> Recipe:

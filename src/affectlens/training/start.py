@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.core.statistics import DatasetStatistics
-from affectlens.models.layers.frozen import PartlyFrozen
+from affectlens.models.layers.network import Network
 from affectlens.models.layers.published import copy_into
 from affectlens.training.distillation import Exported, Teacher
 from affectlens.training.objective import adjustment
@@ -18,7 +18,7 @@ from affectlens.training.run import load_labels, load_run
 from affectlens.training.storage import stored_weights
 
 
-def begin(network: nn.Module, recipe: Recipe, labels: tuple[str, ...], fresh: bool) -> str:
+def begin(network: Network, recipe: Recipe, labels: tuple[str, ...], fresh: bool) -> str:
     """The first weights of `network`, unless a run goes on (`fresh` is off), and what of it is frozen.
 
     Returns:
@@ -31,8 +31,6 @@ def begin(network: nn.Module, recipe: Recipe, labels: tuple[str, ...], fresh: bo
         start_from(network, recipe, labels)
     if fresh and recipe.pretrained:
         load_pretrained(network, recipe)
-    if not isinstance(network, PartlyFrozen):
-        return ""
     if fresh:
         network.load_frozen()
     return network.settle(recipe.pretrained or bool(recipe.start_from))
@@ -103,7 +101,8 @@ def open_teacher(name: str, student: Recipe, statistics: DatasetStatistics) -> T
     if name != "bundled" and where.is_dir():
         run = load_run(where)
         known, share = load_labels(where), run.recipe.logit_adjustment
-        network, spec = run.network, run.recipe.input_spec()
+        network: nn.Module = run.network
+        spec = run.recipe.input_spec()
     else:
         session = open_session(model_file(name), torch.get_num_threads(), in_training=True)
         described = read_spec(session, name)
@@ -116,7 +115,7 @@ def open_teacher(name: str, student: Recipe, statistics: DatasetStatistics) -> T
     return teacher
 
 
-def load_pretrained(network: nn.Module, recipe: Recipe) -> None:
+def load_pretrained(network: Network, recipe: Recipe) -> None:
     """The model's published weights into `network`; from a run folder those of the backbone that was trained there.
 
     Raises:
@@ -126,10 +125,7 @@ def load_pretrained(network: nn.Module, recipe: Recipe) -> None:
     if recipe.pretrained_file and where.is_dir():
         _copy_backbone(network, where, recipe)
         return
-    load = getattr(network, "load_pretrained", None)
-    if load is None:
-        raise BadSetting(f"the model '{recipe.model}' has no published weights; use --set pretrained=false")
-    load(recipe.pretrained_file)
+    network.load_pretrained(recipe.pretrained_file)
 
 
 def _copy_backbone(network: nn.Module, folder: Path, recipe: Recipe) -> None:

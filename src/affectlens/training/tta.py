@@ -8,6 +8,7 @@ from torch.nn.functional import interpolate
 
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.session import EXPLANATION
+from affectlens.models.layers.network import Network
 from affectlens.models.layers.outputs import Outputs, as_outputs
 
 CROP = 7 / 8
@@ -34,9 +35,9 @@ def averaged(network: Callable[[Tensor], Tensor | Outputs], images: Tensor, view
 class Averaged(nn.Module):
     """A network whose answers are `averaged` over its views, as a network that exports."""
 
-    def __init__(self, network: nn.Module, views: str) -> None:
+    def __init__(self, network: Network, views: str) -> None:
         super().__init__()
-        self.network = network
+        self.network: Network = network
         self.views = views
 
     def answer(self, images: Tensor) -> dict[str, Tensor]:

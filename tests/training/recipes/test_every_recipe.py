@@ -17,7 +17,6 @@ from torch import nn
 
 from affectlens.core import catalog
 from affectlens.data.crops import cut
-from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.training import svm
 from affectlens.training.distillation import Teacher
 from affectlens.training.loaders import train_loader, valid_loader
@@ -151,10 +150,8 @@ def trace(recipe, table, make_trainer):
     if recipe.pretrained:  # weights of another kind than fresh ones, as far as this test goes
         torch.manual_seed(2 if recipe.pretrained_file else 1)
         module.network.load_state_dict(ExpressionModule(short, len(table.labels)).network.state_dict())
-    if isinstance(module.network, PartlyFrozen):
-        module.network.settle(recipe.pretrained)
-    if hasattr(module.network, "prepare"):
-        module.network.prepare(statistics)
+    module.network.settle(recipe.pretrained)
+    module.network.prepare(statistics)
     before = sum(weight.detach().double().sum().item() for weight in module.parameters())
     recorder = Recorder()
     trainer = make_trainer(
@@ -166,7 +163,7 @@ def trace(recipe, table, make_trainer):
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # frozen parts
-        trainer.fit(module, train_loader(table, short), valid_loader(table, short))
+        trainer.fit(module, train_loader(table, short, needs=module.network.needs), valid_loader(table, short))
     if recipe.classifier == "svm":
         svm.refit(module, table)
     after = sum(weight.detach().double().sum().item() for weight in module.parameters())

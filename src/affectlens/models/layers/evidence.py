@@ -5,17 +5,15 @@ places of what stands there, so the maps are exact, not an estimate.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from affectlens.models.layers.network import Network
 
 
-class Explaining(nn.Module):
-    """A network that, while `explaining` is on, says where it looked (`Outputs.explanation`).
+class Explaining(Network):
+    """A network that, while `explaining` is on, says where it looked (`Outputs.explanation`)."""
 
-    `first_place` is where the middle of its map's first place lies (`core.session.ModelSpec`).
-    """
-
-    explaining: bool = False
-    first_place: float = 0.5
+    explains = True
 
 
 def of_mean(space: Tensor, weights: Tensor) -> Tensor:

@@ -5,11 +5,12 @@ from typing import Any, Self
 from torch import nn
 
 from affectlens.core.errors import BadSetting
+from affectlens.models.layers.network import Network
 
 TRAIN = ("full", "head")
 
 
-class PartlyFrozen(nn.Module):
+class PartlyFrozen(Network):
     """A network whose frozen parts get no gradient and stay in evaluation mode, so that their statistics stay too.
 
     With `train` "head" all but the head is frozen: its `backbone`.
@@ -27,11 +28,8 @@ class PartlyFrozen(nn.Module):
         self.head_only = train == "head"
         self._frozen: tuple[nn.Module, ...] = ()
 
-    def load_frozen(self) -> None:
-        """Trained weights of what is frozen, where the options name a file of its own.  Raises BadModelFile."""
-
     def settle(self, pretrained: bool) -> str:
-        """Freeze what the network says; the reason, for people, where that learns for lack of trained weights."""
+        """Freeze the backbone if only the head learns; return why it learns after all, else ""."""
         if self.head_only and not pretrained:
             return "the whole network learns, because there are no pretrained weights below its last layer"
         if self.head_only:

@@ -11,6 +11,8 @@ from affectlens.models.layers.mobile_facenet import MobileFaceNet
 WIDTHS = (64, 128, 256)
 """Channels of the three maps."""
 INPUTS = ("normalised", "bgr")
+FILES = {"landmark_file": "MobileFaceNet's weights"}
+"""Option of networks that have this stream -> the file that it names."""
 
 
 class LandmarkStream(nn.Module):

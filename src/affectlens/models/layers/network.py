@@ -1,0 +1,78 @@
+"""What training, export and figures ask of a network; the defaults are those of one that has nothing but logits."""
+
+from torch import Tensor, nn
+
+from affectlens.core.errors import BadSetting
+from affectlens.core.statistics import DatasetStatistics
+
+
+class Network(nn.Module):
+    """The base of architectures: (B, C, H, W) float32 normalised faces -> (B, classes) logits or `Outputs`.
+
+    An architecture overrides what applies to it. One that sets `classifier`, an `nn.Linear` on its feature vector, can
+    have it replaced by a support vector machine; one that sets `backbone` can lend its trained backbone to another.
+
+    Attributes:
+        feature_width: D of the feature vector in `Outputs.features`; 0 where there is none.
+        needs: outputs in `core.outputs` whose truth training has to draw from the landmarks of the faces ("mask").
+        explains: the network fills `Outputs.explanation` while `explaining` is on.
+        first_place: where the middle of the first place of that map lies (`core.session.ModelSpec`).
+    """
+
+    feature_width: int = 0
+    needs: tuple[str, ...] = ()
+    explains: bool = False
+    explaining: bool = False
+    first_place: float = 0.5
+
+    def load_pretrained(self, file: str = "") -> None:
+        """Load the published weights, from `file` or, without one, from where they are published.
+
+        Raises:
+            BadSetting: there are none for this network. BadModelFile: they cannot be had, or do not fit.
+        """
+        del file
+        raise BadSetting("this model has no published weights; use --set pretrained=false")
+
+    def load_frozen(self) -> None:
+        """Load the weights of frozen parts that have a file of their own.  Raises BadModelFile."""
+
+    def settle(self, pretrained: bool) -> str:
+        """Freeze what does not learn; return why it learns after all, for lack of trained weights, else ""."""
+        del pretrained
+        return ""
+
+    def prepare(self, statistics: DatasetStatistics) -> None:
+        """Compute what depends on the whole training set.  Raises BadData where the set lacks it."""
+
+    def head_vectors(self) -> Tensor | None:
+        """(K, D) weights on the feature vector: of the classes, then of valence and arousal if K is classes + 2.
+
+        None where the network has no such weights.
+
+        Raises:
+            BadSetting: its options make them incomparable.
+        """
+        classifier = getattr(self, "classifier", None)
+        return classifier.weight if isinstance(classifier, nn.Linear) else None
+
+    def graph(self) -> Tensor | None:
+        """(K, K) adjacency of a graph of the classes, valence and arousal; rows sum to 1. None without one."""
+        return None
+
+
+class _Plain(Network):
+    """Any other module as a `Network`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.module(x)
+        return answer
+
+
+def as_network(module: nn.Module) -> Network:
+    """The network itself; a module that does not derive from `Network` has logits and nothing else."""
+    return module if isinstance(module, Network) else _Plain(module)

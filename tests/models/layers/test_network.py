@@ -1,0 +1,29 @@
+import pytest
+import torch
+from torch import nn
+
+from affectlens.core.errors import BadSetting
+from affectlens.models.layers.network import Network, as_network
+
+
+def test_any_module_is_a_network_that_has_logits_and_nothing_else():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    network = as_network(module)
+    faces = torch.randn(2, 3, 2, 2)
+    torch.testing.assert_close(network(faces), module(faces))
+    assert (network.feature_width, network.needs, network.explains) == (0, (), False)
+    assert network.settle(pretrained=False) == ""
+    assert network.head_vectors() is None
+    assert network.graph() is None
+    assert as_network(network) is network
+
+
+def test_a_network_without_published_weights_says_so():
+    with pytest.raises(BadSetting, match="no published weights; use --set pretrained=false"):
+        Network().load_pretrained()
+
+
+def test_a_linear_classifier_gives_the_vectors_of_the_classes():
+    network = Network()
+    network.classifier = nn.Linear(7, 3)
+    torch.testing.assert_close(network.head_vectors(), network.classifier.weight)
