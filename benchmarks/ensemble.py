@@ -12,9 +12,9 @@ from functools import partial
 
 import numpy as np
 import torch
+from affectlens.core.answers import Answers
 from numpy.typing import NDArray
 
-from affectlens.core.answers import Answers
 from affectlens.core.preprocessing import to_input
 from affectlens.data import source
 from affectlens.evaluation import metrics

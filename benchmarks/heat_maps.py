@@ -9,9 +9,9 @@ import sys
 
 import cv2
 import numpy as np
+from affectlens.core.answers import Answers
 
 from affectlens import Analyzer
-from affectlens.core.answers import Answers
 from affectlens.data import source
 from affectlens.runtime import explain
 

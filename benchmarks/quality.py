@@ -14,10 +14,10 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+from affectlens.core.answers import Answers
 from crop_geometry import find_again
 from numpy.typing import NDArray
 
-from affectlens.core.answers import Answers
 from affectlens.core.detection import Detections
 from affectlens.core.probabilities import softmax
 from affectlens.core.quality import pose_deg, qualities

@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 
 from affectlens.core import image_file as module
 from affectlens.core.errors import UnreadableMedia
-from affectlens.core.image_file import MAX_PIXELS, MIN_SHARE, as_uint8, check_format, decode, format_of
+from affectlens.core.image_file import MAX_PIXELS, MIN_DECODED_SHARE, as_uint8, check_format, decode, format_of
 from affectlens.core.reasons import Reason
 
 BROKEN = {Reason.TRUNCATED, Reason.DAMAGED, Reason.NOT_AN_IMAGE, Reason.EMPTY_FILE, Reason.UNSUPPORTED}
@@ -373,7 +373,7 @@ def test_a_file_of_which_little_is_missing_is_decoded_and_called_incomplete(enco
     whole = encode(noisy(), format, **STREAMED[format])
     found, expected = decode(whole[: int(part * len(whole))]), decode_image(whole)
     assert found.incomplete
-    assert MIN_SHARE <= found.share <= 1  # less than a row of blocks may be missing
+    assert MIN_DECODED_SHARE <= found.share <= 1  # less than a row of blocks may be missing
     assert found.share == pytest.approx(part, abs=0.05)
     kept = slice(expected.shape[0] // 4, -expected.shape[0] // 4)  # of a bitmap the upper rows come last
     np.testing.assert_array_equal(found.rgb[kept], expected[kept])
@@ -383,7 +383,7 @@ def test_a_gif_that_breaks_off_is_measured_too(encode):
     whole = encode(noisy(), "GIF")
     found = decode(whole[: int(0.97 * len(whole))])
     assert found.incomplete
-    assert MIN_SHARE <= found.share < 1
+    assert MIN_DECODED_SHARE <= found.share < 1
     assert refused(decode, whole[: len(whole) // 2]) == Reason.TRUNCATED
 
 
@@ -443,7 +443,7 @@ def test_a_progressive_jpeg_is_refused_before_every_coefficient_has_come(encode)
             found = decode(whole[: start + 20])
             assert (found.share, found.incomplete) == (1, True)
     within = decode(whole[: starts[4] + int(0.97 * (starts[5] - starts[4]))])
-    assert MIN_SHARE <= within.share < 1
+    assert MIN_DECODED_SHARE <= within.share < 1
 
 
 def test_a_jpeg_without_an_end_marker_may_hold_one_in_its_thumbnail(encode):
@@ -500,7 +500,7 @@ def test_a_file_cut_anywhere_is_incomplete_or_refused_with_a_reason(encoded, dat
     if found is None:
         assert reason in BROKEN
     else:
-        assert found.share >= MIN_SHARE
+        assert found.share >= MIN_DECODED_SHARE
         assert found.rgb.shape == (48, 64, 3)
 
 

@@ -9,7 +9,7 @@ from affectlens.core import catalog
 from affectlens.core.errors import BadModelFile
 from affectlens.core.measures import View
 from affectlens.core.outputs import OUTPUTS, sectors
-from affectlens.core.session import open_session, outputs_of, read_answers, read_spec
+from affectlens.core.session import open_session, outputs_of, read_spec, run_model
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics
 from affectlens.losses.va_divisions import sector
@@ -38,23 +38,23 @@ def test_what_an_entry_names_is_there(name):
     source = inspect.getsource(catalog.load("losses", output.loss))
     assert f"{name}: Tensor, {output.target}: Tensor" in source  # the loss takes the answer and the truth
     assert set(output.fields) < {part.name for part in fields(FaceTable)}
-    assert bool(output.metric) == bool(output.figure)
+    assert bool(output.metric) == bool(output.metric_name)
     assert not output.metric or callable(getattr(metrics, output.metric))
 
 
 def test_figures_have_names_of_their_own():
-    figures = [output.figure for output in OUTPUTS.values() if output.figure]
+    figures = [output.metric_name for output in OUTPUTS.values() if output.metric_name]
     assert figures == ["ccc", "attribute_accuracy", "division_accuracy"]
 
 
 def test_what_is_said_is_held_to_its_range():
     raw = np.array([[-300, 0.5], [0, 300]], dtype=np.float32)
-    np.testing.assert_array_equal(OUTPUTS["affect"].said(raw), [[-1, 0.5], [0, 1]])
+    np.testing.assert_array_equal(OUTPUTS["affect"].decode(raw), [[-1, 0.5], [0, 1]])
     for name in ("attributes", "divisions", "mask"):
-        said = OUTPUTS[name].said(raw)
+        said = OUTPUTS[name].decode(raw)
         assert said.dtype == np.float32
         np.testing.assert_allclose(said, [[0, 1 / (1 + np.exp(-0.5))], [0.5, 1]], atol=1e-6)
-    np.testing.assert_allclose(OUTPUTS["divisions"].said(np.zeros((1, 8), np.float32)), [[1 / 8] * 8])
+    np.testing.assert_allclose(OUTPUTS["divisions"].decode(np.zeros((1, 8), np.float32)), [[1 / 8] * 8])
 
 
 def test_truth_is_side_by_side_and_in_the_order_that_is_asked_for():
@@ -114,12 +114,10 @@ def test_a_file_without_names_counts_them(write_model, tmp_path):
         session = open_session(write_model(tmp_path / "tiny.onnx", metadata={"output_names": names}, outputs=given))
         found = outputs_of(session, read_spec(session, "tiny.onnx"))
         assert found == {"attributes": names.get("attributes", ("0", "1", "2")), "affect": ("valence", "arousal")}
-    answers = read_answers(session, np.zeros((2, 1, 8, 8), np.float32))
+    answers = run_model(session, np.zeros((2, 1, 8, 8), np.float32))
     np.testing.assert_array_equal(answers.affect, [[0.5, -1]] * 2)
-    np.testing.assert_allclose(answers.outputs["attributes"], [[0.5, 0.8808, 0.1192]] * 2, atol=1e-4)
-    assert read_answers(session, np.zeros((1, 1, 8, 8), np.float32), leave_out={"attributes"}).outputs.keys() == {
-        "affect"
-    }
+    np.testing.assert_allclose(answers.others["attributes"], [[0.5, 0.8808, 0.1192]] * 2, atol=1e-4)
+    assert run_model(session, np.zeros((1, 1, 8, 8), np.float32), leave_out={"attributes"}).others.keys() == {"affect"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from affectlens.core.probabilities import normalised_entropy, softmax
+from affectlens.core.probabilities import normalized_entropy, softmax
 
 LOGITS = arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(2, 8)), elements=st.floats(-50, 50))
 
@@ -50,7 +50,7 @@ def test_probabilities_sum_to_one_and_keep_the_order_of_the_logits(logits, tempe
     [([1.0, 0.0, 0.0, 0.0], 0.0), ([0.25] * 4, 1.0), ([0.5, 0.5, 0.0, 0.0], 0.5)],
 )
 def test_entropy_runs_from_unanimity_to_an_even_split(row, expected):
-    assert normalised_entropy(np.array([row]))[0] == pytest.approx(expected)
+    assert normalized_entropy(np.array([row]))[0] == pytest.approx(expected)
 
 
 @settings(deadline=None)
@@ -58,7 +58,7 @@ def test_entropy_runs_from_unanimity_to_an_even_split(row, expected):
 def test_entropy_lies_between_zero_and_one_and_matches_a_naive_sum(logits):
     probabilities = softmax(logits)
     naive = [-sum(p * math.log(p) for p in row if p > 0) / math.log(len(row)) for row in probabilities]
-    entropy = normalised_entropy(probabilities)
+    entropy = normalized_entropy(probabilities)
     assert entropy.min() >= 0
     assert entropy.max() <= 1 + 1e-12
     np.testing.assert_allclose(entropy, naive, atol=1e-9)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from affectlens.core.errors import BadData
-from affectlens.data.source import DataSource, Part, parse
+from affectlens.data.source import DataSource, SourcePart, parse
 
 
 def test_a_meta_file_adds_ages_and_groups_by_id_or_file_name(with_meta):
@@ -31,7 +31,7 @@ def test_a_meta_file_may_begin_with_a_byte_order_mark(with_meta):
 
 def test_groups_of_a_meta_file_join_those_of_the_hybrid(with_meta, class_folders):
     source = with_meta("id,sex", "fer0000000.png,f")
-    hybrid = DataSource((*source.parts, Part("folder", class_folders("sad"))))
+    hybrid = DataSource((*source.parts, SourcePart("folder", class_folders("sad"))))
     faces = hybrid.load("train")
     assert faces.groups["sex"].tolist() == ["f", "", "", ""]
     assert faces.groups["dataset"].tolist() == ["ferplus"] * 3 + ["folder"]

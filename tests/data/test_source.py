@@ -6,7 +6,7 @@ from affectlens.core import catalog
 from affectlens.core.errors import AffectLensError, BadData, BadSetting, UnknownName
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.sample import Dropped
-from affectlens.data.source import SPLITS, DataSource, Part, load_if_usable, parse
+from affectlens.data.source import SPLITS, DataSource, SourcePart, load_if_usable, parse
 
 HAPPY = (0, 10, 0, 0, 0, 0, 0, 0, 0, 0)
 HAPPY_OR_SAD = (0, 5, 0, 5, 0, 0, 0, 0, 0, 0)
@@ -16,7 +16,7 @@ NO_FACE = (0, 0, 0, 0, 0, 0, 0, 0, 0, 10)
 def test_name_and_folder_are_separated_at_the_first_colon(tmp_path):
     folder = tmp_path / "a:b"
     folder.mkdir()
-    assert parse(f"ferplus:{folder}") == DataSource((Part("ferplus", folder),))
+    assert parse(f"ferplus:{folder}") == DataSource((SourcePart("ferplus", folder),))
 
 
 def test_a_tilde_stands_for_the_home_folder(tmp_path, monkeypatch):
@@ -50,7 +50,7 @@ def test_an_unknown_split_is_refused(tmp_path):
 
 @pytest.mark.parametrize("reader", catalog.available("data.readers"))
 def test_every_data_set_says_what_models_trained_on_it_may_be_used_for(reader):
-    assert "Weights:" in DataSource((Part(reader, Path()),)).licence
+    assert "Weights:" in DataSource((SourcePart(reader, Path()),)).licence
 
 
 @pytest.mark.parametrize("split", SPLITS)

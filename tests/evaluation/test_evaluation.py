@@ -8,20 +8,20 @@ from sklearn import metrics as reference
 from affectlens.core import correlation
 from affectlens.core.errors import BadData
 from affectlens.evaluation import metrics
-from affectlens.evaluation.evaluation import CURVE_POINTS, Scores, compare, figures
+from affectlens.evaluation.evaluation import CURVE_POINTS, Scores, compare, compute_metrics
 
 NOBODY = Scores(("anger", "fear"), np.empty((0, 2)), np.empty(0, dtype=np.int64))
 
 
 def test_figures_are_json_without_nan_and_survive_the_way_through_a_file(scores):
-    found = figures(scores())
+    found = compute_metrics(scores())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_classification_matches_scikit_learn(scores, seed):
     given = scores(seed=seed)
-    found = figures(given)
+    found = compute_metrics(given)
     labelled = given.targets >= 0
     target, predicted = given.targets[labelled], given.predicted[labelled]
     assert (found["faces"], found["faces_without_label"]) == (labelled.sum(), (~labelled).sum())
@@ -44,7 +44,7 @@ def test_classification_matches_scikit_learn(scores, seed):
 def test_a_class_without_faces_has_no_figures_of_its_own(scores):
     given = scores()
     assert 7 not in given.targets
-    found = figures(given)
+    found = compute_metrics(given)
     assert found["classes"][7] == {"label": "contempt", "faces": 0, "precision": None, "recall": None, "f1": None}
     assert found["mean_probabilities"][7] == [None] * 8
     assert found["mean_class_accuracy"] is not None
@@ -54,7 +54,7 @@ def test_certainty_and_the_selective_curve_agree(scores):
     given = scores(2000)
     labelled = given.keep(given.targets >= 0)
     certain = labelled.probabilities.max(axis=1) >= 0.4
-    found = figures(given)
+    found = compute_metrics(given)
     assert found["coverage"] == pytest.approx(certain.mean())
     right = labelled.predicted == labelled.targets
     assert found["accuracy_when_certain"] == pytest.approx(right[certain].mean())
@@ -74,7 +74,7 @@ def test_disagreement_counts_faces_without_a_label_but_not_those_without_votes(s
     given = scores()
     votes = given.votes.copy()
     votes[:50] = 0
-    found = figures(scores(votes=votes))["disagreement"]
+    found = compute_metrics(scores(votes=votes))["disagreement"]
     entropies = [stats.entropy(rows[50:], axis=1).round(9) for rows in (given.probabilities, votes)]
     assert found == {"faces": 150, "spearman": pytest.approx(stats.spearmanr(*entropies).statistic)}
 
@@ -83,7 +83,7 @@ def test_affect_is_judged_where_it_is_known(scores):
     given = scores()
     known = np.isfinite(given.valence_true)
     pair = given.valence_predicted[known], given.valence_true[known]
-    found = figures(given)
+    found = compute_metrics(given)
     assert found["valence"] == {
         "faces": known.sum(),
         "ccc": metrics.ccc(*pair),
@@ -96,7 +96,7 @@ def test_affect_is_judged_where_it_is_known(scores):
 
 def test_groups_have_accuracy_interval_number_and_labels(scores):
     given = scores()
-    found = figures(given)["groups"]["age"]
+    found = compute_metrics(given)["groups"]["age"]
     assert list(found) == ["3-9", "10-19", "more than 70"]
     mask = (given.groups["age"] == "3-9") & (given.targets >= 0)
     right = (given.predicted == given.targets)[mask]
@@ -110,13 +110,13 @@ def test_groups_have_accuracy_interval_number_and_labels(scores):
 
 
 def test_what_was_not_given_is_none():
-    found = figures(Scores(("anger", "fear"), np.array([[0.9, 0.1]]), np.array([0])))
+    found = compute_metrics(Scores(("anger", "fear"), np.array([[0.9, 0.1]]), np.array([0])))
     assert (found["disagreement"], found["valence"], found["arousal"], found["groups"]) == (None, None, None, {})
     assert found["va_source"] is None
 
 
 def test_a_single_face_that_is_right():
-    found = figures(Scores(("anger", "fear"), np.array([[0.9, 0.1]]), np.array([0]), uncertain_below=0.95))
+    found = compute_metrics(Scores(("anger", "fear"), np.array([[0.9, 0.1]]), np.array([0]), uncertain_below=0.95))
     json.dumps(found, allow_nan=False)
     assert (found["accuracy"], found["macro"]["f1"], found["area_under_risk_coverage"]) == (1, 1, 0)
     assert (found["coverage"], found["accuracy_when_certain"]) == (0, None)
@@ -125,17 +125,17 @@ def test_a_single_face_that_is_right():
 
 def test_a_probability_of_zero_for_the_label_leaves_the_likelihood_finite():
     given = Scores(("anger", "fear"), np.array([[1.0, 0.0]], dtype=np.float32), np.array([1]))
-    assert figures(given)["negative_log_likelihood"] == pytest.approx(-np.log(np.finfo(np.float64).eps))
+    assert compute_metrics(given)["negative_log_likelihood"] == pytest.approx(-np.log(np.finfo(np.float64).eps))
 
 
 @pytest.mark.parametrize("given", [NOBODY, Scores(("anger", "fear"), np.array([[0.9, 0.1]]), np.array([-1]))])
 def test_faces_without_any_label_give_figures_without_values(given):
-    found = figures(given)
+    found = compute_metrics(given)
     json.dumps(found, allow_nan=False)
     assert found["faces"] == 0
     assert found["accuracy"] is found["coverage"] is found["area_under_risk_coverage"] is None
     assert found["selective"] == {"threshold": [], "coverage": [], "accuracy": []}
-    assert set(found) == set(figures(Scores(("anger", "fear"), np.array([[0.9, 0.1]]), np.array([0]))))
+    assert set(found) == set(compute_metrics(Scores(("anger", "fear"), np.array([[0.9, 0.1]]), np.array([0]))))
 
 
 @pytest.mark.parametrize(

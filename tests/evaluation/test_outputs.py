@@ -6,7 +6,7 @@ import pytest
 from affectlens.core.errors import BadData
 from affectlens.core.outputs import OUTPUTS
 from affectlens.evaluation import metrics
-from affectlens.evaluation.evaluation import Scores, figures
+from affectlens.evaluation.evaluation import Scores, compute_metrics
 from affectlens.evaluation.outputs import Compared
 
 NAMES = ("Bald", "Young")
@@ -56,8 +56,8 @@ def test_they_stand_beside_the_other_figures():
     compared = Compared(OUTPUTS["attributes"], SAID, TRUTH, NAMES)
     targets, even = np.array([0, 1, -1]), np.full((3, 2), 0.5)
     scores = Scores(("calm", "excited"), even, targets, outputs={"attributes": compared})
-    found = figures(scores)["outputs"]["attributes"]
+    found = compute_metrics(scores)["outputs"]["attributes"]
     assert found == {"faces": 3, "attribute_accuracy": compared.value, "each": compared.each}
-    assert figures(scores.keep(targets >= 0))["outputs"]["attributes"]["faces"] == 2
+    assert compute_metrics(scores.keep(targets >= 0))["outputs"]["attributes"]["faces"] == 2
     with pytest.raises(BadData, match="the output 'attributes' is said of 3 faces, expected 2"):
         Scores(("calm", "excited"), even[:2], targets[:2], outputs={"attributes": compared})

@@ -6,7 +6,7 @@ import pytest
 
 from affectlens.core.errors import BadData, MissingExtra
 from affectlens.evaluation import plots
-from affectlens.evaluation.evaluation import figures
+from affectlens.evaluation.evaluation import compute_metrics
 
 LABELS = ("anger", "fear", "sadness")
 EVERY = {
@@ -29,7 +29,7 @@ def names(figure):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_plot_becomes_a_png_whose_words_lie_within_it(name, scores, tmp_path, fits_its_page):
-    figure = EVERY[name](figures(scores()))
+    figure = EVERY[name](compute_metrics(scores()))
     file = tmp_path / f"{name}.png"
     plots.save(figure, file)
     content = file.read_bytes()
@@ -53,7 +53,7 @@ print("matplotlib.pyplot" in sys.modules)
 
 @pytest.mark.parametrize("name", EVERY)
 def test_without_matplotlib_every_plot_names_the_extra(name, scores, monkeypatch):
-    found = figures(scores())
+    found = compute_metrics(scores())
     for module in ("figure", "colors", "backends.backend_agg"):
         monkeypatch.setitem(sys.modules, f"matplotlib.{module}", None)
     with pytest.raises(MissingExtra, match=r"affectlens\[plots\]"):

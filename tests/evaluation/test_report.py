@@ -10,7 +10,7 @@ import pytest
 
 from affectlens.core.errors import BadData, MissingExtra
 from affectlens.evaluation import plots, report
-from affectlens.evaluation.evaluation import Scores, compare, figures
+from affectlens.evaluation.evaluation import Scores, compare, compute_metrics
 
 FACTS = {"model": "bundled", "data": "ferplus & <others>"}
 VOID = {"meta", "img"}
@@ -105,7 +105,7 @@ def numbers(page):
 
 
 def test_an_evaluation_report_holds_every_number_and_loads_nothing(scores):
-    found = json.loads(json.dumps(figures(scores())))
+    found = json.loads(json.dumps(compute_metrics(scores())))
     page = check(report.evaluation_report(found, FACTS))
     assert cells(found) - numbers(page) == set()
     assert len(page.images) == 7
@@ -114,7 +114,7 @@ def test_an_evaluation_report_holds_every_number_and_loads_nothing(scores):
 
 
 def test_alt_texts_say_what_the_figures_show(scores):
-    found = figures(scores())
+    found = compute_metrics(scores())
     alts = " ".join(image["alt"] for image in Page(report.evaluation_report(found, FACTS)).images)
     matrix = np.array(found["confusion_matrix"])
     np.fill_diagonal(matrix, 0)
@@ -128,7 +128,7 @@ def test_alt_texts_say_what_the_figures_show(scores):
 def test_names_of_users_are_escaped(scores):
     nasty = '"><script>alert(1)</script>'
     given = scores(groups={nasty: np.full(200, nasty)})
-    page = check(report.evaluation_report(figures(given), {nasty: nasty}, nasty))
+    page = check(report.evaluation_report(compute_metrics(given), {nasty: nasty}, nasty))
     assert nasty in page.text
 
 
@@ -141,15 +141,15 @@ def test_names_of_users_are_escaped(scores):
     ],
 )
 def test_few_faces_make_a_report_too(given):
-    page = check(report.evaluation_report(figures(given), {}))
-    assert str(figures(given)["faces"]) in numbers(page)
+    page = check(report.evaluation_report(compute_metrics(given), {}))
+    assert str(compute_metrics(given)["faces"]) in numbers(page)
     assert "None" not in page.text
     assert "nan" not in page.text
 
 
 def test_a_comparison_holds_the_figures_of_each_model_and_their_difference(scores):
     a, b = scores(), scores(seed=1, votes=None)
-    named = {"first <model>": figures(a), "second": figures(b)}
+    named = {"first <model>": compute_metrics(a), "second": compute_metrics(b)}
     test = compare((a.predicted == a.targets), (b.predicted == b.targets))
     page = check(report.comparison_report(named, FACTS, {"second": test}))
     for found in named.values():
@@ -166,7 +166,7 @@ def test_a_comparison_holds_the_figures_of_each_model_and_their_difference(score
 
 
 def test_a_tiny_p_is_not_written_as_zero(scores):
-    found = figures(scores())
+    found = compute_metrics(scores())
     test = compare(np.zeros(99, dtype=bool), np.ones(99, dtype=bool))
     page = Page(report.comparison_report({"a": found, "b": found}, {}, {"b": test}))
     assert "|< 0.0001|" in page.text
@@ -174,16 +174,16 @@ def test_a_tiny_p_is_not_written_as_zero(scores):
 
 def test_a_comparison_of_models_with_other_labels_leaves_dashes(scores):
     other = Scores(("anger", "boredom"), np.array([[0.9, 0.1]]), np.array([1]))
-    page = check(report.comparison_report({"a": figures(scores()), "b": figures(other)}, {}))
+    page = check(report.comparison_report({"a": compute_metrics(scores()), "b": compute_metrics(other)}, {}))
     assert "boredom|–|0.00\xa0%|" in page.text.replace("\n|", "")
 
 
 def test_a_comparison_with_one_model_or_unlabelled_faces_still_works(scores):
     nobody = Scores(("anger", "fear"), np.array([[0.9, 0.1]]), np.array([-1]))
     unknown = scores(groups={"age": np.full(200, "")})
-    check(report.comparison_report({"a": figures(unknown)}, {}))
-    check(report.comparison_report({"a": figures(nobody), "b": figures(nobody)}, {}))
-    check(report.comparison_report({"a": figures(scores()), "b": figures(nobody)}, {}))
+    check(report.comparison_report({"a": compute_metrics(unknown)}, {}))
+    check(report.comparison_report({"a": compute_metrics(nobody), "b": compute_metrics(nobody)}, {}))
+    check(report.comparison_report({"a": compute_metrics(scores()), "b": compute_metrics(nobody)}, {}))
 
 
 def test_a_comparison_of_nothing_is_refused():
@@ -192,9 +192,13 @@ def test_a_comparison_of_nothing_is_refused():
 
 
 def test_any_other_report_uses_the_same_page():
-    picture = report.Picture(plots.curves([{"epoch": 0, "train_loss": 1.0}]), "Training loss over one epoch.", "Loss.")
+    picture = report.ReportFigure(
+        plots.curves([{"epoch": 0, "train_loss": 1.0}]), "Training loss over one epoch.", "Loss."
+    )
     table = report.Table("Epochs", ["epoch", "loss"], [["0", "1.0"]])
-    page = check(report.render(report.Report("Training", {}, [report.Section("Curves", "Short.", [picture], [table])])))
+    page = check(
+        report.render(report.ReportPage("Training", {}, [report.Section("Curves", "Short.", [picture], [table])]))
+    )
     for word in ("Training", "Curves", "Short.", "Loss.", "Epochs", "1.0"):
         assert f"{word}|" in page.text
 
@@ -207,4 +211,4 @@ def test_a_table_with_a_row_of_another_width_is_refused():
 def test_without_jinja2_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtra, match=r"writing a report needs the extra 'report'.*affectlens\[report\]"):
-        report.render(report.Report("Empty"))
+        report.render(report.ReportPage("Empty"))

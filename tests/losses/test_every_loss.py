@@ -93,7 +93,7 @@ def labelled(given):
 
 
 def described(given, name):
-    """Answers `name` beside the known valence and arousal."""
+    """Outputs `name` beside the known valence and arousal."""
     rows = zip(given[name].tolist(), given["affect_target"].tolist(), strict=True)
     return [(answer, va) for answer, va in rows if not math.isnan(va[0])]
 

@@ -212,9 +212,9 @@ def test_a_level_begins_as_the_normalised_image_and_shows_what_is_looked_at():
     image, landmarks = torch.randn(2, 8, 3, 3), torch.randn(2, 8, 3, 3)
     expected = level.norm(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     torch.testing.assert_close(level(image, landmarks), expected, atol=1e-3, rtol=0)
-    regarded = level.regarded(image, landmarks)
-    assert regarded.shape == (2, 1, 3, 3)
-    torch.testing.assert_close(regarded.sum(dim=(1, 2, 3)), torch.ones(2))
+    attention_map = level.attention_map(image, landmarks)
+    assert attention_map.shape == (2, 1, 3, 3)
+    torch.testing.assert_close(attention_map.sum(dim=(1, 2, 3)), torch.ones(2))
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from torchvision.ops import StochasticDepth
 
 from affectlens.core import catalog
 from affectlens.core.expressions import FERPLUS
-from affectlens.core.session import ModelSpec, open_session, read_answers
+from affectlens.core.session import ModelSpec, open_session, run_model
 from affectlens.data.table import FaceTable
 from affectlens.models.emotion_gcn import GraphConvolution
 from affectlens.models.layers.outputs import as_outputs
@@ -299,7 +299,7 @@ def check_exported(name, options, faces, file, monkeypatch):
     monkeypatch.setattr(export, "TOLERANCE", 0.1)  # a tenth of the spread of the logits
     assert export.check_parity(module, file, faces) < 0.1
     for batch in (1, 5):
-        found = read_answers(open_session(file), np.zeros((batch, 1, side, side), dtype=np.float32))
+        found = run_model(open_session(file), np.zeros((batch, 1, side, side), dtype=np.float32))
         assert found.logits.shape == (batch, len(labels))
         assert ("divisions" in found.outputs) == (options.get("affect") not in (None, "none", "regression"))
         assert ("attributes" in found.outputs) == (name == "attributes")

@@ -7,8 +7,8 @@ import pytest
 
 from affectlens.core.errors import BadSetting
 from affectlens.core.expressions import FERPLUS, projected_affect
-from affectlens.core.probabilities import normalised_entropy
-from affectlens.runtime.temporal import Baseline, EventFinder, Smoother, Smoothing, events
+from affectlens.core.probabilities import normalized_entropy
+from affectlens.runtime.temporal import EventFinder, RestingBaseline, Smoother, Smoothing, events
 
 RATES = [15, 30, 60]
 
@@ -32,7 +32,7 @@ def as_face(make_face, row):
     valence, arousal = projected_affect(row[None], labels)
     return make_face(
         dict(zip(labels, row.tolist(), strict=True)),
-        disagreement=float(normalised_entropy(row[None])[0]),
+        disagreement=float(normalized_entropy(row[None])[0]),
         valence=float(valence[0]),
         arousal=float(arousal[0]),
     )
@@ -140,13 +140,13 @@ def test_a_face_that_looks_sad_at_rest_becomes_neutral_and_still_smiles(make_fac
 
 @pytest.mark.parametrize("fps", [1, 5, 30])
 def test_rest_is_learned_after_three_seconds_at_any_rate(fps):
-    baseline, row = Baseline(), probabilities_of(np.array([1.0, 0, 0, 1.2, 0, 0, 0, 0]))
+    baseline, row = RestingBaseline(), probabilities_of(np.array([1.0, 0, 0, 1.2, 0, 0, 0, 0]))
     changed = [not np.array_equal(baseline(row, 0, i / fps), row) for i in range(6 * fps)]
     assert changed.index(True) / fps == pytest.approx(3, abs=0.11)
 
 
 def test_a_face_that_is_neutral_at_rest_stays_as_it_is():
-    baseline = Baseline()
+    baseline = RestingBaseline()
     row = probabilities_of(np.array([4.0, 0.5, 0, 0, 0, 0, 0, 0]))
     for i in range(200):
         corrected = baseline(row, 0, i / 30)
@@ -154,7 +154,7 @@ def test_a_face_that_is_neutral_at_rest_stays_as_it_is():
 
 
 def test_clear_expressions_are_not_learned_as_rest():
-    baseline = Baseline()
+    baseline = RestingBaseline()
     row = probabilities_of(np.array([0.0, 5.0, 0, 0, 0, 0, 0, 0]))
     for i in range(600):
         corrected = baseline(row, 0, i / 30)

@@ -46,7 +46,7 @@ def test_a_teacher_answers_a_face_and_its_mirror_image_alike():
     torch.testing.assert_close(answer.sum(dim=1), torch.ones(6))
     assert not answer.requires_grad
     assert not torch.allclose(answer, network(images).softmax(dim=1), atol=1e-3)
-    once = taught_by([network], images, replace(PLAIN, teacher_views="one"))
+    once = taught_by([network], images, replace(PLAIN, teacher_tta="one"))
     torch.testing.assert_close(once, network(images).softmax(dim=1))
 
 
@@ -55,7 +55,7 @@ def test_a_teacher_trained_with_an_adjustment_teaches_how_frequent_classes_are(d
     network = nn.Sequential(nn.Flatten(), nn.Linear(16 * 16, 3))
     shares = torch.tensor([0.6, 0.3, 0.1])
     teacher = Teacher(network, SPEC, shares.log() / 2)
-    answer = teach([teacher], images, None, replace(PLAIN, teacher_views="one"))
+    answer = teach([teacher], images, None, replace(PLAIN, teacher_tta="one"))
     unnormalised = network(images).softmax(dim=1) * shares.sqrt()
     torch.testing.assert_close(answer, unnormalised / unnormalised.sum(dim=1, keepdim=True))
 
@@ -282,7 +282,7 @@ def test_a_run_from_before_a_setting_existed_goes_on(taught, recipe, data, tmp_p
     once = replace(recipe, epochs=1)
     fit(once, data, tmp_path, resume=False)
     settings = json.loads((tmp_path / "recipe.json").read_text())
-    for key in ("teacher", "teacher_weight", "start_from", "views", "sam_radius"):
+    for key in ("teacher", "teacher_weight", "start_from", "tta", "sam_radius"):
         del settings[key]
     (tmp_path / "recipe.json").write_text(json.dumps(settings))
     assert fit(once, data, tmp_path, resume=True).is_file()

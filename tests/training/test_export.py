@@ -6,8 +6,8 @@ import onnx
 import pytest
 import torch
 
-from affectlens.core.answers import Answers
 from affectlens.core.errors import BadModelFile
+from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.probabilities import softmax
 from affectlens.core.session import open_session, read_spec
 from affectlens.evaluation import metrics
@@ -82,7 +82,7 @@ def test_few_faces_that_are_all_right_do_not_make_a_model_that_is_sure_of_everyt
     logits = 10 * np.eye(8, dtype=np.float32)[data.valid.targets]
     right = data.valid.labelled
     assert metrics.fit_temperature(logits[right], data.valid.targets[right]) < 0.5
-    found = export.calibrate("sure", Answers(logits), np.arange(len(data.valid)), data.valid)
+    found = export.calibrate("sure", ModelOutputs(logits), np.arange(len(data.valid)), data.valid)
     assert found.accuracy == 1
     assert (found.temperature, found.uncertain_below) == (0.5, 0.5)
 
@@ -93,10 +93,10 @@ def test_concordance_is_that_of_the_faces_that_have_both(recipe, data):
     valence = np.linspace(-1, 1, len(data.valid), dtype=np.float32)
     valid = replace(data.valid, valence=valence, arousal=np.where(valence > 0, valence, np.nan).astype(np.float32))
     guess = predict(module, valid)[0].affect[valence > 0]
-    figures = calibrate(module, valid).figures
+    figures = calibrate(module, valid).metrics
     assert figures["valence_ccc"] == pytest.approx(metrics.ccc(guess[:, 0], valence[valence > 0]))
     assert figures["arousal_ccc"] == pytest.approx(metrics.ccc(guess[:, 1], valence[valence > 0]))
-    assert "valence_ccc" not in calibrate(module, data.valid).figures
+    assert "valence_ccc" not in calibrate(module, data.valid).metrics
 
 
 def test_the_class_prior_is_the_mean_answer_on_validation(exported, recipe, data):
@@ -110,7 +110,7 @@ def test_calibration_lies_beside_the_model(exported):
     _, spec, file = exported
     metrics = json.loads((file.parent / "metrics.json").read_text())
     assert (metrics["temperature"], metrics["uncertain_below"]) == (spec.temperature, spec.uncertain_below)
-    assert metrics["figures"] == spec.provenance["validation"]
+    assert metrics["metrics"] == spec.provenance["validation"]
 
 
 def test_the_file_gives_the_logits_of_torch(exported, data):
@@ -129,7 +129,7 @@ def test_a_network_that_diverged_is_not_exported(recipe, data):
 def test_what_is_not_a_number_is_no_parity(exported, data, monkeypatch):
     module, _, file = exported
     nothing = np.full((len(data.valid), len(data.valid.labels)), np.nan, dtype=np.float32)
-    monkeypatch.setattr(export, "predict", lambda *_: (Answers(nothing), np.arange(len(data.valid))))
+    monkeypatch.setattr(export, "predict", lambda *_: (ModelOutputs(nothing), np.arange(len(data.valid))))
     with pytest.raises(BadModelFile, match="differs from torch"):
         export.check_parity(module, file, data.valid)
 
@@ -181,7 +181,7 @@ def test_where_half_precision_is_too_coarse_the_weights_stay_whole(recipe, data,
 @pytest.mark.parametrize("views", ["flip", pytest.param("ten-crop", marks=pytest.mark.slow)])
 def test_the_file_averages_the_views_of_the_recipe(recipe, data, tmp_path, views):
     (tmp_path / "curves.csv").write_text(CURVES)
-    module = fresh_module(replace(recipe, views=views))
+    module = fresh_module(replace(recipe, tta=views))
     export.export(module, data, tmp_path)
     session = open_session(tmp_path / "model.onnx")
     faces = np.random.default_rng(0).normal(size=(3, 1, 48, 48)).astype(np.float32)

@@ -243,7 +243,7 @@ def test_frozen_norms_keep_their_statistics_in_training(recipe, data, make_train
 
 @pytest.mark.parametrize("views", ["flip", "ten-crop"])
 def test_validation_and_prediction_average_the_views_of_the_recipe(recipe, data, module, make_trainer, views):
-    several = ExpressionModule(replace(recipe, views=views), 8, dataset_statistics(data.train))
+    several = ExpressionModule(replace(recipe, tta=views), 8, dataset_statistics(data.train))
     several.load_state_dict(module.state_dict())
     one, more = (predict(m, data.valid)[0].logits for m in (module, several))
     assert np.abs(one - more).max() > 1e-3

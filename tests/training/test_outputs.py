@@ -16,7 +16,7 @@ from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.outputs import OUTPUTS, Output
 from affectlens.data import source
 from affectlens.data.readers.celeba import ATTRIBUTES
-from affectlens.evaluation.evaluation import figures
+from affectlens.evaluation.evaluation import compute_metrics
 from affectlens.evaluation.metrics import attribute_accuracy
 from affectlens.training import export, fit
 from affectlens.training.data import load_data
@@ -57,7 +57,7 @@ AGE = Output(
     "madeup_age",
     names=("age",),
     metric="ccc_of_each",
-    figure="age_ccc",
+    metric_name="age_ccc",
     column=Column("age_years", Kind.REAL, "age as the face looks", (), "years", 1),
 )
 
@@ -121,7 +121,7 @@ def test_an_entry_makes_an_output(plugins, recipe, aged, portrait, tmp_path, mon
     assert "age_years" not in Analyzer(file, measures=()).schema.names
 
     scored = scoring.score(scoring.open_model(str(file)), aged.valid)
-    found = figures(scored.scores)["outputs"]["age"]
+    found = compute_metrics(scored.scores)["outputs"]["age"]
     assert found["faces"] == 32
     assert found["age_ccc"] == pytest.approx(measured, abs=1e-3)
 
@@ -170,7 +170,7 @@ def test_the_signs_or_sectors_are_exported(plugins, recipe, data, portrait, tmp_
     affect = {"valence": np.cos(angle).astype(np.float32), "arousal": np.sin(angle).astype(np.float32)}
     data = replace(data, train=replace(data.train, **affect), valid=replace(data.train, **affect))
     loss = {2: "va_signs", 8: "divisions"}[numbers]
-    recipe = replace(with_output(recipe, "divisions", numbers, **{loss: 1.0}), select="division_accuracy", views="flip")
+    recipe = replace(with_output(recipe, "divisions", numbers, **{loss: 1.0}), select="division_accuracy", tta="flip")
     module, spec = trained(recipe, data, tmp_path / "run")
     curves = [row["valid_division_accuracy"] for row in read_curves(tmp_path / "run" / "curves.csv")]
     assert spec.provenance["validation"]["division_accuracy"] == pytest.approx(max(curves))
@@ -211,7 +211,7 @@ def test_attributes_of_celeba_reach_the_rows(plugins, recipe, celeba, portrait, 
     assert spec.output_names == {"attributes": ATTRIBUTES}
     curves = [row["valid_attribute_accuracy"] for row in read_curves(tmp_path / "run" / "curves.csv")]
     assert spec.provenance["validation"]["attribute_accuracy"] == pytest.approx(max(curves), abs=1e-6)
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["figures"]["attribute_accuracy"] > 0.7
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["metrics"]["attribute_accuracy"] > 0.7
 
     assert export.check_parity(module, file, data.valid) <= export.TOLERANCE
     (row,) = Analyzer(file).analyze(portrait).to_rows()
@@ -223,13 +223,13 @@ def test_attributes_of_celeba_reach_the_rows(plugins, recipe, celeba, portrait, 
     test = celeba.load("test")
     for model in (tmp_path / "run" / "checkpoints" / "best.ckpt", file):
         scored = scoring.score(scoring.open_model(str(model)), test)
-        found = figures(scored.scores)["outputs"]["attributes"]
+        found = compute_metrics(scored.scores)["outputs"]["attributes"]
         said = export.predict(module, test)[0].outputs["attributes"]
         assert found["faces"] == 16
         assert found["attribute_accuracy"] == pytest.approx(attribute_accuracy(said, test.attributes), abs=0.005)
         assert tuple(found["each"]) == ATTRIBUTES
     other = replace(test, attributes=test.attributes[:, [31, 15]], attribute_names=("Smiling", "Eyeglasses"))
-    each = figures(scoring.score(scoring.open_model(str(file)), other).scores)["outputs"]["attributes"]["each"]
+    each = compute_metrics(scoring.score(scoring.open_model(str(file)), other).scores)["outputs"]["attributes"]["each"]
     assert {name: value for name, value in each.items() if value is not None} == {
         name: found["each"][name] for name in ("Eyeglasses", "Smiling")
     }
@@ -238,7 +238,7 @@ def test_attributes_of_celeba_reach_the_rows(plugins, recipe, celeba, portrait, 
 def test_data_with_other_attributes_cost_only_the_figure(plugins, write_model, celeba, tmp_path, caplog):
     model = write_model(tmp_path / "tiny.onnx", ("not_smiling", "smiling"), outputs={"attributes": [1.0, 2.0]})
     scored = scoring.score(scoring.open_model(str(model)), celeba.load("test"))
-    assert figures(scored.scores)["outputs"] == {}
-    assert figures(scored.scores)["faces"] == 16
+    assert compute_metrics(scored.scores)["outputs"] == {}
+    assert compute_metrics(scored.scores)["faces"] == 16
     said = "not measured: facial attributes: the network says 2 of each face, the data know 40"
     assert said in caplog.text

@@ -7,7 +7,7 @@ from affectlens.core.errors import BadData
 from affectlens.data.images import Images
 from affectlens.data.table import FaceTable
 from affectlens.training import preview
-from affectlens.training.preview import EPOCHS, look
+from affectlens.training.preview import EPOCHS, make_preview
 
 LABELS = ("calm", "keen", "wry")
 STEPS = ("flip", "rotation_deg", "shear_deg", "scale", "shift", "brightness", "contrast", "sharpness", "erase")
@@ -36,7 +36,7 @@ def plain(recipe):
 
 
 def test_every_row_shows_the_same_faces(recipe):
-    seen = look(unequal(), recipe, 5)
+    seen = make_preview(unequal(), recipe, 5)
     assert seen.rows == ["raw", "input", "epoch 1", "epoch 2", "epoch 3"]
     assert len(seen.rows) == len(seen.sheet) == 2 + EPOCHS
     assert [len(row) for row in seen.sheet] == [5] * len(seen.rows)
@@ -46,21 +46,21 @@ def test_every_row_shows_the_same_faces(recipe):
 
 def test_the_first_faces_are_of_as_many_classes_as_there_are(plain):
     table = unequal()
-    seen = look(table, plain, 3)
+    seen = make_preview(table, plain, 3)
     shown = [next(row for row, face in enumerate(table.images) if (face == image).all()) for image in seen.sheet[0]]
     assert sorted(table.targets[shown]) == [0, 1, 2]
     assert all((table.targets[:row] != table.targets[row]).all() for row in shown)
 
 
 def test_without_augmentation_every_epoch_shows_the_input(plain):
-    seen = look(unequal(), plain, 4)
+    seen = make_preview(unequal(), plain, 4)
     raw, *others = (np.stack(row).astype(int) for row in seen.sheet)
     for row in others:
         assert np.abs(row - raw).max() <= 1
 
 
 def test_with_augmentation_every_epoch_looks_different(recipe):
-    _, plain, *epochs = (np.stack(row).astype(int) for row in look(unequal(), recipe, 4).sheet)
+    _, plain, *epochs = (np.stack(row).astype(int) for row in make_preview(unequal(), recipe, 4).sheet)
     everything = [plain, *epochs]
     for i, one in enumerate(everything):
         for other in everything[i + 1 :]:
@@ -68,15 +68,15 @@ def test_with_augmentation_every_epoch_looks_different(recipe):
 
 
 def test_fewer_faces_than_asked_for_are_all_shown(plain):
-    assert [len(row) for row in look(unequal((2, 1, 0)), plain, 8).sheet] == [3] * 5
+    assert [len(row) for row in make_preview(unequal((2, 1, 0)), plain, 8).sheet] == [3] * 5
 
 
 def test_pictures_in_colour_are_shown_in_colour_where_the_network_sees_it(plain):
     images = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3), dtype=np.uint8)
     table = replace(unequal((2, 1, 1)), images=images)
     colour = replace(plain, channels="rgb", mean=(0.5,) * 3, std=(0.25, 0.2, 0.3))
-    assert {image.shape for image in look(table, plain, 4).sheet[1]} == {(48, 48)}
-    raw, shown, *_ = (np.stack(row).astype(int) for row in look(table, colour, 4).sheet)
+    assert {image.shape for image in make_preview(table, plain, 4).sheet[1]} == {(48, 48)}
+    raw, shown, *_ = (np.stack(row).astype(int) for row in make_preview(table, colour, 4).sheet)
     assert np.abs(raw - shown).max() <= 1
 
 
@@ -84,20 +84,20 @@ def test_pictures_in_colour_are_shown_in_colour_where_the_network_sees_it(plain)
     ("sampler", "expected"), [("shuffle", [20, 6, 2]), ("augment", [20, 20, 20])], ids=["shuffle", "augment"]
 )
 def test_classes_are_counted_without_and_with_the_sampler(plain, sampler, expected):
-    seen = look(unequal(), replace(plain, sampler=sampler), 3)
+    seen = make_preview(unequal(), replace(plain, sampler=sampler), 3)
     assert seen.without.tolist() == [20, 6, 2]
     assert seen.with_sampler.tolist() == expected
 
 
 def test_the_sampler_by_expression_balances_the_classes(plain):
-    seen = look(unequal((600, 60, 6)), replace(plain, sampler="expression", batch_size=1), 3)
+    seen = make_preview(unequal((600, 60, 6)), replace(plain, sampler="expression", batch_size=1), 3)
     assert seen.without.tolist() == [600, 60, 6]
     assert seen.with_sampler.sum() == 666
     assert (np.abs(seen.with_sampler - 222) < 50).all()
 
 
 def test_a_class_without_faces_has_its_place(plain):
-    seen = look(unequal((4, 0, 4)), plain, 2)
+    seen = make_preview(unequal((4, 0, 4)), plain, 2)
     assert seen.without.tolist() == seen.with_sampler.tolist() == [4, 0, 4]
 
 
@@ -105,18 +105,18 @@ def test_faces_without_any_votes_are_of_no_class(plain):
     table = unequal((4, 4, 4))
     known = np.arange(len(table)) % 2 == 0
     targets = np.where(known, table.targets, -1)
-    seen = look(replace(table, votes=table.votes * known[:, None], targets=targets), plain, 2)
+    seen = make_preview(replace(table, votes=table.votes * known[:, None], targets=targets), plain, 2)
     expected = np.bincount(table.targets[known], minlength=3).tolist()
     assert seen.without.tolist() == expected
 
 
 def test_a_sampler_that_needs_ages_says_so(plain):
     with pytest.raises(BadData, match="needs ages"):
-        look(unequal(), replace(plain, sampler="age"), 2)
+        make_preview(unequal(), replace(plain, sampler="age"), 2)
 
 
 def test_the_same_recipe_shows_the_same_pictures(recipe):
-    first, second = (look(unequal(), recipe, 4) for _ in range(2))
+    first, second = (make_preview(unequal(), recipe, 4) for _ in range(2))
     for ours, theirs in zip(first.sheet, second.sheet, strict=True):
         np.testing.assert_array_equal(np.stack(ours), np.stack(theirs))
 
@@ -124,7 +124,7 @@ def test_the_same_recipe_shows_the_same_pictures(recipe):
 def test_a_larger_picture_is_shown_whole_above_its_face(recipe, portrait):
     faces = [portrait, np.zeros((48, 48), dtype=np.uint8)]
     table = replace(unequal((1, 1, 0)), images=Images(faces))
-    seen = look(table, replace(recipe, find_faces=True), 2)
+    seen = make_preview(table, replace(recipe, find_faces=True), 2)
     assert [image.shape for image in seen.sheet[0]] == [portrait.shape, (48, 48)]
     assert [len(row) for row in seen.sheet] == [2] * 6
     found = dict(zip(seen.rows, seen.sheet, strict=True))["landmarks"][0]
@@ -137,7 +137,7 @@ def test_a_larger_picture_is_shown_whole_above_its_face(recipe, portrait):
 def test_a_picture_without_a_face_does_not_move_the_others(recipe, portrait):
     wall = np.full((200, 200), 90, dtype=np.uint8)
     table = replace(unequal((1, 1, 1)), images=Images([wall, portrait, np.zeros((48, 48), dtype=np.uint8)]))
-    seen = look(table, replace(recipe, **PLAIN, find_faces=True), 3)
+    seen = make_preview(table, replace(recipe, **PLAIN, find_faces=True), 3)
     assert len({len(row) for row in seen.sheet}) == 1
 
 

@@ -8,7 +8,7 @@ import torch
 
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.preprocessing import to_input
-from affectlens.core.session import open_session, read_answers, read_spec
+from affectlens.core.session import open_session, read_spec, run_model
 from affectlens.evaluation import metrics
 from affectlens.training import export, quantise
 from affectlens.training.module import ExpressionModule
@@ -36,7 +36,7 @@ def whole(recipe, data, tmp_path_factory):
 def faster(monkeypatch):
     """Eight bits are found to be three times as fast."""
     monkeypatch.setattr(quantise, "_in_turns", lambda *_: (0.9, 0.3))
-    monkeypatch.setattr(quantise, "MAX_LOST", 1.0)
+    monkeypatch.setattr(quantise, "MAX_ACCURACY_LOSS", 1.0)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def eight(whole, data, tmp_path, faster):
 def answers(file, data):
     session = open_session(file)
     faces = to_input(list(data.valid.images), read_spec(session, "it").input)
-    return read_answers(session, faces, explain=True)
+    return run_model(session, faces, explain=True)
 
 
 def test_it_answers_nearly_as_before(whole, eight, data):
@@ -108,7 +108,7 @@ def test_training_goes_on_from_it(eight, whole, recipe, data):
 
 
 def test_what_is_no_faster_is_not_written(whole, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantise, "MAX_LOST", 1.0)
+    monkeypatch.setattr(quantise, "MAX_ACCURACY_LOSS", 1.0)
     monkeypatch.setattr(quantise, "_in_turns", lambda *_: (0.9, 1.1))
     with pytest.raises(BadModelFile, match=r"no faster here: 0\.9000 -> 1\.1000 ms a face"):
         quantise.quantise(whole, data, tmp_path / "eight.onnx")
@@ -157,7 +157,7 @@ def test_both_are_timed_in_milliseconds_and_in_turns(monkeypatch):
         order.append(seconds)
         time.sleep(seconds)
 
-    monkeypatch.setattr(quantise, "read_answers", takes)
+    monkeypatch.setattr(quantise, "run_model", takes)
     monkeypatch.setattr(quantise, "_TIMED_CALLS", 5)
     before, after = quantise._in_turns((0.02, 0.004), None)
     assert before >= 20

@@ -60,7 +60,7 @@ def test_a_recipe_survives_json():
         ("early_stop=3", "early_stop", 3),
         ("sam_radius=0.05", "sam_radius", 0.05),
         ("decay_all=true", "decay_all", True),
-        ("views=ten-crop", "views", "ten-crop"),
+        ("tta=ten-crop", "tta", "ten-crop"),
     ],
 )
 def test_a_setting_replaces_one_value_with_its_type(setting, key, value):
@@ -243,7 +243,7 @@ def test_a_recipe_comes_back_from_json_and_yaml(name, tmp_path):
 def test_keys_that_a_file_leaves_out_have_their_defaults():
     needed = ("work", "row", "data", "model", "losses", "epochs", "batch_size", "learning_rate")
     recipe = from_dict({key: getattr(DEFAULT, key) for key in needed})
-    assert (recipe.sampler, recipe.schedule, recipe.views, recipe.sam_radius) == ("shuffle", "one-cycle", "one", 0.0)
+    assert (recipe.sampler, recipe.schedule, recipe.tta, recipe.sam_radius) == ("shuffle", "one-cycle", "one", 0.0)
 
 
 @pytest.mark.parametrize(

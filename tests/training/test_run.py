@@ -222,7 +222,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(folder, tmp_p
 
 def test_calibration_is_that_of_a_finished_run_and_none_before(folder):
     assert runs.load_calibration(folder) == (1.0, 0.0, None)
-    (folder / "metrics.json").write_text(json.dumps({"temperature": 1.25, "uncertain_below": 0.5, "figures": {}}))
+    (folder / "metrics.json").write_text(json.dumps({"temperature": 1.25, "uncertain_below": 0.5, "metrics": {}}))
     assert runs.load_calibration(folder) == (1.25, 0.5, None)
     found = {"temperature": 1.25, "uncertain_below": 0.5, "class_prior": [0.75, 0.25]}
     (folder / "metrics.json").write_text(json.dumps(found))

@@ -8,7 +8,7 @@ from sklearn.svm import LinearSVC
 
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.preprocessing import to_input
-from affectlens.core.session import open_session, read_answers
+from affectlens.core.session import open_session, run_model
 from affectlens.training import export, run, svm
 from affectlens.training.fit import fit
 from affectlens.training.insights import features
@@ -65,7 +65,7 @@ def test_the_exported_file_answers_what_the_machine_decides(recipe, data, tmp_pa
     machine, _ = predict(run.load_run(out), data.valid)
     assert (run.load_run(out).network.classifier.weight - before).abs().max() > 1e-3
     images = [data.valid.images[row] for row in range(len(data.valid))]
-    found = read_answers(open_session(out / "model.onnx"), to_input(images, recipe.input_spec()))
+    found = run_model(open_session(out / "model.onnx"), to_input(images, recipe.input_spec()))
     np.testing.assert_allclose(found.logits, machine.logits, atol=0.01)
     assert not [file for file in out.rglob("*") if file.suffix in (".pkl", ".pickle", ".joblib")]
 
@@ -74,8 +74,8 @@ def test_what_it_cannot_do_is_said_before_training(recipe, data, tmp_path):
     with pytest.raises(BadSetting, match="'compact_resnet' has no linear classifier"):
         fit(replace(recipe, classifier="svm"), data, tmp_path / "run", resume=False)
     network = {"model": "multi_task", "model_options": {"backbone": "breg_next"}, "size_px": 16}
-    with pytest.raises(BadSetting, match="classifier=svm needs views=one"):
-        fit(replace(recipe, **network, classifier="svm", views="flip"), data, tmp_path / "run")
+    with pytest.raises(BadSetting, match="classifier=svm needs tta=one"):
+        fit(replace(recipe, **network, classifier="svm", tta="flip"), data, tmp_path / "run")
     lacking = replace(data, train=data.train.keep(data.train.targets != 0))
     with pytest.raises(BadData, match="needs training faces of every class; there is none of 'neutral'"):
         fit(replace(recipe, **network, classifier="svm"), lacking, tmp_path / "run")

@@ -19,11 +19,11 @@ FACTS = {"data": "ferplus", "protocol": "caciolai", "split": "test", "options": 
 MODULE = SimpleNamespace(ROWS={"first": None, "second": None, "third": None}, PAPER={"first": {"accuracy": 0.6061}})
 
 
-def figures(right=30, faces=40):
+def measured(right=30, faces=40):
     """Figures of so many right answers."""
     targets = np.arange(faces) % 3
     answers = np.where(np.arange(faces) < right, targets, (targets + 1) % 3)
-    return evaluation.figures(Scores(LABELS, np.eye(3)[answers] * 0.7 + 0.1, targets))
+    return evaluation.compute_metrics(Scores(LABELS, np.eye(3)[answers] * 0.7 + 0.1, targets))
 
 
 @pytest.fixture
@@ -38,13 +38,13 @@ def finished(tmp_path):
     (out / "curves.csv").write_text("epoch,valid_nll\n0,2.5\n1,1.5\n")
     (out / "curves.png").write_bytes(b"a picture")
     note(out, "begun")
-    (out / "metrics.json").write_text(json.dumps({"temperature": 1.5, "figures": {"accuracy": 0.8125}}))
+    (out / "metrics.json").write_text(json.dumps({"temperature": 1.5, "metrics": {"accuracy": 0.8125}}))
     return out
 
 
 def test_a_row_keeps_what_says_how_it_came_about(finished, tmp_path):
     out = tmp_path / "results" / "first"
-    write_row(finished, figures(), FACTS, out)
+    write_row(finished, measured(), FACTS, out)
     names = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png", "log.txt")
     assert {file.name for file in out.iterdir()} == {*names, "confusion.png", "metrics.json"}
     for name in names:
@@ -61,7 +61,7 @@ def test_a_row_keeps_what_says_how_it_came_about(finished, tmp_path):
 def test_weighted_figures_stand_beside_the_papers(finished, tmp_path):
     paper = {"accuracy": 0.5, "weighted_precision": 0.51, "weighted_recall": 0.52, "weighted_f1": 0.53}
     module = SimpleNamespace(ROWS={"first": None}, PAPER={"first": paper}, PAPER_DATA="affectnet")
-    found = figures()
+    found = measured()
     write_row(finished, found, FACTS, tmp_path / "results" / "first")
     text = write_table("tiny", module, tmp_path / "results").read_text()
     assert "| first | 50.00 (affectnet) | " in text
@@ -73,22 +73,22 @@ def test_weighted_figures_stand_beside_the_papers(finished, tmp_path):
 def test_a_row_of_a_run_that_is_not_finished_is_not_written_as_one(finished, tmp_path, missing):
     (finished / missing).unlink()
     with pytest.raises((OSError, BadModelFile)):
-        write_row(finished, figures(), FACTS, tmp_path / "first")
+        write_row(finished, measured(), FACTS, tmp_path / "first")
     assert not (tmp_path / "first" / "metrics.json").exists()
 
 
 def test_the_table_sets_the_paper_beside_what_was_measured(finished, tmp_path):
     out = tmp_path / "results"
-    write_row(finished, figures(right=30, faces=40), FACTS, out / "first")
-    write_row(finished, figures(right=20, faces=40), FACTS | {"protocol": ""}, out / "second")
+    write_row(finished, measured(right=30, faces=40), FACTS, out / "first")
+    write_row(finished, measured(right=20, faces=40), FACTS | {"protocol": ""}, out / "second")
     file = write_table("tiny", MODULE, out)
     assert file == out / "README.md"
     lines = file.read_text().splitlines()
     assert lines[0] == "# tiny: paper and measured"
     rows = {line.split(" | ")[0]: line for line in lines if line.startswith("| ")}
-    low, high = (f"{100 * value:.2f}" for value in figures(30, 40)["accuracy_interval"])
-    recall = f"{100 * figures(30, 40)['mean_class_accuracy']:.2f}"
-    f1 = f"{100 * figures(30, 40)['macro']['f1']:.2f}"
+    low, high = (f"{100 * value:.2f}" for value in measured(30, 40)["accuracy_interval"])
+    recall = f"{100 * measured(30, 40)['mean_class_accuracy']:.2f}"
+    f1 = f"{100 * measured(30, 40)['macro']['f1']:.2f}"
     parameters = json.loads((out / "first" / "metrics.json").read_text())["parameters"]
     assert rows["| first"] == (
         f"| first | 60.61 | **75.00** ({low} to {high}) | {recall} | {f1} | 81.25 | 2 of 9 | {parameters:,} | "
@@ -103,7 +103,7 @@ def test_the_table_sets_the_paper_beside_what_was_measured(finished, tmp_path):
 def test_the_table_says_with_what_it_was_made_and_keeps_the_notes(finished, tmp_path):
     out = tmp_path / "results"
     for row in ("first", "third"):
-        write_row(finished, figures(), FACTS, out / row)
+        write_row(finished, measured(), FACTS, out / row)
     (out / "notes.md").write_text("Two rows of three.\n\n")
     text = write_table("tiny", MODULE, out).read_text()
     (made,) = [line for line in text.splitlines() if line.startswith("first, third: affectlens ")]
@@ -119,20 +119,20 @@ def test_valence_and_arousal_have_a_table_of_their_own_where_there_are_any(finis
     targets = np.arange(40) % 3
     affect = {"valence_predicted": known, "valence_true": known, "arousal_predicted": -known, "arousal_true": known}
     scores = Scores(LABELS, np.eye(3)[targets], targets, **affect, va_source="regressed")
-    write_row(finished, evaluation.figures(scores), FACTS, out / "first")
-    write_row(finished, figures(), FACTS, out / "second")
+    write_row(finished, evaluation.compute_metrics(scores), FACTS, out / "first")
+    write_row(finished, measured(), FACTS, out / "second")
     paper = {"first": {"accuracy": 0.6061, "valence_ccc": 0.76}, "second": {"challenge": 0.45}}
     text = write_table("tiny", SimpleNamespace(ROWS=MODULE.ROWS, PAPER=paper), out).read_text()
     assert "| first | regressed | 0.760 | **1.000** | - | **-1.000** |" in text
     assert "| second | " not in text.partition("valence and arousal are")[2]
-    summary = 67 * figures()["macro"]["f1"] + 33 * figures()["accuracy"]
+    summary = 67 * measured()["macro"]["f1"] + 33 * measured()["accuracy"]
     assert f"| second | 45.00 | **{summary:.2f}** |" in text
 
 
 def test_a_network_for_valence_and_arousal_alone_has_no_accuracy(finished, tmp_path):
     settings = json.loads((finished / "recipe.json").read_text())
     out = tmp_path / "results"
-    write_row(finished, figures(), FACTS, out / "first")
+    write_row(finished, measured(), FACTS, out / "first")
     settings["model_options"] = {"expressions": False}
     (out / "first" / "recipe.json").write_text(json.dumps(settings))
     (line,) = [row for row in write_table("tiny", MODULE, out).read_text().splitlines() if row.startswith("| first")]
@@ -147,6 +147,6 @@ def test_a_table_without_any_row_says_that_none_was_run(tmp_path):
 
 def test_writing_the_table_again_changes_nothing(finished, tmp_path):
     out = tmp_path / "results"
-    write_row(finished, figures(), FACTS, out / "first")
+    write_row(finished, measured(), FACTS, out / "first")
     before = write_table("tiny", MODULE, out).read_bytes()
     assert write_table("tiny", MODULE, out).read_bytes() == before

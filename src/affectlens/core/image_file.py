@@ -8,8 +8,8 @@ One thing Pillow does not tell is how much of a file that breaks off was decoded
 missing as it was, so such a file is decoded twice, into black and into white: pixels that differ are missing. JPEG has
 a way of its own (`core.jpeg_scans`), by which one that lacks only its end marker is whole.
 
-The rule: a picture of which less than `MIN_SHARE` was decoded is refused, any other is given and called incomplete. A
-progressive JPEG counts as decoded where every coefficient has come at least roughly.
+The rule: a picture of which less than `MIN_DECODED_SHARE` was decoded is refused, any other is given and called
+incomplete. A progressive JPEG counts as decoded where every coefficient has come at least roughly.
 
 Pillow and its classes are imported when the first file needs them: videos and `--help` start without.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 """The largest image that is decoded, in pixels."""
 
-MIN_SHARE = 0.9
+MIN_DECODED_SHARE = 0.9
 """The least share of the pixels that must have been decoded."""
 
 HEAD_BYTES = 32
@@ -67,7 +67,7 @@ _MAGIC = {
     b"II+\0": "TIFF",  # BigTIFF
     b"MM\0+": "TIFF",
 }
-_DECODED_AT_ONCE = ("WebP", "AVIF", "HEIC")
+_DECODED_WHOLE = ("WebP", "AVIF", "HEIC")
 """Of which nothing is there before all is."""
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF = (b"avif", b"avis")
@@ -89,12 +89,12 @@ _TURNS: dict[int, Callable[[Pixels], Any]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class DecodedImage:
     """A decoded image file.
 
     Attributes:
         pixels: (H, W) gray or (H, W, 3) RGB uint8, upright; what is missing is black or gray.
-        share: of the pixels that were decoded, from `MIN_SHARE` to 1.
+        share: of the pixels that were decoded, from `MIN_DECODED_SHARE` to 1.
         incomplete: the file breaks off before its last pixel is known in full.
     """
 
@@ -140,7 +140,7 @@ def check_format(head: bytes) -> str:
     return name
 
 
-def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """The bytes of an image file -> its picture, of an animation the first frame.
 
     More bits than eight are scaled to eight: 16-bit ones, those of fewer bits by what the file says (12-bit TIFF), and
@@ -168,7 +168,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
             whole = False
         if not whole:
             image, share, incomplete = _decode_in_part(name, data, max_pixels)
-    return Picture(turned_upright(as_uint8(image), orientation_of(image)), share, incomplete)
+    return DecodedImage(turned_upright(as_uint8(image), orientation_of(image)), share, incomplete)
 
 
 def as_uint8(image: "Image.Image") -> Pixels:
@@ -249,7 +249,7 @@ def _unopened(name: str, data: bytes, read: int, error: Exception) -> Unreadable
     if name == "WebP":
         over = len(data) < 12 or struct.unpack_from("<I", data, 4)[0] + 8 > len(data)
     else:
-        over = name not in _DECODED_AT_ONCE and read >= len(data)
+        over = name not in _DECODED_WHOLE and read >= len(data)
     if over or _BROKEN_OFF.search(said):
         return UnreadableMedia(Reason.TRUNCATED, "the file ends before the image does")
     return UnreadableMedia(Reason.DAMAGED, f"the header of the {name} cannot be read: {said}")
@@ -287,12 +287,12 @@ def _decode_in_part(name: str, data: bytes, max_pixels: int) -> tuple[Any, float
     image, share, incomplete = None, 0.0, True
     if name == "JPEG":
         image, share, incomplete = _continue_jpeg(data, max_pixels)
-    elif name not in _DECODED_AT_ONCE:
+    elif name not in _DECODED_WHOLE:
         image, second = (_decode_over(name, data, max_pixels, tone) for tone in (0, 255))
         if not _prefills_canvas(image):
             share = float(np.equal(np.asarray(image), np.asarray(second)).mean())
             incomplete = share < 1
-    if share < MIN_SHARE:
+    if share < MIN_DECODED_SHARE:
         detail = f"the file ends before the image does: {share:.0%} of it can be decoded"
         raise UnreadableMedia(Reason.TRUNCATED, detail)
     return image, share, incomplete
@@ -333,7 +333,7 @@ def _may_hide_its_end(name: str, data: bytes, image: Any) -> bool:
     """Whether the surrounding program told Pillow to say nothing of files that break off, and this may be one."""
     from PIL import ImageFile
 
-    if not ImageFile.LOAD_TRUNCATED_IMAGES or name == "JPEG" or name in _DECODED_AT_ONCE:
+    if not ImageFile.LOAD_TRUNCATED_IMAGES or name == "JPEG" or name in _DECODED_WHOLE:
         return False
     return not (_prefills_canvas(image) and data.endswith(b";"))  # the last byte of a GIF
 

@@ -1,6 +1,6 @@
 """What networks say of a face beside the logits of its expressions: every output defined once.
 
-Training and its validation figures, the exported file, evaluation, the runtime and its rows follow from the entries of
+Training and its validation metrics, the exported file, evaluation, the runtime and its rows follow from the entries of
 `OUTPUTS`: a network that answers one more thing needs one more entry here, and a loss and a field of
 `data.table.FaceTable` where there are none yet. Names of numbers that depend on the data, as those of attributes, come
 with the data and stand in the exported file (`core.session.ModelSpec.output_names`).
@@ -41,18 +41,18 @@ class Output:
         fields: those of a `data.table.FaceTable` that hold the truth, side by side (N, K); none where training makes it
             of something else.
         loss: the one in `losses/` that a recipe means that names this output among its losses.
-        said: raw numbers of the network -> what they say, of the same shape.
+        decode: raw numbers of the network -> what they say, of the same shape.
         names: of the D numbers, where they are always the same.
         names_field: the field of a `FaceTable` with the names, where they depend on the data; "" for none.
-        alone: the truth of a face may be known in some of the numbers only.
-        metric: function of `evaluation.metrics`, (N, D) that is said and (N, K) truth -> (J,) values, whose mean is the
-            figure. "" for none.
-        figure: name of that mean: `valid_FIGURE` in curves.csv, and what a recipe may `select` by.
-        best: whether the largest or the smallest figure is.
+        partly_known: the truth of a face may be known in some of the numbers only.
+        metric: function of `evaluation.metrics`, (N, D) decoded numbers and (N, K) truth -> (J,) values, whose mean is
+            logged and reported. "" for none.
+        metric_name: name of that mean: `valid_NAME` in curves.csv, and what a recipe may `select` by.
+        best: whether the largest or the smallest value is.
         exported: the exported file has it; its mean over a face and its mirror image must mean something then.
         column: of its numbers in rows, `{name}` in its name and meaning for that of a number: one column for each, or
             one for all. None where rows need none.
-        cells: (D,) that is said of a face -> a cell for each column.
+        cells: (D,) decoded numbers of a face -> a cell for each column.
     """
 
     name: str
@@ -60,12 +60,12 @@ class Output:
     target: str
     fields: tuple[str, ...]
     loss: str
-    said: Callable[[Floats], Floats] = _as_they_are
+    decode: Callable[[Floats], Floats] = _as_they_are
     names: tuple[str, ...] = ()
     names_field: str = ""
-    alone: bool = False
+    partly_known: bool = False
     metric: str = ""
-    figure: str = ""
+    metric_name: str = ""
     best: Literal["max", "min"] = "max"
     exported: bool = True
     column: Column | None = None
@@ -90,7 +90,7 @@ class Output:
     def known(self, truth: NDArray[np.floating]) -> NDArray[np.bool_]:
         """(N,) the faces whose (N, K) truth is known."""
         finite = np.isfinite(truth)
-        return np.asarray(finite.any(axis=1) if self.alone else finite.all(axis=1) & bool(truth.shape[1]))
+        return np.asarray(finite.any(axis=1) if self.partly_known else finite.all(axis=1) & bool(truth.shape[1]))
 
     def columns(self, names: tuple[str, ...]) -> tuple[Column, ...]:
         """Those of an output whose numbers have these names."""
@@ -164,11 +164,11 @@ def sectors(affect: NDArray[np.floating], number: int) -> NDArray[np.int64]:
     return np.asarray(angle // (2 * np.pi / number), dtype=np.int64).clip(0, number - 1)
 
 
-def _sector(said: Floats) -> tuple[int]:
+def _sector(values: Floats) -> tuple[int]:
     """The likeliest sector; of two signs the quarter of the plane."""
-    if len(said) != 2:
-        return (int(said.argmax()),)
-    return (int(sectors(np.where(said > 0.5, 1, -1)[None], 4)[0]),)
+    if len(values) != 2:
+        return (int(values.argmax()),)
+    return (int(sectors(np.where(values > 0.5, 1, -1)[None], 4)[0]),)
 
 
 def _by_name(outputs: Iterable[Output]) -> dict[str, Output]:
@@ -186,7 +186,7 @@ OUTPUTS = _by_name(
             _held,
             names=("valence", "arousal"),
             metric="ccc_of_each",
-            figure="ccc",
+            metric_name="ccc",
         ),
         Output(
             "attributes",
@@ -196,9 +196,9 @@ OUTPUTS = _by_name(
             "attribute_bce",
             _sigmoid,
             names_field="attribute_names",
-            alone=True,
+            partly_known=True,
             metric="accuracy_of_each",
-            figure="attribute_accuracy",
+            metric_name="attribute_accuracy",
             column=Column(
                 "attribute_{name}",
                 Kind.REAL,
@@ -215,7 +215,7 @@ OUTPUTS = _by_name(
             "va_divisions",
             _of_divisions,
             metric="accuracy_of_divisions",
-            figure="division_accuracy",
+            metric_name="division_accuracy",
             column=Column(
                 "va_sector",
                 Kind.INTEGER,

@@ -19,7 +19,7 @@ def softmax(logits: Floats, temperature: float = 1.0, prior: Floats | None = Non
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def normalised_entropy(probabilities: Floats) -> NDArray[np.float64]:
+def normalized_entropy(probabilities: Floats) -> NDArray[np.float64]:
     """(N, C) -> (N,) Shannon entropy divided by log C: 0 is unanimity, 1 is all classes alike."""
     p = np.asarray(probabilities, dtype=np.float64)
     terms = np.where(p > 0, p * np.log(np.maximum(p, 1e-300)), 0.0)

@@ -16,10 +16,10 @@ from affectlens.core.detection import Detections
 from affectlens.core.preprocessing import resize
 from affectlens.core.reasons import Flaw
 
-SMALLEST_PX = 24
-LEAST_INSIDE = 0.85
-LEAST_SHARPNESS = 0.2
-LEAST_BRIGHTNESS, LEAST_CONTRAST = 0.03, 0.015
+MIN_SIDE_PX = 24
+MIN_INSIDE = 0.85
+MIN_SHARPNESS = 0.2
+MIN_BRIGHTNESS, MIN_CONTRAST = 0.03, 0.015
 MAX_OVEREXPOSED = 0.5
 MAX_YAW_DEG, MAX_PITCH_DEG = 45, 40
 """Limits beyond which a face has a flaw (benchmarks/quality.txt)."""
@@ -60,12 +60,12 @@ class Quality:
     def flaws(self) -> tuple[Flaw, ...]:
         """Why the answer deserves less trust."""
         found = {
-            Flaw.SMALL: self.size_px < SMALLEST_PX,
-            Flaw.CUT_OFF: self.inside < LEAST_INSIDE,
-            Flaw.BLURRED: self.sharpness < LEAST_SHARPNESS,
-            Flaw.DARK: self.brightness < LEAST_BRIGHTNESS,
+            Flaw.SMALL: self.size_px < MIN_SIDE_PX,
+            Flaw.CUT_OFF: self.inside < MIN_INSIDE,
+            Flaw.BLURRED: self.sharpness < MIN_SHARPNESS,
+            Flaw.DARK: self.brightness < MIN_BRIGHTNESS,
             Flaw.OVEREXPOSED: self.overexposed > MAX_OVEREXPOSED,
-            Flaw.FLAT: self.contrast < LEAST_CONTRAST,
+            Flaw.FLAT: self.contrast < MIN_CONTRAST,
             Flaw.TURNED: abs(self.yaw_deg) > MAX_YAW_DEG or abs(self.pitch_deg) > MAX_PITCH_DEG,
         }
         return tuple(flaw for flaw, here in found.items() if here)

@@ -10,14 +10,14 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from affectlens.core.answers import Answers
 from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import InputSpec
 
 METADATA_KEY = "affectlens"
 EXPLANATION = "explanation"
-"""Name of the output that says where the model looked (`core.answers.Answers`), of models that say it."""
+"""Name of the output that says where the model looked (`core.model_outputs.ModelOutputs`), of models that say it."""
 
 Session: TypeAlias = ort.InferenceSession
 
@@ -34,7 +34,7 @@ class ModelSpec(BaseModel):
         class_prior: mean calibrated probability of each label over the validation faces: how frequent the model takes
             it to be. None in files that do not say it.
         recipe: name of the training recipe.
-        provenance: data, protocol, commit, seed, versions, validation figures.
+        provenance: data, protocol, commit, seed, versions, validation metrics.
         licence: terms of the weights and of the data behind them.
         first_place: where the middle of the first place of an explanation's map lies, in places from the left and the
             top edge of the face: 0.5 where the map divides the face evenly, less where each halving is a convolution
@@ -164,9 +164,9 @@ def outputs_of(session: Session, spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     }
 
 
-def read_answers(
+def run_model(
     session: Session, faces: NDArray[np.float32], explain: bool = False, leave_out: Collection[str] = ()
-) -> Answers:
+) -> ModelOutputs:
     """What a model says about (N, C, H, W) float32 normalised faces, without the outputs to `leave_out`.
 
     With `explain` also where it looked, if the file says so. What is not asked for is not computed.
@@ -177,8 +177,8 @@ def read_answers(
     options = ort.RunOptions()
     options.only_execute_path_to_fetches = True
     found = dict(zip(wanted, session.run(wanted, {session.get_inputs()[0].name: faces}, options), strict=True))
-    said = {name: OUTPUTS[name].said(found[name]) for name in further}
-    return Answers(found[names[0]], said, found.get(EXPLANATION))
+    said = {name: OUTPUTS[name].decode(found[name]) for name in further}
+    return ModelOutputs(found[names[0]], said, found.get(EXPLANATION))
 
 
 def model_file(model: str | Path) -> Path:

@@ -26,7 +26,7 @@ SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
-class Part:
+class SourcePart:
     """One reader on one folder or file; `given` are the options that do not stand at their defaults."""
 
     reader: str
@@ -82,7 +82,7 @@ class Part:
 class DataSource:
     """One data set on disk, or several that are used as one."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[SourcePart, ...]
 
     @property
     def reader(self) -> str:
@@ -207,7 +207,7 @@ def parse(spec: str) -> DataSource:
     return DataSource(tuple(_part(text) for text in re.split(r"\+(?=\w+:)", spec)))
 
 
-def _part(text: str) -> Part:
+def _part(text: str) -> SourcePart:
     name, colon, rest = text.partition(":")
     folder, _, query = rest.partition("?")
     if not colon or not folder:
@@ -226,9 +226,9 @@ def _part(text: str) -> Part:
     meta_file = None if meta is None else Path(os.path.expanduser(meta))
     if meta_file is not None and not meta_file.is_file():
         raise BadData(f"meta file '{meta_file}' does not exist")
-    return Part(name, directory, given, meta_file)
+    return SourcePart(name, directory, given, meta_file)
 
 
-def _joined(sample_id: str, split: str, number: int, part: Part) -> str:
+def _joined(sample_id: str, split: str, number: int, part: SourcePart) -> str:
     """The id in a hybrid: SPLIT/NUMBER.READER/REST, unique also where a reader comes twice."""
     return f"{split}/{number}.{part.reader}/{sample_id.removeprefix(f'{split}/')}"

@@ -13,9 +13,9 @@ from affectlens.evaluation.corruptions import CORRUPTIONS, SEVERITIES, Pixels
 from affectlens.evaluation.evaluation import Scores
 from affectlens.evaluation.plots import COLOURS, MUTED, SMALL_PT, axes_in, figure_of, legend_above
 from affectlens.evaluation.report import (
-    Figures,
-    Picture,
-    Report,
+    Metrics,
+    ReportFigure,
+    ReportPage,
     Section,
     Table,
     classes_section,
@@ -29,8 +29,8 @@ from affectlens.evaluation.report import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_PARTS = 4
-_FEW = 30
+_QUANTILES = 4
+_MIN_FACES = 30
 
 
 def measured_groups(qualities: Sequence[Quality]) -> dict[str, NDArray[np.str_]]:
@@ -51,7 +51,7 @@ def measured_groups(qualities: Sequence[Quality]) -> dict[str, NDArray[np.str_]]
 
 
 def _quarters(values: NDArray[np.float64]) -> NDArray[np.str_]:
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, _PARTS + 1)))
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, _QUANTILES + 1)))
     place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     digits = 0 if edges[-1] > 10 else 2
     while len({f"{edge:.{digits}f}" for edge in edges}) < len(edges):
@@ -63,7 +63,7 @@ def _quarters(values: NDArray[np.float64]) -> NDArray[np.str_]:
 def audit(clean: Scores, corrupted: Mapping[str, Sequence[Scores]]) -> dict[str, Any]:
     """All figures, ready for JSON.
 
-    - `clean`: `evaluation.figures`, with its groups, and mean `confidence`
+    - `clean`: `evaluation.compute_metrics`, with its groups, and mean `confidence`
     - `corruptions`: name -> for each severity `level`, `accuracy` with `accuracy_interval`, mean `confidence`,
       `expected_calibration_error`, `coverage`, `accuracy_when_certain`
     - `calibration`: group column -> value -> `faces`, `accuracy`, `confidence`, `expected_calibration_error` (None for
@@ -71,10 +71,10 @@ def audit(clean: Scores, corrupted: Mapping[str, Sequence[Scores]]) -> dict[str,
     """
     labelled = clean.keep(clean.targets >= 0)
     return {
-        "clean": evaluation.figures(clean) | {"confidence": _confidence(clean)},
+        "clean": evaluation.compute_metrics(clean) | {"confidence": _confidence(clean)},
         "corruptions": {
             name: [
-                {"level": level, **_figures(part)} for level, part in zip(CORRUPTIONS[name].levels, parts, strict=True)
+                {"level": level, **_metrics(part)} for level, part in zip(CORRUPTIONS[name].levels, parts, strict=True)
             ]
             for name, parts in corrupted.items()
         },
@@ -90,14 +90,14 @@ def _confidence(scores: Scores) -> float:
     return float(scores.probabilities[scores.targets >= 0].max(axis=1).mean())
 
 
-def _figures(scores: Scores) -> dict[str, Any]:
-    found = evaluation.figures(scores)
+def _metrics(scores: Scores) -> dict[str, Any]:
+    found = evaluation.compute_metrics(scores)
     kept = ("accuracy", "accuracy_interval", "expected_calibration_error", "coverage", "accuracy_when_certain")
     return {name: found[name] for name in kept} | {"confidence": _confidence(scores)}
 
 
 def _calibration(scores: Scores) -> dict[str, Any]:
-    enough = len(scores) >= _FEW
+    enough = len(scores) >= _MIN_FACES
     error = metrics.expected_calibration_error(scores.probabilities, scores.targets) if enough else None
     right = metrics.accuracy(scores.predicted, scores.targets)
     sure = _confidence(scores)
@@ -110,7 +110,7 @@ def example_sheet(face: Pixels) -> "Figure":
     return plots.picture_sheet(rows, list(CORRUPTIONS))
 
 
-def severity_curves(clean: Figures, corruptions: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
+def severity_curves(clean: Metrics, corruptions: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Figure":
     """Accuracy and mean confidence against severity, a small figure for each corruption; 0 is the picture as it is."""
     columns = 2
     lines = -(-len(corruptions) // columns)
@@ -137,7 +137,7 @@ def severity_curves(clean: Figures, corruptions: Mapping[str, Sequence[Mapping[s
     return figure
 
 
-def audit_report(found: Figures, facts: Mapping[str, str], example: Pixels, title: str = "Audit") -> str:
+def audit_report(found: Metrics, facts: Mapping[str, str], example: Pixels, title: str = "Audit") -> str:
     """`audit` as one HTML page; `example` is the face that shows the corruptions."""
     clean, corruptions = found["clean"], found["corruptions"]
     groups = [
@@ -151,10 +151,10 @@ def audit_report(found: Figures, facts: Mapping[str, str], example: Pixels, titl
         classes_section(clean),
         *groups,
     ]
-    return render(Report(title, facts, sections))
+    return render(ReportPage(title, facts, sections))
 
 
-def _corruptions(whole: Figures, corruptions: Mapping[str, Sequence[Mapping[str, Any]]], example: Pixels) -> Section:
+def _corruptions(whole: Metrics, corruptions: Mapping[str, Sequence[Mapping[str, Any]]], example: Pixels) -> Section:
     rows = [
         [
             f"{name}, {row['level']:g} {CORRUPTIONS[name].unit}",
@@ -174,12 +174,12 @@ def _corruptions(whole: Figures, corruptions: Mapping[str, Sequence[Mapping[str,
         f"{percent(corruptions[doubt][-1]['confidence'])}."
     )
     pictures = [
-        Picture(
+        ReportFigure(
             severity_curves(whole, corruptions),
             f"Accuracy and mean confidence at severities 0 to 5 of {', '.join(corruptions)}; numbers: in the table.",
             "Where the dashed line stays above the other, the model is surer than it should be.",
         ),
-        Picture(
+        ReportFigure(
             example_sheet(example),
             f"One face as it is, and at severities 1 to 5 of {', '.join(corruptions)}.",
             "What the severities look like; the first picture of each row is the face as it is.",

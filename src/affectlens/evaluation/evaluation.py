@@ -98,8 +98,8 @@ class Scores:
         return [(name, value) for name, value in values if isinstance(value, np.ndarray)]
 
 
-def figures(scores: Scores) -> dict[str, Any]:
-    """All figures, ready for JSON: None for what cannot be measured, fractions in [0, 1].
+def compute_metrics(scores: Scores) -> dict[str, Any]:
+    """All metrics, ready for JSON: None for what cannot be measured, fractions in [0, 1].
 
     Labels are judged on the faces that have one (`faces`), disagreement on those with votes, valence and arousal on
     those with a true value.
@@ -237,7 +237,7 @@ def _affect(predicted: Floats | None, true: Floats | None) -> dict[str, Any] | N
 
 
 def _output(compared: Compared) -> dict[str, Any]:
-    return {"faces": compared.faces, compared.output.figure: compared.value, "each": compared.each}
+    return {"faces": compared.faces, compared.output.metric_name: compared.value, "each": compared.each}
 
 
 def _group(scores: Scores, column: NDArray[np.str_]) -> dict[str, Any]:

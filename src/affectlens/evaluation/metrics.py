@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from affectlens.core.correlation import spearman
 from affectlens.core.errors import BadData
 from affectlens.core.outputs import sectors
-from affectlens.core.probabilities import normalised_entropy
+from affectlens.core.probabilities import normalized_entropy
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -319,7 +319,7 @@ def disagreement_correlation(probabilities: Floats, votes: Floats) -> float:
     The entropy of votes is taken to six decimals: the same split over other labels is a tie, whatever the rounding of
     its sum.
     """
-    return spearman(normalised_entropy(probabilities), normalised_entropy(votes).round(6))
+    return spearman(normalized_entropy(probabilities), normalized_entropy(votes).round(6))
 
 
 def wilson_interval(correct: int, faces: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -379,7 +379,7 @@ def class_distances(vectors: Floats, target: Ints, classes: int) -> ClassDistanc
 def summary(
     probabilities: Floats, target: Ints, labels: tuple[str, ...], uncertain_below: float
 ) -> dict[str, float | int | dict[str, float] | None]:
-    """The figures that the project publishes for (N, C) calibrated probabilities and (N,) targets, N > 0.
+    """The metrics that the project publishes for (N, C) calibrated probabilities and (N,) targets, N > 0.
 
     `coverage` is the fraction of faces whose top probability reaches `uncertain_below`, `accuracy_when_certain` the
     accuracy on those (None where there are none); `recall` leaves out labels without targets.

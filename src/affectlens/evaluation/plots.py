@@ -28,9 +28,9 @@ INK, MUTED, GRID, PAPER = "#1f2933", "#52606d", "#e4e7eb", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1f2933", "#8c8c8c")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SIZE_PT, SMALL_PT = 9.0, 8.0
-LONGEST_NAME = 32
+MAX_NAME_LENGTH = 32
 
-FEW_FACES = 10
+MIN_BIN_FACES = 10
 """A bin of fewer tells nothing of calibration."""
 
 
@@ -94,7 +94,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> "Figure":
 def reliability(bins: Mapping[str, Numbers]) -> "Figure":
     """Accuracy against confidence over the bins of `metrics.Reliability`, and how many faces each holds.
 
-    `bins` has the keys edges, confidence, accuracy and count. The line leaves out bins of fewer than `FEW_FACES`.
+    `bins` has the keys edges, confidence, accuracy and count. The line leaves out bins of fewer than `MIN_BIN_FACES`.
     """
     edges, count = [float(edge or 0) for edge in bins["edges"]], [float(faces or 0) for faces in bins["count"]]
     width = edges[1] - edges[0]
@@ -111,7 +111,7 @@ def reliability(bins: Mapping[str, Numbers]) -> "Figure":
     )
     upper.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1, label="confidence = accuracy")
     points = zip(bins["confidence"], bins["accuracy"], count, strict=True)
-    if known := [point for *point, faces in points if faces >= FEW_FACES]:
+    if known := [point for *point, faces in points if faces >= MIN_BIN_FACES]:
         upper.plot(
             *zip(*known, strict=True), color=COLOURS[0], marker="o", markersize=4, label="at its mean confidence"
         )
@@ -167,7 +167,7 @@ def per_class_bars(models: Mapping[str, Numbers], labels: Sequence[str], measure
 
 
 def group_bars(groups: Mapping[str, Mapping[str, Any]], column: str) -> "Figure":
-    """Accuracy of each value of a group column with its 95 % interval, from the `groups` of `evaluation.figures`."""
+    """Accuracy of each value of a group column with its 95 % interval, from the `groups` of `compute_metrics`."""
     names = [f"{name} ({row['faces']})" for name, row in groups.items()]
     measure = f"accuracy by {shown([column])[0]} (faces), 95 % interval"
     figure = bars(names, {"accuracy": [row["accuracy"] for row in groups.values()]}, measure, None)
@@ -182,7 +182,7 @@ def group_bars(groups: Mapping[str, Mapping[str, Any]], column: str) -> "Figure"
 
 
 def group_labels(groups: Mapping[str, Mapping[str, Any]], labels: Sequence[str], column: str) -> "Figure":
-    """Share of each label among the faces of each value of a group column (`groups` of `evaluation.figures`)."""
+    """Share of each label among the faces of each value of a group column (`groups` of `compute_metrics`)."""
     figure = figure_of(WIDTH_IN, 1.3 + 0.32 * len(groups))
     axes = axes_in(figure, f"share of each label by {shown([column])[0]} (faces)", "", grid="x")
     places = range(len(groups))
@@ -364,7 +364,7 @@ def legend_above(figure: "Figure", marks: Sequence[Any], names: Sequence[str]) -
 
 def shown(names: Sequence[str]) -> list[str]:
     """Names as they stand in a figure: long ones cut, dollar signs no beginning of a formula."""
-    cut = (name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names)
+    cut = (name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…" for name in names)
     return [name.replace("$", r"\$") for name in cut]
 
 

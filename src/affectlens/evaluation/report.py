@@ -14,12 +14,12 @@ from affectlens.evaluation import plots
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Figures = Mapping[str, Any]
-"""What `evaluation.figures` gives, or its JSON read back."""
+Metrics = Mapping[str, Any]
+"""What `evaluation.compute_metrics` gives, or its JSON read back."""
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class ReportFigure:
     """A figure, what it shows for those who cannot see it, and a line below it."""
 
     figure: "Figure"
@@ -53,12 +53,12 @@ class Section:
 
     heading: str
     text: str = ""
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[ReportFigure] = ()
     tables: Sequence[Table] = ()
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportPage:
     """A title, facts (name -> text) and sections."""
 
     title: str
@@ -67,12 +67,12 @@ class Report:
 
 
 def require() -> None:
-    """Raises MissingExtra unless reports can be written; to be asked before the figures are computed."""
+    """Raises MissingExtra unless reports can be written; to be asked before the metrics are computed."""
     if not all(importlib.util.find_spec(name) for name in ("jinja2", "matplotlib")):
         raise MissingExtra("writing a report", "report")
 
 
-def render(report: Report) -> str:
+def render(report: ReportPage) -> str:
     """The page as HTML; it loads nothing, neither from the network nor from other files.
 
     Raises:
@@ -87,29 +87,29 @@ def render(report: Report) -> str:
 
 
 def evaluation_report(
-    figures: Figures,
+    metrics: Metrics,
     facts: Mapping[str, str],
     title: str = "Evaluation",
-    without_near_duplicates: Figures | None = None,
+    without_near_duplicates: Metrics | None = None,
 ) -> str:
-    """One model on one set of faces, as HTML; beside its figures those `without_near_duplicates` of training faces."""
-    views = {"": figures}
+    """One model on one set of faces, as HTML; beside its metrics those `without_near_duplicates` of training faces."""
+    views = {"": metrics}
     if without_near_duplicates:
-        views = {"all": figures, "without near-duplicates of Train": without_near_duplicates}
+        views = {"all": metrics, "without near-duplicates of Train": without_near_duplicates}
     sections = [_summary(views)]
-    if figures["faces"]:
+    if metrics["faces"]:
         sections += [
-            classes_section(figures),
-            _confusion(figures),
-            _calibration(figures),
-            _selective({"model": figures}),
+            classes_section(metrics),
+            _confusion(metrics),
+            _calibration(metrics),
+            _selective({"model": metrics}),
         ]
-    sections += [groups_section(column, figures) for column, group in figures["groups"].items() if group]
-    return render(Report(title, facts, sections))
+    sections += [groups_section(column, metrics) for column, group in metrics["groups"].items() if group]
+    return render(ReportPage(title, facts, sections))
 
 
 def comparison_report(
-    models: Mapping[str, Figures],
+    models: Mapping[str, Metrics],
     facts: Mapping[str, str],
     against_the_first: Mapping[str, Mapping[str, Any]] | None = None,
     title: str = "Comparison",
@@ -123,7 +123,7 @@ def comparison_report(
     """
     if not models:
         raise BadData("a comparison needs at least one model, got none")
-    scored = {name: figures for name, figures in models.items() if figures["faces"]}
+    scored = {name: metrics for name, metrics in models.items() if metrics["faces"]}
     sections = [_summary(models)]
     if len(scored) > 1:
         sections[0] = _with_picture(sections[0], scored)
@@ -131,9 +131,9 @@ def comparison_report(
         sections.append(_differences(next(iter(models)), against_the_first))
     if scored:
         sections += [_classes_compared(scored), _selective(scored)]
-    columns = dict.fromkeys(name for figures in scored.values() for name, part in figures["groups"].items() if part)
+    columns = dict.fromkeys(name for metrics in scored.values() for name, part in metrics["groups"].items() if part)
     sections += [_groups_compared(column, scored) for column in columns]
-    return render(Report(title, facts, sections))
+    return render(ReportPage(title, facts, sections))
 
 
 def percent(value: float | None) -> str:
@@ -151,71 +151,71 @@ def _interval(bounds: Sequence[float | None]) -> str:
     return "–" if low is None or high is None else f"{100 * low:.2f} – {100 * high:.2f}\N{NO-BREAK SPACE}%"
 
 
-def _rows(figures: Figures) -> dict[str, str]:
-    """The figures of the summary by name."""
+def _rows(metrics: Metrics) -> dict[str, str]:
+    """The metrics of the summary by name."""
     rows = {
-        "faces": str(figures["faces"]),
-        "faces without a single label": str(figures["faces_without_label"]),
-        "accuracy": percent(figures["accuracy"]),
-        "95 % interval": _interval(figures["accuracy_interval"]),
-        "mean class accuracy": percent(figures["mean_class_accuracy"]),
+        "faces": str(metrics["faces"]),
+        "faces without a single label": str(metrics["faces_without_label"]),
+        "accuracy": percent(metrics["accuracy"]),
+        "95 % interval": _interval(metrics["accuracy_interval"]),
+        "mean class accuracy": percent(metrics["mean_class_accuracy"]),
     }
     for mean in ("macro", "weighted"):
         for measure, name in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")):
-            rows[f"{mean} {name}"] = percent(figures[mean][measure])
+            rows[f"{mean} {name}"] = percent(metrics[mean][measure])
     rows |= {
-        "expected calibration error": number(figures["expected_calibration_error"]),
-        "negative log-likelihood (nats)": number(figures["negative_log_likelihood"]),
-        "threshold of uncertainty": number(figures["uncertain_below"]),
-        "coverage": percent(figures["coverage"]),
-        "accuracy when certain": percent(figures["accuracy_when_certain"]),
-        "area under risk-coverage": number(figures["area_under_risk_coverage"]),
+        "expected calibration error": number(metrics["expected_calibration_error"]),
+        "negative log-likelihood (nats)": number(metrics["negative_log_likelihood"]),
+        "threshold of uncertainty": number(metrics["uncertain_below"]),
+        "coverage": percent(metrics["coverage"]),
+        "accuracy when certain": percent(metrics["accuracy_when_certain"]),
+        "area under risk-coverage": number(metrics["area_under_risk_coverage"]),
     }
-    if figures["disagreement"]:
-        rows["faces with votes"] = str(figures["disagreement"]["faces"])
-        rows["disagreement (Spearman)"] = number(figures["disagreement"]["spearman"])
-    if figures["va_source"]:
-        rows["valence and arousal are"] = figures["va_source"]
+    if metrics["disagreement"]:
+        rows["faces with votes"] = str(metrics["disagreement"]["faces"])
+        rows["disagreement (Spearman)"] = number(metrics["disagreement"]["spearman"])
+    if metrics["va_source"]:
+        rows["valence and arousal are"] = metrics["va_source"]
     for name in ("valence", "arousal"):
-        if figures[name]:
-            rows[f"faces with {name}"] = str(figures[name]["faces"])
+        if metrics[name]:
+            rows[f"faces with {name}"] = str(metrics[name]["faces"])
             rows |= {
-                f"{name} {measure.upper() if measure != 'pearson' else '(Pearson)'}": number(figures[name][measure])
+                f"{name} {measure.upper() if measure != 'pearson' else '(Pearson)'}": number(metrics[name][measure])
                 for measure in ("ccc", "rmse", "pearson")
             }
-    for name, part in figures.get("outputs", {}).items():
+    for name, part in metrics.get("outputs", {}).items():
         if name != AFFECT:
             rows |= {key.replace("_", " "): number(part[key]) for key in part if key not in ("faces", "each")}
     return rows
 
 
-def _summary(models: Mapping[str, Figures]) -> Section:
-    """A row per figure, a column per model."""
-    columns = {name: _rows(figures) for name, figures in models.items()}
+def _summary(models: Mapping[str, Metrics]) -> Section:
+    """A row per metric, a column per model."""
+    columns = {name: _rows(metrics) for name, metrics in models.items()}
     names = dict.fromkeys(row for column in columns.values() for row in column)
     rows = [[row, *(column.get(row, "–") for column in columns.values())] for row in names]
-    return Section("Summary", tables=[Table("All figures", ["figure", *(name or "value" for name in columns)], rows)])
+    return Section("Summary", tables=[Table("All metrics", ["metric", *(name or "value" for name in columns)], rows)])
 
 
-def summary_section(figures: Figures) -> Section:
-    """All figures of one model."""
-    return _summary({"": figures})
+def summary_section(metrics: Metrics) -> Section:
+    """All metrics of one model."""
+    return _summary({"": metrics})
 
 
-def _with_picture(section: Section, models: Mapping[str, Figures]) -> Section:
+def _with_picture(section: Section, models: Mapping[str, Metrics]) -> Section:
     measures: dict[str, list[float | None]] = {
-        "accuracy": [figures["accuracy"] for figures in models.values()],
-        "mean class accuracy": [figures["mean_class_accuracy"] for figures in models.values()],
-        "macro F1": [figures["macro"]["f1"] for figures in models.values()],
-        "weighted F1": [figures["weighted"]["f1"] for figures in models.values()],
-        "disagreement": [(figures["disagreement"] or {}).get("spearman") for figures in models.values()],
-        "valence CCC": [(figures["valence"] or {}).get("ccc") for figures in models.values()],
-        "arousal CCC": [(figures["arousal"] or {}).get("ccc") for figures in models.values()],
+        "accuracy": [metrics["accuracy"] for metrics in models.values()],
+        "mean class accuracy": [metrics["mean_class_accuracy"] for metrics in models.values()],
+        "macro F1": [metrics["macro"]["f1"] for metrics in models.values()],
+        "weighted F1": [metrics["weighted"]["f1"] for metrics in models.values()],
+        "disagreement": [(metrics["disagreement"] or {}).get("spearman") for metrics in models.values()],
+        "valence CCC": [(metrics["valence"] or {}).get("ccc") for metrics in models.values()],
+        "arousal CCC": [(metrics["arousal"] or {}).get("ccc") for metrics in models.values()],
     }
     measures = {name: values for name, values in measures.items() if set(values) != {None}}
     lines = dict(zip(models, zip(*measures.values(), strict=True), strict=True))
     best = max(models, key=lambda name: models[name]["accuracy"])
-    picture = Picture(
+    picture = ReportFigure(
         plots.parallel_coordinates(lines, list(measures)),
         f"{len(models)} models across {', '.join(measures)}; {best} has the highest accuracy, "
         f"{percent(models[best]['accuracy'])}.",
@@ -224,29 +224,29 @@ def _with_picture(section: Section, models: Mapping[str, Figures]) -> Section:
     return Section(section.heading, section.text, [picture], section.tables)
 
 
-def classes_section(figures: Figures) -> Section:
+def classes_section(metrics: Metrics) -> Section:
     """Recall and mean probabilities of each class."""
     rows = [
         [row["label"], str(row["faces"]), *(percent(row[name]) for name in ("precision", "recall", "f1"))]
-        for row in figures["classes"]
+        for row in metrics["classes"]
     ]
-    recall = {"recall": [row["recall"] for row in figures["classes"]]}
+    recall = {"recall": [row["recall"] for row in metrics["classes"]]}
     alt = "Recall: " + ", ".join(f"{row[0]} {row[3]}" for row in rows) + "."
-    mean = dict(zip(figures["labels"], figures["mean_probabilities"], strict=True))
+    mean = dict(zip(metrics["labels"], metrics["mean_probabilities"], strict=True))
     shown = {label: line for label, line in mean.items() if None not in line}
     pictures = [
-        Picture(plots.per_class_bars(recall, figures["labels"]), alt, "Recall of each class."),
-        Picture(
-            plots.parallel_coordinates(shown, figures["labels"], (0, 1), "mean probability"),
+        ReportFigure(plots.per_class_bars(recall, metrics["labels"]), alt, "Recall of each class."),
+        ReportFigure(
+            plots.parallel_coordinates(shown, metrics["labels"], (0, 1), "mean probability"),
             "Mean probability of every label for the faces of each class; the numbers are in the table.",
             "Mean predicted probabilities, a line for the faces of each class.",
         ),
     ]
     tables = [
-        Table("Figures of each class", ["class", "faces", "precision", "recall", "F1"], rows),
+        Table("Metrics of each class", ["class", "faces", "precision", "recall", "F1"], rows),
         Table(
             "Mean probabilities (rows: class of the faces)",
-            ["class", *figures["labels"]],
+            ["class", *metrics["labels"]],
             [[label, *map(number, line)] for label, line in mean.items()],
             folded=True,
         ),
@@ -254,11 +254,11 @@ def classes_section(figures: Figures) -> Section:
     return Section("Classes", pictures=pictures, tables=tables)
 
 
-def _confusion(figures: Figures) -> Section:
-    labels, matrix = figures["labels"], figures["confusion_matrix"]
+def _confusion(metrics: Metrics) -> Section:
+    labels, matrix = metrics["labels"], metrics["confusion_matrix"]
     wrong = [(matrix[i][j], i, j) for i in range(len(labels)) for j in range(len(labels)) if i != j]
     most, i, j = max(wrong, default=(0, 0, 0))
-    alt = f"Confusion matrix of {figures['faces']} faces" + (
+    alt = f"Confusion matrix of {metrics['faces']} faces" + (
         f"; the most frequent error is {labels[i]} taken for {labels[j]}: {most} of {sum(matrix[i])} faces."
         if most
         else "; there are no errors."
@@ -266,14 +266,14 @@ def _confusion(figures: Figures) -> Section:
     rows = [[label, *map(str, row)] for label, row in zip(labels, matrix, strict=True)]
     return Section(
         "Confusion",
-        pictures=[Picture(plots.confusion_matrix(matrix, labels), alt, "Faces, and per cent of their row.")],
+        pictures=[ReportFigure(plots.confusion_matrix(matrix, labels), alt, "Faces, and per cent of their row.")],
         tables=[Table("Confusion matrix (rows: label, columns: prediction)", ["label", *labels], rows, folded=True)],
     )
 
 
-def _calibration(figures: Figures) -> Section:
-    bins = figures["reliability"]
-    error = number(figures["expected_calibration_error"])
+def _calibration(metrics: Metrics) -> Section:
+    bins = metrics["reliability"]
+    error = number(metrics["expected_calibration_error"])
     rows = [
         [f"{low:.3f} – {high:.3f}", str(count), number(confidence), number(accuracy)]
         for low, high, count, confidence, accuracy in zip(
@@ -284,27 +284,27 @@ def _calibration(figures: Figures) -> Section:
         "Calibration",
         f"The expected calibration error, the mean gap between confidence and accuracy, is {error}.",
         [
-            Picture(
+            ReportFigure(
                 plots.reliability(bins),
                 f"Accuracy against confidence in {len(rows)} bins; expected calibration error {error}.",
                 "Above: accuracy of the answers in each bin of confidence, with a point where it has "
-                f"{plots.FEW_FACES} or more. Below: how many there are.",
+                f"{plots.MIN_BIN_FACES} or more. Below: how many there are.",
             )
         ],
         [Table("Bins of confidence", ["confidence", "faces", "mean confidence", "accuracy"], rows, folded=True)],
     )
 
 
-def _selective(models: Mapping[str, Figures]) -> Section:
+def _selective(models: Mapping[str, Metrics]) -> Section:
     chosen = {
-        name: (figures["coverage"], figures["accuracy_when_certain"])
-        for name, figures in models.items()
-        if figures["uncertain_below"] > 0
+        name: (metrics["coverage"], metrics["accuracy_when_certain"])
+        for name, metrics in models.items()
+        if metrics["uncertain_below"] > 0
     }
     said = [
-        f"{name} answers {percent(figures['coverage'])} of the faces at its threshold of uncertainty, "
-        f"{percent(figures['accuracy_when_certain'])} of those rightly, and of all faces {percent(figures['accuracy'])}"
-        for name, figures in models.items()
+        f"{name} answers {percent(metrics['coverage'])} of the faces at its threshold of uncertainty, "
+        f"{percent(metrics['accuracy_when_certain'])} of those rightly, and of all faces {percent(metrics['accuracy'])}"
+        for name, metrics in models.items()
     ]
     tables = [
         Table(
@@ -313,25 +313,25 @@ def _selective(models: Mapping[str, Figures]) -> Section:
             [
                 [number(threshold), percent(coverage), percent(accuracy)]
                 for threshold, coverage, accuracy in zip(
-                    *(figures["selective"][key] for key in ("threshold", "coverage", "accuracy")), strict=True
+                    *(metrics["selective"][key] for key in ("threshold", "coverage", "accuracy")), strict=True
                 )
             ],
             folded=True,
         )
-        for name, figures in models.items()
+        for name, metrics in models.items()
     ]
-    curves = {name: figures["selective"] for name, figures in models.items()}
+    curves = {name: metrics["selective"] for name, metrics in models.items()}
     return Section(
         "Selective answers",
         "Accuracy where only the surest faces are answered." + (f" The {said[0]}." if len(models) == 1 else ""),
-        [Picture(plots.selective(curves, chosen), "; ".join(said) + ".")],
+        [ReportFigure(plots.selective(curves, chosen), "; ".join(said) + ".")],
         tables,
     )
 
 
-def groups_section(column: str, figures: Figures) -> Section:
+def groups_section(column: str, metrics: Metrics) -> Section:
     """Accuracy and labels of the faces of each value of a group column."""
-    group, labels = figures["groups"][column], figures["labels"]
+    group, labels = metrics["groups"][column], metrics["labels"]
     rows = [
         [value, str(row["faces"]), percent(row["accuracy"]), _interval(row["accuracy_interval"])]
         for value, row in group.items()
@@ -340,8 +340,8 @@ def groups_section(column: str, figures: Figures) -> Section:
     alt = "Accuracy: " + ", ".join(f"{row[0]} {row[2]}" for row in rows) + "."
     most = (f"{value} {labels[row['labels'].index(max(row['labels']))]}" for value, row in group.items())
     pictures = [
-        Picture(plots.group_bars(group, column), alt),
-        Picture(plots.group_labels(group, labels, column), "Most frequent labels: " + ", ".join(most) + "."),
+        ReportFigure(plots.group_bars(group, column), alt),
+        ReportFigure(plots.group_labels(group, labels, column), "Most frequent labels: " + ", ".join(most) + "."),
     ]
     tables = [
         Table(f"Accuracy by {column}", [column, "faces", "accuracy", "95 % interval"], rows),
@@ -350,9 +350,9 @@ def groups_section(column: str, figures: Figures) -> Section:
     return Section(f"By {column}", pictures=pictures, tables=tables)
 
 
-def _groups_compared(column: str, models: Mapping[str, Figures]) -> Section:
+def _groups_compared(column: str, models: Mapping[str, Metrics]) -> Section:
     """Accuracy of each model for each value of a group column."""
-    parts = {name: figures["groups"].get(column, {}) for name, figures in models.items()}
+    parts = {name: metrics["groups"].get(column, {}) for name, metrics in models.items()}
     values = list(dict.fromkeys(value for part in parts.values() for value in part))
     rows = []
     for value in values:
@@ -361,20 +361,20 @@ def _groups_compared(column: str, models: Mapping[str, Figures]) -> Section:
         rows.append([value, faces, *(percent(cell.get("accuracy")) for cell in cells)])
     bars = {name: [part.get(value, {}).get("accuracy") for value in values] for name, part in parts.items()}
     alt = f"Accuracy of each model by {column}; the table has the numbers."
-    picture = Picture(plots.per_class_bars(bars, values, f"accuracy by {column}"), alt)
+    picture = ReportFigure(plots.per_class_bars(bars, values, f"accuracy by {column}"), alt)
     table = Table(f"Accuracy by {column}", [column, "faces", *models], rows)
     return Section(f"By {column}", pictures=[picture], tables=[table])
 
 
-def _classes_compared(models: Mapping[str, Figures]) -> Section:
-    labels = list(dict.fromkeys(label for figures in models.values() for label in figures["labels"]))
-    recall = {name: {row["label"]: row["recall"] for row in figures["classes"]} for name, figures in models.items()}
+def _classes_compared(models: Mapping[str, Metrics]) -> Section:
+    labels = list(dict.fromkeys(label for metrics in models.values() for label in metrics["labels"]))
+    recall = {name: {row["label"]: row["recall"] for row in metrics["classes"]} for name, metrics in models.items()}
     bars = {name: [part.get(label) for label in labels] for name, part in recall.items()}
     rows = [[label, *(percent(part.get(label)) for part in recall.values())] for label in labels]
     return Section(
         "Classes",
         pictures=[
-            Picture(
+            ReportFigure(
                 plots.per_class_bars(bars, labels), "Recall of each class by each model; the table has the numbers."
             )
         ],

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from affectlens.core.columns import Column, Row
 from affectlens.evaluation import plots
 from affectlens.evaluation.plots import COLOURS, GRID, MUTED, SMALL_PT, axes_in, colours_of, figure_of, legend_above
-from affectlens.evaluation.report import Picture, Report, Section, Table, render
+from affectlens.evaluation.report import ReportFigure, ReportPage, Section, Table, render
 from affectlens.evaluation.summary import PLANE_CELLS
 
 DRAWN, LISTED, WINDOWS = 20, 100, 1000
@@ -60,7 +60,7 @@ def summary_report(
     sections += [_groups(key, tables[key], totals[key], labels, means) for key in others]
     if asked:
         sections.insert(0, Section("What was asked for", "", [], [asked]))
-    return render(Report(title, facts, sections))
+    return render(ReportPage(title, facts, sections))
 
 
 def _expressions(rows: Sequence[Row], means: Sequence[Column]) -> Section:
@@ -72,7 +72,10 @@ def _expressions(rows: Sequence[Row], means: Sequence[Column]) -> Section:
         bar.set_color(colours[name])
     said = ", ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True))
     return Section(
-        "Expressions", "", [Picture(figure, f"Share of the faces: {said}.")], [table_by(["expression"], rows, means)]
+        "Expressions",
+        "",
+        [ReportFigure(figure, f"Share of the faces: {said}.")],
+        [table_by(["expression"], rows, means)],
     )
 
 
@@ -115,7 +118,7 @@ def _plane(plane: Sequence[tuple[float, float, int]]) -> Section:
     top = plane[int(faces.argmax())]
     alt = f"Faces in the plane of valence and arousal; most lie near {top[0]:+.1f}, {top[1]:+.1f}."
     note = "Each square is a tenth wide; the scale is logarithmic."
-    return Section("Valence and arousal", "", [Picture(figure, alt, note)])
+    return Section("Valence and arousal", "", [ReportFigure(figure, alt, note)])
 
 
 def _counts_to(most: int) -> list[int]:
@@ -160,7 +163,7 @@ def _time(rows: Sequence[Row], labels: Sequence[str], width: float, means: Seque
     legend_above(figure, upper.collections, labels)
     alt = f"Shares of the expressions in {len(rows)} windows of {width:g} s, and mean valence and arousal in each."
     note = f"Windows of {width:g} s" + (f", the first {len(rows):,} of {total:,}." if total > len(rows) else ".")
-    return Section("Over time", "", [Picture(figure, alt, note)], [table_by(["window"], rows, means, total)])
+    return Section("Over time", "", [ReportFigure(figure, alt, note)], [table_by(["window"], rows, means, total)])
 
 
 def _groups(key: str, rows: Sequence[Row], total: int, labels: Sequence[str], means: Sequence[Column]) -> Section:
@@ -173,5 +176,5 @@ def _groups(key: str, rows: Sequence[Row], total: int, labels: Sequence[str], me
         for row in rows[:DRAWN]
     }
     alt = f"Share of each expression by {key}; the table has the numbers."
-    picture = Picture(plots.group_labels(groups, labels, key), alt)
+    picture = ReportFigure(plots.group_labels(groups, labels, key), alt)
     return Section(f"By {key}", "", [picture], [table_by([key], rows, means, total)])

@@ -21,7 +21,7 @@ from affectlens.evaluation.plots import (
     legend_above,
     shown,
 )
-from affectlens.evaluation.report import Picture, Report, Section, Table, render
+from affectlens.evaluation.report import ReportFigure, ReportPage, Section, Table, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ Floats = NDArray[np.floating]
 _WIDTH_IN = 8.0
 _MAX_POINTS = 1500
 _MAX_FACES = 6
-_FEW_FRAMES = 5
+_MIN_FRAMES = 5
 _GAP_S = 0.5
 _STRIP = (1.06, 0.12)
 """Bottom and height of the strip of events, in units of the probabilities below it."""
@@ -71,7 +71,7 @@ def timeline(faces: Sequence[Series], events: Sequence[Sequence[Event]]) -> "Fig
 def _drawn(faces: Sequence[Series]) -> list[int]:
     """Which faces have a place in the figure: those seen most, and none of a few frames beside others."""
     by_length = sorted(range(len(faces)), key=lambda i: -len(faces[i].times_s))
-    long = [i for i in by_length if len(faces[i].times_s) >= _FEW_FRAMES]
+    long = [i for i in by_length if len(faces[i].times_s) >= _MIN_FRAMES]
     return sorted((long or by_length)[:_MAX_FACES])
 
 
@@ -87,7 +87,7 @@ def timeline_report(title: str, faces: Sequence[Series], events: Sequence[Sequen
         ("expression", "video", "person", "onset s", "apex s", "offset s", "duration s", "intensity", "ended"),
         [_event(face, event) for face, found in zip(faces, events, strict=True) for event in found],
     )
-    picture = Picture(
+    picture = ReportFigure(
         timeline(faces, events),
         f"Probabilities, events, valence and arousal of {len(_drawn(faces))} faces over time; the tables "
         "below hold the numbers.",
@@ -100,7 +100,7 @@ def timeline_report(title: str, faces: Sequence[Series], events: Sequence[Sequen
     )
     facts = {"videos": str(len({face.source for face in faces})), "faces": str(len(faces))}
     sections = [Section("Over time", "", [picture]), Section("Persons", tables=[persons])]
-    return render(Report(title, facts, [*sections, Section("Events", text, tables=[listed])]))
+    return render(ReportPage(title, facts, [*sections, Section("Events", text, tables=[listed])]))
 
 
 _PERSON = (

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-_AT_ONCE = 128
+_BLOCK_SIZE = 128
 
 
 def non_maximum_suppression(
@@ -20,7 +20,7 @@ def non_maximum_suppression(
     order = np.argsort(-scores, kind="stable")
     kept: list[int] = []
     while len(order):  # the best few against all at once
-        head = order[:_AT_ONCE]
+        head = order[:_BLOCK_SIZE]
         going = overlapping(boxes_xyxy[head], boxes_xyxy[order], overlap, over_smaller)
         stays = np.ones(len(order), dtype=bool)
         for place, box in enumerate(head):

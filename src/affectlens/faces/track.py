@@ -1,9 +1,9 @@
 """Which face of this frame is which face of the frames before.
 
 Each face has a Kalman filter of its centre with constant velocity, in units of its own size, and a small picture of its
-looks. Detections are assigned to tracks all at once (Hungarian algorithm; Kuhn 1955, doi:10.1002/nav.3800020109) at the
-least cost of place, size and looks. What the whole picture moved from one frame to the next, by phase correlation, is
-the camera's motion, which every track goes along with; where pictures have nothing in common a new scene begins, and
+appearance. Detections are assigned to all tracks at once (Hungarian algorithm; Kuhn 1955, doi:10.1002/nav.3800020109)
+at the least cost of place, size and appearance. The motion of the whole picture from one frame to the next, by phase
+correlation, is the camera's, and every track follows it; where pictures have nothing in common a new scene begins, and
 all tracks end.
 """
 
@@ -19,21 +19,21 @@ from affectlens.core.errors import BadSetting
 
 Floats = NDArray[np.float64]
 
-_JITTER = 0.05
+_CENTRE_SD = 0.05
 """Standard deviation of a detector's centre, in face sizes."""
-_WANDER = 2.0
+_ACCELERATION_DENSITY = 2.0
 """Spectral density of acceleration, in squared face sizes per cubed second: 0.8 of a size of doubt after one second."""
-_FIRST_SPEED = 2.0
+_INITIAL_SPEED_SD = 2.0
 """Standard deviation of the speed of a face just found, in face sizes per second."""
 _GROWTH, _CHANGE = 0.25, 0.04
-"""Standard deviations of the logarithm of a face's size and of its looks between two sightings."""
-_GATE = 25.0
+"""Standard deviations of the logarithm of a face's size and of its appearance between two sightings."""
+_MAX_COST = 25.0
 """Cost above which a detection is not this face: five standard deviations."""
-_STRANGEST = 12.0
-"""Cost of looks that are not this face's at all; half of a face may be covered."""
-_LOOKS_PX = 8
-_LEARN = 0.1
-_CAMERA_PX = 160
+_MAX_APPEARANCE_COST = 12.0
+"""Cost of an appearance that is not this face's at all; half of a face may be covered."""
+_APPEARANCE_PX = 8
+_APPEARANCE_RATE = 0.1
+_CAMERA_SIDE_PX = 160
 _SURE, _CUT = 0.3, 0.1
 """Response of the phase correlation from which a motion of the whole picture is believed, and below which the picture
 may be another scene; it then differs by more than `_CUT_LEVELS` on average."""
@@ -47,10 +47,10 @@ class _Track:
     number: int
     centre: Floats
     size: Floats
-    looks: Floats
+    appearance: Floats
     seen_s: float
     velocity: Floats = field(default_factory=lambda: np.zeros(2))
-    covariance: Floats = field(default_factory=lambda: np.diag([_JITTER**2, _FIRST_SPEED**2]))
+    covariance: Floats = field(default_factory=lambda: np.diag([_CENTRE_SD**2, _INITIAL_SPEED_SD**2]))
 
     @property
     def side(self) -> float:
@@ -61,11 +61,11 @@ class _Track:
         forward = np.array([[1.0, step_s], [0.0, 1.0]])
         doubt = np.array([[step_s**3 / 3, step_s**2 / 2], [step_s**2 / 2, step_s]])
         self.centre = self.centre + step_s * self.velocity
-        self.covariance = forward @ self.covariance @ forward.T + _WANDER * doubt
+        self.covariance = forward @ self.covariance @ forward.T + _ACCELERATION_DENSITY * doubt
 
     def see(self, centre: Floats, size: Floats, time_s: float) -> None:
         """Correct centre and velocity by a detection."""
-        gain = self.covariance[:, 0] / (self.covariance[0, 0] + _JITTER**2)
+        gain = self.covariance[:, 0] / (self.covariance[0, 0] + _CENTRE_SD**2)
         error = centre - self.centre
         self.centre = self.centre + gain[0] * error
         self.velocity = self.velocity + gain[1] * error
@@ -119,17 +119,17 @@ class Tracker:
         """
         boxes = found.boxes_xyxy.astype(np.float64)
         centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
-        looks = [_looks(image, box) for box in boxes]
+        appearance = [_appearance(image, box) for box in boxes]
         numbers = np.full(len(found), -1, dtype=np.int64)
-        for row, column in assign(self._costs(centres, sizes, looks), _GATE):
+        for row, column in assign(self._costs(centres, sizes, appearance), _MAX_COST):
             track = self._tracks[row]
             track.see(centres[column], sizes[column], time_s)
             if not _covered(column, boxes):
-                track.looks = (1 - _LEARN) * track.looks + _LEARN * looks[column]
+                track.appearance = (1 - _APPEARANCE_RATE) * track.appearance + _APPEARANCE_RATE * appearance[column]
             numbers[column] = track.number
         for column in np.flatnonzero(numbers < 0).tolist() if begin else ():
             numbers[column] = self._begun
-            self._tracks.append(_Track(self._begun, centres[column], sizes[column], looks[column], time_s))
+            self._tracks.append(_Track(self._begun, centres[column], sizes[column], appearance[column], time_s))
             self._begun += 1
         return numbers
 
@@ -142,22 +142,22 @@ class Tracker:
         """Whether a face that was seen a moment ago was not found in the last frame."""
         return any(0 < self._time_s - track.seen_s <= within_s for track in self._tracks)
 
-    def _costs(self, centres: Floats, sizes: Floats, looks: Sequence[Floats]) -> Floats:
-        """(tracks, detections): squared distances of place, size and looks, in their standard deviations."""
+    def _costs(self, centres: Floats, sizes: Floats, appearance: Sequence[Floats]) -> Floats:
+        """(tracks, detections): squared distances of place, size and appearance, in their standard deviations."""
         costs = np.empty((len(self._tracks), len(centres)))
         for row, track in enumerate(self._tracks):
             place = ((centres - track.centre) ** 2).sum(axis=1) / track.side**2
-            costs[row] = place / (track.covariance[0, 0] + _JITTER**2)
+            costs[row] = place / (track.covariance[0, 0] + _CENTRE_SD**2)
             costs[row] += (np.log(sizes.max(axis=1) / track.side) / _GROWTH) ** 2
-            strange = [np.square((look - track.looks) / _CHANGE).mean() for look in looks]
-            costs[row] += np.minimum(strange, _STRANGEST)
+            strange = [np.square((one - track.appearance) / _CHANGE).mean() for one in appearance]
+            costs[row] += np.minimum(strange, _MAX_APPEARANCE_COST)
         return costs
 
     def _camera_shift(self, image: NDArray[np.uint8]) -> Floats | None:
         """(2,) pixels by which the whole picture moved since the last frame, 0 where that cannot be told; None where
         it is another scene.
         """
-        scale = _CAMERA_PX / max(image.shape[:2])
+        scale = _CAMERA_SIDE_PX / max(image.shape[:2])
         size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         view = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.float32)
@@ -204,13 +204,13 @@ def assign(costs: Floats, most: float) -> list[tuple[int, int]]:
     return sorted((int(owner[c]), c) for c in range(columns) if owner[c] >= 0 and costs[owner[c], c] < most)
 
 
-def _looks(image: NDArray[np.uint8], box_xyxy: Floats) -> Floats:
+def _appearance(image: NDArray[np.uint8], box_xyxy: Floats) -> Floats:
     """(8, 8, 3) picture of the part of a box within the image: lightness around its mean, and colour; about [-1, 1]."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = np.rint(box_xyxy).astype(int)
     x1, y1 = int(np.clip(x1, 0, width - 1)), int(np.clip(y1, 0, height - 1))
     inside = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
-    small = cv2.resize(inside, (_LOOKS_PX, _LOOKS_PX), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(inside, (_APPEARANCE_PX, _APPEARANCE_PX), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
     lab[..., 0] -= lab[..., 0].mean()
     return np.asarray(lab, dtype=np.float64)

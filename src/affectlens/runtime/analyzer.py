@@ -18,7 +18,7 @@ from affectlens.core import catalog
 from affectlens.core.columns import Schema
 from affectlens.core.detection import Detector
 from affectlens.core.errors import BadSetting, UnreadableMedia
-from affectlens.core.image_file import Picture, as_uint8, decode, orientation_of, turned_upright
+from affectlens.core.image_file import DecodedImage, as_uint8, decode, orientation_of, turned_upright
 from affectlens.core.measures import Measure
 from affectlens.core.reasons import Reason
 from affectlens.core.session import ModelSpec
@@ -134,7 +134,7 @@ class Analyzer:
                 return self._analyze_picture(read_picture(path), name)
             if isinstance(source, bytes):
                 return self._analyze_picture(decode(source), name)
-            return self._analyze_picture(Picture(_as_rgb(source, colour)), name)
+            return self._analyze_picture(DecodedImage(_as_rgb(source, colour)), name)
         except Exception as error:
             return self.recognizer.failed(name, error)
 
@@ -223,7 +223,7 @@ class Analyzer:
             raise BadSetting("a stream analyzes every frame that is pushed; leave `every` and `fps` out")
         return Stream(self, settings, on_event, name)
 
-    def _analyze_picture(self, picture: Picture, source: str) -> Analysis:
+    def _analyze_picture(self, picture: DecodedImage, source: str) -> Analysis:
         image = picture.rgb
         (faces,) = self.recognizer.read([(image, self._detect(image))])
         return replace(self.recognizer.analysis(source, image, faces), incomplete=picture.incomplete)

@@ -11,28 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.affect import Explanation
-from affectlens.core.answers import Answers
+from affectlens.core.model_outputs import ModelOutputs
 
-Ask = Callable[[list[NDArray[np.uint8]]], Answers]
-SPREAD = 0.5
+Run = Callable[[list[NDArray[np.uint8]]], ModelOutputs]
+SPREAD_PLACES = 0.5
 """Standard deviation of what a place of a map is drawn as, in places."""
-_STEPS = 8
+_OCCLUSION_STEPS = 8
 """Places of the gray square in each direction."""
 
 
 def explanations(
-    crops: list[NDArray[np.uint8]], answers: Answers, ask: Ask, first_place: float = 0.5
+    crops: list[NDArray[np.uint8]], outputs: ModelOutputs, run: Run, first_place: float = 0.5
 ) -> list[Explanation]:
-    """Of N crops, (H, W, 3) RGB uint8, and the model's answers for them; `ask` gives the answers for others.
+    """Of N crops, (H, W, 3) RGB uint8, and the model's outputs for them; `run` gives the outputs for others.
 
     `first_place` is that of the model's maps (`core.session.ModelSpec`).
     """
-    maps, found = answers.explanation, []
+    maps, found = outputs.explanation, []
     for face, crop in enumerate(crops):
-        label = int(answers.logits[face].argmax())
+        label = int(outputs.logits[face].argmax())
         start = first_place
         if maps is None:
-            method, heat, start = "occlusion", _occluded(crop, label, ask), 0.5
+            method, heat, start = "occlusion", _occluded(crop, label, run), 0.5
         elif maps.shape[1] == 1:
             method, heat = "attention", maps[face, 0] - maps[face, 0].min()
         else:
@@ -53,19 +53,19 @@ def _over(crop: NDArray[np.uint8], heat: NDArray[np.floating], start: float) -> 
 def _spread(places: int, pixels: int, start: float) -> NDArray[np.float64]:
     """(pixels, places) weight of each place at each pixel."""
     at = (np.arange(pixels)[:, None] + 0.5) * places / pixels
-    return np.asarray(np.exp(-(((at - np.arange(places) - start) / SPREAD) ** 2) / 2))
+    return np.asarray(np.exp(-(((at - np.arange(places) - start) / SPREAD_PLACES) ** 2) / 2))
 
 
-def _occluded(crop: NDArray[np.uint8], label: int, ask: Ask) -> NDArray[np.float32]:
+def _occluded(crop: NDArray[np.uint8], label: int, run: Run) -> NDArray[np.float32]:
     """(8, 8) loss of the label's logit with a gray square around each place."""
     height, width = crop.shape[:2]
     covered = [crop]
-    for row in range(_STEPS):
-        for column in range(_STEPS):
-            y, x = (row + 0.5) * height / _STEPS, (column + 0.5) * width / _STEPS
+    for row in range(_OCCLUSION_STEPS):
+        for column in range(_OCCLUSION_STEPS):
+            y, x = (row + 0.5) * height / _OCCLUSION_STEPS, (column + 0.5) * width / _OCCLUSION_STEPS
             top, bottom, left, right = y - height / 8, y + height / 8, x - width / 8, x + width / 8
             copy = crop.copy()
             copy[max(round(top), 0) : round(bottom), max(round(left), 0) : round(right)] = 128
             covered.append(copy)
-    logits = ask(covered).logits[:, label]
-    return np.asarray((logits[0] - logits[1:]).reshape(_STEPS, _STEPS), dtype=np.float32)
+    logits = run(covered).logits[:, label]
+    return np.asarray((logits[0] - logits[1:]).reshape(_OCCLUSION_STEPS, _OCCLUSION_STEPS), dtype=np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadSetting, UnreadableMedia
-from affectlens.core.image_file import HEAD_BYTES, MAX_PIXELS, Picture, check_format, decode
+from affectlens.core.image_file import HEAD_BYTES, MAX_PIXELS, DecodedImage, check_format, decode
 from affectlens.core.reasons import Reason
 
 MAX_BYTES = 2**30
@@ -114,7 +114,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return read_picture(path).rgb
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path) -> DecodedImage:
     """As `read_image`, and whether the file was complete."""
     with file_reasons():
         data = read_bytes(path)

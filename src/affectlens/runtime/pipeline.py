@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from affectlens.core.affect import Face
 from affectlens.core.errors import BadSetting
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.stream import Look, OnEvent, Stream
+from affectlens.runtime.stream import OnEvent, Stream, TrackedFrame
 from affectlens.runtime.temporal import Smoothing
 from affectlens.runtime.video import Frame, Frames
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from affectlens.runtime.analyzer import Analyzer
 
 Item = TypeVar("Item")
-Seen: TypeAlias = "tuple[Frame, Look | Exception]"
+_Located: TypeAlias = "tuple[Frame, TrackedFrame | Exception]"
 """A frame, and its faces or why they could not be found."""
 Ready: TypeAlias = queue.Queue[Item | BaseException | None]
 
-_WAITING = 4
+_QUEUE_SIZE = 4
 """Frames between two stages."""
-_LEAVE_S = 1.0
+_JOIN_TIMEOUT_S = 1.0
 """Who stops early waits no longer for a source that has stalled; its thread ends when it answers."""
 
 
@@ -70,9 +70,9 @@ def analyze_frames(
     video ends or is left.
     """
     stream = Stream(analyzer, settings, on_event, name)
-    waiting = 1 if frames.live else _WAITING
+    waiting = 1 if frames.live else _QUEUE_SIZE
     chosen = ahead(_chosen(frames, settings), waiting, newest=frames.live)
-    seen = ((frame, _look(stream, frame)) for batch in chosen for frame in batch)
+    seen = ((frame, _locate(stream, frame)) for batch in chosen for frame in batch)
     number = -1
     with contextlib.closing(frames), stream, contextlib.closing(_with_error(ahead(seen, waiting))) as batches:
         for batch in batches:
@@ -87,24 +87,24 @@ def analyze_frames(
                     yield stream.follow(*found, frame.image)
 
 
-def _look(stream: Stream, frame: Frame) -> Look | Exception:
+def _locate(stream: Stream, frame: Frame) -> TrackedFrame | Exception:
     """The faces of a frame, or why they could not be found."""
     try:
-        return stream.look(frame)
+        return stream.locate(frame)
     except Exception as error:
         return error
 
 
-def _read(analyzer: "Analyzer", batch: list[Seen]) -> list[tuple[Look, tuple[Face, ...]] | Exception]:
+def _read(analyzer: "Analyzer", batch: list[_Located]) -> list[tuple[TrackedFrame, tuple[Face, ...]] | Exception]:
     """What the faces of each frame say, or why that is not known; read together, and where that fails frame by frame,
     so that one frame's fault does not cost the others theirs.
     """
-    looks = [(frame, look) for frame, look in batch if not isinstance(look, Exception)]
+    located = [(frame, tracked) for frame, tracked in batch if not isinstance(tracked, Exception)]
     try:
-        faces = iter(analyzer.recognizer.read([(frame.image, look.found) for frame, look in looks]))
+        faces = iter(analyzer.recognizer.read([(frame.image, tracked.found) for frame, tracked in located]))
     except Exception as error:
         return [error] if len(batch) == 1 else [found for one in batch for found in _read(analyzer, [one])]
-    return [look if isinstance(look, Exception) else (look, next(faces)) for _, look in batch]
+    return [tracked if isinstance(tracked, Exception) else (tracked, next(faces)) for _, tracked in batch]
 
 
 def _with_error(items: Iterable[Item]) -> Generator[Item | Exception, None, None]:
@@ -143,7 +143,7 @@ def ahead(items: Iterable[Item], most: int, newest: bool = False) -> Generator[l
                 return
     finally:
         stop.set()
-        worker.join(_LEAVE_S)
+        worker.join(_JOIN_TIMEOUT_S)
 
 
 def _fill(items: Iterable[Item], ready: Ready[Item], stop: threading.Event, newest: bool) -> None:

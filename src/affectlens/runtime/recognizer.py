@@ -1,4 +1,4 @@
-"""Crops to faces: the expression network, and all that is said of what it answers. Internal: the engines share one."""
+"""Crops to faces: the expression network, and all that is said of what it outputs. Internal: the engines share one."""
 
 import copy
 from collections.abc import Sequence
@@ -10,24 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.affect import Face
-from affectlens.core.answers import Answers
 from affectlens.core.detection import Detections
 from affectlens.core.errors import BadSetting
 from affectlens.core.expressions import projected_affect
 from affectlens.core.measures import Measure, View, schema_of
+from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import to_input
-from affectlens.core.probabilities import normalised_entropy, softmax
+from affectlens.core.probabilities import normalized_entropy, softmax
 from affectlens.core.quality import Quality, qualities
 from affectlens.core.reasons import Reason
-from affectlens.core.session import model_file, open_session, outputs_of, read_answers, read_spec
+from affectlens.core.session import model_file, open_session, outputs_of, read_spec, run_model
 from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.explain import explanations
 from affectlens.runtime.measuring import make_measures, measured
 from affectlens.runtime.sources import reason_of
 
-_FACES_PER_RUN = 8
+_MAX_BATCH = 8
 """More gain nothing, and networks with attention over large maps take a gigabyte for every five."""
 
 
@@ -121,31 +121,31 @@ class Recognizer:
         """
         return self.read_cuts([self.cut(image, found) for image, found in images])
 
-    def answers(self, crops: list[NDArray[np.uint8]]) -> Answers:
+    def outputs(self, crops: list[NDArray[np.uint8]]) -> ModelOutputs:
         """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> what the model says of them; outputs that only
         columns need which rows do not have are left out.
         """
         parts = [
-            read_answers(
+            run_model(
                 self._session,
-                to_input(crops[start : start + _FACES_PER_RUN], self.spec.input),
+                to_input(crops[start : start + _MAX_BATCH], self.spec.input),
                 self._explain,
                 self._left_out,
             )
-            for start in range(0, len(crops), _FACES_PER_RUN)
+            for start in range(0, len(crops), _MAX_BATCH)
         ]
-        return Answers.joined(parts)
+        return ModelOutputs.joined(parts)
 
     def read_cuts(self, cuts: Sequence[Cut]) -> list[tuple[Face, ...]]:
         """As `read`, of faces that `cut` cut out: (N,) faces for a cut with N crops.  Raises as `read`."""
         crops = [crop for cut in cuts for crop in cut.crops]
         if not crops:
             return [()] * len(cuts)
-        answers = self.answers(crops)
+        outputs = self.outputs(crops)
         scores = [score for cut in cuts for score in cut.found.scores.tolist()]
-        faces = self._faces(_views(cuts, answers), scores, answers)
+        faces = self._faces(_views(cuts, outputs), scores, outputs)
         if self._explain:
-            seen = explanations(crops, answers, self.answers, self.spec.first_place)
+            seen = explanations(crops, outputs, self.outputs, self.spec.first_place)
             faces = tuple(replace(face, explanation=one) for face, one in zip(faces, seen, strict=True))
         ends = np.cumsum([len(cut.crops) for cut in cuts]).tolist()
         return [faces[start:end] for start, end in zip([0, *ends], ends, strict=False)]
@@ -173,13 +173,13 @@ class Recognizer:
         known = (source, self.spec.name, self.spec.labels)
         return Analysis(*known, reason=reason, detail=detail, frame=frame, time_s=time_s, measures=self.measures)
 
-    def _faces(self, views: Sequence[View], scores: Sequence[float], answers: Answers) -> tuple[Face, ...]:
+    def _faces(self, views: Sequence[View], scores: Sequence[float], outputs: ModelOutputs) -> tuple[Face, ...]:
         """Calibrate the logits and say what they mean, face by face."""
         labels = self.spec.labels
-        probabilities = softmax(answers.logits, self.spec.temperature, self._prior)
-        disagreement = normalised_entropy(probabilities)
-        regressed = answers.affect is not None
-        affect = answers.affect.T if answers.affect is not None else projected_affect(probabilities, labels)
+        probabilities = softmax(outputs.logits, self.spec.temperature, self._prior)
+        disagreement = normalized_entropy(probabilities)
+        regressed = outputs.affect is not None
+        affect = outputs.affect.T if outputs.affect is not None else projected_affect(probabilities, labels)
         return tuple(
             Face(
                 box_xyxy=views[i].box_xyxy,
@@ -199,7 +199,7 @@ class Recognizer:
         )
 
 
-def _views(cuts: Sequence[Cut], answers: Answers) -> list[View]:
+def _views(cuts: Sequence[Cut], outputs: ModelOutputs) -> list[View]:
     """What measures see of the faces of several images."""
     faces = [
         (cut, crop, box, points, quality)
@@ -208,9 +208,9 @@ def _views(cuts: Sequence[Cut], answers: Answers) -> list[View]:
             cut.crops, cut.found.boxes_xyxy, cut.found.landmarks_xy, cut.qualities, strict=True
         )
     ]
-    outputs = answers.outputs
+    others = outputs.others
     return [
-        View(crop, box, points, cut.image_size, quality, {name: said[i] for name, said in outputs.items()})
+        View(crop, box, points, cut.image_size, quality, {name: said[i] for name, said in others.items()})
         for i, (cut, crop, box, points, quality) in enumerate(faces)
     ]
 

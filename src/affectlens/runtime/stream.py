@@ -30,7 +30,7 @@ OnEvent = Callable[[StreamEvent], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class TrackedFrame:
     """A frame whose faces were found and numbered, and not read yet.
 
     Attributes:
@@ -64,9 +64,9 @@ class Stream:
     Make one for each camera: that takes microseconds, and the networks stay those of the analyzer. A stream is for one
     thread at a time; several streams of one analyzer may run in as many threads. A context manager, which ends it.
 
-    `push` is `look`, reading the faces, and `follow`. The first and the last share no state: a program that reads the
-    faces of several streams together may look at the next frames in one thread while another thread follows, each in
-    the order of the frames.
+    `push` is `locate`, reading the faces, and `follow`. The first and the last share no state: a program that reads the
+    faces of several streams together may locate those of the next frames in one thread while another thread follows,
+    each in the order of the frames.
     """
 
     def __init__(
@@ -121,11 +121,11 @@ class Stream:
         rgb = as_rgb(image, colour)
         frame = Frame(*self.next_place(time_s), rgb)
         try:
-            look = self.look(frame)
-            (faces,) = self._analyzer.recognizer.read([(rgb, look.found)])
+            tracked = self.locate(frame)
+            (faces,) = self._analyzer.recognizer.read([(rgb, tracked.found)])
         except Exception as error:
             return self._analyzer.recognizer.failed(self._name, error, frame.number, frame.time_s)
-        return self.follow(look, faces, rgb)
+        return self.follow(tracked, faces, rgb)
 
     def end(self) -> None:
         """Report the end of all expressions that go on and that everybody has left; no frame may follow.
@@ -158,7 +158,7 @@ class Stream:
         self._number += 1
         return self._number, self._time_s
 
-    def look(self, frame: Frame) -> Look:
+    def locate(self, frame: Frame) -> TrackedFrame:
         """Find and number the faces of the next frame.
 
         The detector searches the whole image in every `detect_every`-th frame and after a face was lost; in between it
@@ -185,14 +185,14 @@ class Stream:
             self._due = min(self._due, frame.number + 1)
         known = numbers >= 0
         tracks = tuple(numbers[known].tolist())
-        return Look(frame.number, time_s, found.only(known), tracks, self._tracker.alive)
+        return TrackedFrame(frame.number, time_s, found.only(known), tracks, self._tracker.alive)
 
-    def follow(self, look: Look, faces: Iterable[Face], image: NDArray[np.uint8] | None = None) -> Analysis:
+    def follow(self, tracked: TrackedFrame, faces: Iterable[Face], image: NDArray[np.uint8] | None = None) -> Analysis:
         """Follow the faces of a frame in time, once they were read; `on_event` is called before it returns.
 
         Args:
-            look: what `look` returned for the frame.
-            faces: what was read of its N faces, in the order of `look.found`.
+            tracked: what `locate` returned for the frame.
+            faces: what was read of its N faces, in the order of `tracked.found`.
             image: (H, W, 3) RGB uint8, for the analysis; None leaves it out.
 
         Returns:
@@ -204,25 +204,25 @@ class Stream:
         """
         events: list[StreamEvent] = []
         try:
-            shown = self._followed(look, faces, events)
-            analysis = self._analyzer.recognizer.analysis(self._name, image, shown, look.number, look.time_s)
+            shown = self._followed(tracked, faces, events)
+            analysis = self._analyzer.recognizer.analysis(self._name, image, shown, tracked.number, tracked.time_s)
         except Exception as error:
-            analysis = self._analyzer.recognizer.failed(self._name, error, look.number, look.time_s)
+            analysis = self._analyzer.recognizer.failed(self._name, error, tracked.number, tracked.time_s)
         self._report(events)
         return analysis
 
-    def _followed(self, look: Look, faces: Iterable[Face], events: list[StreamEvent]) -> tuple[Face, ...]:
+    def _followed(self, tracked: TrackedFrame, faces: Iterable[Face], events: list[StreamEvent]) -> tuple[Face, ...]:
         """The faces as they are shown; what has become known is added to `events`, also where a face then fails."""
         shown = []
-        for face, track in zip(faces, look.tracks, strict=True):
+        for face, track in zip(faces, tracked.tracks, strict=True):
             if track not in self._persons:
                 self._persons[track] = self._person(face)
-                events.append(StreamEvent(EventKind.APPEARED, track, look.time_s))
-            face = self._persons[track].follower(face, look.time_s)
+                events.append(StreamEvent(EventKind.APPEARED, track, tracked.time_s))
+            face = self._persons[track].follower(face, tracked.time_s)
             shown.append(replace(face, track=track))
             for expression, finder in self._persons[track].finders.items():
-                events += _stream_events(track, finder(look.time_s, face.probabilities[expression]))
-        events += self._leave(self._persons.keys() - look.alive)
+                events += _stream_events(track, finder(tracked.time_s, face.probabilities[expression]))
+        events += self._leave(self._persons.keys() - tracked.alive)
         return tuple(shown)
 
     def _person(self, face: Face) -> _Person:

@@ -14,24 +14,24 @@ from affectlens.core.affect import Face, Smoothed
 from affectlens.core.errors import BadSetting
 from affectlens.core.expressions import projected_affect
 from affectlens.core.measures import Measure, MeasureFollower
-from affectlens.core.probabilities import normalised_entropy
+from affectlens.core.probabilities import normalized_entropy
 from affectlens.core.series import Event, EventKind
 
 Floats = NDArray[np.float64]
 Known: TypeAlias = tuple[EventKind, Event]
 """What has become known of an event, and the event so far."""
 
-_LEAST = 0.001
+_MIN_PROBABILITY = 0.001
 """Probabilities below it count as this: one sure but wrong frame must not weigh more than the ten around it."""
-_DOUBT = 0.6
+_DISAGREEMENT_WEIGHT = 0.6
 """How much slower a frame on which raters would disagree in full moves what is shown."""
-_REST = 0.8
-"""Probability of neutral that a person at rest is given by `Baseline`."""
-_MEDIAN = 5
+_RESTING_NEUTRAL = 0.8
+"""Probability of neutral that a person at rest is given by `RestingBaseline`."""
+_MEDIAN_FRAMES = 5
 """Frames of the median that events are found on."""
-_CLEAR = 0.7
+_CLEAR_PROBABILITY = 0.7
 """A frame that is so sure of another expression does not show the person at rest."""
-_DECLINE = 1 / 3
+_APEX_DECLINE = 1 / 3
 """How far a probability must fall from its highest value towards the end of the event before that value is an apex."""
 
 
@@ -94,7 +94,7 @@ class Smoother:
     def __init__(self, smoothing: Smoothing, uncertain_below: float) -> None:
         self._smoothing = smoothing
         self._uncertain_below = uncertain_below
-        self._baseline = Baseline() if smoothing.baseline else None
+        self._baseline = RestingBaseline() if smoothing.baseline else None
         self._time_s: float | None = None
         self._logs = np.zeros(0)
         self._affect = np.zeros(2)
@@ -107,7 +107,7 @@ class Smoother:
         if self._baseline is not None and "neutral" in labels:
             face = _at_rest(self._baseline, face, time_s)
         seen = np.array(list(face.probabilities.values()))
-        logs = np.log(np.maximum(seen, _LEAST))
+        logs = np.log(np.maximum(seen, _MIN_PROBABILITY))
         affect = np.array([face.valence or 0.0, face.arousal or 0.0])
         if self._time_s is None:
             self._logs, self._affect = logs, affect
@@ -137,7 +137,7 @@ class Smoother:
         """How much a frame counts, in [0, 1]: all after a long time, less where it is unsure."""
         if not self._smoothing.time_constant_s:
             return 1.0
-        sureness = 1 - _DOUBT * disagreement
+        sureness = 1 - _DISAGREEMENT_WEIGHT * disagreement
         return float(-np.expm1(-max(step_s, 0.0) * sureness / self._smoothing.time_constant_s))
 
     def _settle(self, shown: Floats, labels: Sequence[str]) -> None:
@@ -152,7 +152,7 @@ class Smoother:
         self._uncertain = bool(shown[top] < self._uncertain_below + band)
 
 
-class Baseline:
+class RestingBaseline:
     """What the model says of one person at rest, learned as the frames come, and taken out of what it says later.
 
     The median of each label's log-probability over the last `window_s` seconds, without frames that clearly show
@@ -166,15 +166,15 @@ class Baseline:
 
     def __call__(self, probabilities: Floats, neutral: int, time_s: float) -> Floats:
         """(C,) probabilities and the place of neutral -> corrected ones."""
-        logs = np.log(np.maximum(probabilities, _LEAST))
+        logs = np.log(np.maximum(probabilities, _MIN_PROBABILITY))
         other = np.delete(probabilities, neutral)
-        if (not self._seen or time_s - self._seen[-1][0] >= self._step_s - 1e-6) and other.max() < _CLEAR:
+        if (not self._seen or time_s - self._seen[-1][0] >= self._step_s - 1e-6) and other.max() < _CLEAR_PROBABILITY:
             self._seen.append((time_s, logs))
             while self._seen[0][0] < time_s - self._window_s:
                 self._seen.popleft()
             if time_s - self._seen[0][0] >= self._least_s - 1e-6:
-                rest = np.full(len(logs), np.log((1 - _REST) / len(other)))
-                rest[neutral] = np.log(_REST)
+                rest = np.full(len(logs), np.log((1 - _RESTING_NEUTRAL) / len(other)))
+                rest[neutral] = np.log(_RESTING_NEUTRAL)
                 usual = np.median([row for _, row in self._seen], axis=0)
                 self._offset = np.minimum(rest - usual, rest[neutral] - usual[neutral])
         if self._offset is None:
@@ -183,7 +183,7 @@ class Baseline:
         return np.asarray(corrected / corrected.sum(), dtype=np.float64)
 
 
-def _at_rest(baseline: "Baseline", face: Face, time_s: float) -> Face:
+def _at_rest(baseline: "RestingBaseline", face: Face, time_s: float) -> Face:
     """The face as the baseline of the person reads it; valence and arousal too where they are projected."""
     labels = tuple(face.probabilities)
     seen = np.array(list(face.probabilities.values()))
@@ -191,7 +191,7 @@ def _at_rest(baseline: "Baseline", face: Face, time_s: float) -> Face:
     face = replace(
         face,
         probabilities=dict(zip(labels, corrected.tolist(), strict=True)),
-        disagreement=float(normalised_entropy(corrected[None])[0]),
+        disagreement=float(normalized_entropy(corrected[None])[0]),
     )
     affect = projected_affect(corrected[None], labels)
     if face.va_source != "projected" or affect is None:
@@ -217,7 +217,7 @@ class EventFinder:
         if not 0 < off <= on < 1:
             raise BadSetting(f"0 < off <= on < 1 is needed, got on {on} and off {off}")
         self._expression, self._on, self._off, self._min_s = expression, on, off, min_s
-        self._window: deque[tuple[float, float]] = deque(maxlen=_MEDIAN)
+        self._window: deque[tuple[float, float]] = deque(maxlen=_MEDIAN_FRAMES)
         self._before: deque[tuple[float, float]] = deque()
         self._onset_s: float | None = None
         self._apex = (0.0, 0.0)
@@ -225,15 +225,15 @@ class EventFinder:
 
     def __call__(self, time_s: float, probability: float) -> list[Known]:
         """What has become known with this frame."""
-        self._window.extend([(time_s, probability)] * (1 if self._window else _MEDIAN // 2 + 1))
-        return self._step() if len(self._window) == _MEDIAN else []
+        self._window.extend([(time_s, probability)] * (1 if self._window else _MEDIAN_FRAMES // 2 + 1))
+        return self._step() if len(self._window) == _MEDIAN_FRAMES else []
 
     def end(self) -> list[Known]:
         """What is still to be said where the face is gone."""
         if not self._window:
             return []
         last, known = self._window[-1], []
-        for _ in range(_MEDIAN // 2):
+        for _ in range(_MEDIAN_FRAMES // 2):
             self._window.append(last)
             known += self._step()
         if self._onset_s is not None:
@@ -243,8 +243,8 @@ class EventFinder:
 
     def _step(self) -> list[Known]:
         """Take the frame in the middle of the window."""
-        time_s = self._window[_MEDIAN // 2][0]
-        probability = sorted(p for _, p in self._window)[_MEDIAN // 2]
+        time_s = self._window[_MEDIAN_FRAMES // 2][0]
+        probability = sorted(p for _, p in self._window)[_MEDIAN_FRAMES // 2]
         if self._onset_s is not None:
             return self._go_on(self._onset_s, time_s, probability)
         if probability >= self._on:
@@ -265,7 +265,7 @@ class EventFinder:
             return known
         self._apex = max(self._apex, (probability, time_s), key=lambda apex: apex[0])
         known = self._rising(onset_s, time_s)
-        declined = self._apex[0] - probability >= _DECLINE * (self._apex[0] - self._off)
+        declined = self._apex[0] - probability >= _APEX_DECLINE * (self._apex[0] - self._off)
         if self._onset_known and declined and self._apex[0] > self._apex_known:
             known += self._peaked(onset_s, time_s)
         return known

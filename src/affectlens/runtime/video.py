@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
 _STREAM_OPTIONS = {"rtsp_transport": "tcp", "timeout": "10000000"}
 """Over TCP; a stream that says nothing for ten seconds is lost."""
-_BUSY_S = 1.0
+_CLOSE_TIMEOUT_S = 1.0
 """How long the end of a decoder waits for who uses it."""
 _MISSING_S, _MISSING_SHARE = 1.0, 0.02
 """What may be missing at the end of a whole file, in seconds and as a share of its length."""
@@ -252,7 +252,7 @@ class _Turn:
     def end(self) -> None:
         """Let the decoder go, now or when the thread that uses it is done."""
         self._ended = True
-        if self._lock.acquire(timeout=_BUSY_S):
+        if self._lock.acquire(timeout=_CLOSE_TIMEOUT_S):
             self._finish()
             self._lock.release()
 

@@ -24,12 +24,12 @@ class Curves(Callback):
         self.file = file
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Append this epoch's figures, in place of any that an interrupted attempt left."""
+        """Append this epoch's metrics, in place of any that an interrupted attempt left."""
         del pl_module
         if not trainer.is_global_zero:
             return
-        figures = {name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()}
-        now = {"epoch": str(trainer.current_epoch)} | figures
+        metrics = {name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()}
+        now = {"epoch": str(trainer.current_epoch)} | metrics
         earlier: list[dict[str, str]] = []
         if self.file.is_file():
             with self.file.open(newline="", encoding="utf-8") as stream:
@@ -59,11 +59,13 @@ class Log(Callback):
         self.began = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Time with validation, learning rate and figures."""
+        """Time with validation, learning rate and metrics."""
         del pl_module
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         seconds = time.monotonic() - self.began
-        self._note(trainer, f"epoch {trainer.current_epoch + 1}: {seconds:.1f} s, rate {rate:.2e}, {_figures(trainer)}")
+        self._note(
+            trainer, f"epoch {trainer.current_epoch + 1}: {seconds:.1f} s, rate {rate:.2e}, {_metrics_line(trainer)}"
+        )
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """What ended it."""
@@ -77,7 +79,7 @@ class Log(Callback):
 
 
 class EpochProgress(Callback):
-    """Each epoch is a task of its batches; a message with its figures when it is done."""
+    """Each epoch is a task of its batches; a message with its metrics when it is done."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -100,11 +102,11 @@ class EpochProgress(Callback):
             self.advance()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """End it, and say its figures."""
+        """End it, and say its metrics."""
         del pl_module
         self.task.close()
         if trainer.is_global_zero:
-            self.progress.message(f"{self._epoch(trainer)}: {_figures(trainer)}")
+            self.progress.message(f"{self._epoch(trainer)}: {_metrics_line(trainer)}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """End it."""
@@ -137,6 +139,6 @@ class Patience(EarlyStopping):
             trainer.should_stop = True
 
 
-def _figures(trainer: L.Trainer) -> str:
-    """This epoch's figures in one line."""
+def _metrics_line(trainer: L.Trainer) -> str:
+    """This epoch's metrics in one line."""
     return ", ".join(f"{name} {float(value):.4f}" for name, value in sorted(trainer.callback_metrics.items()))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
 from affectlens.core.preprocessing import InputSpec
-from affectlens.core.session import Session, read_answers
+from affectlens.core.session import Session, run_model
 from affectlens.training.recipe import Recipe
 from affectlens.training.tta import averaged
 
@@ -40,7 +40,7 @@ class Teacher:
                     f"a teacher has {key}={getattr(self.input, key)}, its student {key}={getattr(student, key)}"
                 )
 
-    def answers(self, images: Tensor, light: Tensor | None, student: InputSpec, views: str) -> Tensor:
+    def distribution(self, images: Tensor, light: Tensor | None, student: InputSpec, views: str) -> Tensor:
         """(B, classes) distribution over the `views` of what it sees of the student's (B, C, H, W) images."""
         logits = averaged(self.network, self.seen(images, light, student), views).logits.float()
         return (logits if self.shift is None else logits + self.shift.to(logits.device)).softmax(dim=1)
@@ -63,7 +63,7 @@ class Teacher:
 
 
 class Exported(nn.Module):
-    """An exported file as a network that answers on the CPU and does not learn: in eight bits it takes less than half
+    """An exported file as a network that runs on the CPU and does not learn: in eight bits it takes less than half
     the time of its weights in torch.
     """
 
@@ -74,11 +74,11 @@ class Exported(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, classes) logits."""
         faces = np.ascontiguousarray(images.float().cpu().numpy())
-        return torch.from_numpy(read_answers(self._session, faces).logits).to(images.device)
+        return torch.from_numpy(run_model(self._session, faces).logits).to(images.device)
 
 
 @torch.no_grad()
 def teach(teachers: Sequence[Teacher], images: Tensor, light: Tensor | None, student: Recipe) -> Tensor:
     """(B, classes) mean distribution of `teachers` on the student's (B, C, H, W) images and their `light`."""
     spec = student.input_spec()
-    return torch.stack([one.answers(images, light, spec, student.teacher_views) for one in teachers]).mean(dim=0)
+    return torch.stack([one.distribution(images, light, spec, student.teacher_tta) for one in teachers]).mean(dim=0)

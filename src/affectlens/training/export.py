@@ -12,13 +12,13 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData, BadModelFile
 from affectlens.core.files import atomic_write, sha256_of
+from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import softmax
-from affectlens.core.session import ModelSpec, model_file, open_session, read_answers, read_spec
+from affectlens.core.session import ModelSpec, model_file, open_session, read_spec, run_model
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import metrics, plots
 from affectlens.evaluation.outputs import Compared
@@ -31,9 +31,9 @@ from affectlens.training.run import final_checkpoint, read_curves, versions
 from affectlens.training.storage import describe, store_in_half
 from affectlens.training.tta import Averaged
 
-ENOUGH, FEW_TELL = 100, (0.5, 2.0)
+MIN_VALID_FACES, SMALL_SET_TEMPERATURES = 100, (0.5, 2.0)
 """Validation faces that a calibration needs, and the temperatures that fewer may give."""
-WANTED_ACCURACY = 0.9
+TARGET_ACCURACY = 0.9
 """`uncertain_below` is the lowest threshold that keeps this accuracy on the validation faces that are answered."""
 
 TOLERANCE = 0.01
@@ -43,13 +43,13 @@ weights to half precision, in which they are stored."""
 
 @dataclass(frozen=True)
 class Calibration:
-    """What validation says about a trained network: as in `core.session.ModelSpec`, and its figures with these."""
+    """What validation says about a trained network: as in `core.session.ModelSpec`, and its metrics with these."""
 
     temperature: float
     uncertain_below: float
     class_prior: tuple[float, ...]
     accuracy: float
-    figures: dict[str, float | int | dict[str, float] | None]
+    metrics: dict[str, float | int | dict[str, float] | None]
 
     def of_spec(self) -> dict[str, Any]:
         """The fields of `ModelSpec`."""
@@ -60,41 +60,43 @@ class Calibration:
         }
 
 
-def calibrate(name: str, answers: Answers, rows: NDArray[np.int64], valid: FaceTable) -> Calibration:
+def calibrate(name: str, outputs: ModelOutputs, rows: NDArray[np.int64], valid: FaceTable) -> Calibration:
     """Fit temperature and threshold on the validation faces that have a majority label.
 
-    Fewer than `ENOUGH` faces do not tell a temperature outside `FEW_TELL`: with those that are all answered right, the
-    likelihood grows without end. Where so many are right that none need be uncertain, an answer is that has not
-    half of the probability.
+    With fewer than `MIN_VALID_FACES` faces the temperature is held within `SMALL_SET_TEMPERATURES`: where all of them
+    are right, the likelihood grows without end. Where so many are right that none need be uncertain, faces are
+    uncertain below a top probability of one half.
 
-    The figures of further outputs (`core.outputs`) are those of all faces of which their truth is known. `answers` are
+    The metrics of further outputs (`core.outputs`) are those of all faces of which their truth is known. `outputs` are
     what the model `name` says of the `rows` of `valid`.
 
     Raises:
-        BadData: none of these has a label. BadModelFile: the answers are not finite.
+        BadData: none of these has a label. BadModelFile: the outputs are not finite.
     """
-    if not np.isfinite(answers.logits).all():
-        raise BadModelFile(f"the answers of {name} are not finite; try a lower learning_rate")
+    if not np.isfinite(outputs.logits).all():
+        raise BadModelFile(f"the outputs of {name} are not finite; try a lower learning_rate")
     labelled = valid.labelled[rows]
     if not labelled.any():
         raise BadData("no validation face with a majority label can be decoded")
-    logits, targets = answers.logits[labelled], valid.targets[rows][labelled]
+    logits, targets = outputs.logits[labelled], valid.targets[rows][labelled]
     temperature = metrics.fit_temperature(logits, targets)
-    temperature = round(temperature if len(targets) >= ENOUGH else float(np.clip(temperature, *FEW_TELL)), 4)
+    temperature = round(
+        temperature if len(targets) >= MIN_VALID_FACES else float(np.clip(temperature, *SMALL_SET_TEMPERATURES)), 4
+    )
     probabilities = softmax(logits, temperature)
-    threshold = metrics.threshold_for_accuracy(probabilities, targets, WANTED_ACCURACY)
-    if (probabilities.argmax(axis=1) == targets).mean() >= WANTED_ACCURACY:
+    threshold = metrics.threshold_for_accuracy(probabilities, targets, TARGET_ACCURACY)
+    if (probabilities.argmax(axis=1) == targets).mean() >= TARGET_ACCURACY:
         threshold = min(threshold, 0.5)
-    figures = metrics.summary(probabilities, targets, valid.labels, threshold)
-    for output, said in ((OUTPUTS[name], said) for name, said in answers.outputs.items() if OUTPUTS[name].metric):
+    found = metrics.summary(probabilities, targets, valid.labels, threshold)
+    for output, said in ((OUTPUTS[name], said) for name, said in outputs.others.items() if OUTPUTS[name].metric):
         compared = Compared(output, said, output.truth(valid)[rows], output.names)
         if compared.faces:
-            figures |= {output.figure: compared.value}
-            figures |= {f"{name}_{output.figure}": value for name, value in compared.each.items()}
-    prior = softmax(answers.logits, temperature).mean(axis=0)
+            found |= {output.metric_name: compared.value}
+            found |= {f"{name}_{output.metric_name}": value for name, value in compared.each.items()}
+    prior = softmax(outputs.logits, temperature).mean(axis=0)
     shares = tuple(max(round(float(share), 6), 1e-6) for share in prior)
     accuracy = metrics.accuracy(probabilities.argmax(axis=1), targets)
-    return Calibration(temperature, threshold, shares, accuracy, figures)
+    return Calibration(temperature, threshold, shares, accuracy, found)
 
 
 def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec:
@@ -105,8 +107,8 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
     """
     recipe = module.recipe
     curves = read_curves(out / "curves.csv")
-    answers, rows = predict(module, data.valid)
-    calibration = calibrate(recipe.name, answers, rows, data.valid)
+    outputs, rows = predict(module, data.valid)
+    calibration = calibrate(recipe.name, outputs, rows, data.valid)
     spec = ModelSpec(
         name=f"{recipe.work}-{recipe.row}",
         labels=data.valid.labels,
@@ -116,12 +118,12 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
         provenance=_provenance(recipe, data, calibration),
         licence=data.licence,
         first_place=module.network.first_place,
-        output_names=_names(answers, data.valid),
+        output_names=_names(outputs, data.valid),
     )
     plots.save(plots.curves(curves), out / "curves.png")
     atomic_write(out / "metrics.json", json.dumps(asdict(calibration), indent=2) + "\n")
     partial = out / "model.partial"
-    network = Averaged(module.network, recipe.views)
+    network = Averaged(module.network, recipe.tta)
     try:
         write(network, spec, partial)
         try:
@@ -135,10 +137,10 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
     return spec
 
 
-def _names(answers: Answers, valid: FaceTable) -> dict[str, tuple[str, ...]]:
+def _names(outputs: ModelOutputs, valid: FaceTable) -> dict[str, tuple[str, ...]]:
     """What the data call the numbers of outputs whose names depend on them."""
-    named = {name: OUTPUTS[name].names_in(valid) for name in answers.outputs if OUTPUTS[name].names_field}
-    return {name: names for name, names in named.items() if len(names) == answers.outputs[name].shape[1]}
+    named = {name: OUTPUTS[name].names_in(valid) for name in outputs.others if OUTPUTS[name].names_field}
+    return {name: names for name, names in named.items() if len(names) == outputs.others[name].shape[1]}
 
 
 def write(network: Network | Averaged, spec: ModelSpec, file: Path, half: bool = True) -> None:
@@ -150,7 +152,7 @@ def write(network: Network | Averaged, spec: ModelSpec, file: Path, half: bool =
     averaged = network if isinstance(network, Averaged) else Averaged(network, "one")
     averaged.eval().to(memory_format=torch.contiguous_format)
     with _explaining(averaged.network), torch.inference_mode():
-        outputs = list(averaged.answer(example))
+        outputs = list(averaged.named_outputs(example))
     with _explaining(averaged.network):
         _to_onnx(averaged, example, outputs, file)
     model = onnx.load(file)
@@ -189,7 +191,7 @@ def _to_onnx(network: Averaged, example: torch.Tensor, outputs: list[str], file:
 
 
 def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: int = 64) -> float:
-    """Largest difference between the answers of torch and of the file on the first faces of `table`.
+    """Largest difference between the outputs of torch and of the file on the first faces of `table`.
 
     Raises:
         BadModelFile: it exceeds `TOLERANCE`.
@@ -199,12 +201,12 @@ def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: 
     session = open_session(file)
     read_spec(session, str(file))
     expected, rows = predict(module, some)
-    got = read_answers(session, to_input(list(some.images[rows]), spec))
+    got = run_model(session, to_input(list(some.images[rows]), spec))
     difference = float(np.abs(expected.logits - got.logits).max())
-    if other := sorted(expected.outputs.keys() ^ got.outputs.keys()):
+    if other := sorted(expected.others.keys() ^ got.others.keys()):
         raise BadModelFile(f"'{file}' and torch do not both give {OUTPUTS[other[0]].meaning}")
-    for name, said in expected.outputs.items():
-        difference = float(np.maximum(difference, np.abs(said - got.outputs[name]).max()))  # NaN if either is
+    for name, said in expected.others.items():
+        difference = float(np.maximum(difference, np.abs(said - got.others[name]).max()))  # NaN if either is
     if not difference <= TOLERANCE:  # NaN is neither
         raise BadModelFile(
             f"'{file}' differs from torch by {difference:.2e} in an answer, at most {TOLERANCE:.0e} is allowed"
@@ -222,7 +224,7 @@ def _provenance(recipe: Recipe, data: TrainingData, calibration: Calibration) ->
         "seed": recipe.seed,
         "settings": recipe.as_dict(),
         "versions": versions(),
-        "validation": calibration.figures,
+        "validation": calibration.metrics,
     }
     if recipe.teachers:
         facts["teachers"] = [_origin(teacher) for teacher in recipe.teachers]

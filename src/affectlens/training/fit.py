@@ -159,7 +159,7 @@ def _check_outputs(answer: Outputs, recipe: Recipe, valid: FaceTable) -> None:
     if strange := [name for name in answer.others if name not in OUTPUTS]:
         raise BadSetting(unknown("output of the network", strange[0], list(OUTPUTS)))
     for output in OUTPUTS.values():
-        if output.figure and output.figure == recipe.select:
+        if output.metric_name and output.metric_name == recipe.select:
             if output.name not in answer.others:
                 given = f"which '{recipe.model}' with these options does not give"
                 raise BadSetting(f"select={recipe.select} needs {output.meaning}, {given}")
@@ -193,7 +193,7 @@ def _trainer(recipe: Recipe, out: Path, progress: Progress, machines: Machines) 
 
 def _callbacks(recipe: Recipe, out: Path, progress: Progress) -> list[Callback]:
     """Averaging, curves, checkpoints of the best and the last epoch, early stopping, progress."""
-    figure, mode = monitor(recipe)
+    metric, mode = monitor(recipe)
     every = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     callbacks: list[Callback] = []
     if recipe.ema:  # all weights at once take a third of the time of EMAWeightAveraging, which goes one by one
@@ -202,12 +202,12 @@ def _callbacks(recipe: Recipe, out: Path, progress: Progress) -> list[Callback]:
         Curves(out / "curves.csv"),
         Log(out),
         EpochProgress(progress),
-        ModelCheckpoint(out / "checkpoints", "best", monitor=figure, mode=mode, **every),
+        ModelCheckpoint(out / "checkpoints", "best", monitor=metric, mode=mode, **every),
         ModelCheckpoint(out / "checkpoints", "last", **every),
     ]
     if recipe.early_stop:
         patience = {"patience": recipe.early_stop, "check_on_train_epoch_end": True, "verbose": False}
-        callbacks.append(Patience(figure, mode=mode, **patience))
+        callbacks.append(Patience(metric, mode=mode, **patience))
     return callbacks
 
 

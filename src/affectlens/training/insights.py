@@ -1,4 +1,4 @@
-"""What can be read off a trained network besides its answers: features, classifiers, the graph of Emotion-GCN, the
+"""What can be read off a trained network besides its outputs: features, classifiers, the graph of Emotion-GCN, the
 landmarks of MobileFaceNet.
 """
 
@@ -37,10 +37,10 @@ def features(module: ExpressionModule, table: FaceTable) -> tuple[NDArray[np.flo
     vectors: list[Tensor] = []
     rows: list[NDArray[np.int64]] = []
     with _watching(last) as seen:
-        for answer, places in _answers(module, table):
-            if answer.features is None and not seen:
+        for outputs, places in _outputs(module, table):
+            if outputs.features is None and not seen:
                 raise BadSetting(f"'{module.recipe.model}' has no feature vector")
-            vectors.append(answer.features if answer.features is not None else seen[-1].flatten(1))
+            vectors.append(outputs.features if outputs.features is not None else seen[-1].flatten(1))
             seen.clear()
             rows.append(places)
     return torch.cat(vectors).numpy(), np.concatenate(rows)
@@ -61,7 +61,7 @@ def around_the_gate(
             "(se=pooled), poster and two_stream have"
         )
     with _watching(gates) as seen:
-        rows = [places for _, places in _answers(module, table)]
+        rows = [places for _, places in _outputs(module, table)]
         before = torch.cat(seen)
     with torch.inference_mode():
         after = gates[0](before)
@@ -80,7 +80,7 @@ def _watching(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
             hook.remove()
 
 
-def _answers(module: ExpressionModule, table: FaceTable) -> Iterator[tuple[Outputs, NDArray[np.int64]]]:
+def _outputs(module: ExpressionModule, table: FaceTable) -> Iterator[tuple[Outputs, NDArray[np.int64]]]:
     """Answers in evaluation mode for a few hundred faces at a time, and their rows."""
     module.eval()
     with torch.inference_mode():

@@ -36,8 +36,8 @@ _MONITORS: dict[str, tuple[str, Literal["min", "max"]]] = {
 
 
 def monitor(recipe: Recipe) -> tuple[str, Literal["min", "max"]]:
-    """Name of the logged figure that selects the best epoch, and "min" or "max"."""
-    of_outputs = {output.figure: (f"valid_{output.figure}", output.best) for output in OUTPUTS.values()}
+    """Name of the logged metric that selects the best epoch, and "min" or "max"."""
+    of_outputs = {output.metric_name: (f"valid_{output.metric_name}", output.best) for output in OUTPUTS.values()}
     return (of_outputs | _MONITORS)[recipe.select]
 
 
@@ -69,7 +69,7 @@ class ExpressionModule(L.LightningModule):
         self._valid: list[tuple[Outputs, Batch]] = []
 
     def forward(self, images: Tensor) -> Outputs:
-        """(B, C, H, W) -> answers."""
+        """(B, C, H, W) -> outputs."""
         return as_outputs(self.network(images))
 
     def on_fit_start(self) -> None:
@@ -107,11 +107,11 @@ class ExpressionModule(L.LightningModule):
         truth |= {"target": target, "label": batch["target"]}
         if masks.TARGET in batch:
             truth[masks.TARGET] = move(batch[masks.TARGET], uniform, self.recipe)
-        answer = self(images)
-        loss: Tensor = self.losses(answer, **truth)
+        outputs = self(images)
+        loss: Tensor = self.losses(outputs, **truth)
         if self._first_pass:
             self._log_mean("train_loss", loss, len(images))
-            right = answer.logits.argmax(dim=1) == labels
+            right = outputs.logits.argmax(dim=1) == labels
             if labelled := int((labels >= 0).sum()):
                 self._log_mean("train_accuracy", right.float().sum() / labelled, labelled)
         return loss
@@ -133,29 +133,29 @@ class ExpressionModule(L.LightningModule):
             self.losses.train()
 
     def validation_step(self, batch: Batch) -> None:
-        self._valid.append((averaged(self, batch["image"], self.recipe.views), batch))
+        self._valid.append((averaged(self, batch["image"], self.recipe.tta), batch))
 
     def on_validation_epoch_end(self) -> None:
-        logits = torch.cat([answer.logits.float().cpu() for answer, _ in self._valid]).numpy()
+        logits = torch.cat([outputs.logits.float().cpu() for outputs, _ in self._valid]).numpy()
         target = torch.cat([batch["target"].cpu() for _, batch in self._valid]).numpy()
-        figures = {f"valid_{compared.output.figure}": compared.value for compared in self._compared()}
+        logged = {f"valid_{compared.output.metric_name}": compared.value for compared in self._compared()}
         self._valid.clear()
         logits, target = logits[target >= 0], target[target >= 0]
         predicted = logits.argmax(axis=1)
-        figures |= {
+        logged |= {
             "valid_accuracy": metrics.accuracy(predicted, target),
             "valid_macro_recall": metrics.macro_recall(predicted, target, logits.shape[1]),
             "valid_nll": metrics.negative_log_likelihood(logits + self.losses.shift.cpu().numpy(), target),
         }
-        self.log_dict(figures, sync_dist=True)  # they are the same in every process
+        self.log_dict(logged, sync_dist=True)  # they are the same in every process
 
     def _compared(self) -> list[Compared]:
         """What the network says of the validation faces in each output that has a metric, beside what is known."""
         found = []
         for output in (OUTPUTS[name] for name in self._valid[0][0].others if OUTPUTS[name].metric):
-            raw = torch.cat([answer.others[output.name].float().cpu() for answer, _ in self._valid]).numpy()
+            raw = torch.cat([outputs.others[output.name].float().cpu() for outputs, _ in self._valid]).numpy()
             truth = torch.cat([batch[output.target].cpu() for _, batch in self._valid]).numpy()
-            found.append(Compared(output, output.said(raw), truth))
+            found.append(Compared(output, output.decode(raw), truth))
         return found
 
     def on_train_epoch_end(self) -> None:

@@ -33,7 +33,7 @@ def adjustment(share: float, statistics: DatasetStatistics) -> Tensor | None:
 class WeightedLosses(nn.Module):
     """The recipe's losses by weight; none without `statistics`.
 
-    A loss names what it needs: the parameters of its call are parts of the network's answer (`logits`, `features`, or
+    A loss names what it needs: the parameters of its call are of the network's outputs (`logits`, `features`, or
     an output in `core.outputs`, raw) or of the truth: `target` (B, classes), the distribution to learn, `label` (B,),
     and the target of an output: `affect_target` (B, 2), `attribute_target` (B, A), `mask_target` (B, 1, H, W), -1 and
     NaN where unknown. The logits that losses see are adjusted by the recipe's share of the classes' log frequencies
@@ -62,16 +62,16 @@ class WeightedLosses(nn.Module):
         self.register_buffer("shift", torch.zeros(1) if shift is None else shift, persistent=False)
         self.modules_of = nn.ModuleDict({name: loss for name, loss in built.items() if isinstance(loss, nn.Module)})
 
-    def forward(self, answer: Outputs, **truth: Tensor) -> Tensor:
+    def forward(self, outputs: Outputs, **truth: Tensor) -> Tensor:
         """() weighted sum.
 
         Raises:
-            BadSetting: a loss needs what the network does not answer.
+            BadSetting: a loss needs what the network does not give.
         """
-        given = {name: value.float() for name, value in answer.others.items()}
-        if answer.features is not None:
-            given["features"] = answer.features.float()
-        given["logits"] = answer.logits.float() + self.shift
+        given = {name: value.float() for name, value in outputs.others.items()}
+        if outputs.features is not None:
+            given["features"] = outputs.features.float()
+        given["logits"] = outputs.logits.float() + self.shift
         given |= truth
         total = []
         for name, loss in self.calls.items():

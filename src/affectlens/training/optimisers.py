@@ -29,11 +29,11 @@ def optimisers(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def optimisation(
-    network: nn.Module, recipe: Recipe, figure: str, best: Literal["min", "max"], steps: Callable[[], int]
+    network: nn.Module, recipe: Recipe, metric: str, best: Literal["min", "max"], steps: Callable[[], int]
 ) -> torch.optim.Optimizer | dict[str, Any]:
     """What Lightning's `configure_optimizers` returns: the optimiser with the recipe's schedule.
 
-    `figure` is the logged one that the schedule "plateau" watches, `best` "min" or "max"; `steps` says how many there
+    `metric` is the logged one that the schedule "plateau" watches, `best` "min" or "max"; `steps` says how many there
     are in all.
     """
     optimiser = optimisers(network, recipe)
@@ -42,7 +42,7 @@ def optimisation(
     schedule: Any
     if recipe.schedule == "plateau":
         schedule = lr_scheduler.ReduceLROnPlateau(optimiser, best, recipe.schedule_factor, recipe.schedule_patience)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "monitor": figure}}
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "monitor": metric}}
     if recipe.schedule in ("exponential", "steps"):
         every = recipe.schedule_patience if recipe.schedule == "steps" else 1
         schedule = lr_scheduler.StepLR(optimiser, every, recipe.schedule_factor)

@@ -41,7 +41,7 @@ class Preview:
     with_sampler: NDArray[np.int64]
 
 
-def look(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
+def make_preview(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
     """The first faces of as many classes as there are: raw, with their landmarks if they have any, as network input,
     with the mask of eyes and mouth if the network has that task, and augmented in three epochs.
 

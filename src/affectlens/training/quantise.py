@@ -11,24 +11,24 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
+from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.preprocessing import InputSpec, to_input
-from affectlens.core.session import EXPLANATION, Session, open_session, read_answers, read_spec
+from affectlens.core.session import EXPLANATION, Session, open_session, read_spec, run_model
 from affectlens.data.images import in_chunks
 from affectlens.data.table import FaceTable
 from affectlens.models.layers.published import quiet
 from affectlens.training.data import TrainingData
 from affectlens.training.export import calibrate
-from affectlens.training.prediction import answers_for
+from affectlens.training.prediction import outputs_for
 from affectlens.training.storage import describe, with_whole_weights
 
-MAX_LOST = 0.003
+MAX_ACCURACY_LOSS = 0.003
 """Validation accuracy that eight bits may cost."""
 
 _LAYERS = ("Conv", "Add", "Relu")  # what is left in between would only be converted there and back
-_FACES_FOR_RANGES = 512
-_FACES_AT_ONCE = 64
+_CALIBRATION_FACES = 512
+_MAX_BATCH = 64
 _TIMED_CALLS = 200
 
 
@@ -43,7 +43,7 @@ class Gain:
 
     def check(self) -> None:
         """Raises BadModelFile where it is none."""
-        if self.accuracy[1] < self.accuracy[0] - MAX_LOST:
+        if self.accuracy[1] < self.accuracy[0] - MAX_ACCURACY_LOSS:
             raise BadModelFile(f"eight bits cost too much: validation accuracy {_arrow(self.accuracy)}")
         if self.ms_per_face[1] >= self.ms_per_face[0]:
             raise BadModelFile(f"eight bits are no faster here: {_arrow(self.ms_per_face)} ms a face")
@@ -53,8 +53,8 @@ class _Faces(CalibrationDataReader):
     """The inputs whose activations give the ranges."""
 
     def __init__(self, name: str, faces: NDArray[np.float32]) -> None:
-        parts = range(0, len(faces), _FACES_AT_ONCE)
-        self._feeds = iter([{name: faces[start : start + _FACES_AT_ONCE]} for start in parts])
+        parts = range(0, len(faces), _MAX_BATCH)
+        self._feeds = iter([{name: faces[start : start + _MAX_BATCH]} for start in parts])
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         return next(self._feeds, None)
@@ -69,8 +69,8 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
 
     Raises:
         BadModelFile: `file` is none of affectlens's, or has eight bits already; or eight bits cost more than
-            `MAX_LOST`, or gain no time on this machine: then nothing is written. BadSetting: `out` is `file`. BadData:
-            the labels of the data are others than the model's, or no image can be decoded.
+            `MAX_ACCURACY_LOSS`, or gain no time on this machine: then nothing is written. BadSetting: `out` is `file`.
+            BadData: the labels of the data are others than the model's, or no image can be decoded.
     """
     if out.resolve() == file.resolve():
         raise BadSetting(f"'{out}' is the model itself; name another file")
@@ -89,16 +89,14 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
         _to_eight_bits(with_whole_weights(onnx.load(file)), before.get_inputs()[0].name, faces, unfinished)
         after = open_session(unfinished)
         whole, calibration = (
-            calibrate(
-                spec.name, *answers_for(data.valid, partial(_read, session, spec.input), _FACES_AT_ONCE), data.valid
-            )
+            calibrate(spec.name, *outputs_for(data.valid, partial(_read, session, spec.input), _MAX_BATCH), data.valid)
             for session in (before, after)
         )
         gain = Gain((whole.accuracy, calibration.accuracy), _in_turns((before, after), faces[:1]))
         gain.check()
         provenance = spec.provenance | {
-            "validation": calibration.figures,
-            "quantised": {"faces": len(faces), "validation_before": whole.figures},
+            "validation": calibration.metrics,
+            "quantised": {"faces": len(faces), "validation_before": whole.metrics},
         }
         changed = calibration.of_spec() | {"provenance": provenance}
         quantised = onnx.load(unfinished)
@@ -110,8 +108,8 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
 
 def _faces_for_ranges(train: FaceTable, spec: InputSpec) -> NDArray[np.float32]:
     """(N, C, H, W) inputs of 512 training faces, or of as many as there are."""
-    chosen = np.random.default_rng(0).permutation(len(train)) < _FACES_FOR_RANGES
-    pictures, _ = next(in_chunks(train.keep(chosen).images, _FACES_FOR_RANGES))
+    chosen = np.random.default_rng(0).permutation(len(train)) < _CALIBRATION_FACES
+    pictures, _ = next(in_chunks(train.keep(chosen).images, _CALIBRATION_FACES))
     if not pictures:
         raise BadData(f"none of {chosen.sum()} training images can be decoded")
     return to_input(pictures, spec)
@@ -149,8 +147,8 @@ def _for_explanations(graph: onnx.GraphProto) -> list[str]:
     return names
 
 
-def _read(session: Session, spec: InputSpec, pictures: list[NDArray[np.uint8]]) -> Answers:
-    return read_answers(session, to_input(pictures, spec))
+def _read(session: Session, spec: InputSpec, pictures: list[NDArray[np.uint8]]) -> ModelOutputs:
+    return run_model(session, to_input(pictures, spec))
 
 
 def _in_turns(sessions: tuple[Session, Session], face: NDArray[np.float32]) -> tuple[float, float]:
@@ -159,7 +157,7 @@ def _in_turns(sessions: tuple[Session, Session], face: NDArray[np.float32]) -> t
     for _ in range(_TIMED_CALLS):
         for session, taken in zip(sessions, times, strict=True):
             start = time.perf_counter()
-            read_answers(session, face)
+            run_model(session, face)
             taken.append(time.perf_counter() - start)
     before, after = (1000 * float(np.median(taken)) for taken in times)
     return before, after

@@ -19,7 +19,7 @@ from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import InputSpec
 from affectlens.data.samplers import SAMPLERS
 
-VIEWS = ("one", "flip", "ten-crop")
+TTA = ("one", "flip", "ten-crop")
 CHOICES = {
     "channels": ("gray", "rgb"),
     "precision": ("bf16-mixed", "32-true"),
@@ -27,15 +27,20 @@ CHOICES = {
     "sampler": tuple(SAMPLERS),
     "optimiser": ("sgd", "adam", "adamw"),
     "schedule": ("one-cycle", "plateau", "exponential", "steps", "constant"),
-    "select": ("nll", "accuracy", "macro_recall", *(output.figure for output in OUTPUTS.values() if output.figure)),
+    "select": (
+        "nll",
+        "accuracy",
+        "macro_recall",
+        *(output.metric_name for output in OUTPUTS.values() if output.metric_name),
+    ),
     "erase_with": ("zero", "noise"),
     "erase_shape": ("square", "rectangle"),
-    "views": VIEWS,
-    "teacher_views": VIEWS,
+    "tta": TTA,
+    "teacher_tta": TTA,
     "classifier": ("network", "svm"),
 }
 """Recipe keys that take one of a few names."""
-_RENAMED = {"without_twins": "drop_near_duplicates"}
+_RENAMED = {"without_twins": "drop_near_duplicates", "views": "tta", "teacher_views": "teacher_tta"}
 """Former key, in files of earlier runs -> what it is called now."""
 _PROBABILITIES = ("flip", "autocontrast", "erase", "mixup", "cutmix")
 _AT_LEAST_ZERO = (
@@ -76,7 +81,7 @@ class Recipe:
             "plateau" (times `schedule_factor` after more than `schedule_patience` epochs without a better `select`),
             "exponential" (times `schedule_factor` each epoch), "steps" (times it every `schedule_patience` epochs) or
             "constant".
-        select: what says which epoch is best, "nll", "accuracy", "macro_recall", or the figure of an output in
+        select: what says which epoch is best, "nll", "accuracy", "macro_recall", or the metric of an output in
             `core.outputs`: "ccc" (mean of valence and arousal), "attribute_accuracy" (mean over attributes),
             "division_accuracy" (of signs or sectors), on validation.
         early_stop: epochs without a better one after which training ends; 0: never.
@@ -90,12 +95,12 @@ class Recipe:
             erase_shape: "square" or "rectangle". blur (deviation in pixels), noise (deviation in normalised units): the
             largest, each of half of the faces; teachers see the picture before these two. mixup, cutmix: probabilities
             of mixing a face with another (`training.mix`), for losses that learn distributions.
-        views: what evaluation averages over: "one", "flip" (and the mirror image) or "ten-crop" (centre and corners of
+        tta: what evaluation averages over: "one", "flip" (and the mirror image) or "ten-crop" (centre and corners of
             7/8 of the side, and their mirror images).
         teacher: run folder or exported file of a network that teaches, or "bundled", or several with commas between (""
             for none): the target is the mean of the votes and, with `teacher_weight` in [0, 1], the teachers' mean
             distribution on the same augmented face (Beyer et al. 2022, arXiv:2106.05237: a patient and consistent
-            teacher), averaged over `teacher_views`, of which "one" takes half the time of "flip".
+            teacher), averaged over `teacher_tta`, of which "one" takes half the time of "flip".
         start_from: begin with the weights of a run folder, an exported file or "bundled", of the same architecture; ""
             for fresh ones. freeze_norms: batch norms keep their statistics, as they must after an exported file.
         pretrained: begin with the model's published weights, for those that have some, from `pretrained_file` or, where
@@ -168,10 +173,10 @@ class Recipe:
     noise: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
-    views: str = "one"
+    tta: str = "one"
     teacher: str = ""
     teacher_weight: float = 0.0
-    teacher_views: str = "flip"
+    teacher_tta: str = "flip"
     start_from: str = ""
     freeze_norms: bool = False
     pretrained: bool = False

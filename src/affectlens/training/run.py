@@ -225,7 +225,7 @@ def save_refitted(module: ExpressionModule, folder: Path) -> None:
 
 
 def read_curves(file: Path) -> list[dict[str, float]]:
-    """Rows of a curves.csv, one per epoch; NaN where an earlier version did not log a figure."""
+    """Rows of a curves.csv, one per epoch; NaN where an earlier version did not log a metric."""
     with file.open(newline="", encoding="utf-8") as stream:
         return [
             {key: float(value) if value else math.nan for key, value in row.items()} for row in csv.DictReader(stream)

@@ -32,8 +32,8 @@ def check(module: ExpressionModule, train: FaceTable) -> None:
         raise BadSetting(
             f"'{module.recipe.model}' has no linear classifier that a support vector machine could replace"
         )
-    if module.recipe.views != "one":
-        raise BadSetting("classifier=svm needs views=one")
+    if module.recipe.tta != "one":
+        raise BadSetting("classifier=svm needs tta=one")
     _check_classes(train.targets, train.labels)
 
 

@@ -1,4 +1,4 @@
-"""Several views of a face, whose answers are averaged: the mirror image, or ten crops."""
+"""Test-time augmentation: the outputs for several views of a face are averaged (its mirror image, or ten crops)."""
 
 from collections.abc import Callable
 
@@ -23,24 +23,24 @@ def averaged(network: Callable[[Tensor], Tensor | Outputs], images: Tensor, view
         seen = [images]
     else:
         seen = [view for image in ([images] if views == "flip" else _crops(images)) for view in (image, image.flip(3))]
-    answers = [as_outputs(network(view)) for view in seen]
-    names = [name for name in answers[0].others if OUTPUTS[name].exported]
+    outputs = [as_outputs(network(view)) for view in seen]
+    names = [name for name in outputs[0].others if OUTPUTS[name].exported]
     return Outputs(
-        torch.stack([answer.logits for answer in answers]).mean(dim=0),
-        others={name: torch.stack([answer.others[name] for answer in answers]).mean(dim=0) for name in names},
-        explanation=answers[0].explanation if views != "ten-crop" else None,
+        torch.stack([view.logits for view in outputs]).mean(dim=0),
+        others={name: torch.stack([view.others[name] for view in outputs]).mean(dim=0) for name in names},
+        explanation=outputs[0].explanation if views != "ten-crop" else None,
     )
 
 
 class Averaged(nn.Module):
-    """A network whose answers are `averaged` over its views, as a network that exports."""
+    """A network whose outputs are `averaged` over its views, as a network that exports."""
 
     def __init__(self, network: Network, views: str) -> None:
         super().__init__()
         self.network: Network = network
         self.views = views
 
-    def answer(self, images: Tensor) -> dict[str, Tensor]:
+    def named_outputs(self, images: Tensor) -> dict[str, Tensor]:
         """(B, C, H, W) -> logits, the other outputs and, if the network gives it, the explanation, by the names that
         they have in the file.
         """
@@ -49,8 +49,8 @@ class Averaged(nn.Module):
         return {"logits": given.logits, **given.others, **seen}
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """`answer` without the names; the logits alone where there is nothing else."""
-        found = tuple(self.answer(images).values())
+        """`named_outputs` without the names; the logits alone where there is nothing else."""
+        found = tuple(self.named_outputs(images).values())
         return found if len(found) > 1 else found[0]
 
 

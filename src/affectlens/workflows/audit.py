@@ -21,7 +21,7 @@ from affectlens.workflows.evaluate import facts_of, open_all
 from affectlens.workflows.reports import Report, heading
 from affectlens.workflows.scoring import Scored, score_changed
 
-_FACES_AT_ONCE = 256
+_MAX_BATCH = 256
 
 
 def audit(
@@ -64,7 +64,7 @@ def _changes() -> list[Callable[[Pixels, int], Pixels]]:
 def _with_measures(scored: Scored) -> Scored:
     """With quarters of the faces by what can be measured of them as groups."""
     seen: list[Quality] = []
-    for faces, _ in in_chunks(scored.table.images, _FACES_AT_ONCE):
+    for faces, _ in in_chunks(scored.table.images, _MAX_BATCH):
         seen += [_measured(face) for face in faces]
     given, measured = scored.scores.groups, auditing.measured_groups(seen)
     if taken := sorted(given.keys() & measured.keys()):

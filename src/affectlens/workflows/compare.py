@@ -30,7 +30,7 @@ def compare(
     `evaluate`.
 
     Returns:
-        `metrics` has "models", name -> figures, and "against_the_first": of each other model its difference in accuracy
+        `metrics` has "models", name -> metrics, and "against_the_first": of each other model its difference in accuracy
         and McNemar's test (`evaluation.evaluation.compare`).
 
     Raises:
@@ -46,7 +46,7 @@ def compare(
     right = {name: _right(part) for name, part in scored.items()}
     result = facts_of(source, split, next(iter(scored.values())).table, prior) | {
         "model_sha256": {name: model.sha256 for name, model in zip(names, opened, strict=True)},
-        "models": {name: evaluation.figures(part.scores) for name, part in scored.items()},
+        "models": {name: evaluation.compute_metrics(part.scores) for name, part in scored.items()},
         "against_the_first": {name: evaluation.compare(right[names[0]], right[name]) for name in names[1:]},
     }
 

@@ -41,7 +41,8 @@ def evaluate(
 
     Returns:
         `metrics` has "all" and, but for the split train and data without one, "without_near_duplicates_of_train", each
-        as `evaluation.evaluation.figures` gives them. Faces without a label count for disagreement, valence, arousal.
+        as `evaluation.evaluation.compute_metrics` gives them. Faces without a label count for disagreement, valence and
+        arousal.
 
     Raises:
         BadData: the data cannot be read, have no labelled face, or classes that the model does not know. BadModelFile:
@@ -54,11 +55,12 @@ def evaluate(
             train = sources.load_if_usable(source.without_meta(), "train")
     scored = score(opened, table, find_faces, prior, progress)
     result = facts_of(source, split, scored.table, prior)
-    result |= {"model": scored.name, "model_sha256": opened.sha256, "all": evaluation.figures(scored.scores)}
+    result |= {"model": scored.name, "model_sha256": opened.sha256, "all": evaluation.compute_metrics(scored.scores)}
     if train is not None:
         alone = dict(zip(table.ids, ~has_near_duplicate(table.images, train.images), strict=True))
         kept = scored.scores.keep(np.array([alone[name] for name in scored.table.ids]))
-        result["without_near_duplicates_of_train"] = evaluation.figures(kept) if (kept.targets >= 0).any() else None
+        found = evaluation.compute_metrics(kept) if (kept.targets >= 0).any() else None
+        result["without_near_duplicates_of_train"] = found
 
     def page() -> str:
         alone = result.get("without_near_duplicates_of_train")
@@ -88,7 +90,7 @@ def open_all(
 
 
 def facts_of(source: DataSource, split: str, table: FaceTable, prior: str) -> dict[str, Any]:
-    """What figures are about, for JSON and reports."""
+    """What metrics are about, for JSON and reports."""
     options = {f"data_{key}": value for key, value in source.options.items() if value}
     facts = {"data": source.reader, **options, "split": str(split), "class_count": len(table.labels)}
     facts |= {"affectlens": version("affectlens")} | ({} if prior == Prior.NATURAL else {"prior": str(prior)})

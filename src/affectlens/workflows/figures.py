@@ -39,7 +39,7 @@ _REACH = 1.0
 """How far weights are moved in a loss landscape, in units of their own length."""
 
 
-class Kind(StrEnum):
+class FigureName(StrEnum):
     """Figures."""
 
     VA_PLANE = "va-plane"
@@ -55,7 +55,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Asked:
+class FigureOptions:
     """What a figure is about; the methods refuse what it cannot do without.
 
     Attributes:
@@ -70,7 +70,7 @@ class Asked:
         progress: told how far it is.
     """
 
-    name: Kind
+    name: FigureName
     data: str | Path | DataSource | None = None
     models: Sequence[str] = ()
     split: str = "test"
@@ -104,7 +104,7 @@ class Asked:
         return run.load_run(folder), run.load_labels(folder)
 
 
-def figure(asked: Asked) -> "Figure":
+def figure(asked: FigureOptions) -> "Figure":
     """Draw it, as Matplotlib's object.
 
     Raises:
@@ -132,13 +132,13 @@ def _series(table: Path) -> tuple[list[Series], list[list[Event]]]:
     return faces, [list(events(face.times_s, face.probabilities, face.labels)) for face in faces]
 
 
-def _timeline(asked: Asked) -> "Figure":
+def _timeline(asked: FigureOptions) -> "Figure":
     if asked.table is None:
         raise BadSetting(f"the figure '{asked.name}' needs a table")
     return timeline.timeline(*_series(asked.table))
 
 
-def _va_plane(asked: Asked) -> "Figure":
+def _va_plane(asked: FigureOptions) -> "Figure":
     data = asked.source()
     table = data.load(asked.split)
     if not (np.isfinite(table.valence) & np.isfinite(table.arousal) & table.labelled).any():
@@ -149,7 +149,7 @@ def _va_plane(asked: Asked) -> "Figure":
     return affect_plots.va_plane(affect, table.targets, table.labels, asked.divisions, note)
 
 
-def _adjacency(asked: Asked) -> "Figure":
+def _adjacency(asked: FigureOptions) -> "Figure":
     module, labels = asked.run()
     from affectlens.training import insights
 
@@ -158,7 +158,7 @@ def _adjacency(asked: Asked) -> "Figure":
     )
 
 
-def _similarity(asked: Asked) -> "Figure":
+def _similarity(asked: FigureOptions) -> "Figure":
     module, labels = asked.run()
     from affectlens.training import insights
 
@@ -168,7 +168,7 @@ def _similarity(asked: Asked) -> "Figure":
     )
 
 
-def _features(asked: Asked) -> "Figure":
+def _features(asked: FigureOptions) -> "Figure":
     (module, _), data = asked.run(), asked.source()
     from affectlens.training import insights
 
@@ -184,7 +184,7 @@ def _features(asked: Asked) -> "Figure":
     return network_plots.feature_map(places[: len(vectors)], renumbered, labels, places[len(vectors) :])
 
 
-def _distances(asked: Asked) -> "Figure":
+def _distances(asked: FigureOptions) -> "Figure":
     (module, _), data = asked.run(), asked.source()
     from affectlens.training import insights
 
@@ -205,7 +205,7 @@ def _distances(asked: Asked) -> "Figure":
     return network_plots.class_distances(parts, table.labels)
 
 
-def _landscape(asked: Asked) -> "Figure":
+def _landscape(asked: FigureOptions) -> "Figure":
     if not asked.models:
         raise BadSetting("the figure 'landscape' needs --model, once or several times")
     runs, data = [asked.run(model)[0] for model in asked.models], asked.source()
@@ -219,7 +219,7 @@ def _landscape(asked: Asked) -> "Figure":
     return network_plots.landscapes(surfaces, _REACH, f"{len(table):,} faces of {asked.split}")
 
 
-def _cut(module: "ExpressionModule", data: DataSource, asked: Asked, usual: int) -> FaceTable:
+def _cut(module: "ExpressionModule", data: DataSource, asked: FigureOptions, usual: int) -> FaceTable:
     """Labelled faces as the network's training cut them; of each class the same share, so that they are some `usual`,
     or as many as are asked for.
     """
@@ -247,27 +247,27 @@ def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     )
 
 
-def _samples(asked: Asked) -> "Figure":
+def _samples(asked: FigureOptions) -> "Figure":
     model, data = asked.model(), asked.source()
     scored = score(open_model(model), _some(data, asked), progress=asked.progress)
     faces = decoded(scored.table.images, range(len(scored.table)))[0]
     return affect_plots.captioned_faces(faces, *_captions(scored, data.options.get("va")))
 
 
-def _heatmaps(asked: Asked) -> "Figure":
+def _heatmaps(asked: FigureOptions) -> "Figure":
     model, data = asked.model(), asked.source()
     scored = score(open_model(model), _some(data, asked), progress=asked.progress)
     analyzer = Analyzer(model, detector="whole", explain=True, threads=0)
     faces = decoded(scored.table.images, range(len(scored.table)))[0]
     crops = [face if face.ndim == 3 else np.stack([face] * 3, axis=-1) for face in faces]
     seen = explanations(
-        crops, analyzer.recognizer.answers(crops), analyzer.recognizer.answers, analyzer.spec.first_place
+        crops, analyzer.recognizer.outputs(crops), analyzer.recognizer.outputs, analyzer.spec.first_place
     )
     pairs = [draw_heat(one) for one in seen]
     return affect_plots.captioned_faces(pairs, *_captions(scored, data.options.get("va")), columns=3)
 
 
-def _landmarks(asked: Asked) -> "Figure":
+def _landmarks(asked: FigureOptions) -> "Figure":
     model, table = asked.model(), _some(asked.source(), asked)
     require_training(f"the figure '{asked.name}'")
     from affectlens.training import insights
@@ -278,7 +278,7 @@ def _landmarks(asked: Asked) -> "Figure":
     return affect_plots.captioned_faces(drawn, [table.labels[table.targets[row]] for row in rows], [True] * len(drawn))
 
 
-def _some(data: DataSource, asked: Asked) -> FaceTable:
+def _some(data: DataSource, asked: FigureOptions) -> FaceTable:
     """A few labelled faces, of all classes in turns."""
     table = data.load(asked.split)
     labelled = table.keep(table.labelled)
@@ -313,15 +313,15 @@ def _captions(scored: Scored, source: str | None) -> tuple[list[str], list[bool]
     return captions, right
 
 
-_FIGURES: "dict[Kind, Callable[[Asked], Figure]]" = {
-    Kind.VA_PLANE: _va_plane,
-    Kind.SAMPLES: _samples,
-    Kind.HEATMAPS: _heatmaps,
-    Kind.FEATURES: _features,
-    Kind.DISTANCES: _distances,
-    Kind.ADJACENCY: _adjacency,
-    Kind.SIMILARITY: _similarity,
-    Kind.LANDSCAPE: _landscape,
-    Kind.LANDMARKS: _landmarks,
-    Kind.TIMELINE: _timeline,
+_FIGURES: "dict[FigureName, Callable[[FigureOptions], Figure]]" = {
+    FigureName.VA_PLANE: _va_plane,
+    FigureName.SAMPLES: _samples,
+    FigureName.HEATMAPS: _heatmaps,
+    FigureName.FEATURES: _features,
+    FigureName.DISTANCES: _distances,
+    FigureName.ADJACENCY: _adjacency,
+    FigureName.SIMILARITY: _similarity,
+    FigureName.LANDSCAPE: _landscape,
+    FigureName.LANDMARKS: _landmarks,
+    FigureName.TIMELINE: _timeline,
 }

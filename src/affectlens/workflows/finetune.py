@@ -7,7 +7,7 @@ from affectlens.core.progress import SILENT, Progress
 from affectlens.data.source import DataSource
 from affectlens.workflows.data import is_path, source_of
 from affectlens.workflows.extras import require_training
-from affectlens.workflows.recipes import Settings, find_recipe
+from affectlens.workflows.recipes import Overrides, find_recipe
 from affectlens.workflows.train import Run, run_recipe
 
 
@@ -15,7 +15,7 @@ def finetune(
     data: str | Path | DataSource,
     out: str | Path = "runs/finetune",
     *,
-    settings: Settings = (),
+    settings: Overrides = (),
     resume: bool = False,
     progress: Progress = SILENT,
 ) -> Run | None:

@@ -7,7 +7,7 @@ from affectlens.data.source import DataSource
 from affectlens.evaluation import plots
 from affectlens.workflows.data import source_of
 from affectlens.workflows.extras import require_training
-from affectlens.workflows.recipes import Settings, find_recipe
+from affectlens.workflows.recipes import Overrides, find_recipe
 
 if TYPE_CHECKING:
     from affectlens.training.recipe import Recipe
@@ -19,7 +19,7 @@ def preview(
     out: str | Path = "preview",
     *,
     faces: int = 8,
-    settings: Settings = (),
+    settings: Overrides = (),
 ) -> int:
     """Draw faces.png and classes.png into the folder `out` (extra `train`).
 
@@ -30,13 +30,13 @@ def preview(
         How many training faces there are.
     """
     require_training("a preview")
-    from affectlens.training.preview import look
+    from affectlens.training.preview import make_preview
     from affectlens.training.run import with_data_options
 
     chosen = find_recipe(recipe, settings)
     source = source_of(data)
     table = with_data_options(chosen, source).load("train")
-    seen = look(table, chosen, faces)
+    seen = make_preview(table, chosen, faces)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     plots.save(plots.picture_sheet(seen.sheet, seen.rows), folder / "faces.png")

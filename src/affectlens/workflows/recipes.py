@@ -8,7 +8,7 @@ from affectlens.core import catalog
 if TYPE_CHECKING:
     from affectlens.training.recipe import Recipe
 
-Settings = Mapping[str, Any] | Sequence[str]
+Overrides = Mapping[str, Any] | Sequence[str]
 """Recipe key -> value, "model_options.NAME" for an entry of a mapping; or texts "key=value"."""
 
 
@@ -27,7 +27,7 @@ def rows_of(work: str) -> "Mapping[str, Recipe]":
     return rows
 
 
-def find_recipe(recipe: "str | Recipe", settings: Settings = ()) -> "Recipe":
+def find_recipe(recipe: "str | Recipe", settings: Overrides = ()) -> "Recipe":
     """The recipe "WORK/ROW", the first row of a work by the work's name, or the one in a YAML file, with `settings`
     applied; a `Recipe` stands for itself.
 

@@ -1,4 +1,4 @@
-"""What evaluations find: figures, ready for JSON, and the HTML page that shows them."""
+"""What evaluations find: metrics, ready for JSON, and the HTML page that shows them."""
 
 import json
 from collections.abc import Callable, Mapping

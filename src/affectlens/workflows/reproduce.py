@@ -13,7 +13,7 @@ from affectlens.data.source import DataSource
 from affectlens.evaluation import evaluation
 from affectlens.workflows.data import source_of
 from affectlens.workflows.extras import require_training
-from affectlens.workflows.recipes import Settings, find_recipe
+from affectlens.workflows.recipes import Overrides, find_recipe
 from affectlens.workflows.scoring import open_model, score
 from affectlens.workflows.train import run_recipe
 
@@ -23,7 +23,7 @@ def reproduce(
     data: str | Path | DataSource,
     rows: Sequence[str] = (),
     *,
-    settings: Settings = (),
+    settings: Overrides = (),
     test: str | Path | DataSource | None = None,
     other_data: bool = False,
     out: str | Path = "results",
@@ -95,7 +95,7 @@ def reproduce(
         scored = score(open_model(folder / "model.onnx"), faces, progress=progress)
         protocol = data_set.options.get("protocol", "")
         facts = {"data": data_set.reader, "protocol": protocol, "split": "test", "options": data_set.options}
-        results_table.write_row(folder, evaluation.figures(scored.scores), facts, target)
+        results_table.write_row(folder, evaluation.compute_metrics(scored.scores), facts, target)
     return results_table.write_table(work, module, results / work)
 
 

@@ -1,4 +1,4 @@
-"""A published table beside our own figures: results/WORK/ROW/ for each row, and results/WORK/README.md for all."""
+"""A published table beside our own metrics: results/WORK/ROW/ for each row, and results/WORK/README.md for all."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from affectlens.evaluation import plots
 from affectlens.training.run import load_recipe, load_run, read_curves
 
 _KEPT = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png")
-_LISTED = 20
+_MAX_ROWS_IN_FULL = 20
 """A table of more rows shows those that were run."""
 _COLUMNS = (
     *("row", "paper", "measured (95 %)", "mean class accuracy", "macro F1"),
@@ -22,18 +22,18 @@ _LOG = "log.txt"
 """Runs of earlier versions have none."""
 
 
-def write_row(run: Path, figures: Mapping[str, Any], facts: Mapping[str, Any], out: Path) -> None:
-    """What stays of a finished run and its test: settings, versions, curves, figures and plots, in the folder `out`.
+def write_row(run: Path, metrics: Mapping[str, Any], facts: Mapping[str, Any], out: Path) -> None:
+    """What stays of a finished run and its test: settings, versions, curves, metrics and plots, in the folder `out`.
 
-    `figures` are those of `evaluation.figures` on the test split, `facts` say what data they are about.
+    `metrics` are those of `evaluation.metrics` on the test split, `facts` say what data they are about.
     """
     out.mkdir(parents=True, exist_ok=True)
     for name in (*_KEPT, *([_LOG] if (run / _LOG).is_file() else [])):
         shutil.copyfile(run / name, out / name)
-    plots.save(plots.confusion_matrix(figures["confusion_matrix"], figures["labels"]), out / "confusion.png")
+    plots.save(plots.confusion_matrix(metrics["confusion_matrix"], metrics["labels"]), out / "confusion.png")
     parameters = sum(weight.numel() for weight in load_run(run).parameters())
     validation = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    result = {"facts": dict(facts), "parameters": parameters, "validation": validation, "test": figures}
+    result = {"facts": dict(facts), "parameters": parameters, "validation": validation, "test": metrics}
     atomic_write(out / "metrics.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 
@@ -42,7 +42,7 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
     lines = [
         f"# {work}: paper and measured",
         "",
-        f"Written by `affectlens reproduce {work} --data SPEC`. Test figures through the exported ONNX file; the epoch",
+        f"Written by `affectlens reproduce {work} --data SPEC`. Test metrics through the exported ONNX file; the epoch",
         "is chosen on validation, test is scored once. Splits are as published.",
         "",
         f"| {' | '.join(_COLUMNS)} |",
@@ -56,7 +56,7 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
         paper = module.PAPER.get(row, {}).get("accuracy")
         file = out / row / "metrics.json"
         if not file.is_file():
-            if len(module.ROWS) <= _LISTED:
+            if len(module.ROWS) <= _MAX_ROWS_IN_FULL:
                 lines.append(f"| {row} | {_percent(paper)} | not run | | | | | | | |")
             continue
         finished[row] = json.loads(file.read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
             summaries.append(_challenge_line(row, module.PAPER[row]["challenge"], finished[row]["test"]))
         if finished[row]["test"].get("va_source"):  # results of earlier versions do not say
             affect.append(_affect_line(row, module.PAPER.get(row, {}), finished[row]["test"]))
-    if len(module.ROWS) > _LISTED:
+    if len(module.ROWS) > _MAX_ROWS_IN_FULL:
         lines += ["", f"The other {len(module.ROWS) - len(finished)} rows of `affectlens recipes list` are not run."]
     if weighted:
         lines += [
@@ -103,7 +103,7 @@ def _line(row: str, paper: float | None, paper_data: str, result: Mapping[str, A
     epochs = len(read_curves(folder / "curves.csv"))
     measured = f"**{_percent(test['accuracy'])}** ({_percent(low)} to {_percent(high)})"
     expressions = (measured, _percent(test["mean_class_accuracy"]), _percent(test["macro"]["f1"]))
-    chosen = _percent(result["validation"]["figures"]["accuracy"])
+    chosen = _percent(result["validation"]["metrics"]["accuracy"])
     if not recipe.model_options.get("expressions", True):  # a network for valence and arousal alone
         expressions, chosen = ("-", "-", "-"), "-"
     options = [f"{key} {value}" for key, value in facts["options"].items() if key not in ("protocol", "mode")]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.answers import Answers
 from affectlens.core.errors import BadData
 from affectlens.core.expressions import projected_affect
 from affectlens.core.files import sha256_of
+from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import InputSpec
 from affectlens.core.probabilities import softmax
@@ -30,13 +30,13 @@ from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.recognizer import Prior, prior_of
 from affectlens.workflows.extras import require_training
 
-_FACES_AT_ONCE = 256
+_MAX_BATCH = 256
 
 
 @dataclass(frozen=True)
 class Predictor:
     """A model ready to score: what it says about itself and its training data, the digest of its file, crops ->
-    answers, and what the numbers of its outputs are called, where it says that.
+    outputs, and what the numbers of its outputs are called, where it says that.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Predictor:
     find_faces: bool
     reader: str
     data_options: Mapping[str, str]
-    answers_of: Callable[[list[NDArray[np.uint8]]], Answers]
+    run: Callable[[list[NDArray[np.uint8]]], ModelOutputs]
     output_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def check(self, labels: tuple[str, ...]) -> None:
@@ -64,18 +64,18 @@ class Predictor:
 
 @dataclass(frozen=True)
 class Scored:
-    """A model's answers: its name, the faces that could be read, and the scores on them."""
+    """A model's outputs: its name, the faces that could be read, and the scores on them."""
 
     name: str
     table: FaceTable
     scores: Scores
 
     def keep(self, mask: NDArray[np.bool_]) -> "Scored":
-        """The answers where the (N,) `mask` is true."""
+        """The outputs where the (N,) `mask` is true."""
         return Scored(self.name, self.table.keep(mask, "another model has no answer"), self.scores.keep(mask))
 
     def with_groups(self, groups: Mapping[str, NDArray[np.str_]]) -> "Scored":
-        """The answers with these group columns."""
+        """The outputs with these group columns."""
         return replace(self, scores=replace(self.scores, groups=groups))
 
 
@@ -95,11 +95,11 @@ def open_model(model: str | Path) -> Predictor:
         trained_on = (spec.provenance.get("data", ""), spec.provenance.get("data_options", {}))
         calibration = (spec.temperature, spec.uncertain_below, spec.class_prior)
         asked = (*calibration, bool(settings.get("find_faces")), *trained_on)
-        answers = (analyzer.recognizer.answers, spec.output_names)
-        return Predictor(spec.name, sha256_of(model_file(model)), spec.labels, spec.input, *asked, *answers)
+        outputs = (analyzer.recognizer.outputs, spec.output_names)
+        return Predictor(spec.name, sha256_of(model_file(model)), spec.labels, spec.input, *asked, *outputs)
     require_training("scoring a checkpoint")
     from affectlens.training import run
-    from affectlens.training.prediction import answers_of
+    from affectlens.training.prediction import run_network
 
     folder = path if path.is_dir() else path.parent.parent
     checkpoint = run.final_checkpoint(folder) if path.is_dir() else path
@@ -107,7 +107,7 @@ def open_model(model: str | Path) -> Predictor:
     module = run.load_checkpoint(recipe, len(labels), checkpoint)
     asked = (*run.load_calibration(folder), recipe.find_faces, *run.load_data(folder))
     return Predictor(
-        recipe.name, sha256_of(checkpoint), labels, recipe.input_spec(), *asked, partial(answers_of, module)
+        recipe.name, sha256_of(checkpoint), labels, recipe.input_spec(), *asked, partial(run_network, module)
     )
 
 
@@ -126,7 +126,7 @@ def score(
     prior: str = Prior.NATURAL,
     progress: Progress = SILENT,
 ) -> Scored:
-    """Answers of `model` for the faces of `table`, as `score_changed` gives them for the pictures as they are."""
+    """Scores of `model` on the faces of `table`, as `score_changed` gives them for the pictures as they are."""
     (scored,) = score_changed(model, table, [lambda face, _: face], find_faces, prior, progress)
     return scored
 
@@ -139,7 +139,7 @@ def score_changed(
     prior: str = Prior.NATURAL,
     progress: Progress = SILENT,
 ) -> list[Scored]:
-    """Answers of `model` for the faces of `table` after each of `changes`, which take a face and its row.
+    """Scores of `model` on the faces of `table` after each of `changes`, which take a face and its row.
 
     Larger pictures are searched for their faces if `find_faces` or the model says so, before they are changed.
 
@@ -157,30 +157,30 @@ def score_changed(
         table = crops.cut(table, model.input, search, progress)
         if not len(table):
             raise BadData(f"no face was found in any picture; left out: {dict(table.dropped)}")
-    answers: list[list[Answers]] = [[] for _ in changes]
+    outputs: list[list[ModelOutputs]] = [[] for _ in changes]
     readable = np.zeros(len(table), dtype=bool)
-    chunks = in_chunks(table.images, _FACES_AT_ONCE)
-    for faces, rows in track(chunks, progress, f"scoring {model.name}", -(-len(table) // _FACES_AT_ONCE)):
+    chunks = in_chunks(table.images, _MAX_BATCH)
+    for faces, rows in track(chunks, progress, f"scoring {model.name}", -(-len(table) // _MAX_BATCH)):
         readable[rows] = True
-        for part, change in zip(answers, changes, strict=True) if faces else ():
-            part.append(model.answers_of([change(face, row) for face, row in zip(faces, rows.tolist(), strict=True)]))
-    if not any(answers):
+        for part, change in zip(outputs, changes, strict=True) if faces else ():
+            part.append(model.run([change(face, row) for face, row in zip(faces, rows.tolist(), strict=True)]))
+    if not any(outputs):
         raise BadData("no image of the data can be decoded")
     kept = table.keep(readable, "image cannot be decoded")
     columns = [model.labels.index(label) for label in table.labels]
     shares = None if shares is None else shares[columns]
     scored = []
-    for joined in map(Answers.joined, answers):
+    for joined in map(ModelOutputs.joined, outputs):
         probabilities = softmax(joined.logits[:, columns], model.temperature, shares)
         scores = _scores(kept, probabilities, joined.affect, model.uncertain_below)
         scored.append(Scored(model.name, kept, replace(scores, outputs=compared(model, joined, kept))))
     return scored
 
 
-def compared(model: Predictor, answers: Answers, table: FaceTable) -> dict[str, Compared]:
+def compared(model: Predictor, outputs: ModelOutputs, table: FaceTable) -> dict[str, Compared]:
     """Each further output of `model` that has a metric and of which the data know the truth, beside it."""
     found = {}
-    for name, said in answers.outputs.items():
+    for name, said in outputs.others.items():
         output, names = OUTPUTS[name], model.output_names.get(name, ())
         if output.metric:
             pair = Compared(output, said, output.truth(table, names), names or output.names_in(table))
@@ -198,7 +198,7 @@ def _scores(
     regressed: NDArray[np.float32] | None,
     uncertain_below: float,
 ) -> Scores:
-    """Answers beside the truth; valence and arousal are projected where the model does not regress them."""
+    """Outputs beside the truth; valence and arousal are projected where the model does not regress them."""
     affect: dict[str, Any] = {}
     if np.isfinite(table.valence).any() and np.isfinite(table.arousal).any():
         predicted = projected_affect(probabilities, table.labels) if regressed is None else tuple(regressed.T)

@@ -13,7 +13,7 @@ from affectlens.core.progress import SILENT, Progress
 from affectlens.data.source import DataSource
 from affectlens.workflows.data import source_of
 from affectlens.workflows.extras import require_training
-from affectlens.workflows.recipes import Settings, find_recipe
+from affectlens.workflows.recipes import Overrides, find_recipe
 
 if TYPE_CHECKING:
     from affectlens.training.data import TrainingData
@@ -27,7 +27,7 @@ class Run:
 
     Attributes:
         folder: the run folder, which stands for its model wherever one is named.
-        metrics: figures on validation after calibration, as in metrics.json.
+        metrics: those on validation after calibration, as in metrics.json.
         temperature: by which the logits are divided.
         remark: what people should know of the run, "" for nothing.
     """
@@ -48,7 +48,7 @@ def train(
     data: str | Path | DataSource,
     out: str | Path | None = None,
     *,
-    settings: Settings = (),
+    settings: Overrides = (),
     resume: bool = False,
     devices: int = 1,
     nodes: int = 1,
@@ -148,16 +148,16 @@ def _interruptible(last: Path) -> Iterator[None]:
 
 
 def _result(run: Run) -> str:
-    """The figures on validation in one line."""
-    figures = run.metrics
+    """The metrics on validation in one line."""
+    metrics = run.metrics
     result = (
-        f"validation: accuracy {figures['accuracy']:.4f}, macro recall {figures['macro_recall']:.4f}, "
-        f"calibration error {figures['expected_calibration_error']:.4f} at temperature {run.temperature}"
+        f"validation: accuracy {metrics['accuracy']:.4f}, macro recall {metrics['macro_recall']:.4f}, "
+        f"calibration error {metrics['expected_calibration_error']:.4f} at temperature {run.temperature}"
     )
-    if "valence_ccc" in figures:
-        result += f", CCC of valence {figures['valence_ccc']:.4f} and of arousal {figures['arousal_ccc']:.4f}"
-    if "attribute_accuracy" in figures:
-        result += f", mean accuracy of attributes {figures['attribute_accuracy']:.4f}"
+    if "valence_ccc" in metrics:
+        result += f", CCC of valence {metrics['valence_ccc']:.4f} and of arousal {metrics['arousal_ccc']:.4f}"
+    if "attribute_accuracy" in metrics:
+        result += f", mean accuracy of attributes {metrics['attribute_accuracy']:.4f}"
     return result
 
 
@@ -167,7 +167,7 @@ def _faces(count: int) -> str:
 
 def _facts(name: str, data: "TrainingData") -> Iterator[str]:
     """Lines about how many faces there are, and how many were left out for what."""
-    from affectlens.training.export import ENOUGH
+    from affectlens.training.export import MIN_VALID_FACES
 
     yield (
         f"{name}: {_faces(len(data.train))} for training ({data.near_duplicates_left_out} left out as near-duplicates "
@@ -185,6 +185,6 @@ def _facts(name: str, data: "TrainingData") -> Iterator[str]:
         yield f"  valid: no face of {', '.join(absent)}"
     selecting = int(data.valid.labelled.sum())
     if without := len(data.valid) - selecting:
-        yield f"  valid: {without} have no majority label and do not count in the figures"
-    if selecting < ENOUGH:
+        yield f"  valid: {without} have no majority label and do not count in the metrics"
+    if selecting < MIN_VALID_FACES:
         yield f"  valid: with {selecting} labelled faces the choice of the epoch and the calibration are rough"

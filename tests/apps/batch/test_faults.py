@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from affectlens.apps.batch.run import run
-from affectlens.apps.batch.work import UNFINISHED, Settings
+from affectlens.apps.batch.work import UNFINISHED, BatchSettings
 
 KILLED = """
 import os, signal, sys
@@ -35,7 +35,7 @@ def deadly(*arguments):
     return original(*arguments)
 
 setattr(home, name, deadly)
-run.run(source, folder, work.Settings(annotate_in=folder), workers=0, max_rows=3)
+run.run(source, folder, work.BatchSettings(annotate_in=folder), workers=0, max_rows=3)
 """
 
 
@@ -50,7 +50,7 @@ def test_it_goes_on(where, count, photos, read_back, tmp_path):
     rows, states = read_back(folder)
     assert len(rows) == len({row["source"] for row in rows})
     assert ("not yet", None) in states.values()
-    outcome = run(str(photos), folder, Settings(annotate_in=folder), workers=0, max_rows=3, resume=True)
+    outcome = run(str(photos), folder, BatchSettings(annotate_in=folder), workers=0, max_rows=3, resume=True)
     rows, states = read_back(folder)
     assert sorted(row["source"] for row in rows) == sorted(states)
     assert (len(states), outcome.done, outcome.failed, outcome.waiting) == (12, 10, 2, 0)
@@ -69,7 +69,7 @@ def test_a_video_of_several_shards_that_was_killed_between_them_goes_on(where, m
     assert done.returncode == -signal.SIGKILL
     assert len(list(folder.glob("part-*.parquet"))) == (1 if where == "rename" else 0)
     assert read_back(folder)[1] == {f"{films}/wall.mp4": ("not yet", None)}
-    outcome = run(str(films), folder, Settings(annotate_in=folder), workers=0, max_rows=3, resume=True)
+    outcome = run(str(films), folder, BatchSettings(annotate_in=folder), workers=0, max_rows=3, resume=True)
     assert (outcome.done, outcome.shards, outcome.rows) == (1, 3, 8)
     rows, _ = read_back(folder)
     assert len({row["frame"] for row in rows}) == 8

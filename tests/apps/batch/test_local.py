@@ -14,7 +14,7 @@ from affectlens.apps.batch import local
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import list_items
 from affectlens.apps.batch.local import analyze_here, analyze_in_processes
-from affectlens.apps.batch.work import End, Part, Settings
+from affectlens.apps.batch.work import BatchSettings, End, ResultPart
 from affectlens.core.errors import AffectLensError, BadModelFile
 from affectlens.core.reasons import Reason
 
@@ -31,13 +31,13 @@ def poison(tmp_path, monkeypatch):
     (tmp_path / "code" / "poisoned_settings.py").write_text(
         textwrap.dedent("""
             import os, signal
-            from affectlens.apps.batch.work import Settings
+            from affectlens.apps.batch.work import BatchSettings
 
-            class Poisoned(Settings):
+            class Poisoned(BatchSettings):
                 def analyzer(self):
                     if self.model == "start" and os.environ.get("AFFECTLENS_TEST_WORKER"):
                         os.kill(os.getpid(), signal.SIGKILL)
-                    found = Settings("bundled").analyzer()
+                    found = BatchSettings("bundled").analyzer()
                     analyze = found.analyze
                     def deadly(source, name=""):
                         if name.endswith(self.model):
@@ -59,9 +59,9 @@ def comparable(parts):
 
 
 def test_processes_answer_as_one_does(sources):
-    alone = list(analyze_here(iter(sources), Settings()))
+    alone = list(analyze_here(iter(sources), BatchSettings()))
     assert [part.number for part in alone] == [number for number, _ in sources]
-    together = list(analyze_in_processes(iter(sources), Settings(), 2))
+    together = list(analyze_in_processes(iter(sources), BatchSettings(), 2))
     assert comparable(together) == comparable(alone)
     ends = {item.name.rpartition("/")[2]: part.end for (_, item), part in zip(sources, alone, strict=True)}
     assert (ends["cut.jpg"].read, ends["cut.jpg"].reason) == (False, Reason.TRUNCATED)
@@ -85,7 +85,7 @@ def test_what_crashes_its_process_fails_and_the_rest_goes_on(sources, poison):
 def test_a_process_that_is_killed_costs_nothing(sources):
     many = [(copy * len(sources) + number, item) for copy in range(4) for number, item in sources]
     parts = []
-    for part in analyze_in_processes(iter(many), Settings(), 2):
+    for part in analyze_in_processes(iter(many), BatchSettings(), 2):
         if len(parts) in (3, 20):
             workers = [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
             os.kill(workers[-1 if len(parts) == 3 else 0].pid, signal.SIGKILL)  # no source twice
@@ -99,7 +99,7 @@ def test_a_process_that_is_killed_costs_nothing(sources):
     not os.path.exists("/proc/self/status"), reason="signal masks are read from /proc, which is not here"
 )
 def test_a_process_never_hears_of_ctrl_c_and_this_one_does(sources):
-    parts = analyze_in_processes(iter(sources), Settings(), 2)
+    parts = analyze_in_processes(iter(sources), BatchSettings(), 2)
     next(parts)
     workers = [one.pid for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
     said = [Path("/proc", str(pid), "status").read_text() for pid in (*workers, os.getpid())]
@@ -110,7 +110,7 @@ def test_a_process_never_hears_of_ctrl_c_and_this_one_does(sources):
 
 def test_what_every_source_would_meet_ends_the_batch(sources, tmp_path):
     with pytest.raises(BadModelFile, match=r"nothing\.onnx"):
-        list(analyze_in_processes(iter(sources), Settings(str(tmp_path / "nothing.onnx")), 2))
+        list(analyze_in_processes(iter(sources), BatchSettings(str(tmp_path / "nothing.onnx")), 2))
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_no_process_is_left_behind(sources):
         return {one.pid for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())}
 
     before = workers()
-    parts = analyze_in_processes(iter(sources), Settings(), 2)
+    parts = analyze_in_processes(iter(sources), BatchSettings(), 2)
     next(parts)
     assert len(workers() - before) == 2
     parts.close()
@@ -140,11 +140,11 @@ def test_only_so_much_is_taken_ahead(photos, monkeypatch):
             taken.append(number)
             yield number, Item(f"{number}", str(photos / "0.jpg"))
 
-    parts = analyze_in_processes(endless(), Settings(), 2)
+    parts = analyze_in_processes(endless(), BatchSettings(), 2)
     for _ in range(10):
         next(parts)
     parts.close()
-    assert len(taken) <= 10 + 2 * (local._AHEAD + local._AHEAD // 2)
+    assert len(taken) <= 10 + 2 * (local._MAX_QUEUED + local._MAX_QUEUED // 2)
 
 
 def test_sources_are_dealt_in_turns_and_a_video_counts_as_many_photos(monkeypatch):
@@ -164,7 +164,7 @@ def test_sources_are_dealt_in_turns_and_a_video_counts_as_many_photos(monkeypatc
             self.all.append(source[0])
 
         def receive(self):
-            return Part(self.given.popleft()[0], [], True, End(True))
+            return ResultPart(self.given.popleft()[0], [], True, End(True))
 
         def end(self, until):
             pass
@@ -173,7 +173,7 @@ def test_sources_are_dealt_in_turns_and_a_video_counts_as_many_photos(monkeypatc
     monkeypatch.setattr(local, "_Process", Idle)
     videos = [(number, Item(f"{number}.mp4", f"/{number}.mp4", video=True)) for number in range(1, 9)]
     photos = [(number, Item(f"{number}.jpg", f"/{number}.jpg")) for number in range(9, 41)]
-    parts = list(analyze_in_processes(iter(videos + photos), Settings(), 4))
+    parts = list(analyze_in_processes(iter(videos + photos), BatchSettings(), 4))
     assert sorted(part.number for part in parts) == list(range(1, 41))
     assert [one.all[:2] for one in crew] == [[1, 5], [2, 6], [3, 7], [4, 8]]
     assert {len(one.all) for one in crew} == {10}

@@ -8,7 +8,7 @@ import pytest
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.run import run
-from affectlens.apps.batch.work import End, Settings
+from affectlens.apps.batch.work import BatchSettings, End
 from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.reasons import Reason
 from affectlens.runtime.batch_folder import NAME, Shard, states_in
@@ -155,12 +155,12 @@ def test_a_full_disk_is_written_down_and_the_rest_goes_on(small_disk, photos, re
                 ballast.unlink()
             yield part
 
-    outcome = run(str(photos), folder, Settings(), workers=0, max_rows=1, progress=fill)
+    outcome = run(str(photos), folder, BatchSettings(), workers=0, max_rows=1, progress=fill)
     rows, states = read_back(folder)
     unwritten = [source for source, (_, reason) in states.items() if reason == "not_written"]
     assert (outcome.waiting, len(unwritten)) == (0, 4)
     assert sorted(row["source"] for row in rows) == sorted(states.keys() - set(unwritten))
-    run(str(photos), folder, Settings(), workers=0, max_rows=1, resume=True)
+    run(str(photos), folder, BatchSettings(), workers=0, max_rows=1, resume=True)
     rows, states = read_back(folder)
     assert sorted(row["source"] for row in rows) == sorted(states)
     assert not list(folder.glob("*.reserve"))

@@ -23,7 +23,7 @@ from affectlens.apps.batch.listing import list_items
 from affectlens.apps.batch.local import MAX_DEATHS, analyze_here
 from affectlens.apps.batch.on_ray import analyze_on_ray
 from affectlens.apps.batch.run import Engine, run
-from affectlens.apps.batch.work import Part, Settings
+from affectlens.apps.batch.work import BatchSettings, ResultPart
 from affectlens.core.errors import AffectLensError, BadModelFile
 from affectlens.core.reasons import Reason
 from affectlens.runtime.record import Recorder
@@ -34,7 +34,7 @@ NODES, SOURCES = 3, 12
 
 
 @dataclass(frozen=True)
-class Poisoned(Settings):
+class Poisoned(BatchSettings):
     """Settings whose worker dies of photos that are called so."""
 
     deadly: str = ""
@@ -51,7 +51,7 @@ class Poisoned(Settings):
         analysis = found.recognizer.analysis
 
         def deadly_analysis(source, image, faces, frame=None, time_s=None):
-            work._ROWS_AT_ONCE = 5  # there, in its actor
+            work._MAX_ROWS = 5  # there, in its actor
             if frame == 12 and self.deadly and source.endswith(self.deadly):
                 time.sleep(1)  # until Ray has passed on what was said before
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -84,9 +84,9 @@ def comparable(parts):
 def test_it_answers_as_one_process_does_though_a_node_dies(cluster, sources):
     found, nodes = cluster
     many = [(number * SOURCES + which, item) for number in range(3) for which, item in sources]
-    wanted = comparable(analyze_here(iter(many), Settings()))
+    wanted = comparable(analyze_here(iter(many), BatchSettings()))
     parts = []
-    for part in analyze_on_ray(iter(many), Settings(), NODES, found.address):
+    for part in analyze_on_ray(iter(many), BatchSettings(), NODES, found.address):
         parts.append(part)
         if len(parts) == 10:
             found.remove_node(nodes.pop(), allow_graceful=False)
@@ -124,15 +124,15 @@ def test_a_video_that_kills_its_actor_after_some_answers_fails_too(cluster, sour
 
 def test_what_every_source_would_meet_ends_the_batch(cluster, sources, tmp_path):
     with pytest.raises(BadModelFile, match=r"nothing\.onnx"):
-        list(analyze_on_ray(iter(sources), Settings(str(tmp_path / "nothing.onnx")), 2, cluster[0].address))
+        list(analyze_on_ray(iter(sources), BatchSettings(str(tmp_path / "nothing.onnx")), 2, cluster[0].address))
 
 
 _AFTER_A_BATCH = """
 import sys
 from affectlens.apps.batch.on_ray import analyze_on_ray
-from affectlens.apps.batch.work import Settings
+from affectlens.apps.batch.work import BatchSettings
 
-assert list(analyze_on_ray(iter(()), Settings(), 1, sys.argv[1])) == []
+assert list(analyze_on_ray(iter(()), BatchSettings(), 1, sys.argv[1])) == []
 import ray
 try:
     ray.put("what a thread of Ray Data does that outlives the batch")
@@ -154,7 +154,7 @@ def test_a_cluster_that_is_not_there_is_one_line(sources, monkeypatch):
 
     monkeypatch.setattr(ray, "init", unreachable)
     with pytest.raises(AffectLensError, match=r"^Ray: Ray Client server is not up\.$"):
-        list(analyze_on_ray(iter(sources), Settings(), 2, "ray://nowhere:10001"))
+        list(analyze_on_ray(iter(sources), BatchSettings(), 2, "ray://nowhere:10001"))
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
@@ -163,7 +163,7 @@ def test_an_address_at_which_nothing_listens_is_told_at_once(scheme, photos, tmp
         closed.bind(("127.0.0.1", 0))
         address = f"{scheme}127.0.0.1:{closed.getsockname()[1]}"
         with pytest.raises(AffectLensError, match=rf"^Ray: nothing answers at '{address}' \("):
-            run(str(photos), tmp_path / "out", Settings(), 2, 5, engine=Engine.RAY, address=address)
+            run(str(photos), tmp_path / "out", BatchSettings(), 2, 5, engine=Engine.RAY, address=address)
     assert not (tmp_path / "out").exists()
 
 
@@ -174,9 +174,9 @@ def test_addresses_of_ray_itself_are_left_to_it():
 
 
 def test_a_long_list_is_analyzed_in_pieces(cluster, sources, monkeypatch):
-    monkeypatch.setattr(on_ray, "_LISTED_AT_ONCE", 5)
+    monkeypatch.setattr(on_ray, "_LISTING_BATCH", 5)
     monkeypatch.setattr(on_ray, "_analyze", lambda some, *rest: [some])
-    pieces = list(analyze_on_ray(iter(sources), Settings(), 2, cluster[0].address))
+    pieces = list(analyze_on_ray(iter(sources), BatchSettings(), 2, cluster[0].address))
     assert [len(piece) for piece in pieces] == [5, 5, 2]
     assert [source for piece in pieces for source in piece] == sources
 
@@ -184,13 +184,13 @@ def test_a_long_list_is_analyzed_in_pieces(cluster, sources, monkeypatch):
 def test_an_actor_answers_as_this_process_does_and_gives_up_what_killed_others(sources, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / f"crumbs-{sources[0][0]}").write_bytes(b"." * MAX_DEATHS)
-    actor = on_ray._Actor(Settings(), "crumbs")
+    actor = on_ray._Actor(BatchSettings(), "crumbs")
     (table,) = on_ray._tables([(number, replace(item, video=False)) for number, item in sources], SOURCES)
     said = [answer.to_pylist()[0] for answer in actor(on_ray._read(table))]
     assert all(answer["fault"] is None for answer in said)
-    parts = comparable([Part.from_json(answer["part"]) for answer in said])
+    parts = comparable([ResultPart.from_json(answer["part"]) for answer in said])
     assert parts[sources[0][0]][1].reason == Reason.CRASHED
-    wanted = comparable(analyze_here(iter(sources), Settings()))
+    wanted = comparable(analyze_here(iter(sources), BatchSettings()))
     assert {number: part for number, part in parts.items() if number != sources[0][0]} == {
         number: part for number, part in wanted.items() if number != sources[0][0]
     }
@@ -198,7 +198,7 @@ def test_an_actor_answers_as_this_process_does_and_gives_up_what_killed_others(s
 
 
 def test_an_actor_without_a_model_says_so(sources, tmp_path):
-    actor = on_ray._Actor(Settings(str(tmp_path / "nothing.onnx")), "crumbs")
+    actor = on_ray._Actor(BatchSettings(str(tmp_path / "nothing.onnx")), "crumbs")
     (table,) = on_ray._tables(sources[:1], 1)
     (answer,) = actor(on_ray._read(table))
     assert "nothing.onnx" in answer.column("fault").to_pylist()[0]
@@ -219,11 +219,11 @@ def test_the_command_starts_ray_where_no_address_is_given(photos, tmp_path, read
 
 
 @dataclass(frozen=True)
-class Elsewhere(Settings):
+class Elsewhere(BatchSettings):
     """Settings that ask for a GPU and do without: Ray only counts them."""
 
     def analyzer(self):
-        return Settings().analyzer()
+        return BatchSettings().analyzer()
 
 
 def test_actors_that_take_all_cores_and_gpus_still_get_their_sources(sources):

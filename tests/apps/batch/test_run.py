@@ -6,12 +6,12 @@ from pyarrow import parquet
 
 from affectlens import __version__
 from affectlens.apps.batch.run import run
-from affectlens.apps.batch.work import Settings
+from affectlens.apps.batch.work import BatchSettings
 from affectlens.core.errors import BadData, BadSetting
 
 
 def go(source, folder, **changes):
-    return run(str(source), folder, Settings(), **{"workers": 0, "max_rows": 5} | changes)
+    return run(str(source), folder, BatchSettings(), **{"workers": 0, "max_rows": 5} | changes)
 
 
 def test_shards_of_something_else_are_neither_deleted_nor_mixed_in(photos, tmp_path):
@@ -66,7 +66,7 @@ def test_another_version_does_not_go_on(photos, tmp_path, monkeypatch):
 def test_copies_are_drawn_of_all_or_none(photos, tmp_path):
     go(photos, tmp_path / "out")
     with pytest.raises(BadSetting, match="this batch was begun with annotate=false, not true"):
-        run(str(photos), tmp_path / "out", Settings(annotate_in=tmp_path / "out"), 0, 5, resume=True)
+        run(str(photos), tmp_path / "out", BatchSettings(annotate_in=tmp_path / "out"), 0, 5, resume=True)
 
 
 def test_a_folder_at_a_url_is_refused(photos, tmp_path, monkeypatch):

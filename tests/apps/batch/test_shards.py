@@ -8,7 +8,7 @@ from affectlens.apps.batch import shards as module
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.shards import Shards
-from affectlens.apps.batch.work import UNFINISHED, End, Part
+from affectlens.apps.batch.work import UNFINISHED, End, ResultPart
 from affectlens.core.columns import Schema
 from affectlens.core.errors import AffectLensError
 from affectlens.core.reasons import Reason
@@ -32,7 +32,7 @@ def make(tmp_path, manifest):
 def part(number, count, first=True, end=True, start=0):
     empty = dict.fromkeys(SCHEMA.names)
     rows = [empty | {"source": f"{number}.jpg", "frame": start + row, "p_calm": 0.5} for row in range(count)]
-    return Part(number, rows, first, End(True) if end else None)
+    return ResultPart(number, rows, first, End(True) if end else None)
 
 
 def written(folder):
@@ -69,7 +69,7 @@ def test_small_sources_share_a_shard_of_at_most_so_many_rows(make, manifest, tmp
 
 @pytest.mark.parametrize("in_memory", [3, 5000])
 def test_a_source_of_many_rows_has_shards_of_its_own(make, manifest, tmp_path, monkeypatch, in_memory):
-    monkeypatch.setattr(module, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(module, "_MAX_ROWS_IN_MEMORY", in_memory)
     shards = make(max_rows=10)
     shards.add(part(1, 2))
     shards.add(part(2, 8, end=False))
@@ -85,7 +85,7 @@ def test_a_source_of_many_rows_has_shards_of_its_own(make, manifest, tmp_path, m
 
 
 def test_what_came_before_a_first_part_does_not_count(make, manifest, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_IN_MEMORY", 3)
+    monkeypatch.setattr(module, "_MAX_ROWS_IN_MEMORY", 3)
     shards = make()
     shards.add(part(1, 8, end=False))
     shards.add(part(2, 2, end=False))
@@ -96,7 +96,7 @@ def test_what_came_before_a_first_part_does_not_count(make, manifest, tmp_path, 
 
 
 def test_a_source_without_an_end_is_not_written(make, manifest, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_IN_MEMORY", 3)
+    monkeypatch.setattr(module, "_MAX_ROWS_IN_MEMORY", 3)
     shards = make()
     shards.add(part(1, 8, end=False))
     shards.add(part(2, 2))

@@ -1,7 +1,7 @@
 import pytest
 
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.work import COPIES, UNFINISHED, Settings, Worker
+from affectlens.apps.batch.work import COPIES, UNFINISHED, BatchSettings, Worker
 from affectlens.core.errors import BadModelFile
 from affectlens.core.reasons import Reason
 from affectlens.runtime.media import PORTRAIT
@@ -13,7 +13,7 @@ PHOTO = Item("a/portrait.jpg", str(PORTRAIT))
 def worker(tmp_path):
     for folder in (COPIES, UNFINISHED):
         (tmp_path / folder).mkdir()
-    return Worker(Settings(detector="whole", annotate_in=tmp_path))
+    return Worker(BatchSettings(detector="whole", annotate_in=tmp_path))
 
 
 def test_a_photo_has_one_part_and_its_copy(worker, tmp_path):

@@ -251,7 +251,7 @@ def test_a_checkpoint_is_scored_with_its_calibration(cli, run):
     checkpoint = folder / "checkpoints" / "best.ckpt"
     found = strict_json(cli("evaluate", checkpoint, "--data", data, "--split", "valid", "--json").out)
     assert (found["model"], found["all"]["uncertain_below"]) == ("caciolai/baseline", calibration["uncertain_below"])
-    expected = calibration["figures"]["expected_calibration_error"]
+    expected = calibration["metrics"]["expected_calibration_error"]
     assert found["all"]["expected_calibration_error"] == pytest.approx(expected, abs=1e-6)
 
 
@@ -395,7 +395,7 @@ def test_the_page_has_both_views_and_counts_what_was_left_out(cli, ferplus, tmp_
     assert cli("evaluate", "bundled", "--data", f"ferplus:{ferplus}", "--report", report).code == 0
     page = (report / "report.html").read_text()
     assert "<dt>left out: image cannot be decoded</dt><dd>1</dd>" in page
-    summary = page[page.index("All figures") : page.index("faces without a single label")]
+    summary = page[page.index("All metrics") : page.index("faces without a single label")]
     assert "without near-duplicates of Train" in summary
 
 
@@ -486,7 +486,7 @@ def test_a_split_that_does_not_exist_is_wrong_usage(cli, ferplus):
 
 def test_without_train_it_stops_before_the_work_is_done(cli, ferplus, monkeypatch):
     (ferplus / "FER2013Train" / "label.csv").unlink()
-    monkeypatch.setattr(Recognizer, "answers", lambda *_: pytest.fail("faces were scored"))
+    monkeypatch.setattr(Recognizer, "outputs", lambda *_: pytest.fail("faces were scored"))
     result = cli("evaluate", "bundled", "--data", f"ferplus:{ferplus}")
     assert (result.code, result.out) == (1, "")
     assert len(result.errors) == 1

@@ -19,7 +19,7 @@ def test_a_run_in_eight_bits_analyzes(cli, run, tmp_path, monkeypatch):
     from affectlens.training import quantise
 
     monkeypatch.setattr(quantise, "_in_turns", lambda *_: (0.9, 0.3))
-    monkeypatch.setattr(quantise, "MAX_LOST", 1.0)
+    monkeypatch.setattr(quantise, "MAX_ACCURACY_LOSS", 1.0)
     folder, data = run
     file = tmp_path / "made" / "eight.onnx"
     result = cli("quantise", folder, "--data", data, "--out", file)

@@ -58,7 +58,7 @@ def test_a_row_leaves_its_run_and_what_is_worth_keeping_of_it(reproduced):
     assert found["parameters"] == 43_737
     assert found["test"]["faces"] == 4
     assert len(found["test"]["labels"]) == 7
-    assert found["validation"]["figures"]["faces"] == 4
+    assert found["validation"]["metrics"]["faces"] == 4
 
 
 def test_the_table_has_the_papers_figure_and_the_measured_one_of_every_row(reproduced):

@@ -45,7 +45,7 @@ def test_groups_csv_report_and_json(cli, faces, tmp_path):
 
 
 def test_json_has_more_rows_than_the_terminal_and_a_key_counts_once(cli, faces, monkeypatch):
-    monkeypatch.setattr("affectlens.apps.cli.summary._SHOWN", 0)
+    monkeypatch.setattr("affectlens.apps.cli.summary._MAX_ROWS_SHOWN", 0)
     found = json.loads(cli("summary", faces, "--by", "expression", "--by", "expression", "--json").out)
     assert (found["by"], len(found["table"])) == (["expression"], 1)
 
@@ -67,7 +67,7 @@ def test_a_name_with_a_line_break_stays_in_its_row(cli, tmp_path):
 
 
 def test_the_rest_of_a_long_table_is_announced(cli, faces, monkeypatch):
-    monkeypatch.setattr("affectlens.apps.cli.summary._SHOWN", 0)
+    monkeypatch.setattr("affectlens.apps.cli.summary._MAX_ROWS_SHOWN", 0)
     assert cli("summary", faces).out.splitlines()[-1] == "0 of 1 rows; --csv FILE writes all"
 
 

@@ -217,7 +217,7 @@ def test_faces_without_one_label_are_named_and_a_hundred_with_one_are_enough(qui
     monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
     monkeypatch.setattr(data, "load_data", many)
     lines = quick(ferplus).out.splitlines()
-    assert f"  valid: {120 - labelled} have no majority label and do not count in the figures" in lines
+    assert f"  valid: {120 - labelled} have no majority label and do not count in the metrics" in lines
     rough = "  valid: with 99 labelled faces the choice of the epoch and the calibration are rough"
     assert (rough in lines) == (labelled == 99)
 

@@ -129,7 +129,7 @@ def test_a_lamp_that_showed_nothing_is_left_alone(lamp, drive, until):
 
 
 def test_closing_does_not_wait_for_a_lamp_that_hangs(lamp, drive, until, monkeypatch):
-    monkeypatch.setattr(driver, "_FAREWELL_S", 0.1)
+    monkeypatch.setattr(driver, "_CLOSE_TIMEOUT_S", 0.1)
     lamp.free.clear()
     thread = drive()
     thread.set(RED)

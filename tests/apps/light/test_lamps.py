@@ -48,7 +48,7 @@ def drive():
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr(lamps, "_ANSWER_S", 0.5)
+    monkeypatch.setattr(lamps, "_RESPONSE_TIMEOUT_S", 0.5)
 
 
 def test_mqtt_speaks_home_assistants_json_schema(broker, listen, lit):

@@ -299,7 +299,7 @@ PAIRS = [
     ({"weight_decay": 0.1}, {"weight_decay": 0.1, "decay_all": False}),
     ({"erase": 1.0}, {"erase": 1.0, "erase_with": "noise"}),
     ({"erase": 1.0}, {"erase": 1.0, "erase_shape": "rectangle"}),
-    (TAUGHT, TAUGHT | {"teacher_views": "one"}),
+    (TAUGHT, TAUGHT | {"teacher_tta": "one"}),
 ]
 """Changes that must make another training than other changes do."""
 
@@ -335,7 +335,7 @@ ELSEWHERE = (
         "ema",
         "warmup",
     }  # longer
-    | {"size_px", "margin", "shift_y", "rotate", "views"}  # of the input, and of evaluation
+    | {"size_px", "margin", "shift_y", "rotate", "tta"}  # of the input, and of evaluation
 )
 """Keys whose effect the tests of fit, module, preprocessing, schedules, crops, start, views and align show."""
 

@@ -15,21 +15,21 @@ from multiprocessing.process import BaseProcess
 import cv2
 
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.work import Part, Settings, Worker
+from affectlens.apps.batch.work import BatchSettings, ResultPart, Worker
 from affectlens.core.errors import AffectLensError
 from affectlens.core.reasons import Reason
 
-_AHEAD = 8
+_MAX_QUEUED = 8
 """Photos that wait for a worker; a video counts as so many."""
 MAX_DEATHS = 2
 """So often a process may die with a source before that is given up."""
-_FALSE_STARTS = 4
+_MAX_FAILED_STARTS = 4
 """So many processes may die before they begin."""
-_LEAVE_S = 1.0
-_NONE = 0  # sources are numbered from 1
+_JOIN_TIMEOUT_S = 1.0
+_IDLE = 0  # sources are numbered from 1
 
 Sources = Iterator[tuple[int, Item]]
-Parts = Generator[Part, None, None]
+Parts = Generator[ResultPart, None, None]
 
 
 def cores() -> int:
@@ -37,14 +37,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def analyze_here(sources: Sources, settings: Settings) -> Parts:
+def analyze_here(sources: Sources, settings: BatchSettings) -> Parts:
     """Parts of all sources, in their order, in this process.  Raises AffectLensError if the model cannot be opened."""
     worker = Worker(settings)
     for number, item in sources:
         yield from worker.parts(number, item)
 
 
-def analyze_in_processes(sources: Sources, settings: Settings, workers: int) -> Parts:
+def analyze_in_processes(sources: Sources, settings: BatchSettings, workers: int) -> Parts:
     """Parts of all sources, as they come, from `workers` processes of one thread each.
 
     A process that dies costs the source that it was at: it is tried once more, then given up with the reason "crashed";
@@ -60,7 +60,7 @@ def analyze_in_processes(sources: Sources, settings: Settings, workers: int) -> 
     crew = [_Process(context, settings) for _ in range(workers)]
     try:
         while True:
-            for _ in range(_AHEAD):  # in turns, so that none has eight videos and another nothing
+            for _ in range(_MAX_QUEUED):  # in turns, so that none has eight videos and another nothing
                 for one in crew:
                     if one.has_room and (found := again.popleft() if again else next(sources, None)):
                         one.give(found)
@@ -79,19 +79,19 @@ def analyze_in_processes(sources: Sources, settings: Settings, workers: int) -> 
     finally:
         for one in crew:
             one.pipe.close()
-        until = time.monotonic() + _LEAVE_S
+        until = time.monotonic() + _JOIN_TIMEOUT_S
         for one in crew:
             one.end(until)
 
 
 def _after_death(
     dead: "_Process", deaths: Counter[int], again: deque[tuple[int, Item]], here: Callable[[], Worker]
-) -> Iterator[Part]:
+) -> Iterator[ResultPart]:
     """Give back what a process was to analyze, except what has killed it twice."""
-    code = dead.end(time.monotonic() + _LEAVE_S)
+    code = dead.end(time.monotonic() + _JOIN_TIMEOUT_S)
     if not dead.started:
-        deaths[_NONE] += 1
-        if deaths[_NONE] > _FALSE_STARTS:
+        deaths[_IDLE] += 1
+        if deaths[_IDLE] > _MAX_FAILED_STARTS:
             raise AffectLensError(f"worker processes end before they begin (exit code {code})")
         again.extend(dead.given)
         return
@@ -109,7 +109,7 @@ class _Process:
     """A worker process, seen from outside."""
 
     context: multiprocessing.context.SpawnContext
-    settings: Settings
+    settings: BatchSettings
     given: deque[tuple[int, Item]] = field(default_factory=deque)
     started: bool = False
 
@@ -123,7 +123,7 @@ class _Process:
     @property
     def has_room(self) -> bool:
         """Whether it has little left to do."""
-        return sum(_AHEAD if item.video else 1 for _, item in self.given) < _AHEAD
+        return sum(_MAX_QUEUED if item.video else 1 for _, item in self.given) < _MAX_QUEUED
 
     def give(self, source: tuple[int, Item]) -> None:
         """One more to analyze."""
@@ -131,12 +131,12 @@ class _Process:
         with suppress(OSError):  # that it is dead shows when it is asked for an answer
             self.pipe.send(source)
 
-    def receive(self) -> Part | None:
+    def receive(self) -> ResultPart | None:
         """What it has to say; None where that is no part.  Raises EOFError or OSError where it is dead."""
         said = self.pipe.recv()
         if isinstance(said, Exception):
             raise said
-        if not isinstance(said, Part):
+        if not isinstance(said, ResultPart):
             self.started = True
             return None
         if said.end is not None:
@@ -166,7 +166,7 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: Connection, settings: Settings) -> None:
+def _serve(pipe: Connection, settings: BatchSettings) -> None:
     """Analyze what comes until nothing comes any more; a worker's whole life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all, and ends the batch from outside
     cv2.setNumThreads(1)

@@ -16,7 +16,7 @@ from affectlens.core.reasons import Reason
 from affectlens.runtime import batch_folder
 from affectlens.runtime.batch_folder import DONE, FAILED, NAME, WAITING, Shard
 
-_AT_ONCE = 1000
+_FETCH_ROWS = 1000
 _KILOBYTE, _ROOM, _TOGETHER = 1024, 64, 10_000
 """What is kept for the end of a disk: 100 bytes for each source and, for those that end together, 300 more."""
 
@@ -83,7 +83,7 @@ class Manifest:
         """All sources; those that are listed already stay as they are."""
         add = "insert or ignore into sources (source, url, place, fault) values (?, ?, ?, ?)"
         rows = ((item.name, os.fsencode(item.url), item.where, item.fault_json) for item in items)
-        while some := list(islice(rows, _AT_ONCE)):
+        while some := list(islice(rows, _FETCH_ROWS)):
             with self._transaction():
                 self._base.executemany(add, some)
         with self._transaction():
@@ -98,7 +98,7 @@ class Manifest:
         """Number and item of each source that is to be analyzed."""
         last = 0
         find = "select number, source, url, place, fault from sources where state = ? and number > ? order by 1 limit ?"
-        while rows := self._base.execute(find, (WAITING, last, _AT_ONCE)).fetchall():
+        while rows := self._base.execute(find, (WAITING, last, _FETCH_ROWS)).fetchall():
             for number, name, url, place, fault in rows:
                 yield number, Item.of(name, os.fsdecode(url), place, fault)
             last = rows[-1][0]

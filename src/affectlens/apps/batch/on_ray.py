@@ -19,7 +19,7 @@ import cv2
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.local import MAX_DEATHS, Parts, Sources, cores
 from affectlens.apps.batch.reading import Reader
-from affectlens.apps.batch.work import Part, Settings, Worker
+from affectlens.apps.batch.work import BatchSettings, ResultPart, Worker
 from affectlens.core.errors import AffectLensError, BadModelFile, MissingExtra
 from affectlens.core.reasons import Reason
 from affectlens.runtime.sources import reason_of
@@ -27,11 +27,11 @@ from affectlens.runtime.sources import reason_of
 if TYPE_CHECKING:
     import pyarrow
 
-_LISTED_AT_ONCE = 100_000
+_LISTING_BATCH = 100_000
 """Sources of one Ray data set, so that the list of all never stands in its memory: the next begins when the last of one
 are done, which costs a few seconds."""
-_READ_AT_ONCE = 32
-_ANSWERS_WITHIN_S = 5.0
+_READING_BATCH = 32
+_PING_TIMEOUT_S = 5.0
 _DIED = "the actor that read it died"
 
 
@@ -49,13 +49,13 @@ def check_address(address: str) -> None:
     if host is None or port is None:  # "auto", or a name of Ray's own
         return
     try:
-        socket.create_connection((host, port), _ANSWERS_WITHIN_S).close()
+        socket.create_connection((host, port), _PING_TIMEOUT_S).close()
     except OSError as error:
         raise AffectLensError(f"Ray: nothing answers at '{address}' ({error.strerror or error})") from error
 
 
 def analyze_on_ray(
-    sources: Sources, settings: Settings, workers: int | None = None, address: str | None = None
+    sources: Sources, settings: BatchSettings, workers: int | None = None, address: str | None = None
 ) -> Parts:
     """Parts of all sources, as they come, from `workers` actors; None: one for each core there is.
 
@@ -81,7 +81,7 @@ def analyze_on_ray(
             with _silence():
                 ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **ours)
         actors = max(1, workers or int(ray.cluster_resources().get("CPU", 1)))
-        while some := list(islice(sources, _LISTED_AT_ONCE)):
+        while some := list(islice(sources, _LISTING_BATCH)):
             yield from _analyze(some, settings, actors, crumbs)
     except (ConnectionError, ray.exceptions.RayError) as error:
         raise AffectLensError(f"Ray: {str(error).strip().splitlines()[-1]}") from error
@@ -106,14 +106,16 @@ def _silence() -> Iterator[None]:
         os.close(nothing)
 
 
-def _analyze(sources: list[tuple[int, Item]], settings: Settings, actors: int, crumbs: str) -> Iterator[Part]:
+def _analyze(
+    sources: list[tuple[int, Item]], settings: BatchSettings, actors: int, crumbs: str
+) -> Iterator[ResultPart]:
     """Parts of these sources."""
     import pyarrow
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    tables = list(_tables(sources, min(_READ_AT_ONCE, -(-len(sources) // actors))))
+    tables = list(_tables(sources, min(_READING_BATCH, -(-len(sources) // actors))))
     actors = min(actors, len(tables))
     waiting = {number for number, _ in sources}
     analyzed = (
@@ -137,7 +139,7 @@ def _analyze(sources: list[tuple[int, Item]], settings: Settings, actors: int, c
             for cell, fault in zip(batch.column("part"), batch.column("fault"), strict=True):
                 if fault.is_valid:
                     raise BadModelFile(fault.as_py())
-                part = Part.from_json(cell.as_py())
+                part = ResultPart.from_json(cell.as_py())
                 if part.number in waiting:  # Ray may do again what was lost with a machine
                     yield part
                     if part.end is not None:
@@ -189,7 +191,7 @@ def _read(rows: "pyarrow.Table") -> "pyarrow.Table":
 class _Actor:
     """Holds the model and analyzes what was read."""
 
-    def __init__(self, settings: Settings, crumbs: str) -> None:
+    def __init__(self, settings: BatchSettings, crumbs: str) -> None:
         cv2.setNumThreads(1)
         self._crumbs = crumbs
         self._worker: Worker | str
@@ -211,7 +213,7 @@ class _Actor:
             except AffectLensError as error:  # every source would fail alike
                 yield pyarrow.table({"part": pyarrow.nulls(1, pyarrow.string()), "fault": [str(error)]})
 
-    def _parts(self, worker: Worker, number: int, item: Item, data: bytes | None) -> Iterator[Part]:
+    def _parts(self, worker: Worker, number: int, item: Item, data: bytes | None) -> Iterator[ResultPart]:
         """Parts of one source; what has killed actors before, as files that outlive them say, is given up."""
         crumb = Path(tempfile.gettempdir(), f"{self._crumbs}-{number}")
         with crumb.open("ab") as stream:

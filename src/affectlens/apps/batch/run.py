@@ -13,13 +13,13 @@ from affectlens.apps.batch.local import analyze_here, analyze_in_processes, core
 from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.on_ray import analyze_on_ray, check_address
 from affectlens.apps.batch.shards import Shards, files_like_shards
-from affectlens.apps.batch.work import COPIES, Part, Settings
+from affectlens.apps.batch.work import COPIES, BatchSettings, ResultPart
 from affectlens.core.errors import BadSetting
 from affectlens.core.files import sha256_of
 from affectlens.core.session import model_file
 from affectlens.runtime.batch_folder import DONE, FAILED, NAME, WAITING
 
-Progress = Callable[[Iterator[Part], int], Iterator[Part]]
+Progress = Callable[[Iterator[ResultPart], int], Iterator[ResultPart]]
 Listing = Callable[[Iterator[Item]], Iterator[Item]]
 
 
@@ -48,7 +48,7 @@ class Outcome:
 def run(
     source: str,
     folder: Path,
-    settings: Settings,
+    settings: BatchSettings,
     workers: int | None,
     max_rows: int,
     resume: bool = False,
@@ -120,7 +120,7 @@ def run(
     return Outcome(counts[DONE], counts[FAILED], counts[WAITING], len(written), rows, reasons)
 
 
-def _facts(source: str, settings: Settings, model: Path) -> dict[str, Any]:
+def _facts(source: str, settings: BatchSettings, model: Path) -> dict[str, Any]:
     """What must not change while a batch goes on."""
     facts = asdict(settings) | {"source": absolute(source), "annotate": settings.annotate_in is not None}
     facts["affectlens"] = __version__

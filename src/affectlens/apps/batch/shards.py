@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from affectlens.apps.batch.manifest import Manifest
-from affectlens.apps.batch.work import UNFINISHED, End, Part
+from affectlens.apps.batch.work import UNFINISHED, End, ResultPart
 from affectlens.core.columns import Row, Schema
 from affectlens.core.files import sync
 from affectlens.core.reasons import Reason
 from affectlens.runtime.batch_folder import Shard, all_there
 from affectlens.runtime.tables import arrow_schema
 
-_IN_MEMORY = 5000
+_MAX_ROWS_IN_MEMORY = 5000
 """Rows of one source; a video of more has shards of its own."""
 
 
@@ -46,7 +46,7 @@ class Shards:
         self._rows: list[Row] = []
         self._ends: list[tuple[int, End]] = []
 
-    def add(self, part: Part) -> None:
+    def add(self, part: ResultPart) -> None:
         """The next rows of a source.
 
         Raises:
@@ -57,7 +57,7 @@ class Shards:
         source = self._growing.setdefault(part.number, _Growing())
         source.rows += part.rows
         try:
-            if len(source.rows) > min(self._most, _IN_MEMORY) or source.files:
+            if len(source.rows) > min(self._most, _MAX_ROWS_IN_MEMORY) or source.files:
                 self._spill(source, whole=part.end is not None)
         except OSError as error:
             source.fault = source.fault or error
@@ -111,11 +111,11 @@ class Shards:
 
     def _spill(self, source: "_Growing", whole: bool) -> None:
         """Move the rows of a source into files of its own: all, or those that fill a piece of a file."""
-        while len(source.rows) >= min(self._most, _IN_MEMORY) or (whole and source.rows):
+        while len(source.rows) >= min(self._most, _MAX_ROWS_IN_MEMORY) or (whole and source.rows):
             if not source.files or source.files[-1].count >= self._most:
                 source.files.append(self._new_file())
             file = source.files[-1]
-            some = min(len(source.rows), self._most - file.count, _IN_MEMORY)
+            some = min(len(source.rows), self._most - file.count, _MAX_ROWS_IN_MEMORY)
             file.write(source.rows[:some])
             del source.rows[:some]
 

@@ -21,12 +21,12 @@ from affectlens.runtime.sources import Analyses, Media
 UNFINISHED, COPIES = ".affectlens-partial", "annotated"
 """Folders in the folder of a batch: what is being written, and the annotated copies."""
 
-_ROWS_AT_ONCE = 1000
+_MAX_ROWS = 1000
 """Of a video; what comes of a photo comes at once."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class BatchSettings:
     """How the sources of a batch are analyzed; `annotate_in` is the folder of the batch, where copies of the sources
     with their faces drawn come into `annotated/`; with `gpus` each worker has this share of a GPU for its network.
     """
@@ -39,7 +39,7 @@ class Settings:
     annotate_in: Path | None = None
     gpus: float = 0
 
-    def everywhere(self) -> "Settings":
+    def everywhere(self) -> "BatchSettings":
         """The same, whatever the current folder of a worker is."""
         model = self.model if self.model == "bundled" else str(Path(self.model).expanduser().absolute())
         return replace(self, model=model, annotate_in=self.annotate_in and self.annotate_in.absolute())
@@ -63,7 +63,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Part:
+class ResultPart:
     """Rows of one source, by its number in the manifest.
 
     Attributes:
@@ -81,7 +81,7 @@ class Part:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "Part":
+    def from_json(cls, text: str) -> "ResultPart":
         """What `to_json` wrote."""
         found = json.loads(text)
         end = found.pop("end")
@@ -94,12 +94,12 @@ class Part:
 class Worker:
     """Analyzes sources, one after the other."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BatchSettings) -> None:
         self._settings = settings
         self._analyzer = settings.analyzer()
         self._reader = Reader()
 
-    def parts(self, number: int, item: Item, data: bytes | None = None) -> Iterator[Part]:
+    def parts(self, number: int, item: Item, data: bytes | None = None) -> Iterator[ResultPart]:
         """The rows of a source: of a photo at once, of a video some thousand at a time.
 
         `data` are the bytes of a photo that was read already.
@@ -120,8 +120,8 @@ class Worker:
                 faces += len(analysis.faces)
                 rows += analysis.to_rows()
                 copy.add(analysis)
-                if len(rows) >= _ROWS_AT_ONCE:
-                    yield Part(number, rows, first)
+                if len(rows) >= _MAX_ROWS:
+                    yield ResultPart(number, rows, first)
                     rows, first = [], False
             copy.end()
         said = (analysis.image is None and analysis.time_s is None) or not faces
@@ -130,12 +130,12 @@ class Worker:
             warnings.append("the file breaks off; what there is of it was analyzed")
         if failed and read:
             warnings.append(f"{failed} {'frame' if failed == 1 else 'frames'} failed; their rows say why")
-        yield Part(number, rows, first, End(read, reason, detail, "; ".join(warnings)))
+        yield ResultPart(number, rows, first, End(read, reason, detail, "; ".join(warnings)))
 
-    def failed(self, number: int, item: Item, reason: Reason, detail: str) -> Part:
+    def failed(self, number: int, item: Item, reason: Reason, detail: str) -> ResultPart:
         """The one row of a source that could not be analyzed here."""
         analysis = self._analyzer.recognizer.failed(item.name, UnreadableMedia(reason, detail))
-        return Part(number, analysis.to_rows(), True, End(False, reason, detail))
+        return ResultPart(number, analysis.to_rows(), True, End(False, reason, detail))
 
     def _media(self, item: Item, data: bytes | None) -> Callable[[], Media]:
         """What a source is read from, once it is to be opened."""

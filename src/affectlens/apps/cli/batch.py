@@ -9,7 +9,7 @@ import typer
 
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.run import Engine, run
-from affectlens.apps.batch.work import Part, Settings
+from affectlens.apps.batch.work import BatchSettings, ResultPart
 from affectlens.apps.cli.console import Bars, err, note, out, track, warn
 from affectlens.apps.cli.options import (
     Baseline,
@@ -85,7 +85,7 @@ def batch(
     could be read.
     """
     in_time = video_settings(every, fps, smooth, baseline)
-    settings = Settings(model, detector, min_face, prior, in_time, folder if annotate else None, gpus)
+    settings = BatchSettings(model, detector, min_face, prior, in_time, folder if annotate else None, gpus)
     if address and engine is not Engine.RAY:
         raise BadSetting("--address names a Ray cluster and goes with --engine ray")
     if workers == 0 and engine is Engine.RAY:
@@ -115,12 +115,12 @@ def _listed(items: Iterator[Item]) -> Iterator[Item]:
     return track(items, None, "sources found")
 
 
-def _shown(parts: Iterator[Part], waiting: int) -> Iterator[Part]:
+def _shown(parts: Iterator[ResultPart], waiting: int) -> Iterator[ResultPart]:
     """The parts, under a bar; in a log, which is no terminal, with a line now and then."""
     ended = 0
     started = said = time.monotonic()
 
-    def so_far(_: Part) -> int:
+    def so_far(_: ResultPart) -> int:
         return ended
 
     with Bars() as bars:

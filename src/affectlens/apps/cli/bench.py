@@ -19,7 +19,7 @@ from affectlens.apps.cli.console import note, out
 from affectlens.apps.cli.scenes import one_face, tiled
 from affectlens.core.errors import BadData, MissingExtra, UnreadableMedia
 from affectlens.core.preprocessing import to_input
-from affectlens.core.session import model_file, open_session, read_answers, read_spec
+from affectlens.core.session import model_file, open_session, read_spec, run_model
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.media import PORTRAIT, read_image
 from affectlens.runtime.record import Recorder
@@ -116,7 +116,7 @@ def _faces_per_s(frame: NDArray[np.uint8], repeats: int) -> float:
 def _call(frame: NDArray[np.uint8], faces: int, threads: int) -> Callable[[], object]:
     session = open_session(model_file("bundled"), threads)
     batch = to_input([frame] * faces, read_spec(session, "bundled").input)
-    return lambda: read_answers(session, batch)
+    return lambda: run_model(session, batch)
 
 
 def _median_ms(call: Callable[[], object], repeats: int) -> float:

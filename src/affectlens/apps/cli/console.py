@@ -74,7 +74,7 @@ def print_table(table: Table, console: Console = out, fold: bool = False) -> Non
         console.file.write(f"{line.rstrip()}\n")
 
 
-class _Rate(ProgressColumn):
+class _RateColumn(ProgressColumn):
     """How many a second, over the last half minute."""
 
     def render(self, task: Task) -> Text:
@@ -90,7 +90,7 @@ class Bars:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            _Rate(),
+            _RateColumn(),
             TimeRemainingColumn(),
             console=err,
             transient=True,

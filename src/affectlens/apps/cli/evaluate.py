@@ -1,4 +1,4 @@
-"""`affectlens evaluate` and `affectlens compare`: models on labelled faces, in figures, tables and one HTML report."""
+"""`affectlens evaluate` and `affectlens compare`: models on labelled faces, in numbers, tables and one HTML report."""
 
 import json
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def compare(
 
 
 def deliver(found: Report, folder: Path | None, as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
-    """The report in `folder`, if there is one; then the figures as JSON or as `show` prints them."""
+    """The report in `folder`, if there is one; then the metrics as JSON or as `show` prints them."""
     page = found.save(folder) if folder else None
     if as_json:
         typer.echo(json.dumps(found.metrics, indent=2, allow_nan=False))
@@ -77,7 +77,7 @@ _SHOWN = ("faces", "accuracy", "mean_class_accuracy", "expected_calibration_erro
 
 
 def _print(result: dict[str, Any]) -> None:
-    """The figures as a table, one column per view."""
+    """The metrics as a table, one column per view."""
     out.print(f"{result['model']} on {about(result)}")
     print_left_out(result, result["all"])
     names = ("all", "without_near_duplicates_of_train")
@@ -105,11 +105,11 @@ def _print_comparison(result: dict[str, Any]) -> None:
         )
 
 
-def print_left_out(result: dict[str, Any], figures: dict[str, Any]) -> None:
-    """What does not count in `figures`, and why."""
+def print_left_out(result: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """What does not count in `metrics`, and why."""
     for reason, count in result["left_out"].items():
         out.print(f"  {count} left out: {reason}")
-    if without := figures["faces_without_label"]:
+    if without := metrics["faces_without_label"]:
         out.print(f"  {without} have no majority label and count for disagreement, valence and arousal only")
 
 
@@ -119,28 +119,28 @@ def _columns(views: dict[str, Any]) -> Table:
     table.add_column("")
     for view in views:
         table.add_column(view, justify="right")
-    figures = list(views.values())
+    metrics = list(views.values())
     for key in _SHOWN:
-        table.add_row(key.replace("_", " "), *(_cell(part[key]) for part in figures))
+        table.add_row(key.replace("_", " "), *(_cell(part[key]) for part in metrics))
     for average in ("macro", "weighted"):
-        table.add_row(f"{average} F1", *(_cell(part[average]["f1"]) for part in figures))
-    if any(part["va_source"] for part in figures):
-        table.add_row("valence and arousal are", *(part["va_source"] or "–" for part in figures))
+        table.add_row(f"{average} F1", *(_cell(part[average]["f1"]) for part in metrics))
+    if any(part["va_source"] for part in metrics):
+        table.add_row("valence and arousal are", *(part["va_source"] or "–" for part in metrics))
     for name in ("valence", "arousal"):
-        if figures[0][name]:
-            table.add_row(f"CCC of {name}", *(_cell((part[name] or {}).get("ccc")) for part in figures))
+        if metrics[0][name]:
+            table.add_row(f"CCC of {name}", *(_cell((part[name] or {}).get("ccc")) for part in metrics))
     for name, output in OUTPUTS.items():
-        if name != AFFECT and any(name in part["outputs"] for part in figures):
-            cells = (part["outputs"].get(name, {}).get(output.figure) for part in figures)
-            table.add_row(output.figure.replace("_", " "), *(_cell(cell) for cell in cells))
-    if figures[0]["disagreement"]:
-        table.add_row("disagreement (Spearman)", *(_cell(_spearman(part)) for part in figures))
-    for row, label in enumerate(figures[0]["labels"]):
-        if figures[0]["classes"][row]["faces"]:
-            table.add_row(f"recall of {label}", *(_cell(part["classes"][row]["recall"]) for part in figures))
-    for column, values in figures[0]["groups"].items():
+        if name != AFFECT and any(name in part["outputs"] for part in metrics):
+            cells = (part["outputs"].get(name, {}).get(output.metric_name) for part in metrics)
+            table.add_row(output.metric_name.replace("_", " "), *(_cell(cell) for cell in cells))
+    if metrics[0]["disagreement"]:
+        table.add_row("disagreement (Spearman)", *(_cell(_spearman(part)) for part in metrics))
+    for row, label in enumerate(metrics[0]["labels"]):
+        if metrics[0]["classes"][row]["faces"]:
+            table.add_row(f"recall of {label}", *(_cell(part["classes"][row]["recall"]) for part in metrics))
+    for column, values in metrics[0]["groups"].items():
         for value in values:
-            cells = (part["groups"].get(column, {}).get(value, {}).get("accuracy") for part in figures)
+            cells = (part["groups"].get(column, {}).get(value, {}).get("accuracy") for part in metrics)
             table.add_row(f"accuracy, {column} {value or 'unknown'}", *(_cell(cell) for cell in cells))
     return table
 

@@ -101,7 +101,7 @@ def _show(
     ended them, if anything.
     """
     window: Window | None = None
-    rate = _Rate()
+    rate = _CallRate()
     shown = 0
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         for analysis in analyses:
@@ -151,7 +151,7 @@ class _Room:
         return light
 
 
-class _Rate:
+class _CallRate:
     """Counts how often it is called, in calls per second over the last two seconds."""
 
     def __init__(self) -> None:

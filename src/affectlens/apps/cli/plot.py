@@ -10,7 +10,7 @@ from affectlens.apps.cli.options import Split, SplitOption
 from affectlens.core.errors import BadSetting
 from affectlens.core.files import atomic_write
 from affectlens.evaluation import plots, report
-from affectlens.workflows.figures import Asked, Kind, figure, timeline_page
+from affectlens.workflows.figures import FigureName, FigureOptions, figure, timeline_page
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def plot(
     name: Annotated[
-        Kind,
+        FigureName,
         typer.Argument(
             metavar="FIGURE",
             help="va-plane: valence and arousal of each class. samples: faces with what is said about them and what is "
@@ -60,15 +60,15 @@ def plot(
     ] = None,
 ) -> None:
     """Draw one figure into a PNG file."""
-    if (name is Kind.TIMELINE) != (table is not None):
-        raise BadSetting(f"the figure '{name}' {'needs a' if name is Kind.TIMELINE else 'takes no'} table")
+    if (name is FigureName.TIMELINE) != (table is not None):
+        raise BadSetting(f"the figure '{name}' {'needs a' if name is FigureName.TIMELINE else 'takes no'} table")
     if table is not None:
         _timeline(table, file)
         return
     file = file or Path(f"{name}.png")
     if file.suffix.lower() != ".png" or file.is_dir():
         raise BadSetting(f"figures are PNG files; name it .png, got '{file}'")
-    drawn = figure(Asked(name, data, model or (), split, divisions, faces, points, progress=TERMINAL))
+    drawn = figure(FigureOptions(name, data, model or (), split, divisions, faces, points, progress=TERMINAL))
     file.parent.mkdir(parents=True, exist_ok=True)
     plots.save(drawn, file)
     out.print(f"figure: {file}")
@@ -86,5 +86,5 @@ def _timeline(table: Path, file: Path | None) -> None:
         if one.suffix.lower() == ".html":
             atomic_write(one, timeline_page(table))
         else:
-            plots.save(figure(Asked(Kind.TIMELINE, table=table)), one)
+            plots.save(figure(FigureOptions(FigureName.TIMELINE, table=table)), one)
         out.print(f"{'report' if one.suffix.lower() == '.html' else 'figure'}: {one}")

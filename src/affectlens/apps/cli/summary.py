@@ -13,7 +13,7 @@ from affectlens.evaluation.summary_report import cells, header
 from affectlens.workflows.reports import ready
 from affectlens.workflows.summarise import SummaryReport, reasons_in, states_in_words, summarise
 
-_SHOWN = 20
+_MAX_ROWS_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -73,7 +73,7 @@ def _print(found: SummaryReport) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in (*keys, *header(means)):
         table.add_column(name, justify="left" if name in (*keys, "mostly") else "right")
-    listed = result["table"][:_SHOWN]
+    listed = result["table"][:_MAX_ROWS_SHOWN]
     for row in listed:
         shown = (row["window_s" if key == "window" else key] for key in keys)
         table.add_row(*("–" if value is None else " ".join(str(value).split()) for value in shown), *cells(row, means))

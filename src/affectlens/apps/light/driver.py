@@ -13,9 +13,9 @@ logger = logging.getLogger(__name__)
 PAUSES_S = (1, 2, 4, 8, 16, 32, 60)
 """How long a lamp that does not answer is left alone; the last stands for all that follow."""
 
-_VISIBLE = 2
+_MIN_VISIBLE_STEP = 2
 """Steps of 255 that nobody sees."""
-_FAREWELL_S = 2.0
+_CLOSE_TIMEOUT_S = 2.0
 """How long `close` waits, and the last light takes."""
 
 
@@ -54,7 +54,7 @@ class LampThread:
             self._last = last
             self._ended.set()
             self._news.notify()
-        self._thread.join(_FAREWELL_S)
+        self._thread.join(_CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
         while (light := self._next()) is not None:
@@ -63,7 +63,7 @@ class LampThread:
             else:
                 self._ended.wait(self._pauses_s[min(self._failures, len(self._pauses_s)) - 1])
         if self._last is not None and self._shown is not None and _differ(self._last, self._shown):
-            self._send(self._last, _FAREWELL_S)
+            self._send(self._last, _CLOSE_TIMEOUT_S)
         self._lamp.close()
 
     def _next(self) -> Light | None:
@@ -95,4 +95,4 @@ def _differ(one: Light | None, other: Light | None) -> bool:
     if one is None or other is None:
         return one is not other
     levels = ((*light.rgb, light.brightness * 255) for light in (one, other))
-    return math.dist(*levels) > _VISIBLE or (one.brightness == 0) != (other.brightness == 0)
+    return math.dist(*levels) > _MIN_VISIBLE_STEP or (one.brightness == 0) != (other.brightness == 0)

@@ -20,7 +20,7 @@ FORMS = "mqtt://[user:password@]host[:port]/command/topic, mqtts://... (encrypte
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883, "wled": 80}
 _HOST = re.compile(r"[\w.:%-]+")
-_ANSWER_S = 3.0
+_RESPONSE_TIMEOUT_S = 3.0
 """How long a lamp may take for each answer."""
 
 
@@ -96,7 +96,7 @@ class MqttLamp:
                 self.close()
                 self._client = self._connect()
             sent = self._client.publish(self._topic, json.dumps(_home_assistant(light, over_s)), qos=1)
-            sent.wait_for_publish(_ANSWER_S)
+            sent.wait_for_publish(_RESPONSE_TIMEOUT_S)
             if not sent.is_published():
                 raise TimeoutError("the broker acknowledges nothing")
         except Exception:
@@ -112,7 +112,7 @@ class MqttLamp:
         name = f"affectlens-{secrets.token_hex(4)}"
         client = Client(CallbackAPIVersion.VERSION2, name, reconnect_on_failure=False)
         client.on_connect = lambda _client, _data, _flags, code, _properties: answers.put(code)
-        client.connect_timeout = _ANSWER_S
+        client.connect_timeout = _RESPONSE_TIMEOUT_S
         if self._encrypted:
             client.tls_set()
         if self._user is not None:
@@ -120,7 +120,7 @@ class MqttLamp:
         client.connect(self._host, self._port)
         client.loop_start()
         try:
-            code = answers.get(timeout=_ANSWER_S)
+            code = answers.get(timeout=_RESPONSE_TIMEOUT_S)
         except queue.Empty:
             _end(client)
             raise TimeoutError("the broker says nothing") from None
@@ -171,7 +171,8 @@ class WledLamp:
             self._url = httpx2.URL(f"http://{_place(parts)}/json/state", port=port)
         except httpx2.InvalidURL as error:
             raise BadSetting(f"a lamp with WLED needs the name of a host ({str(error).lower()}): {FORMS}") from error
-        self._client = httpx2.Client(timeout=_ANSWER_S, trust_env=False)  # a lamp at home is not behind a proxy
+        # no proxy: a lamp is in the same network
+        self._client = httpx2.Client(timeout=_RESPONSE_TIMEOUT_S, trust_env=False)
 
     def show(self, light: Light, over_s: float) -> None:
         """As `Lamp.show`."""

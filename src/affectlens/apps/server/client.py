@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from affectlens.apps.server.schemas import Model, Problem, Result, from_wire, measures_in
+from affectlens.apps.server.schemas import ModelInfo, Problem, Result, from_wire, measures_in
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, ServiceError, UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from httpx2 import Response
     from websockets.sync.client import ClientConnection
 
-_AHEAD = 2
+_MAX_IN_FLIGHT = 2
 """Pictures of a stream that are under way at once."""
 _READ = frozenset(reason.value for reason in Reason)
 
@@ -60,7 +60,7 @@ class Client:
         if token and not (token.isascii() and token.isprintable()):
             raise BadSetting("the token must be of printable ASCII characters: headers hold no others")
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
-        self._known: Model | None = None
+        self._known: ModelInfo | None = None
         self._errors: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL)
         try:
             self._trust = ssl.create_default_context(cafile=certificate)
@@ -80,14 +80,14 @@ class Client:
         """Let the connections go."""
         self._http.close()
 
-    def model(self) -> Model:
+    def model(self) -> ModelInfo:
         """What the service's model answers, and what the service takes.
 
         Raises:
             ServiceError: it cannot be reached or refuses.
         """
         with self._answer("GET", "/v1/model") as response:
-            return Model.model_validate_json(response.read())
+            return ModelInfo.model_validate_json(response.read())
 
     def analyze(self, source: "str | os.PathLike[str] | bytes | NDArray[np.uint8]", explain: bool = False) -> Analysis:
         """One image, as `affectlens.Analyzer.analyze` does.
@@ -152,7 +152,7 @@ class Client:
             for image in images:
                 socket.send(_jpeg(image))
                 waiting.append(image)
-                if len(waiting) >= _AHEAD:
+                if len(waiting) >= _MAX_IN_FLIGHT:
                     yield from self._streamed(socket, waiting.pop(0))
             while waiting:
                 yield from self._streamed(socket, waiting.pop(0))
@@ -179,7 +179,7 @@ class Client:
                 "not_understood", "the service answers something else; is it another version?"
             ) from error
 
-    def _model_of(self, result: Result | None = None) -> Model:
+    def _model_of(self, result: Result | None = None) -> ModelInfo:
         """The service's model, asked for once, and again where a result is of another one or has other measures."""
         known = self._known
         if known is not None and result is not None:

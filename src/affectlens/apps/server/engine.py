@@ -14,46 +14,46 @@ from affectlens.apps.server.http_errors import Refused
 from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.metrics import ServiceMetrics
 from affectlens.core.affect import Face
-from affectlens.core.image_file import Picture, decode
+from affectlens.core.image_file import DecodedImage, decode
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.recognizer import Cut
-from affectlens.runtime.stream import Look, Stream
+from affectlens.runtime.stream import Stream, TrackedFrame
 from affectlens.runtime.video import Frame
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Size = tuple[int, int]
 
-_TOGETHER = 32
+_MAX_BATCH = 32
 """Pictures that are read in one go at most."""
-_PAST = 0.9
+_DECAY = 0.9
 """Weight of the past in the mean time of a picture."""
 
 
 @dataclass(frozen=True)
-class Seen:
+class PhotoInfo:
     """What is kept of a picture beside its faces: (width, height) in pixels, and whether the file was complete."""
 
     size: Size
     incomplete: bool
 
     @classmethod
-    def of(cls, picture: Picture) -> "Seen":
+    def of(cls, picture: DecodedImage) -> "PhotoInfo":
         """Without the pixels."""
         height, width = picture.pixels.shape[:2]
         return cls((width, height), picture.incomplete)
 
 
-class Engine:
+class InferenceEngine:
     """One analyzer for the photos and frames of all requests."""
 
     def __init__(self, analyzer: Analyzer, limits: Limits, metrics: ServiceMetrics) -> None:
         self._analyzer, self._explaining = analyzer, analyzer.explaining()
         self._limits, self._metrics = limits, metrics
         self._workers = limits.threads
-        self._threads = ThreadPoolExecutor(self._workers, "affectlens-look")
+        self._threads = ThreadPoolExecutor(self._workers, "affectlens-locate")
         self._batches = Batches(analyzer.recognizer.read_cuts, metrics)
         self._taken = 0
         self._picture_s = 0.05
@@ -83,7 +83,7 @@ class Engine:
             if explain:
                 faces, picture = await self._in_thread(self._explained, data)
             else:
-                cut, picture = await self._in_thread(self._look, data)
+                cut, picture = await self._in_thread(self._locate, data)
                 faces = await self._batches.read(cut)
         self._metrics.count("photo", faces)
         return replace(self._analyzer.recognizer.analysis("", None, faces), incomplete=picture.incomplete), picture.size
@@ -91,10 +91,10 @@ class Engine:
     async def frame(self, data: bytes, stream: Stream) -> tuple[Analysis, Size]:
         """The bytes of a stream's next picture; as `photo`."""
         with self._place():
-            look, cut, picture = await self._in_thread(self._look_ahead, data, stream)
+            tracked, cut, picture = await self._in_thread(self._locate_in_order, data, stream)
             faces = await self._batches.read(cut)
         self._metrics.count("frame", faces)
-        return replace(stream.follow(look, faces), incomplete=picture.incomplete), picture.size
+        return replace(stream.follow(tracked, faces), incomplete=picture.incomplete), picture.size
 
     def stream(self, settings: VideoSettings) -> Stream:
         """What remembers the faces of a new stream."""
@@ -112,7 +112,7 @@ class Engine:
             yield
         finally:
             took_s = (time.monotonic() - start_s) * self._workers / self._taken
-            self._picture_s = _PAST * self._picture_s + (1 - _PAST) * took_s
+            self._picture_s = _DECAY * self._picture_s + (1 - _DECAY) * took_s
             self._taken -= 1
             self._metrics.waiting.set(self._taken)
 
@@ -120,24 +120,24 @@ class Engine:
         """Do `work` when a thread is free."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
-    def _look(self, data: bytes) -> tuple[Cut, Seen]:
+    def _locate(self, data: bytes) -> tuple[Cut, PhotoInfo]:
         """Decode a photo and find its faces; of it only they are kept."""
         picture = decode(data, self._limits.pixels)
         image = picture.rgb
-        return self._analyzer.recognizer.cut(image, self._analyzer.detector(image)), Seen.of(picture)
+        return self._analyzer.recognizer.cut(image, self._analyzer.detector(image)), PhotoInfo.of(picture)
 
-    def _look_ahead(self, data: bytes, stream: Stream) -> tuple[Look, Cut, Seen]:
+    def _locate_in_order(self, data: bytes, stream: Stream) -> tuple[TrackedFrame, Cut, PhotoInfo]:
         """Decode the next picture of a stream, whose time is now, and find its faces; of it only they are kept."""
         number, time_s = stream.next_place()
         picture = decode(data, self._limits.pixels)
-        look = stream.look(Frame(number, time_s, picture.rgb))
-        return look, self._analyzer.recognizer.cut(picture.rgb, look.found), Seen.of(picture)
+        tracked = stream.locate(Frame(number, time_s, picture.rgb))
+        return tracked, self._analyzer.recognizer.cut(picture.rgb, tracked.found), PhotoInfo.of(picture)
 
-    def _explained(self, data: bytes) -> tuple[tuple[Face, ...], Seen]:
+    def _explained(self, data: bytes) -> tuple[tuple[Face, ...], PhotoInfo]:
         picture = decode(data, self._limits.pixels)
         image = picture.rgb
         (faces,) = self._explaining.recognizer.read([(image, self._analyzer.detector(image))])
-        return faces, Seen.of(picture)
+        return faces, PhotoInfo.of(picture)
 
 
 class Batches:
@@ -169,7 +169,7 @@ class Batches:
 
     async def _read_all(self) -> None:
         while self._gathered:
-            batch, self._gathered = self._gathered[:_TOGETHER], self._gathered[_TOGETHER:]
+            batch, self._gathered = self._gathered[:_MAX_BATCH], self._gathered[_MAX_BATCH:]
             self._metrics.batch.observe(len(batch))
             try:
                 faces = await self._run([cut for cut, _ in batch])

@@ -16,7 +16,7 @@ from affectlens import __version__
 from affectlens.apps.light.ambience import Ambience
 from affectlens.apps.server.engine import Size
 from affectlens.apps.server.http_errors import Refused
-from affectlens.apps.server.schemas import Health, Light, Model, Problem, Result, to_wire
+from affectlens.apps.server.schemas import Health, Light, ModelInfo, Problem, Result, to_wire
 from affectlens.apps.server.service import Service
 from affectlens.apps.server.upload import Upload
 from affectlens.apps.server.videos import Video
@@ -110,11 +110,11 @@ async def stream(socket: WebSocket, smooth: bool = True, baseline: bool = False)
 
 
 @router.get("/v1/model", tags=["analysis"])
-async def model(request: Request) -> Model:
+async def model(request: Request) -> ModelInfo:
     """What the model answers, and what the service takes."""
     service = service_of(request)
     spec, limits = service.analyzer.spec, service.limits
-    return Model(
+    return ModelInfo(
         name=spec.name,
         labels=list(spec.labels),
         colours={label: "#{:02x}{:02x}{:02x}".format(*COLOURS.get(label, OTHER_COLOUR)) for label in spec.labels},

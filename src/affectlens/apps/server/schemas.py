@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, create_model
 from affectlens.core import affect, quality
 from affectlens.core.columns import Column, Schema
 from affectlens.core.errors import UnreadableMedia
-from affectlens.core.image_file import Picture, decode
+from affectlens.core.image_file import DecodedImage, decode
 from affectlens.core.measures import Measure
 from affectlens.core.reasons import Flaw
 from affectlens.runtime.analysis import Analysis
@@ -124,7 +124,7 @@ class Health(BaseModel):
     model: str
 
 
-class Model(BaseModel):
+class ModelInfo(BaseModel):
     """What the model answers, and what the service takes."""
 
     name: str
@@ -182,7 +182,7 @@ def from_wire(
     )
 
 
-def measures_in(model: Model) -> tuple[Measure, ...]:
+def measures_in(model: ModelInfo) -> tuple[Measure, ...]:
     """The measures of a service, by their columns; they hold what it sends and measure nothing themselves."""
     found: dict[str, list[Column]] = {}
     for column in model.columns:
@@ -276,7 +276,7 @@ def _png(image: NDArray[np.uint8]) -> str:
     return base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()
 
 
-def _picture(png: str) -> Picture:
+def _picture(png: str) -> DecodedImage:
     """What `_png` wrote.  Raises ValueError for anything else: a service elsewhere is not to be trusted."""
     try:
         return decode(base64.b64decode(png), _MAX_CROP_PIXELS)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from affectlens.apps.light.palette import Palette
-from affectlens.apps.server.engine import Engine
+from affectlens.apps.server.engine import InferenceEngine
 from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.metrics import ServiceMetrics
 from affectlens.apps.server.upload import Uploads
@@ -23,7 +23,7 @@ class Service:
     analyzer: Analyzer
     limits: Limits
     metrics: ServiceMetrics
-    engine: Engine
+    engine: InferenceEngine
     videos: Videos
     uploads: Uploads
     palette: Palette | None = None
@@ -36,7 +36,7 @@ class Service:
         videos = Videos(analyzer, limits, metrics)
         uploads = Uploads(limits, videos.check_room)
         metrics.held.set_function(lambda: uploads.held_bytes)
-        return cls(analyzer, limits, metrics, Engine(analyzer, limits, metrics), videos, uploads, palette)
+        return cls(analyzer, limits, metrics, InferenceEngine(analyzer, limits, metrics), videos, uploads, palette)
 
     def end(self) -> None:
         """Break off what could go on for long: uploads and videos."""

@@ -11,11 +11,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from affectlens.apps.server.app import Application
 from affectlens.apps.server.limits import MEGABYTE
 
-HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 """Of a request, before its body."""
-HEAD_S = 20.0
+HEAD_TIMEOUT_S = 20.0
 """How long a connection may be without a whole request head."""
-FRAME_BYTES = 4 * MEGABYTE
+MAX_FRAME_BYTES = 4 * MEGABYTE
 """Of one picture of a stream."""
 _TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -24,21 +24,25 @@ class Server(uvicorn.Server):
     """Ends uploads and videos before it waits for requests to end.
 
     Args:
-        application: what is served. certificate, key: PEM files, for https. head_s: as `HEAD_S`.
+        application: what is served. certificate, key: PEM files, for https. head_s: as `HEAD_TIMEOUT_S`.
 
     Raises:
         OSError: certificate or key cannot be used.
     """
 
     def __init__(
-        self, application: Application, certificate: Path | None = None, key: Path | None = None, head_s: float = HEAD_S
+        self,
+        application: Application,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        head_s: float = HEAD_TIMEOUT_S,
     ) -> None:
         config = uvicorn.Config(
             application,
             http=type("Protocol", (BoundedProtocol,), {"head_s": head_s}),
             log_level="warning",
             access_log=False,
-            ws_max_size=FRAME_BYTES,
+            ws_max_size=MAX_FRAME_BYTES,
             ws_per_message_deflate=False,
             server_header=False,
             proxy_headers=False,
@@ -59,7 +63,7 @@ class Server(uvicorn.Server):
 class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection whose request head does not come, or is too long; uvicorn itself waits for ever."""
 
-    head_s = HEAD_S
+    head_s = HEAD_TIMEOUT_S
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
 
@@ -77,7 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is None or self.transport.is_closing():
             return
         self._head_bytes += len(data)
-        if self._head_bytes > HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES:
             self.transport.write(_TOO_LONG)
             self._give_up()
 

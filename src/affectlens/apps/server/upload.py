@@ -19,7 +19,7 @@ from affectlens.core.reasons import Reason
 _KINDS = "send an image/..., video/... or application/octet-stream body, or multipart/form-data with the field 'file'"
 _FRAMING_BYTES = 64 * 1024
 """What a form may have around its file."""
-_LONGEST = 15
+_MAX_STALLS = 15
 """So many times `Limits.stall_s` may an upload take."""
 
 
@@ -72,7 +72,7 @@ class Uploads:
         counted = _Counted(request, self)
         try:
             try:
-                async with self.patience(_LONGEST):
+                async with self.patience(_MAX_STALLS):
                     upload = await counted.upload()
             except TimeoutError as error:
                 raise Refused(HTTPStatus.REQUEST_TIMEOUT, "stalled", "the upload did not come to its end") from error

@@ -12,7 +12,7 @@ class Outputs(NamedTuple):
 
     Attributes:
         logits: (B, C) of the expressions.
-        features: (B, D) feature vector that the answers are read from.
+        features: (B, D) feature vector that the outputs are read from.
         others: (B, D) raw numbers of each further output, by its name in `core.outputs`: "affect", valence and arousal,
             not bounded; "attributes", logits, each by itself; "divisions", logits of the sectors of the plane of
             valence and arousal, or two of their signs; "mask", (B, 1, h, w) logits of eyes and mouth.
@@ -26,6 +26,6 @@ class Outputs(NamedTuple):
     explanation: Tensor | None = None
 
 
-def as_outputs(answer: Tensor | Outputs) -> Outputs:
-    """The answer of any network: one that gives a tensor gives logits alone."""
-    return answer if isinstance(answer, Outputs) else Outputs(answer)
+def as_outputs(outputs: Tensor | Outputs) -> Outputs:
+    """The outputs of any network: one that gives a tensor gives logits alone."""
+    return outputs if isinstance(outputs, Outputs) else Outputs(outputs)

@@ -24,7 +24,7 @@ from affectlens.core.errors import BadModelFile
 from affectlens.core.files import sha256_of
 
 _HUB_FILE = "model.safetensors"
-_PATIENCE_S = 20.0
+_HUB_TIMEOUT_S = 20.0
 
 
 def timm_state(name: str, file: str = "", **options: Any) -> dict[str, Tensor]:
@@ -124,7 +124,7 @@ def _from_hub(name: str) -> Path:
         pass
     try:
         with quiet("huggingface_hub"):
-            get_session().head(hf_hub_url(repository, _HUB_FILE), timeout=_PATIENCE_S)
+            get_session().head(hf_hub_url(repository, _HUB_FILE), timeout=_HUB_TIMEOUT_S)
             return Path(hf_hub_download(repository, _HUB_FILE))
     except Exception as error:  # the hub raises many types when it is out of reach
         raise BadModelFile(

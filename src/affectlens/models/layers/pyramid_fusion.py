@@ -43,8 +43,8 @@ class CrossAttention(nn.Module):
         apart = place[:, :, None] - place[:, None, :] + window - 1
         self.register_buffer("place", apart[0] * (2 * window - 1) + apart[1], persistent=False)
 
-    def forward(self, asking: Tensor, image: Tensor) -> Tensor:
-        query, key, value = self._heads_of(asking, image)
+    def forward(self, queries: Tensor, image: Tensor) -> Tensor:
+        query, key, value = self._heads_of(queries, image)
         if torch.compiler.is_compiling():  # torch exports the fused kernel with strides that its decomposition lacks
             mixed = self._weights(query, key) @ value
         else:
@@ -52,18 +52,18 @@ class CrossAttention(nn.Module):
         answer: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return answer
 
-    def weights(self, asking: Tensor, image: Tensor) -> Tensor:
+    def weights(self, queries: Tensor, image: Tensor) -> Tensor:
         """(B, heads, N, N) weights: rows ask, columns answer; rows sum to 1."""
-        query, key, _ = self._heads_of(asking, image)
+        query, key, _ = self._heads_of(queries, image)
         return self._weights(query, key)
 
     def _weights(self, query: Tensor, key: Tensor) -> Tensor:
         scores: Tensor = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5 + self._bias()
         return scores.softmax(dim=-1)
 
-    def _heads_of(self, asking: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _heads_of(self, queries: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Three of (B, heads, N, D / heads)."""
-        parts = (self.query(asking), *self.key_value(image).chunk(2, dim=2))
+        parts = (self.query(queries), *self.key_value(image).chunk(2, dim=2))
         query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
         return query, key, value
 
@@ -88,12 +88,12 @@ class FusionLevel(nn.Module):
         self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, image: Tensor, landmarks: Tensor | None) -> Tensor:
-        asking, tokens = self._tokens(image, landmarks)
-        x: Tensor = tokens + self.drop_path(self.scale1 * self.attention(asking, tokens))
+        queries, tokens = self._tokens(image, landmarks)
+        x: Tensor = tokens + self.drop_path(self.scale1 * self.attention(queries, tokens))
         x = x + self.drop_path(self.scale2 * self.mlp(self.norm2(x)))
         return torch.unflatten(x.transpose(1, 2), 2, image.shape[2:])
 
-    def regarded(self, image: Tensor, landmarks: Tensor | None) -> Tensor:
+    def attention_map(self, image: Tensor, landmarks: Tensor | None) -> Tensor:
         """(B, 1, w, w) how much is looked at each place, the mean over heads and over all that ask."""
         weights = self.attention.weights(*self._tokens(image, landmarks))
         return torch.unflatten(weights.mean(dim=(1, 2)), 1, (1, *image.shape[2:]))
@@ -158,15 +158,15 @@ class LandmarkGuided(PartlyFrozen, Explaining):
         image, landmarks = self.maps(x)
         fused = [level(*pair) for level, pair in zip(self.levels, zip(image, landmarks, strict=True), strict=True)]
         features = self.transformer(self.tokens(fused))
-        seen = self._regarded(image, landmarks) if self.explaining and self.places else None
+        seen = self._attention_map(image, landmarks) if self.explaining and self.places else None
         return Outputs(self.head(features), features, explanation=seen)
 
-    def _regarded(self, image: Sequence[Tensor], landmarks: Sequence[Tensor | None]) -> Tensor:
+    def _attention_map(self, image: Sequence[Tensor], landmarks: Sequence[Tensor | None]) -> Tensor:
         """(B, 1, h, w) cross-attention of all levels at the places of the first, each level counting the same."""
         shares = []
-        for level, own, asking, start in zip(self.levels, image, landmarks, self.first_places, strict=True):
+        for level, own, queries, start in zip(self.levels, image, landmarks, self.first_places, strict=True):
             seen = resampled(
-                cast(FusionLevel, level).regarded(own, asking), start, image[0].shape[-1], self.first_places[0]
+                cast(FusionLevel, level).attention_map(own, queries), start, image[0].shape[-1], self.first_places[0]
             )
             shares.append(seen / seen.sum(dim=(2, 3), keepdim=True))
         return torch.stack(shares).mean(dim=0)

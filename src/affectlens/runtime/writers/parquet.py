@@ -9,7 +9,7 @@ from affectlens.core.errors import BadSetting
 from affectlens.runtime.analysis import Analysis, Writer
 from affectlens.runtime.tables import arrow_schema
 
-_ROWS_AT_ONCE = 5000
+_MAX_ROWS = 5000
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def build(file: Path | None, schema: Schema) -> Iterator[Writer]:
 
         def write(analysis: Analysis) -> None:
             rows.extend(analysis.to_rows())
-            if len(rows) >= _ROWS_AT_ONCE:
+            if len(rows) >= _MAX_ROWS:
                 flush()
 
         try:

@@ -10,32 +10,32 @@ from affectlens.core.outputs import AFFECT
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """Answers for N faces.
+class ModelOutputs:
+    """The outputs of a model for N faces.
 
     Attributes:
         logits: (N, classes) float32, raw.
-        outputs: (N, D) float32 of each further output of the model that was asked for, by its name in `core.outputs`:
+        others: (N, D) float32 of each further output of the model that was asked for, by its name in `core.outputs`:
             what it says (valence and arousal in [-1, 1], probabilities), not the raw numbers.
         explanation: (N, classes, h, w) float32 evidence for each class at each place of the face, or (N, 1, h, w) how
             much the model looks at it; None where it was not asked for or the model does not say.
     """
 
     logits: NDArray[np.float32]
-    outputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    others: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     explanation: NDArray[np.float32] | None = None
 
     @property
     def affect(self) -> NDArray[np.float32] | None:
         """(N, 2) float32 valence and arousal in [-1, 1] of a model that regresses them, else None."""
-        return self.outputs.get(AFFECT)
+        return self.others.get(AFFECT)
 
     @classmethod
-    def joined(cls, parts: "list[Answers]") -> "Answers":
+    def joined(cls, parts: "list[ModelOutputs]") -> "ModelOutputs":
         """One after the other."""
         seen = [part.explanation for part in parts if part.explanation is not None]
         return cls(
             np.concatenate([part.logits for part in parts]),
-            {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs},
+            {name: np.concatenate([part.others[name] for part in parts]) for name in parts[0].others},
             np.concatenate(seen) if seen else None,
         )
