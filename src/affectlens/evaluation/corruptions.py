@@ -12,6 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affectlens.core.catalog import unknown
+from affectlens.core.errors import UnknownName
+
 Pixels = NDArray[np.uint8]
 SEVERITIES = 5
 
@@ -101,7 +104,22 @@ def cut_off(face: Pixels, share: float, number: int = 0) -> Pixels:
 
 
 def corrupt(name: str, level: float, face: Pixels, number: int) -> Pixels:
-    """`face` under the corruption `name`."""
+    """The picture of a face under one of `CORRUPTIONS`.
+
+    Args:
+        name: which.
+        level: how strong, in its unit; `CORRUPTIONS[name].levels` are the five that `audit` uses.
+        face: (H, W) gray or (H, W, 3) RGB uint8.
+        number: of the face; it decides what is left to chance (noise, place, direction).
+
+    Returns:
+        The same shape, uint8; a new array, or `face` itself where there is nothing to change.
+
+    Raises:
+        UnknownName: there is no such corruption.
+    """
+    if name not in CORRUPTIONS:
+        raise UnknownName(unknown("corruption", name, list(CORRUPTIONS)))
     return CORRUPTIONS[name].corrupt(face, level, number)
 
 
@@ -117,3 +135,4 @@ CORRUPTIONS: Mapping[str, Corruption] = {
     "occlusion": Corruption((0.2, 0.3, 0.4, 0.5, 0.6), "of the side", covered),
     "cut off": Corruption((0.1, 0.15, 0.2, 0.25, 0.3), "of the picture", cut_off),
 }
+"""By name: `levels`, five values from the mildest, and the `unit` of these."""
