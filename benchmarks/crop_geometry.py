@@ -24,6 +24,7 @@ from _faces import (
     probabilities,
     resized_boxes,
 )
+from _headline import headline
 from numpy.typing import NDArray
 
 from affectlens import Analyzer, Detections
@@ -92,6 +93,7 @@ def main() -> None:
         around_black, around_edge = as_photos(face)
         if len(seen := analyzer.detector(around_black)):
             found.append(Found(face, around_edge, seen.only(0), label))
+    print(headline("python benchmarks/crop_geometry.py ferplus:FOLDER"))
     print(f"found again: {len(found)} of {len(faces)}")
     target = np.array([f.target for f in found])
     print_geometry(found)

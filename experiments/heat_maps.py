@@ -1,5 +1,5 @@
-"""How well the drawn evidence of the bundled model agrees with occlusion, which needs no map: `python
-benchmarks/heat_maps.py ferplus:DIR`, two minutes.
+"""How evidence is best drawn, by how well it then agrees with occlusion, which needs no map: `python
+experiments/heat_maps.py ferplus:DIR`, two minutes. How well what is drawn agrees: benchmarks/heat_maps.py.
 
 Mean correlation of the two heat maps over the first 100 validation faces, for where the map's first place is put and
 how far its places spread (in places; 0 is bilinear between their middles).
@@ -10,9 +10,8 @@ import sys
 import cv2
 import numpy as np
 
-from affectlens import Analyzer
+from affectlens import Analyzer, load_data
 from affectlens.core.answers import Answers
-from affectlens.data import source
 from affectlens.runtime import explain
 
 FACES = 100
@@ -27,7 +26,7 @@ def bilinear(positive, start, side):
 
 def main(spec):
     """Print a table."""
-    table = source.parse(spec).load("valid")
+    table = load_data(spec, "valid")
     crops = [np.stack([table.images[row]] * 3, axis=-1) for row in range(min(FACES, len(table)))]
     analyzer = Analyzer(detector="whole", explain=True)
     answers = analyzer.recognizer.answers(crops)
