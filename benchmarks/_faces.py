@@ -14,7 +14,9 @@ Image = NDArray[np.uint8]
 ENLARGED_PX, BORDER_PX = 192, 64
 
 
-def labelled(data: str, split: str = "valid", count: int | None = None) -> tuple[list[Image], NDArray[np.int64], list[str]]:
+def labelled(
+    data: str, split: str = "valid", count: int | None = None
+) -> tuple[list[Image], NDArray[np.int64], list[str]]:
     """Faces of a split that have one label, these as indices, and what they mean; of `count` faces, a random choice."""
     table = load_data(data, split)
     rows = np.flatnonzero(table.labelled)

@@ -11,6 +11,7 @@ import argparse
 import statistics
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 from _headline import headline
@@ -33,7 +34,7 @@ def quarters(held: list[float]) -> list[float]:
     """The most in each; the first tenth, in which processes start, and the last, in which they end, do not count."""
     held = held[len(held) // 10 : -(len(held) // 10) or None]
     bounds = [len(held) * part // 4 for part in range(5)]
-    return [max(held[low:high], default=0.0) for low, high in zip(bounds, bounds[1:], strict=False)]
+    return [max(held[low:high], default=0.0) for low, high in pairwise(bounds)]
 
 
 def main() -> int:

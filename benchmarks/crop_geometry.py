@@ -39,7 +39,7 @@ MARGINS = {
 
 @dataclass(frozen=True)
 class Found:
-    """A face that the detector found again: its original crop, the picture it was set into, the detection, its label."""
+    """A face that was found again: its original crop, the picture it was set into, the detection, its label."""
 
     original: Image
     picture: Image

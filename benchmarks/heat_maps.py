@@ -2,7 +2,7 @@
 
 Occlusion (Zeiler and Fergus 2014): a gray square of a quarter of the side moves over the face in eight by eight places,
 and what the expression's logit loses is what counts there. Over validation faces the mean correlation of its map with
-the one that is drawn (`Face.explanation`), and with the mean of all drawn maps, which knows nothing of the face at hand.
+the one that is drawn (`Face.explanation`), and with the mean of all drawn maps, which knows nothing of the face.
 
 usage: python benchmarks/heat_maps.py ferplus:FOLDER [--faces 100]
 """

@@ -127,7 +127,11 @@ def main() -> None:
     face = Analyzer(detector=lambda _: found)
     ours = {"face": lambda: face.analyze(frame), "pipeline": lambda: pipeline.analyze(frame)}
     faces, truth = known_by_both(asked.data) if asked.data else ([], [])
-    given = {"frame_bgr": cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), "box_xyxy": found.boxes_xyxy[0], "faces": np.array(faces)}
+    given = {
+        "frame_bgr": cv2.cvtColor(frame, cv2.COLOR_RGB2BGR),
+        "box_xyxy": found.boxes_xyxy[0],
+        "faces": np.array(faces),
+    }
     times: dict[str, dict[str, list[float]]] = {
         what: {title: [] for title in (f"affectlens {what}", f"fer {what}")} for what in ours
     }

@@ -1,10 +1,9 @@
 """What makes an answer wrong, and does the quality gate see it?
 
-Validation faces of FER+ are corrupted step by step, as by `affectlens audit`, and set into a photo, whose "size" is that
-of the face in the photo and of which "cut off" leaves out a part, to the right or below. For each step: accuracy, the
-mean top probability (what the model itself takes its accuracy to be), how many faces have a flaw (`Face.quality`), and
-the accuracy on those without. At the end accuracy by pose, of the faces that the detector finds again when they are
-enlarged.
+Validation faces of FER+ are corrupted step by step, as by `affectlens audit`, and set into a photo ("size" is that of
+the face in it, and "cut off" ends it within the face's box, to the right or below). For each step: accuracy, the mean
+top probability (what the model itself takes its accuracy to be), how many faces have a flaw (`Face.quality`), and the
+accuracy on those without. At the end accuracy by pose, of the faces that are found again when they are enlarged.
 
 usage: python benchmarks/quality.py ferplus:FOLDER [--model FILE] [--faces N]
 """
@@ -19,9 +18,22 @@ import numpy as np
 from _faces import Image, as_photos, labelled, probabilities
 from _headline import headline
 
-from affectlens import CORRUPTIONS, Analyzer, Detections, corrupt
+from affectlens import Analyzer, Detections, corrupt
 
 SIDE_PX, EDGE_PX = 48, 8
+STEPS = {
+    "size": ((40, 32, 24, 20, 16), "pixels a side"),
+    "blur": ((0.01, 0.02, 0.03, 0.04, 0.06), "of the side"),
+    "darkness": ((0.5, 0.35, 0.2, 0.1, 0.05), "of the light"),
+    "overexposure": ((1.25, 1.5, 2, 2.5, 3), "times the light"),
+    "low contrast": ((0.6, 0.4, 0.2, 0.1, 0.05), "of the contrast"),
+    "noise": ((5, 10, 20, 30, 40), "of 255"),
+    "compression": ((50, 30, 20, 10, 5), "JPEG quality"),
+    "rotation": ((5, 10, 20, 30, 45), "degrees"),
+    "occlusion": ((0.2, 0.3, 0.4, 0.5, 0.6), "of the side"),
+    "cut off": ((0.1, 0.15, 0.2, 0.25, 0.3), "of the box"),
+}
+"""Corruption -> levels, from the mildest, and their unit."""
 ANGLES_DEG = (-90, -45, -30, -15, 15, 30, 45, 90)
 
 
@@ -55,15 +67,15 @@ def cut(share: float, margin: float, face: Image, row: int) -> Image:
 def steps(margin: float) -> Iterator[tuple[str, Callable[[Image, int], Image]]]:
     """Name, (face, row) -> photo."""
     yield "as it is", lambda face, _: photo_of(face)
-    for name, how in CORRUPTIONS.items():
-        for level in how.levels:
+    for name, (levels, unit) in STEPS.items():
+        for level in levels:
             if name == "size":
-                change = partial(reduced, round(level))
+                change = partial(reduced, level)
             elif name == "cut off":
                 change = partial(cut, level, margin)
             else:
                 change = partial(lambda name, level, face, row: photo_of(corrupt(name, level, face, row)), name, level)
-            yield f"{name}, {level:g} {'of the box' if name == 'cut off' else how.unit}", change
+            yield f"{name}, {level:g} {unit}", change
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 One thread, each stage alone, on photos of 640x480 (one face, five faces) and of 12 megapixels (one face): reading the
 file, decoding it, finding faces, cutting them out and reading them, rows. Then batches on all cores: of videos, by how
-much longer twice as many take; and of photos of 48x48 that need no detector, by how much processor time twice as many cost the
+much longer twice as many take; and of photos of 128x128, by how much processor time twice as many cost the
 process that drives the batch, which is what saturates first: it lists the sources, hands them out, takes the answers,
 writes rows to Parquet and enters all of it in the manifest. docs/scale.md is written from the output.
 
@@ -73,11 +73,11 @@ def video_rate(folder: Path, video_s: int) -> float:
 
 
 def write_faces(folder: Path, count: int) -> None:
-    """Photos of 48x48, each with other noise, so that their rows compress no better than those of real ones."""
+    """Photos of 128x128 with one face, each with other noise, so that no two rows are alike."""
     folder.mkdir()
-    face = cv2.resize(next(sample_frames())[:270, 185:455], (48, 48), interpolation=cv2.INTER_AREA)[..., ::-1]
+    face = cv2.resize(next(sample_frames())[:270, 185:455], (128, 128), interpolation=cv2.INTER_AREA)[..., ::-1]
     for number in range(count):
-        noise = np.random.default_rng(number).normal(0, 20, face.shape)
+        noise = np.random.default_rng(number).normal(0, 8, face.shape)
         cv2.imwrite(str(folder / f"{number:06d}.jpg"), (face + noise).clip(0, 255).astype(np.uint8))
 
 
@@ -87,7 +87,7 @@ def driver(folder: Path, photos: int) -> tuple[float, float, float]:
     for count in (photos, 2 * photos):
         faces, out = folder / f"{count} faces", folder / f"{count} rows"
         write_faces(faces, count)
-        used.append(watch("batch", faces, "--out", out, "--detector", "whole").cpu_s)
+        used.append(watch("batch", faces, "--out", out).cpu_s)
     size = sum(file.stat().st_size for file in out.glob("part-*.parquet"))
     return photos / (used[1] - used[0]), size / count, (out / "manifest.sqlite").stat().st_size / count
 
@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--video-s", type=int, default=10, help="seconds of each video")
-    parser.add_argument("--photos", type=int, default=4000, help="of 48x48, in the shorter batch")
+    parser.add_argument("--photos", type=int, default=4000, help="of 128x128, in the shorter batch")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
     analyzer = Analyzer()
@@ -126,7 +126,9 @@ def main() -> None:
         print(f"memory of this process after them: {memory:.0f} MB", flush=True)
         rate = video_rate(folder, asked.video_s)
         hours = 1000 * VIDEO_FPS / rate
-        print(f"videos 640x480, one face: {rate:.0f} frames/s on {CORES} cores; a thousand hours take {hours:.0f} hours")
+        print(
+            f"videos 640x480, one face: {rate:.0f} frames/s on {CORES} cores; a thousand hours take {hours:.0f} hours"
+        )
         sources, row, source = driver(folder, asked.photos)
         print(f"one driver: {sources:,.0f} sources for each second of its processor time")
         print(f"bytes: {row:.0f} a row, {source:.0f} a source in the manifest")

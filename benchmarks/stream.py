@@ -1,9 +1,9 @@
 """How long `Stream.push` takes for a frame of 640x480: `python benchmarks/stream.py`, half a minute.
 
-Every tenth frame (`VideoSettings.detect_every`) and those after a face was lost are searched as a whole; in the others
-the detector looks only where the known faces should be. No face is lost here. A row for each kind: median, 95th
-percentile and largest of the milliseconds from the call to its return, with the faces of the portrait, moving. The first
-20 frames do not count.
+Every tenth frame (`VideoSettings.detect_every`) and those after a face was lost, which none is here, are searched as a
+whole; in the others the detector looks only where the known faces should be. A row for each kind: median, 95th
+percentile and largest of the milliseconds from the call to its return, with the faces of the portrait, moving. The
+first 20 frames do not count.
 """
 
 import argparse

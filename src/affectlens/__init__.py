@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from affectlens.core.reasons import Reason
     from affectlens.core.series import EventKind, StreamEvent
     from affectlens.data.table import FaceTable
-    from affectlens.evaluation.corruptions import CORRUPTIONS, corrupt
+    from affectlens.evaluation.corruptions import corrupt
     from affectlens.runtime.analysis import Analysis
     from affectlens.runtime.analyzer import Analyzer
     from affectlens.runtime.batches import BatchAnalyzer
@@ -58,7 +58,6 @@ __all__ = [
     "BadModelFile",
     "BadSetting",
     "BatchAnalyzer",
-    "CORRUPTIONS",
     "Client",
     "Column",
     "Detections",
@@ -111,7 +110,6 @@ _HOMES = {
     "BadModelFile": "core.errors",
     "BadSetting": "core.errors",
     "BatchAnalyzer": "runtime.batches",
-    "CORRUPTIONS": "evaluation.corruptions",
     "Client": "apps.server.client",
     "Column": "core.columns",
     "Detections": "core.detection",

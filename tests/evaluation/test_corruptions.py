@@ -91,3 +91,4 @@ def test_a_corruption_is_applied_by_its_name(face):
     assert np.array_equal(corruptions.corrupt("noise", 20, face, 3), corruptions.noisy(face, 20, 3))
     with pytest.raises(UnknownName, match="did you mean 'noise'"):
         corruptions.corrupt("noises", 20, face, 3)
+    assert all(f'"{name}"' in corruptions.corrupt.__doc__ for name in CORRUPTIONS)

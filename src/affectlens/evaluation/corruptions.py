@@ -104,11 +104,15 @@ def cut_off(face: Pixels, share: float, number: int = 0) -> Pixels:
 
 
 def corrupt(name: str, level: float, face: Pixels, number: int) -> Pixels:
-    """The picture of a face under one of `CORRUPTIONS`.
+    """The picture of a face, corrupted as `audit` does it.
 
     Args:
-        name: which.
-        level: how strong, in its unit; `CORRUPTIONS[name].levels` are the five that `audit` uses.
+        name: "size", "blur", "darkness", "overexposure", "low contrast", "noise", "compression", "rotation", "occlusion"
+            or "cut off".
+        level: how strong: of size, pixels a side; of blur, the deviation as a share of the side; of darkness and
+            overexposure, what the light, and of low contrast, what differences from mid-gray are multiplied by; of
+            noise, the deviation (of 255); of compression, the quality of the JPEG; of rotation, degrees; of occlusion,
+            the side of a gray square as a share of the face's; of cut off, the share of the picture.
         face: (H, W) gray or (H, W, 3) RGB uint8.
         number: of the face; it decides what is left to chance (noise, place, direction).
 
@@ -135,4 +139,3 @@ CORRUPTIONS: Mapping[str, Corruption] = {
     "occlusion": Corruption((0.2, 0.3, 0.4, 0.5, 0.6), "of the side", covered),
     "cut off": Corruption((0.1, 0.15, 0.2, 0.25, 0.3), "of the picture", cut_off),
 }
-"""By name: `levels`, five values from the mildest, and the `unit` of these."""
