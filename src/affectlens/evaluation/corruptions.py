@@ -107,8 +107,8 @@ def corrupt(name: str, level: float, face: Pixels, number: int) -> Pixels:
     """The picture of a face, corrupted as `audit` does it.
 
     Args:
-        name: "size", "blur", "darkness", "overexposure", "low contrast", "noise", "compression", "rotation", "occlusion"
-            or "cut off".
+        name: "size", "blur", "darkness", "overexposure", "low contrast", "noise", "compression", "rotation",
+            "occlusion" or "cut off".
         level: how strong: of size, pixels a side; of blur, the deviation as a share of the side; of darkness and
             overexposure, what the light, and of low contrast, what differences from mid-gray are multiplied by; of
             noise, the deviation (of 255); of compression, the quality of the JPEG; of rotation, degrees; of occlusion,
