@@ -214,7 +214,7 @@ def _callbacks(recipe: Recipe, out: Path, progress: Progress) -> list[Callback]:
 def keep_freed_memory() -> None:
     """Let glibc reuse the memory of freed tensors instead of returning it to the system and fetching it again.
 
-    Networks with large maps train up to a third faster on the CPU (benchmarks/training.py); without glibc nothing
+    Networks with large maps train up to a third faster on the CPU (experiments/training.py); without glibc nothing
     happens.
     """
     with contextlib.suppress(OSError, AttributeError):
