@@ -96,7 +96,7 @@ def test_lists_and_objects_that_are_called_make_a_measure_too(portrait):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("", "the measure 'broken' that is installed cannot be made: AttributeError: "),
+        ("", "measure 'broken' of the package 'madeup' must define build(...): it is missing"),
         ("import nowhere", "measure 'broken' of the package 'madeup' cannot be loaded: ModuleNotFoundError: "),
         (
             "def build():\n    return 3",

@@ -1,6 +1,5 @@
 """The Lightning module that every recipe trains with."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -189,6 +188,6 @@ class ExpressionModule(L.LightningModule):
 
 def _model_options(recipe: Recipe) -> dict[str, Any]:
     """The recipe's, with size and normalisation of the faces where the model asks for them."""
-    asked = inspect.signature(catalog.load("models", recipe.model).build).parameters
+    asked = catalog.options("models", recipe.model)
     known = {"image_px": recipe.size_px, "mean": recipe.mean, "std": recipe.std}
     return {key: value for key, value in known.items() if key in asked} | dict(recipe.model_options)
