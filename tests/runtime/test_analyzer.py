@@ -326,6 +326,16 @@ def test_a_detector_of_the_catalogue_that_is_no_function_is_refused(contribute):
         Analyzer(detector="new")
 
 
+@pytest.mark.parametrize("answer", [None, [[1, 2, 3, 4]]])
+def test_a_wrong_answer_of_a_detector_is_an_error_not_a_row(portrait, answer):
+    analyzer = Analyzer(detector=lambda image: answer)
+    message = f"a detector must return affectlens.Detections, got {type(answer).__name__}"
+    with pytest.raises(BadSetting, match=message):
+        analyzer.analyze(portrait)
+    with pytest.raises(BadSetting, match=message):
+        list(analyzer.video([portrait], frame_rate=10))
+
+
 # Models
 
 
