@@ -24,6 +24,7 @@ from affectlens.core.messages import one_line
 _TEXT = Annotated[str, Field(min_length=1)]
 
 DOORS: Mapping[str, Mapping[str, Any]] = {
+    "apps.light.lamps": {"build": ("url",)},
     "data.readers": {
         "read": ("directory", "split", "options"),
         "labels": ("directory", "options"),
@@ -46,8 +47,7 @@ def available(kind: str) -> list[str]:
     """Public module stems in `affectlens/<kind>/`, sorted, and behind them names of installed plug-ins; imports none of
     them.
 
-    `kind` is a folder in dotted form: "models", "losses", "data.readers", "faces.detectors", "faces.measures",
-    "training.recipes".
+    `kind` is a folder in dotted form: a key of `DOORS`.
     """
     files = sorted(_files(kind))
     return [*files, *sorted(_plugins(kind, tuple(sys.path)).keys() - set(files))]
