@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,7 @@ class SourcePart:
             yield entry
 
 
-def _wrong(sample: Sample, labels: tuple[str, ...]) -> str:
+def _wrong(sample: Any, labels: tuple[str, ...]) -> str:
     """What a sample of a reader with these labels must not hold; "" for nothing."""
     if not isinstance(sample.path, Path):
         return f"path must be a Path, got {sample.path!r}"
