@@ -1,11 +1,13 @@
 """What every lamp in the catalogue must do, and each against a real broker (Mosquitto) or HTTP server, on loopback."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -67,27 +69,13 @@ def test_every_lamp_is_called_by_its_url_without_a_password_and_can_be_closed_un
     lamp.close()
 
 
-FILE_LAMP = """
-class FileLamp:
-    def __init__(self, url):
-        self.name, self.path = url, url.removeprefix("file://")
-
-    def show(self, light, over_s):
-        with open(self.path, "a") as file:
-            print(*light.rgb, file=file)
-
-    def close(self): ...
-
-def build(url):
-    return FileLamp(url)
-"""
-
-
 def test_a_lamp_is_one_file_and_needs_no_host(contribute, monkeypatch, lit, tmp_path):
-    contribute(KIND, "file", FILE_LAMP)
+    page = Path(__file__).parents[4] / "docs" / "light.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    contribute(KIND, "file", example)
     monkeypatch.setattr(lamps, "network_forbidden", lambda: True)
     lit(f"file://{tmp_path}/lamp.txt").show(ORANGE, 0.2)
-    assert (tmp_path / "lamp.txt").read_text() == "255 128 0\n"
+    assert (tmp_path / "lamp.txt").read_text() == "(255, 128, 0) 0.50\n"
     with pytest.raises(BadSetting, match="begins with file://, mqtt://, "):
         open_lamp("serial:///dev/ttyUSB0")
 
