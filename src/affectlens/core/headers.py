@@ -35,7 +35,7 @@ def make_measure(name: str) -> Measure:
     """The measure that is installed under this name.
 
     Raises:
-        UnknownName: no such measure. BadSetting: its `build` fails or returns something else.
+        UnknownName: no such measure. BadSetting: its `build` fails, or returns something else or one of another name.
     """
     try:
         measure = catalog.load("faces.measures", name).build()
@@ -47,6 +47,8 @@ def make_measure(name: str) -> Measure:
         raise BadSetting(
             f"the measure '{name}' that is installed is of the type {type(measure).__name__}, not an affectlens.Measure"
         )
+    if measure.name != name:
+        raise BadSetting(f"the measure '{name}' that is installed calls itself '{measure.name}'; the names must agree")
     return measure
 
 
