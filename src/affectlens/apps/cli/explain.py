@@ -20,19 +20,20 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    photo: Annotated[Path, typer.Argument(help="A photo.")],
+    photo: Annotated[Path, typer.Argument(help="Photo to explain.")],
     model: ModelOption = "bundled",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Picture to write.  [default: NAME-explained.png, here]")
+        Path | None,
+        typer.Option(metavar="FILE", help="Picture to write.  [default: NAME-explained.png in the current folder]"),
     ] = None,
     detector: DetectorOption = "mtcnn",
     min_face: MinFace = None,
     offline: Offline = False,
 ) -> None:
-    """Show where the model looked: each face as it was cut, beside it with a heat map of what made its expression.
+    """Show where the model looked: each face crop next to a heat map of the evidence for its expression.
 
-    Red is where most of it lies, of each face for itself. Names what a typical face of that expression does (action
-    units of FACS), which is not measured here.
+    Red marks the strongest evidence, scaled for each face separately. Also lists the action units (FACS) that are
+    typical of the expression; these are not measured on the face.
     """
     if offline:
         forbid_network()
@@ -40,7 +41,7 @@ def explain(
     check_picture(target)
     analysis = Analyzer(model, detector, min_face, explain=True).analyze(photo)
     if not analysis.faces:
-        raise AffectLensError(f"'{photo}' cannot be explained: {analysis.detail} ({analysis.reason})")
+        raise AffectLensError(f"cannot explain '{photo}': {analysis.detail} ({analysis.reason})")
     target.parent.mkdir(parents=True, exist_ok=True)
     analysis.save_explanations(target)
     for number, face in enumerate(analysis.faces):
