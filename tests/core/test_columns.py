@@ -105,9 +105,12 @@ def test_every_scalar_of_an_analysis_is_a_column():
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"kind": "float"}, "the kind of the column 'a' is text, category, integer, boolean, real; got 'float'"),
-        ({"digits": 2.5}, "digits of the column 'a' must be a whole number from 0, got 2.5"),
-        ({"digits": -2}, "digits of the column 'a' must be a whole number from 0, got -2"),
+        (
+            {"kind": "float"},
+            "the kind of the column 'a' must be one of text, category, integer, boolean, real, got 'float'",
+        ),
+        ({"digits": 2.5}, "digits of the column 'a' must be an integer >= 0, got 2.5"),
+        ({"digits": -2}, "digits of the column 'a' must be an integer >= 0, got -2"),
     ],
 )
 def test_a_column_that_cannot_be_is_refused(facts, message):

@@ -78,14 +78,14 @@ def test_a_negative_number_of_threads_is_refused(model_file):
 def test_a_missing_file_is_named(tmp_path):
     file = tmp_path / "none.onnx"
     assert refusal(lambda: open_session(file)) == (
-        f"model file '{file}' does not exist; 'bundled' is the one in the package"
+        f"the model file '{file}' does not exist; 'bundled' is the model in the package"
     )
 
 
 def test_a_run_that_is_not_finished_is_no_missing_file(tmp_path):
     (tmp_path / "recipe.json").touch()
     said = refusal(lambda: open_session(tmp_path / "model.onnx"))
-    assert said == f"the run in '{tmp_path}' is not finished: it has no model.onnx yet"
+    assert said == f"the run in '{tmp_path}' is not finished: it has no model.onnx; continue it with --resume"
     said = refusal(lambda: open_session(tmp_path / "modell.onnx"))
     assert said.startswith(f"model file '{tmp_path / 'modell.onnx'}' does not exist")
 

@@ -87,7 +87,7 @@ def test_a_file_that_breaks_off_at_its_end_is_taken_and_named_once(tmp_path, cap
     images = [Stored(file, None, None).decode() for _ in range(2)]
     assert all(image.shape == (64, 64, 3) for image in images)
     np.testing.assert_array_equal(images[0][:57], noise[:57, :, ::-1])
-    assert caplog.messages == [f"'{file}' breaks off in its last tenth and is taken as it is"]
+    assert caplog.messages == [f"'{file}' is truncated in its last tenth; the decoded part is used"]
 
 
 def test_a_sample_tells_where_its_image_is(tmp_path):

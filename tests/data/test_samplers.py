@@ -123,7 +123,7 @@ def test_ranks_take_shares_that_make_up_each_batch(name, ranks):
 
 
 def test_batches_that_cannot_be_shared_evenly_are_refused():
-    with pytest.raises(BadSetting, match="batches of 8 faces cannot be shared evenly by 3 processes"):
+    with pytest.raises(BadSetting, match="a batch_size of 8 cannot be divided evenly between 3 processes"):
         EpochBatches(UNEVEN, "shuffle", 8, 5, rank=0, ranks=3)
 
 

@@ -144,7 +144,7 @@ def test_faces_without_any_label_give_figures_without_values(given):
         ({"targets": np.full(200, 8)}, "targets must be in -1 .. 7"),
         ({"probabilities": np.full((200, 8), 0.2)}, "sum to 1"),
         ({"probabilities": np.full((200, 8), np.nan)}, "sum to 1"),
-        ({"probabilities": np.full((200, 7), 1 / 7)}, r"probabilities has the shape \(200, 7\), expected \(200, 8\)"),
+        ({"probabilities": np.full((200, 7), 1 / 7)}, r"probabilities must have the shape \(200, 8\), got \(200, 7\)"),
         ({"votes": np.zeros(200)}, "votes has the shape"),
         ({"valence_true": None}, "both as predicted and as true"),
         ({"valence_predicted": np.full(200, np.nan)}, "predicted valence must be finite"),

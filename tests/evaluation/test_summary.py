@@ -189,7 +189,7 @@ def test_what_cannot_be_summed_up_is_one_line(shards, tmp_path):
     with pytest.raises(BadData, match=r"text.parquet' is not a Parquet file"):
         Summary(tmp_path / "text.parquet")
     (tmp_path / "text.parquet").write_text("PAR1text")
-    with pytest.raises(BadData, match="the rows cannot be summed up: "):
+    with pytest.raises(BadData, match="cannot summarise the rows: "):
         Summary(tmp_path / "text.parquet")
 
 
@@ -227,7 +227,7 @@ def test_windows_without_a_face_are_gaps_of_the_page(shards):
         page = summary_report({}, found.labels, tables, totals, [], 2, found.means, asked)
     assert [row["window_s"] for row in tables["window"]] == [0, 8, 10]
     assert "Windows of 2 s, the first 3 of 5,000." in page
-    assert page.index("What was asked for") < page.index(">Expressions</h2>")
+    assert page.index("Requested table") < page.index(">Expressions</h2>")
     assert asked.header[:3] == ["expression", "source", "faces"]
     assert "mostly" not in asked.header
 
@@ -238,7 +238,7 @@ def test_only_the_shards_that_are_named_count(shards):
 
 
 def test_a_lost_file_of_groups_is_told(tmp_path, shards):
-    with pytest.raises(BadData, match=r"the file of groups '.*lost.csv' does not exist"):
+    with pytest.raises(BadData, match=r"the groups file '.*lost.csv' does not exist"):
         Summary(shards, tmp_path / "lost.csv")
 
 

@@ -377,7 +377,7 @@ def test_a_training_set_without_valence_and_arousal_is_refused(name):
         ("va_divisions", {"gamma": -1.0}, "gamma must be >= 0, got -1"),
         ("va_soft", {"bins": 0}, "bins must be at least 1, got 0"),
         ("va_signs", {"by": "hinge"}, "compared by 'bce' or 'mse', got 'hinge'"),
-        ("va_center", {"dimensions": "dominance"}, "dimensions must be .*, got 'dominance'"),
+        ("va_center", {"dimensions": "dominance"}, "dimensions must be one of .*, got 'dominance'"),
         ("local_subclass", {"subclasses": 0}, "subclasses must be at least 1, got 0"),
         ("center", {"reduction": "median"}, "reduction must be mean or sum, got 'median'"),
     ],

@@ -150,7 +150,7 @@ def test_weights_of_another_network_are_not_copied_in_part():
     network, _ = backbones.backbone("densenet121", 1)
     with pytest.raises(BadModelFile, match="the weights of 'a' do not fit: size mismatch"):
         published.copy_into(network, state, "a")
-    with pytest.raises(BadModelFile, match=r"the weights of 'a' lack 'features.conv0.weight'"):
+    with pytest.raises(BadModelFile, match=r"the weights of 'a' do not contain 'features.conv0.weight'"):
         published.copy_into(network, {}, "a")
 
 

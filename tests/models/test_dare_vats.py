@@ -243,7 +243,7 @@ def test_the_gate_stands_where_it_is_asked_for():
     ("build", "options", "message"),
     [
         (vit.build, {"size": "huge"}, "size must be tiny, base, large"),
-        (vit.build, {"image_px": 50}, "faces of 50 pixels do not fall into patches of 16"),
+        (vit.build, {"image_px": 50}, "the face size must be a multiple of patch_px=16, got 50"),
         (vit.build, {"train": "tail"}, "train must be full or head"),
         (swin.build, {"train": "tail"}, "train must be full or head"),
         (vit.build, {"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
@@ -263,7 +263,7 @@ def test_the_gate_stands_where_it_is_asked_for():
         (
             two_stream.build,
             {"landmarks": "none", "landmark_file": "x"},
-            "landmark_file is for a network with landmarks",
+            "landmark_file needs a network with a landmark stream",
         ),
     ],
 )

@@ -339,4 +339,4 @@ def test_frames_have_a_time_all_or_not_at_all(tiny, times):
 def test_a_time_that_is_an_image_is_named_in_one_line(tiny):
     with pytest.raises(BadSetting) as caught:
         Analyzer(tiny, detector=squares).stream().push(scene(), scene())
-    assert str(caught.value) == "time_s must be a finite number of seconds, got ndarray; pairs are (image, time_s)"
+    assert str(caught.value) == "time_s must be a finite number of seconds, got ndarray; pairs must be (image, time_s)"

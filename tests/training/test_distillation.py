@@ -219,7 +219,9 @@ def test_the_bundled_file_teaches_and_is_named_with_its_settings(recipe, data, t
 
 def test_a_teacher_of_other_labels_is_refused(data):
     facts = dataset_statistics(replace(data.train, labels=tuple(reversed(data.train.labels))))
-    with pytest.raises(BadSetting, match=r"the teacher 'bundled' knows neutral, .*; the data have contempt, "):
+    with pytest.raises(
+        BadSetting, match=r"the labels of the teacher 'bundled' are neutral, .*, but those of the data are contempt, "
+    ):
         open_teacher("bundled", PLAIN, facts)
 
 

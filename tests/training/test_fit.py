@@ -142,7 +142,7 @@ def test_the_log_tells_starts_epochs_and_failures(interrupted, recipe, data, mon
     lines = [line.split(" ", 2)[2] for line in (interrupted / "log.txt").read_text().splitlines()]
     begun = [line for line in lines if line.startswith("training from epoch")]
     assert begun[-2:] == ["training from epoch 2 of 2 on 1 x cpu, 32-true"] * 2
-    assert any(line.startswith("ended in epoch 2 by ZeroDivisionError: division by zero") for line in lines)
+    assert any(line.startswith("stopped in epoch 2: ZeroDivisionError: division by zero") for line in lines)
     last = lines[-1]
     assert last.startswith("epoch 2: ")
     assert f"valid_accuracy {float(curve(interrupted)[-1]['valid_accuracy']):.4f}" in last

@@ -95,7 +95,7 @@ def test_the_graph_and_who_has_one(recipe):
     assert (graph.shape, names[-2:]) == ((10, 10), ("valence", "arousal"))
     with pytest.raises(BadSetting, match="'multi_task' has no graph"):
         insights.adjacency(module_of(recipe, "multi_task"), LABELS)
-    with pytest.raises(BadSetting, match="'compact_resnet' has no classifiers on a common feature vector"):
+    with pytest.raises(BadSetting, match="the model 'compact_resnet' has no classifiers on a common feature vector"):
         insights.heads(ExpressionModule(recipe, 8), LABELS)
 
 

@@ -240,5 +240,5 @@ def test_data_with_other_attributes_cost_only_the_figure(plugins, write_model, c
     scored = scoring.score(scoring.open_model(str(model)), celeba.load("test"))
     assert compute_metrics(scored.scores)["outputs"] == {}
     assert compute_metrics(scored.scores)["faces"] == 16
-    said = "not measured: facial attributes: the network says 2 of each face, the data know 40"
+    said = "not measured: facial attributes: the network predicts 2 values per face, but the data have 40"
     assert said in caplog.text

@@ -88,12 +88,12 @@ def test_no_settings_change_nothing():
         ("epochs=2.5", "recipe key 'epochs' expects int, got '2.5'"),
         ("learning_rate=fast", "recipe key 'learning_rate' expects float, got 'fast'"),
         ("nesterov=yes", "recipe key 'nesterov' expects true or false, got 'yes'"),
-        ("mean=0.5;0.5", "recipe key 'mean' expects numbers joined by commas, got '0.5;0.5'"),
-        ("mean=", "recipe key 'mean' expects numbers joined by commas, got ''"),
-        ("work=mine", "'work' names the recipe and cannot be set"),
-        ("row=mine", "'row' names the recipe and cannot be set"),
-        ("model_options={}", "recipe key 'model_options' is set entry by entry: --set model_options.NAME=VALUE"),
-        ("losses=multi_target", "recipe key 'losses' is set entry by entry: --set losses.NAME=VALUE"),
+        ("mean=0.5;0.5", "recipe key 'mean' expects numbers separated by commas, got '0.5;0.5'"),
+        ("mean=", "recipe key 'mean' expects numbers separated by commas, got ''"),
+        ("work=mine", "'work' is the name of the recipe and cannot be set"),
+        ("row=mine", "'row' is the name of the recipe and cannot be set"),
+        ("model_options={}", "recipe key 'model_options' must be set entry by entry: --set model_options.NAME=VALUE"),
+        ("losses=multi_target", "recipe key 'losses' must be set entry by entry: --set losses.NAME=VALUE"),
         ("loss=multi_target", "unknown recipe key 'loss'; did you mean 'losses'?"),
     ],
 )
@@ -151,7 +151,7 @@ def test_a_value_out_of_range_is_refused_with_its_key(changes):
         ({"mean": (0.4, 0.5, 0.6)}, "one per channel"),
         ({"std": ()}, "one per channel"),
         ({"channels": "rgb"}, "one per channel"),
-        ({"std": (0.0,)}, "std must be above 0"),
+        ({"std": (0.0,)}, "std must be > 0"),
         ({"size_px": 4}, "size_px"),
         ({"size_px": 5000}, "size_px"),
         ({"margin": 9.0}, "margin"),
@@ -200,7 +200,7 @@ def test_several_losses_have_a_weight_and_options_each():
 
 
 def test_options_of_a_loss_that_is_not_used_are_refused():
-    with pytest.raises(BadSetting, match="loss_options for 'multi_target', which is not among the losses"):
+    with pytest.raises(BadSetting, match="loss_options for 'multi_target', which is not one of the losses"):
         replace(DEFAULT, loss_options={"multi_target": {}})
 
 

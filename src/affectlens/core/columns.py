@@ -96,9 +96,11 @@ class Column:
 
     def __post_init__(self) -> None:
         if self.kind not in list(Kind):
-            raise BadSetting(f"the kind of the column '{self.name}' is {', '.join(Kind)}; got '{self.kind}'")
+            raise BadSetting(
+                f"the kind of the column '{self.name}' must be one of {', '.join(Kind)}, got '{self.kind}'"
+            )
         if not isinstance(self.digits, int) or self.digits < 0:
-            raise BadSetting(f"digits of the column '{self.name}' must be a whole number from 0, got {self.digits!r}")
+            raise BadSetting(f"digits of the column '{self.name}' must be an integer >= 0, got {self.digits!r}")
         object.__setattr__(self, "kind", Kind(self.kind))
 
     def cell(self, frame: Any, place: int | None, face: Any) -> Any:
@@ -139,17 +141,19 @@ _FIRST = (
     Column(
         "time_s",
         Kind.REAL,
-        "time since the first frame by the time stamps of the file; empty for photos",
+        "time since the first frame according to the file's timestamps; empty for photos",
         ("frame", "time_s"),
         "s",
     ),
-    Column("face", Kind.INTEGER, "number of the face in its picture, best detection first, from 0", ("place",)),
+    Column(
+        "face", Kind.INTEGER, "number of the face in its picture, from 0, by decreasing detection score", ("place",)
+    ),
     Column("track", Kind.INTEGER, "number of the person in this video, from 0; empty for photos", ("face", "track")),
     *(
         Column(
             name,
             Kind.REAL,
-            f"{edge} edge of the box, origin at the top left of the picture; may lie beyond it",
+            f"{edge} edge of the box; the origin is the top left of the picture, and boxes may extend beyond it",
             ("face", "box_xyxy", str(place)),
             "px",
             2,
@@ -159,14 +163,19 @@ _FIRST = (
     Column(
         "score",
         Kind.REAL,
-        "confidence of the detector that this is a face",
+        "detector's confidence that this is a face",
         ("face", "score"),
         "0 to 1",
         display=".2f",
     ),
 )
 _LAST = (
-    Column("uncertain", Kind.BOOLEAN, "that probability is below the model's threshold (below)", ("face", "uncertain")),
+    Column(
+        "uncertain",
+        Kind.BOOLEAN,
+        "whether that probability is below the model's threshold (see below)",
+        ("face", "uncertain"),
+    ),
     Column(
         "disagreement",
         Kind.REAL,
@@ -179,28 +188,28 @@ _LAST = (
     *(
         Column(name, Kind.REAL, meaning, ("face", name), "-1 to 1", display="+z.2f", averaged=True)
         for name, meaning in {
-            "valence": "how pleasant, from negative to positive (below)",
-            "arousal": "how activated, from calm to excited (below)",
+            "valence": "valence, from unpleasant to pleasant (see below)",
+            "arousal": "arousal, from calm to excited (see below)",
         }.items()
     ),
     Column(
         "va_source",
         Kind.CATEGORY,
-        "`regressed` by the model, or `projected`: the expectation of published coordinates under the probabilities, "
-        "not a regression",
+        "`regressed` (predicted by the model) or `projected` (expected value of published coordinates under the "
+        "probabilities)",
         ("face", "va_source"),
         categories=("regressed", "projected"),
     ),
     Column(
         "quality",
         Kind.TEXT,
-        "`ok`, or why the answer deserves less trust (below), joined by `+`",
+        "`ok`, or quality flags that make the answer less reliable (see below), joined by `+`",
         ("face", "quality", "code"),
     ),
     Column(
         "reason",
         Kind.CATEGORY,
-        "why there is no face in this row (below); empty where there is one",
+        "why this row has no face (see below); empty if it has one",
         ("frame", "reason"),
         categories=tuple(map(str, Reason)),
     ),
@@ -210,8 +219,8 @@ _LATER = (
     Column(
         "incomplete",
         Kind.BOOLEAN,
-        "the file of the photo breaks off; what there is of it, at least nine tenths (of a progressive JPEG "
-        "perhaps in less detail), was analyzed",
+        "whether the photo's file is truncated; the part that could be decoded, at least nine tenths (for a "
+        "progressive JPEG possibly in less detail), was analyzed",
         ("frame", "incomplete"),
     ),
 )
@@ -219,12 +228,12 @@ _LATER = (
 
 
 def _expression(labels: tuple[str, ...]) -> Column:
-    meaning = "the label with the highest probability; in videos steady (below)"
+    meaning = "the label with the highest probability; smoothed over time in videos (see below)"
     return Column("expression", Kind.CATEGORY, meaning, ("face", "expression"), categories=labels)
 
 
 def _probability(label: str) -> Column:
-    meaning = f"calibrated probability of `{label}`; those of all labels sum to 1"
+    meaning = f"calibrated probability of `{label}`; the probabilities of all labels sum to 1"
     return Column(f"{PROBABILITY}{label}", Kind.REAL, meaning, ("face", "probabilities", label), "0 to 1", 6)
 
 
@@ -246,7 +255,7 @@ class Schema:
     def __post_init__(self) -> None:
         folded = [name.casefold() for name in self.names]  # as engines of queries compare them
         if twice := [name for name, key in zip(self.names, folded, strict=True) if folded.count(key) > 1]:
-            raise BadSetting(f"two columns are called '{twice[0]}'; rename that of your measure")
+            raise BadSetting(f"two columns are named '{twice[0]}'; rename the one of your measure")
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

@@ -42,11 +42,9 @@ def make_measure(name: str) -> Measure:
     except AffectLensError:
         raise
     except Exception as error:  # of code from elsewhere
-        raise BadSetting(f"the measure '{name}' that is installed cannot be made: {one_line(error)}") from error
+        raise BadSetting(f"cannot create the installed measure '{name}': {one_line(error)}") from error
     if not isinstance(measure, Measure):
-        raise BadSetting(
-            f"the measure '{name}' that is installed is of the type {type(measure).__name__}, not an affectlens.Measure"
-        )
+        raise BadSetting(f"the installed measure '{name}' must be an affectlens.Measure, got {type(measure).__name__}")
     return measure
 
 

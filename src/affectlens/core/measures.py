@@ -100,15 +100,15 @@ class Measure:
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
-            raise BadSetting(f"a measure's name is an identifier, such as mouth_open; got '{self.name}'")
+            raise BadSetting(f"the name of a measure must be an identifier, such as mouth_open, got '{self.name}'")
         if isinstance(self.columns, Column) or not all(isinstance(column, Column) for column in self.columns):
-            raise BadSetting(f"columns of '{self.name}' is a list of affectlens.Column, such as (column,)")
+            raise BadSetting(f"columns of '{self.name}' must be a list of affectlens.Column, such as (column,)")
         if not self.columns:
             raise BadSetting(f"the measure '{self.name}' has no columns")
         if not isinstance(self.time_constant_s, int | float) or not 0 <= self.time_constant_s < np.inf:
-            raise BadSetting(f"time_constant_s of '{self.name}' must be 0 or more, got {self.time_constant_s!r}")
+            raise BadSetting(f"time_constant_s of '{self.name}' must be >= 0, got {self.time_constant_s!r}")
         if isinstance(self.needs, str):
-            raise BadSetting(f"needs of '{self.name}' is a list, such as ['{self.needs}']")
+            raise BadSetting(f"needs of '{self.name}' must be a list, such as ['{self.needs}']")
         for part in ("measure", "follow", "draw"):
             if getattr(self, part) is not None and not callable(getattr(self, part)):
                 raise BadSetting(
@@ -118,15 +118,15 @@ class Measure:
         for given, column in zip(self.columns, placed, strict=True):
             if not column.name.isidentifier():
                 raise BadSetting(
-                    f"a column's name is an identifier, such as mouth_open; '{self.name}' has '{column.name}'"
+                    f"the name of a column must be an identifier, such as mouth_open; '{self.name}' has '{column.name}'"
                 )
             if column.name in _TAKEN or column.name.startswith(_TAKEN_PREFIXES):
                 raise BadSetting(
-                    f"the measure '{self.name}' has a column '{column.name}', a name that tables need themselves "
-                    f"({', '.join(_TAKEN)}, and what begins with {' or '.join(_TAKEN_PREFIXES)}); call it otherwise"
+                    f"the measure '{self.name}' has a column '{column.name}', which is a reserved name "
+                    f"({', '.join(_TAKEN)}, and names that start with {' or '.join(_TAKEN_PREFIXES)}); rename it"
                 )
             if given.path not in ((), column.path):
-                raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' has a path of its own")
+                raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' must not set a path")
         object.__setattr__(self, "columns", placed)
         object.__setattr__(self, "needs", tuple(self.needs))
 
@@ -148,11 +148,11 @@ class Measure:
                 raise TypeError(f"expected a dictionary of columns, got {type(values).__name__}")
             if unknown := values.keys() - {column.name for column in self.columns}:
                 raise KeyError(
-                    f"no column is called '{min(unknown)}'; there are {', '.join(c.name for c in self.columns)}"
+                    f"unknown column '{min(unknown)}'; the measure has {', '.join(c.name for c in self.columns)}"
                 )
             return {column.name: column.kind.checked(values.get(column.name)) for column in self.columns}
         except Exception as error:  # of code from elsewhere, which must not cost the face its expression
-            warn_once(f"the measure '{self.name}' failed, its cells are empty: {one_line(error)}")
+            warn_once(f"the measure '{self.name}' failed, so its cells are empty: {one_line(error)}")
             return dict.fromkeys(column.name for column in self.columns)
 
     def draw_on(self, canvas: NDArray[np.uint8], face: Any, values: Values) -> None:
@@ -161,7 +161,7 @@ class Measure:
             if self.draw is not None:
                 self.draw(canvas, face, values)
         except Exception as error:  # of code from elsewhere, which must not cost the picture
-            warn_once(f"the measure '{self.name}' failed, it is not drawn: {one_line(error)}")
+            warn_once(f"the measure '{self.name}' failed, so it is not drawn: {one_line(error)}")
 
 
 @lru_cache(maxsize=16)

@@ -219,8 +219,8 @@ OUTPUTS = _by_name(
             column=Column(
                 "va_sector",
                 Kind.INTEGER,
-                "likeliest sector of the plane of valence and arousal, of as many as the model has, from 0 "
-                "counter-clockwise from positive valence",
+                "most likely sector of the valence-arousal plane, numbered from 0 counter-clockwise from "
+                "positive valence; the model defines how many there are",
                 (),
             ),
             cells=_sector,

@@ -40,11 +40,13 @@ class Series:
         frames = len(self.times_s)
         lengths = {len(self.expressions), len(self.uncertain), len(self.valence), len(self.arousal)}
         if lengths != {frames} or self.probabilities.shape != (frames, len(self.labels)):
-            raise BadData(f"face {self.track} of '{self.source}' has columns of different lengths")
+            raise BadData(f"face {self.track} of '{self.source}' must have columns of equal length")
         if not np.isfinite(self.times_s).all() or not np.isfinite(self.probabilities).all():
             raise BadData(f"face {self.track} of '{self.source}' has frames without a time or without probabilities")
         if (np.diff(self.times_s) < 0).any():
-            raise BadData(f"times of face {self.track} of '{self.source}' do not rise; a video stands there twice?")
+            raise BadData(
+                f"times of face {self.track} of '{self.source}' must increase; the table may contain the video twice"
+            )
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _expression(table: FaceTable, random: np.random.Generator) -> Rows:
 
 def _age(table: FaceTable, random: np.random.Generator) -> Rows:
     if np.isnan(table.age_years).all():
-        raise BadData("the sampler 'age' needs ages: a column age_years, or ?meta=FILE with one")
+        raise BadData("the sampler 'age' needs a column age_years, in the data or in ?meta=FILE")
     return random.choice(len(table), len(table), p=inverse_frequency(age_group(table.age_years)))
 
 
@@ -137,7 +137,7 @@ class EpochBatches:
         self.rows = len(self.order(table, np.random.default_rng((seed, 0))))
         self.batch_size = min(batch_size, self.rows)
         if self.batch_size % ranks:
-            raise BadSetting(f"batches of {self.batch_size} faces cannot be shared evenly by {ranks} processes")
+            raise BadSetting(f"a batch_size of {self.batch_size} cannot be divided evenly between {ranks} processes")
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""

@@ -63,9 +63,11 @@ class FaceTable:
         lengths = {len(column) for column in [*columns, *self.groups.values(), self.images]}
         if (self.votes.shape, self.targets.shape) != ((faces, classes), (faces,)) or lengths != {faces}:
             shapes = (len(self.images), self.votes.shape, self.targets.shape)
-            raise BadData(f"a table of {faces} faces and {classes} classes cannot hold arrays of shapes {shapes}")
+            raise BadData(f"array shapes {shapes} do not match {faces} faces and {classes} classes")
         if self.attribute_names and len(self.attribute_names) != self.attributes.shape[1]:
-            raise BadData(f"{self.attributes.shape[1]} attributes cannot have {len(self.attribute_names)} names")
+            raise BadData(
+                f"expected one name for each of {self.attributes.shape[1]} attributes, got {len(self.attribute_names)}"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -155,7 +157,9 @@ def _table(
     for row, sample in enumerate(samples):
         if sample.expression is not None:
             if sample.expression not in number:
-                raise BadData(f"sample '{sample.id}' is labelled '{sample.expression}', not one of {', '.join(labels)}")
+                raise BadData(
+                    f"the label of sample '{sample.id}' must be one of {', '.join(labels)}, got '{sample.expression}'"
+                )
             targets[row] = number[sample.expression]
             votes[row, targets[row]] = 1
         if sample.votes is not None:

@@ -182,7 +182,7 @@ def accuracy_of_divisions(predicted: Floats, affect: Floats) -> NDArray[np.float
 
 def _check_columns(predicted: Floats | Bools, target: Floats) -> None:
     if predicted.shape[1] != target.shape[1]:
-        raise BadData(f"the network says {predicted.shape[1]} of each face, the data know {target.shape[1]}")
+        raise BadData(f"the network predicts {predicted.shape[1]} values per face, but the data have {target.shape[1]}")
 
 
 def by_group(values: Sequence[str] | NDArray[np.str_], predicted: Ints, target: Ints) -> dict[str, tuple[float, int]]:

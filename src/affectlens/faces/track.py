@@ -86,7 +86,7 @@ class Tracker:
 
     def __init__(self, max_lost_s: float = 2.0) -> None:
         if max_lost_s < 0:
-            raise BadSetting(f"max_lost_s must be 0 or more, got {max_lost_s}")
+            raise BadSetting(f"max_lost_s must be >= 0, got {max_lost_s}")
         self._max_lost_s = max_lost_s
         self._tracks: list[_Track] = []
         self._begun = 0

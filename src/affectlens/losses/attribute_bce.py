@@ -22,7 +22,7 @@ def build(statistics: DatasetStatistics) -> Callable[[Tensor, Tensor], Tensor]:
         """
         if attributes.shape != attribute_target.shape:
             given, asked = attribute_target.shape[1], attributes.shape[1]
-            raise BadData(f"the loss 'attribute_bce' needs {asked} attributes for each face, the data have {given}")
+            raise BadData(f"the loss 'attribute_bce' needs {asked} attributes per face, but the data have {given}")
         known = attribute_target.isfinite()
         values = binary_cross_entropy_with_logits(attributes[known], attribute_target[known], reduction="none")
         return reduced(values, "mean")

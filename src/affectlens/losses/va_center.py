@@ -58,8 +58,11 @@ def build(
         BadSetting: a setting is none of these, or no training face has valence and arousal.
     """
     if dimensions not in DIMENSIONS:
-        raise BadSetting(f"dimensions must be {', '.join(DIMENSIONS)}, got '{dimensions}'")
+        raise BadSetting(f"dimensions must be one of {', '.join(DIMENSIONS)}, got '{dimensions}'")
     if not statistics.described.any():
-        raise BadSetting("no training face has a label, valence and arousal, which the VA-based center loss needs")
+        raise BadSetting(
+            "the center loss by valence and arousal needs training faces with a label, valence and arousal, but "
+            "there are none"
+        )
     learned = None if centres == "batch" else Centres(len(statistics.labels), statistics.feature_width, rate, centres)
     return VACenterLoss(torch.from_numpy(statistics.class_affect), DIMENSIONS[dimensions], learned, reduction)

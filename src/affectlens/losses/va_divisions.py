@@ -53,4 +53,6 @@ def build(statistics: DatasetStatistics, weighted: bool = True, gamma: float = 0
     """
     if not gamma >= 0:
         raise BadSetting(f"gamma must be >= 0, got {gamma}")
-    return VADivisionsLoss(torch.from_numpy(statistics.known_affect("the loss of their sectors")), weighted, gamma)
+    return VADivisionsLoss(
+        torch.from_numpy(statistics.known_affect("the loss over valence-arousal sectors")), weighted, gamma
+    )

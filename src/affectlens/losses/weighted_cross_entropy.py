@@ -20,7 +20,7 @@ def class_weights(statistics: DatasetStatistics) -> Tensor:
     """
     counts = statistics.class_counts
     if not counts.any():
-        raise BadSetting("no training face has a label, which weights by class need")
+        raise BadSetting("class weights need training faces with a label, but there are none")
     return rarity(torch.from_numpy(counts))
 
 

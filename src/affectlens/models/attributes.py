@@ -53,6 +53,6 @@ def build(classes: int, in_channels: int = 3, backbone: str = "base", image_px: 
     del in_channels  # either goes
     if classes != 2:
         raise BadSetting(
-            f"the network for attributes is for CelebA's labels not_smiling and smiling, got {classes} classes"
+            f"the attribute network needs CelebA's two labels not_smiling and smiling, got {classes} classes"
         )
     return Attributes(backbone, image_px)

@@ -82,7 +82,7 @@ class Analysis:
         """
         picture = self.draw()
         if picture is None:
-            raise BadSetting(f"there is no picture to write: {self.reason} ({self.detail})")
+            raise BadSetting(f"this analysis has no picture to write: {self.reason} ({self.detail})")
         save_image(Path(path), picture)
 
     def save_explanations(self, path: str | Path) -> None:
@@ -93,7 +93,9 @@ class Analysis:
                 cannot be written.
         """
         if not any(face.explanation for face in self.faces):
-            raise BadSetting("there is nothing to show: no face, or the analyzer was not asked to explain")
+            raise BadSetting(
+                "this analysis has no explanations: it has no face, or the analyzer was created without explain=True"
+            )
         save_image(Path(path), draw_explanations(self.faces))
 
 

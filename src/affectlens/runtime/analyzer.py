@@ -80,7 +80,7 @@ class Analyzer:
         if not isinstance(detector, str) and not callable(detector):
             raise BadSetting(f"detector must be a name or a callable, got {type(detector).__name__}")
         if min_face_px is not None and not isinstance(detector, str):
-            raise BadSetting("min_face_px goes with a detector's name; set it where you make your own detector")
+            raise BadSetting("min_face_px applies to detectors given by name; set it in your own detector instead")
         self.recognizer = Recognizer(model, threads, explain, prior, device, measures)
         self._detect = _make_detector(detector, min_face_px) if isinstance(detector, str) else detector
 
@@ -126,7 +126,7 @@ class Analyzer:
             BadSetting: `source` is none of these, or `colour` no such order or not for an array.
         """
         if colour != ChannelOrder.RGB and not isinstance(source, np.ndarray):
-            raise BadSetting("colour is for arrays; files and PIL images have their own")
+            raise BadSetting("colour applies only to arrays; files and PIL images define their own channel order")
         try:
             if isinstance(source, (str, os.PathLike)):
                 path = Path(os.path.expanduser(source))
@@ -220,7 +220,7 @@ class Analyzer:
         """
         settings = settings or VideoSettings()
         if settings.every != 1 or settings.fps is not None:
-            raise BadSetting("a stream analyzes every frame that is pushed; leave `every` and `fps` out")
+            raise BadSetting("a stream analyzes every frame that is pushed; do not set `every` or `fps`")
         return Stream(self, settings, on_event, name)
 
     def _analyze_picture(self, picture: DecodedImage, source: str) -> Analysis:
@@ -256,4 +256,4 @@ def _from_pil(image: Any) -> NDArray[np.uint8]:
         image.load()
         return turned_upright(as_uint8(image), orientation_of(image))
     except OSError as error:
-        raise UnreadableMedia(Reason.TRUNCATED, "the PIL image cannot be decoded to its end") from error
+        raise UnreadableMedia(Reason.TRUNCATED, "cannot decode the PIL image completely") from error

@@ -82,7 +82,9 @@ def _cells(batch: Any, column: str) -> list[Any]:
     try:
         cells = batch[column]
     except KeyError as error:
-        raise BadSetting(f"the batch has no column '{column}'; it has {', '.join(map(str, _names(batch)))}") from error
+        raise BadSetting(
+            f"the batch has no column '{column}'; its columns are {', '.join(map(str, _names(batch)))}"
+        ) from error
     return cells.to_pylist() if hasattr(cells, "to_pylist") else list(cells)
 
 

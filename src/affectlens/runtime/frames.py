@@ -35,10 +35,10 @@ def to_pandas(analyses: "Analysis | Iterable[Analysis | Iterable[Analysis]]") ->
     for analysis in _each(analyses):
         schema = schema or analysis.schema
         if analysis.schema.names != schema.names:
-            raise BadSetting("analyses of models or measures with different columns do not make one table")
+            raise BadSetting("analyses from models or measures with different columns cannot be combined in one table")
         rows += analysis.to_rows()
     if schema is None:
-        raise BadSetting("a data frame needs at least one analysis, which says what its columns are")
+        raise BadSetting("a data frame needs at least one analysis, which defines its columns")
     return typed(pandas.DataFrame(rows, columns=list(schema.names)), schema)
 
 
@@ -52,7 +52,7 @@ def _each(analyses: Any) -> "Iterator[Analysis]":
         for one in analyses:
             yield from _each(one)
     else:
-        raise BadSetting(f"expected analyses, got {type(analyses).__name__}; Analyzer.analyze makes one")
+        raise BadSetting(f"expected analyses, as returned by Analyzer.analyze, got {type(analyses).__name__}")
 
 
 def read_table(path: str | Path) -> "pd.DataFrame":

@@ -57,7 +57,7 @@ class VideoSettings:
         if self.every < 1 or self.detect_every < 1:
             raise BadSetting(f"every and detect_every must be at least 1, got {self.every} and {self.detect_every}")
         if self.fps is not None and not self.fps > 0:
-            raise BadSetting(f"fps must be above 0, got {self.fps}")
+            raise BadSetting(f"fps must be > 0, got {self.fps}")
 
 
 def analyze_frames(

@@ -226,5 +226,5 @@ def prior_of(prior: str, shares: Sequence[float] | None, model: str) -> NDArray[
     if prior == Prior.NATURAL:
         return None
     if shares is None:
-        raise BadSetting(f"{model} does not say how frequent its labels are; export it anew")
+        raise BadSetting(f"{model} does not state its class frequencies, which prior='balanced' needs; export it again")
     return np.array(shares)

@@ -138,7 +138,9 @@ class Analyses:
             Exception: what `on_event` raises.
         """
         if self._closed:
-            raise BadSetting(f"the analyses of '{self.name}' are closed; iterate once, before the next are taken")
+            raise BadSetting(
+                f"the analyses of '{self.name}' are closed; iterate over them once, before taking the next source"
+            )
         with closing(self):
             yield from self._found
 
@@ -188,7 +190,7 @@ def open_frames(media: Any, frame_rate: float | None = None, colour: str = Chann
     if not isinstance(media, (str, os.PathLike)) and not hasattr(media, "read"):
         return ArrayFrames(media, frame_rate, colour)
     if frame_rate is not None or colour != ChannelOrder.RGB:
-        raise BadSetting("frame_rate and colour are for arrays; a file or camera has its own")
+        raise BadSetting("frame_rate and colour apply only to arrays; files and cameras define their own")
     return open_video(media)
 
 

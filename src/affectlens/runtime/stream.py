@@ -145,11 +145,11 @@ class Stream:
                 not, or the stream has ended.
         """
         if self._ended:
-            raise BadSetting("the stream has ended; make another one with Analyzer.stream()")
+            raise BadSetting("the stream has ended; create a new one with Analyzer.stream()")
         timed = time_s is not None
         if self._timed not in (None, timed):
             raise BadSetting(
-                "give time_s with every frame or with none; without it, it is the time since the first push"
+                "pass time_s with every frame or with none; if omitted, the time since the first push is used"
             )
         now_s = time.monotonic()
         begun_s = now_s if self._begun_s is None else self._begun_s

@@ -58,8 +58,7 @@ class Smoothing:
     def __post_init__(self) -> None:
         if min(self.time_constant_s, self.margin, self.band) < 0:
             raise BadSetting(
-                f"time_constant_s, margin and band must be 0 or more, got {self.time_constant_s}, {self.margin}, "
-                f"{self.band}"
+                f"time_constant_s, margin and band must be >= 0, got {self.time_constant_s}, {self.margin}, {self.band}"
             )
 
 
@@ -215,7 +214,7 @@ class EventFinder:
 
     def __init__(self, expression: str, on: float = 0.5, off: float = 0.35, min_s: float = 0.2) -> None:
         if not 0 < off <= on < 1:
-            raise BadSetting(f"0 < off <= on < 1 is needed, got on {on} and off {off}")
+            raise BadSetting(f"on and off must satisfy 0 < off <= on < 1, got on={on} and off={off}")
         self._expression, self._on, self._off, self._min_s = expression, on, off, min_s
         self._window: deque[tuple[float, float]] = deque(maxlen=_MEDIAN_FRAMES)
         self._before: deque[tuple[float, float]] = deque()

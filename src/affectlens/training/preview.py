@@ -97,7 +97,7 @@ def _pairs(
         if len(crops) == faces:
             break
     if not crops:
-        raise BadData(f"no face in any of {len(rows)} pictures")
+        raise BadData(f"no face was found in any of {len(rows)} pictures")
     return raw, crops, points
 
 

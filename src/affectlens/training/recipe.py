@@ -203,11 +203,11 @@ class Recipe:
             if isinstance(value, float) and not math.isfinite(value):
                 raise BadSetting(f"recipe {self.name}: {key} must be a finite number, got {value}")
         if self.seed > 2**31:
-            raise BadSetting(f"recipe {self.name}: seed must be at most 2^31, got {self.seed}")
+            raise BadSetting(f"recipe {self.name}: seed must be <= 2^31, got {self.seed}")
         if self.schedule == "plateau" and self.schedule_factor >= 1:
-            raise BadSetting(f"recipe {self.name}: schedule_factor must be below 1, got {self.schedule_factor}")
+            raise BadSetting(f"recipe {self.name}: schedule_factor must be < 1, got {self.schedule_factor}")
         if self.train_share > 1:
-            raise BadSetting(f"recipe {self.name}: train_share must be at most 1, got {self.train_share}")
+            raise BadSetting(f"recipe {self.name}: train_share must be <= 1, got {self.train_share}")
         for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "schedule_factor", "train_share"):
             if not getattr(self, key) > 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be > 0, got {getattr(self, key)}")
@@ -215,7 +215,9 @@ class Recipe:
             if getattr(self, key) < 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be >= 0, got {getattr(self, key)}")
         if self.pretrained and self.start_from:
-            raise BadSetting(f"recipe {self.name}: pretrained and start_from both name the first weights; use one")
+            raise BadSetting(
+                f"recipe {self.name}: pretrained and start_from both set the initial weights; use only one"
+            )
         if self.pretrained_file and not self.pretrained:
             raise BadSetting(f"recipe {self.name}: pretrained_file needs pretrained=true")
         if not self.teacher and self.teacher_weight:
@@ -224,16 +226,18 @@ class Recipe:
             if not 0 <= getattr(self, key) <= 1:
                 raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")
         if self.mixup + self.cutmix > 1:
-            raise BadSetting(f"recipe {self.name}: mixup and cutmix must be at most 1 together")
+            raise BadSetting(f"recipe {self.name}: mixup and cutmix must not sum to more than 1")
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise BadSetting(f"recipe {self.name}: {key} must be {' or '.join(allowed)}, got {getattr(self, key)}")
         if self.nesterov and self.optimiser == "sgd" and not self.momentum:
             raise BadSetting(f"recipe {self.name}: nesterov needs a momentum > 0")
         if not self.losses or not all(math.isfinite(weight) and weight >= 0 for weight in self.losses.values()):
-            raise BadSetting(f"recipe {self.name}: losses must name at least one, with weights >= 0, got {self.losses}")
+            raise BadSetting(
+                f"recipe {self.name}: losses must contain at least one loss, with weights >= 0, got {self.losses}"
+            )
         if stray := [name for name in self.loss_options if name not in self.losses]:
-            raise BadSetting(f"recipe {self.name}: loss_options for '{stray[0]}', which is not among the losses")
+            raise BadSetting(f"recipe {self.name}: loss_options for '{stray[0]}', which is not one of the losses")
         self.input_spec()
 
     def input_spec(self) -> InputSpec:
@@ -285,9 +289,9 @@ def from_yaml(file: Path) -> Recipe:
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadSetting(f"'{file}' is not YAML: {' '.join(str(error).split())}") from error
+        raise BadSetting(f"'{file}' is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
-        raise BadSetting(f"'{file}' must hold recipe keys and their values, got {type(settings).__name__}")
+        raise BadSetting(f"'{file}' must contain recipe keys and their values, got {type(settings).__name__}")
     try:
         return from_dict(settings)
     except BadSetting as error:
@@ -348,7 +352,7 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any] | Sequence[str]) -
     for path, value in settings.items() if isinstance(settings, Mapping) else map(_split, settings):
         key, dot, entry = path.partition(".")
         if key in ("work", "row"):
-            raise BadSetting(f"'{key}' names the recipe and cannot be set")
+            raise BadSetting(f"'{key}' is the name of the recipe and cannot be set")
         if key not in hints:
             raise BadSetting(unknown("recipe key", key, [f.name for f in fields(Recipe)]))
         has_entries = typing.get_origin(hints[key]) is Mapping
@@ -358,7 +362,7 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any] | Sequence[str]) -
             known = changes.get(key, getattr(recipe, key))
             changes[key] = _with_entry(known, entry, value if typed else _scalar(value))
         elif has_entries and not typed:
-            raise BadSetting(f"recipe key '{key}' is set entry by entry: --set {key}.NAME=VALUE")
+            raise BadSetting(f"recipe key '{key}' must be set entry by entry: --set {key}.NAME=VALUE")
         else:
             changes[key] = value if typed else _parse(path, value, hints[key])
     return from_dict({f.name: getattr(recipe, f.name) for f in fields(Recipe)} | changes)
@@ -376,12 +380,12 @@ def _with_entry(mapping: Mapping[str, Any], path: str, value: Any) -> dict[str, 
     """A copy of `mapping` with the entry at the dotted path set."""
     key, dot, rest = path.partition(".")
     if dot and not isinstance(mapping.get(key, {}), Mapping):
-        raise BadSetting(f"'{key}' is a value, so '{path}' cannot be set in it")
+        raise BadSetting(f"cannot set '{path}', because '{key}' is a single value")
     return {**mapping, key: _with_entry(mapping.get(key, {}), rest, value) if dot else value}
 
 
 def _scalar(text: str) -> Any:
-    """true, false, a number, numbers joined by commas, or the text itself."""
+    """true, false, a number, numbers separated by commas, or the text itself."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if "," in text:
@@ -402,5 +406,5 @@ def _parse(key: str, text: str, kind: Any) -> Any:
             return tuple(float(part) for part in text.split(","))
         return kind(text)
     except (KeyError, ValueError) as error:
-        expected = "true or false" if kind is bool else "numbers joined by commas" if origin else kind.__name__
+        expected = "true or false" if kind is bool else "numbers separated by commas" if origin else kind.__name__
         raise BadSetting(f"recipe key '{key}' expects {expected}, got '{text}'") from error

@@ -68,7 +68,9 @@ def _with_measures(scored: Scored) -> Scored:
         seen += [_measured(face) for face in faces]
     given, measured = scored.scores.groups, auditing.measured_groups(seen)
     if taken := sorted(given.keys() & measured.keys()):
-        raise BadData(f"the data have a column '{taken[0]}', which audit measures itself; call it otherwise")
+        raise BadData(
+            f"the group column '{taken[0]}' of the data has the name of a group that audit measures itself; rename it"
+        )
     return scored.with_groups({**given, **measured})
 
 

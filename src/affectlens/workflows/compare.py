@@ -60,7 +60,7 @@ def _names(own: list[str], given: list[str]) -> list[str]:
     """What the models are called: by their own names, and where two have the same, by what the user called them."""
     unique = [name if own.count(name) == 1 else model for name, model in zip(own, given, strict=True)]
     if len(set(unique)) < len(unique):
-        raise BadSetting(f"the same model twice: {', '.join(unique)}")
+        raise BadSetting(f"the same model is given twice: {', '.join(unique)}")
     return unique
 
 
@@ -68,7 +68,7 @@ def _shared(scored: dict[str, Scored]) -> dict[str, Scored]:
     """The answers for the faces that every model has answered for."""
     common = set.intersection(*(set(part.table.ids) for part in scored.values()))
     if not common:
-        raise BadData("there is no face that all models have answered for")
+        raise BadData("no face was scored by all models")
     return {name: part.keep(np.array([i in common for i in part.table.ids])) for name, part in scored.items()}
 
 

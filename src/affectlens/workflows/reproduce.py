@@ -60,7 +60,7 @@ def reproduce(
     results, runs = Path(out), Path(runs)
     module = catalog.load("training.recipes", work)
     if not hasattr(module, "PAPER"):
-        raise BadSetting(f"'{work}' is no published table")
+        raise BadSetting(f"'{work}' has no published table")
     source = source_of(data)
     if strange := [row for row in rows if row not in module.ROWS]:
         raise UnknownName(unknown(f"row of '{work}'", strange[0], list(module.ROWS)))
@@ -69,7 +69,10 @@ def reproduce(
     recipes = {row: find_recipe(module.ROWS[row], settings) for row in rows}
     for recipe in recipes.values():
         if source.reader != recipe.data and not other_data:
-            raise BadSetting(f"'{recipe.name}' is about '{recipe.data}', got '{source.reader}'; see --other-data")
+            raise BadSetting(
+                f"'{recipe.name}' expects data of '{recipe.data}', got '{source.reader}'; to allow this, use "
+                "--other-data"
+            )
     for row, recipe in recipes.items():
         tested = (results / work / row / "metrics.json").is_file()
         there = results / work / row if tested else runs / recipe.folder_name
@@ -81,7 +84,8 @@ def reproduce(
         if (target / "metrics.json").is_file():
             epochs = run.load_recipe(target).epochs
             progress.message(
-                f"{work}/{row}: tested already with epochs={epochs}, see '{target}'; for others choose --out"
+                f"{work}/{row}: already tested with epochs={epochs}, see '{target}'; to test again, choose "
+                "another --out"
             )
             continue
         folder = runs / recipe.folder_name
@@ -110,4 +114,6 @@ def _published(module: ModuleType, source: DataSource, other_data: bool) -> list
     reader = first.data if other_data else source.reader
     if found := [row for row in module.PAPER if module.ROWS[row].data == reader]:
         return found
-    raise BadSetting(f"'{first.work}' is about '{first.data}', got '{source.reader}'; see --other-data")
+    raise BadSetting(
+        f"'{first.work}' expects data of '{first.data}', got '{source.reader}'; to allow this, use --other-data"
+    )

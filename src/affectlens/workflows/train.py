@@ -102,7 +102,7 @@ def run_recipe(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     first = rank_zero_only.rank == 0
     if first and not run.check_free(recipe, folder, resume) and resume:
-        progress.message(f"nothing to go on with in '{folder}': a new run")
+        progress.message(f"no run to continue in '{folder}'; starting a new one")
     run.check_sources(recipe)
     data = load_data(recipe, source, progress)
     if first:
@@ -142,7 +142,7 @@ def _interruptible(last: Path) -> Iterator[None]:
             raise
         if last.is_file():
             logging.getLogger("affectlens").warning(
-                "interrupted; --resume (or the same 'affectlens reproduce') goes on after the last complete epoch"
+                "interrupted; continue after the last complete epoch with --resume (or the same 'affectlens reproduce')"
             )
         raise KeyboardInterrupt from end
 
@@ -182,9 +182,9 @@ def _facts(name: str, data: "TrainingData") -> Iterator[str]:
             yield f"  {split}: {int((~described).sum())} without valence and arousal"
     held_out = set(data.valid.targets.tolist())
     if absent := [label for i, label in enumerate(data.train.labels) if i not in held_out]:
-        yield f"  valid: no face of {', '.join(absent)}"
+        yield f"  valid: no faces of {', '.join(absent)}"
     selecting = int(data.valid.labelled.sum())
     if without := len(data.valid) - selecting:
-        yield f"  valid: {without} have no majority label and do not count in the metrics"
+        yield f"  valid: {without} have no majority label and are not included in the metrics"
     if selecting < MIN_VALID_FACES:
-        yield f"  valid: with {selecting} labelled faces the choice of the epoch and the calibration are rough"
+        yield f"  valid: with only {selecting} labelled faces, epoch selection and calibration are unreliable"

@@ -204,7 +204,9 @@ def test_where_only_files_of_photos_are_it_says_how_to_name_them(memory, jpeg, t
     memory.pipe("/in/a.tar", tar_of({"a.jpg": jpeg}))
     (tmp_path / "faces.parquet").write_bytes(table_of({"image": [jpeg]}))
     for source, glob in (("memory://in/", "memory://in/*.tar"), (str(tmp_path), f"{tmp_path}/*.parquet")):
-        with pytest.raises(BadSetting, match=re.escape(f"; those in its files are read with '{glob}'")):
+        with pytest.raises(
+            BadSetting, match=re.escape(f"; to read those inside its tar or Parquet files, use '{glob}'")
+        ):
             list_items(source)
         assert len(names(glob)) == 1
 
@@ -222,7 +224,7 @@ def test_a_url_vanishes_or_is_too_large(memory, jpeg, monkeypatch):
     reader = Reader()
     assert reader.photo(item) == jpeg
     monkeypatch.setattr("affectlens.apps.batch.reading.MAX_BYTES", 10)
-    with pytest.raises(UnreadableMedia, match="too_large: 11 bytes, at most 10 are read"):
+    with pytest.raises(UnreadableMedia, match="too_large: the file has 11 bytes; the limit is 10"):
         reader.photo(item)
     memory.rm("/a.jpg")
     with pytest.raises(UnreadableMedia, match="missing"):
@@ -233,7 +235,7 @@ def test_an_item_comes_back_from_a_line():
     for item in (
         Item("a", "/a\udcff.jpg"),
         Item("b#c", "s3://b", True, "tar", (512, 99)),
-        Item("d", "d", fault=(Reason.NO_PERMISSION, "the folder may not be listed")),
+        Item("d", "d", fault=(Reason.NO_PERMISSION, "no permission to list the folder")),
     ):
         assert Item.of(item.name, item.url, item.where, item.fault_json) == item
 

@@ -76,7 +76,7 @@ def test_what_crashes_its_process_fails_and_the_rest_goes_on(sources, poison):
     (deadly,) = [number for number, item in sources if item.name.endswith("/4.jpg")]
     rows, end = parts[deadly]
     assert (end.read, end.reason) == (False, Reason.CRASHED)
-    assert end.detail == f"the process that read it ended with {-signal.SIGSEGV}"
+    assert end.detail == f"the process that read it exited with code {-signal.SIGSEGV}"
     assert [row["reason"] for row in rows] == ["crashed"]
     assert sum(end.read for _, end in parts.values()) == 9
 

@@ -57,7 +57,10 @@ def test_other_settings_are_refused(tmp_path):
     with Manifest(tmp_path) as manifest:
         manifest.begin({"prior": "natural", "min_face_px": None})
         manifest.begin({"prior": "natural", "min_face_px": None})
-        with pytest.raises(BadSetting, match="this batch was begun with min_face_px=null, not 30; name another folder"):
+        with pytest.raises(
+            BadSetting,
+            match="this batch was started with min_face_px=null, got 30; use the same settings",
+        ):
             manifest.begin({"prior": "natural", "min_face_px": 30})
 
 

@@ -128,7 +128,7 @@ def test_inspect_and_prepare_count_what_cannot_be_used(cli, place, spec, named):
     assert (result.code, result.err) == (0, "")
     assert ("bad: train/bad.png" if "decoded" in named else f"left out: {named}") in result.out
     result = cli(*COMMANDS["prepare"](spec))
-    check(result, f"nothing of '{spec}' can be written", place)
+    check(result, f"no sample of '{spec}' could be written", place)
     assert f"train: 1 left out: {named}" in result.out.splitlines()
     assert "written" not in result.out
 

@@ -83,7 +83,7 @@ def test_inspect_as_json_counts_every_file_once(cli, ferplus):
             "bad": [
                 {
                     "id": "train/fer6.png",
-                    "what": f"'{ferplus / 'FER2013Train' / 'fer6.png'}' cannot be decoded as an image: {NO_IMAGE}",
+                    "what": f"cannot decode '{ferplus / 'FER2013Train' / 'fer6.png'}' as an image: {NO_IMAGE}",
                 }
             ],
             "sizes": {"48x48": 5},
@@ -175,7 +175,7 @@ def test_inspect_with_the_bundled_model_prints_as_many_suspects_as_asked(cli, ma
     assert (result.code, result.err) == (0, "")
     lines = [line for line in result.out.splitlines() if line.startswith("suspect: ")]
     assert len(lines) == 3
-    pattern = r"suspect: (train|valid|test)/fer\d\.png: (neutral|happiness) \(p = 0\.\d{3}\), the model says \w+"
+    pattern = r"suspect: (train|valid|test)/fer\d\.png: (neutral|happiness) \(p = 0\.\d{3}\), the model predicts \w+"
     assert all(re.fullmatch(pattern, line) for line in lines)
 
 

@@ -22,7 +22,7 @@ def test_a_batch_is_summed_up(cli, faces):
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
     assert lines[0] == f"{faces}: 2 rows, 2 sources, 1 faces"
-    assert lines[1:3] == ["  sources of the batch: 1 done, 1 failed, 0 not yet", "  rows without a face: truncated 1"]
+    assert lines[1:3] == ["  sources in the batch: 1 done, 1 failed, 0 not yet", "  rows without a face: truncated 1"]
     assert lines[3].split()[:4] == ["expression", "faces", "share", "sources"]
     assert lines[4].split()[:4] == ["happiness", "1", "100.0%", "1"]
 
@@ -39,9 +39,9 @@ def test_groups_csv_report_and_json(cli, faces, tmp_path):
     assert "By crew" in page
     other = str(tmp_path / "photos" / "b.jpg")
     assert found["ungrouped"] == {"sources": 1, "one": other}
-    assert "sources not in the file of groups" in page
+    assert "sources not in the groups file" in page
     lines = cli("summary", faces, *options).out.splitlines()
-    assert lines[3] == f"  not in the file of groups: 1 sources, such as '{other}'"
+    assert lines[3] == f"  not in the groups file: 1 sources, for example '{other}'"
 
 
 def test_json_has_more_rows_than_the_terminal_and_a_key_counts_once(cli, faces, monkeypatch):
@@ -68,7 +68,7 @@ def test_a_name_with_a_line_break_stays_in_its_row(cli, tmp_path):
 
 def test_the_rest_of_a_long_table_is_announced(cli, faces, monkeypatch):
     monkeypatch.setattr("affectlens.apps.cli.summary._MAX_ROWS_SHOWN", 0)
-    assert cli("summary", faces).out.splitlines()[-1] == "0 of 1 rows; --csv FILE writes all"
+    assert cli("summary", faces).out.splitlines()[-1] == "showing 0 of 1 rows; --csv FILE writes all"
 
 
 def test_of_a_batch_its_shards_count_and_nothing_else(cli, faces):

@@ -172,7 +172,7 @@ def test_a_picture_that_is_damaged_in_the_middle_is_named_once_and_training_ends
     result = quick(f"folder:{large}", "--set=sampler=shuffle")
     assert result.code == 0
     (line,) = result.errors
-    assert line.startswith(f"warning: left out: '{damaged}' cannot be decoded as an image: not a JPEG")
+    assert line.startswith(f"warning: left out: cannot decode '{damaged}' as an image: not a JPEG")
     assert epochs(tmp_path / "run") == ["0", "1"]
     assert Analyzer(tmp_path / "run" / "model.onnx").spec.labels == ("calm", "keen")
 
@@ -199,7 +199,7 @@ def test_damaged_pictures_are_counted_before_training(quick, large, monkeypatch)
         "caciolai/baseline: 7 faces for training (0 left out as near-duplicates of held-out faces), 4 for validation",
         "  classes: calm, keen",
         "  train: 1 left out: image cannot be decoded",
-        "  valid: with 4 labelled faces the choice of the epoch and the calibration are rough",
+        "  valid: with only 4 labelled faces, epoch selection and calibration are unreliable",
     ]
 
 
@@ -217,8 +217,8 @@ def test_faces_without_one_label_are_named_and_a_hundred_with_one_are_enough(qui
     monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
     monkeypatch.setattr(data, "load_data", many)
     lines = quick(ferplus).out.splitlines()
-    assert f"  valid: {120 - labelled} have no majority label and do not count in the metrics" in lines
-    rough = "  valid: with 99 labelled faces the choice of the epoch and the calibration are rough"
+    assert f"  valid: {120 - labelled} have no majority label and are not included in the metrics" in lines
+    rough = "  valid: with only 99 labelled faces, epoch selection and calibration are unreliable"
     assert (rough in lines) == (labelled == 99)
 
 
@@ -243,7 +243,7 @@ def test_faces_without_valence_and_arousal_are_counted_where_others_have_them(
 def test_a_class_without_a_validation_face_is_named(quick, large, monkeypatch):
     shutil.rmtree(large / "valid" / "keen")
     monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
-    assert "  valid: no face of keen" in quick(f"folder:{large}").out.splitlines()
+    assert "  valid: no faces of keen" in quick(f"folder:{large}").out.splitlines()
 
 
 def test_a_run_that_is_interrupted_in_its_first_epoch_promises_nothing(quick, ferplus, at_epoch):
@@ -259,12 +259,15 @@ def test_a_run_that_is_interrupted_in_its_first_epoch_promises_nothing(quick, fe
 def test_a_file_in_the_place_of_the_run_folder_is_named_before_the_data_are_read(cli, tmp_path):
     (tmp_path / "run").touch()
     result = cli("train", "caciolai", "--data", f"folder:{tmp_path}", "--out", tmp_path / "run")
-    assert (result.code, result.errors) == (1, [f"error: '{tmp_path / 'run'}' is a file; a run needs a folder"])
+    assert (result.code, result.errors) == (
+        1,
+        [f"error: '{tmp_path / 'run'}' is a file, expected a folder for the run"],
+    )
 
 
 def test_resuming_where_nothing_is_says_so(quick, ferplus, tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
-    said = f"nothing to go on with in '{tmp_path / 'run'}': a new run"
+    said = f"no run to continue in '{tmp_path / 'run'}'; starting a new one"
     assert quick(ferplus, "--resume").out.splitlines()[0] == said
     assert said not in quick(ferplus).out
 

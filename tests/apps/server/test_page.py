@@ -200,7 +200,7 @@ def test_live_reads_a_face_and_lets_the_camera_go(visit, url):
         assert drawn(page, f"#live {canvas}", "#f5b400") > 0.0005, canvas
     page.get_by_label("Name", exact=True).fill("Eileen")
     described(page, "#live .overlay", "Eileen: happiness")
-    expect(page.locator("#live .figures")).to_have_text(re.compile(r"^\d+ pictures a second · \d+ ms$"))
+    expect(page.locator("#live .figures")).to_have_text(re.compile(r"^\d+ pictures per second · \d+ ms$"))
     page.get_by_text("All faces as a table").first.click()
     expect(page.get_by_role("row", name=re.compile("Eileen happiness"))).to_be_visible()
     page.evaluate("window.camera = document.querySelector('#live video').srcObject.getVideoTracks()[0]")
@@ -612,7 +612,7 @@ def test_a_clip_cut_short_keeps_what_there_is(review, tmp_path, portrait, make_v
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     page = review(strict=False)
     drop(page, cut)
-    status(page, "review", r"cut.mkv: .+; 1 person, in \d\d of \d\d frames until there")
+    status(page, "review", r"cut.mkv: .+; 1 person, in \d\d of \d\d frames before that")
     expect(page.locator("#review .hint")).to_contain_text("cannot show cut.mkv")
     rows = list(csv.DictReader(StringIO(Path(saved(page, "Download CSV").path()).read_text())))
     assert rows[-1]["reason"] == "truncated"
@@ -629,7 +629,7 @@ def test_an_analysis_can_be_cancelled(review, tmp_path, portrait, make_video):
     page.locator("#review .people li").wait_for()
     expect(page.get_by_role("progressbar", name="Analysis")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
-    status(page, "review", r"long.mp4: cancelled; 1 person, in \d+ of \d+ frames until there")
+    status(page, "review", r"long.mp4: cancelled; 1 person, in \d+ of \d+ frames before that")
     drop(page, PORTRAIT)
     status(page, "review", "portrait.jpg: 1 person")
 
@@ -637,7 +637,7 @@ def test_an_analysis_can_be_cancelled(review, tmp_path, portrait, make_video):
 def test_too_large_a_file_is_not_even_sent(review, serve, clip):
     page = review(serve(Limits(video_bytes=10_000)))
     drop(page, clip)
-    status(page, "review", "at most 0 MB are taken")
+    status(page, "review", "is larger than the limit of 0 MB")
 
 
 def test_labels_without_coordinates(review, serve, write_model, tmp_path):

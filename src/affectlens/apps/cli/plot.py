@@ -68,7 +68,7 @@ def plot(
     """Draw a figure and write it to a PNG file."""
     if (name is FigureName.TIMELINE) != (table is not None):
         raise BadSetting(
-            f"the figure '{name}' {'needs a' if name is FigureName.TIMELINE else 'takes no'} argument TABLE"
+            f"the figure '{name}' {'needs a' if name is FigureName.TIMELINE else 'takes no'} TABLE argument"
         )
     if table is not None:
         _timeline(table, file)

@@ -58,14 +58,14 @@ class Client:
             raise MissingExtra("the client", "client") from error
         self._url, self._timeout_s, self._patience_s = url.rstrip("/"), timeout_s, patience_s
         if token and not (token.isascii() and token.isprintable()):
-            raise BadSetting("the token must be of printable ASCII characters: headers hold no others")
+            raise BadSetting("the token must consist of printable ASCII characters, because it is sent in a header")
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._known: ModelInfo | None = None
         self._errors: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL)
         try:
             self._trust = ssl.create_default_context(cafile=certificate)
         except OSError as error:
-            raise BadSetting(f"the certificate '{certificate}' cannot be used: {error.strerror or error}") from error
+            raise BadSetting(f"cannot use the certificate '{certificate}': {error.strerror or error}") from error
         self._http = httpx2.Client(
             base_url=self._url, headers=self._headers, timeout=timeout_s, verify=self._trust, trust_env=False
         )
@@ -176,7 +176,8 @@ class Client:
             return from_wire(result, source, image, measures_in(self._model_of(result)))
         except (BadSetting, TypeError, ValueError) as error:
             raise ServiceError(
-                "not_understood", "the service answers something else; is it another version?"
+                "not_understood",
+                "unexpected response from the service; client and service may be of different versions",
             ) from error
 
     def _model_of(self, result: Result | None = None) -> ModelInfo:
@@ -231,7 +232,9 @@ class Client:
         except self._errors as error:
             raise ServiceError("unreachable", f"{self._url}: {error or type(error).__name__}") from error
         except ValidationError as error:
-            raise ServiceError("not_understood", f"{self._url} answers something else") from error
+            raise ServiceError(
+                "not_understood", f"unexpected response from {self._url}; it may not be an affectlens service"
+            ) from error
 
     @contextmanager
     def _socket(self, query: str) -> "Iterator[ClientConnection]":
@@ -243,11 +246,13 @@ class Client:
             with socket:
                 yield socket
         except InvalidURI as error:
-            raise BadSetting(f"'{self._url}' is not the address of a service") from error
+            raise BadSetting(f"'{self._url}' is not a valid address of a service; expected http://HOST:PORT") from error
         except (WebSocketException, OSError, TimeoutError) as error:
             raise ServiceError("unreachable", f"{self._url}: {error}") from error
         except ValidationError as error:
-            raise ServiceError("not_understood", f"{self._url} answers something else") from error
+            raise ServiceError(
+                "not_understood", f"unexpected response from {self._url}; it may not be an affectlens service"
+            ) from error
 
     def _connected(self, address: str) -> "ClientConnection":
         from websockets.exceptions import InvalidStatus
@@ -283,7 +288,7 @@ def _refused(status: int, body: bytes) -> AffectLensError:
     try:
         problem = Problem.model_validate_json(body)
     except ValidationError:
-        return ServiceError("unreachable", f"the service answered {status}")
+        return ServiceError("unreachable", f"the service responded with status {status}")
     if problem.reason in _READ - {Reason.FAILED}:
         return UnreadableMedia(problem.reason, problem.detail)
     return ServiceError(problem.reason, problem.detail)
@@ -293,7 +298,7 @@ def _read(path: "str | os.PathLike[str]") -> bytes:
     with file_reasons():
         file = Path(os.path.expanduser(path))
         if (size := regular_size(file)) > MAX_BYTES:
-            raise UnreadableMedia(Reason.TOO_LARGE, f"{size:,} bytes, at most {MAX_BYTES:,} are read")
+            raise UnreadableMedia(Reason.TOO_LARGE, f"the file has {size:,} bytes; the limit is {MAX_BYTES:,}")
         return file.read_bytes()
 
 
@@ -302,5 +307,5 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
         raise BadSetting("expected (H, W, 3) RGB uint8, bytes of an image file, or a path")
     done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not done:
-        raise BadSetting(f"a picture of {image.shape[1]}x{image.shape[0]} pixels cannot be sent as JPEG")
+        raise BadSetting(f"cannot encode a picture of {image.shape[1]}x{image.shape[0]} pixels as JPEG")
     return data.tobytes()

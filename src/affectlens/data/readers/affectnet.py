@@ -166,7 +166,7 @@ def _value(file: Path) -> str:
     """The one value of an annotation, which is a number or a text."""
     array = _array(file)
     if array.size != 1:
-        raise BadData(f"'{file}' must hold one value, got {array.size}")
+        raise BadData(f"'{file}' must contain one value, got {array.size}")
     return str(array.item())
 
 
@@ -174,5 +174,5 @@ def _array(file: Path) -> NDArray[np.generic]:
     try:
         array: NDArray[np.generic] = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise BadData(f"the annotation '{file}' is missing or no array: {error}") from error
+        raise BadData(f"the annotation '{file}' is missing or not an array: {error}") from error
     return array

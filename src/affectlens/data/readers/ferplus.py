@@ -82,7 +82,7 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
         return  # this split is not there
     faces = _from_folder(directory, stored) if FOLDERS[stored] in folders else _from_pair(directory, stored)
     if caciolai and options["mode"] != "votes":
-        raise BadSetting("FER+: ?mode= belongs to the standard protocol; that of Caciolai has one label per face")
+        raise BadSetting("FER+: ?mode= requires protocol=standard; protocol=caciolai always uses one label per face")
     mode = options["mode"] if split == "train" else "votes"
     for sample, counts in faces:
         sample_id = f"{split}/{sample.id}"
@@ -180,7 +180,7 @@ def _from_folder(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]
     folder = directory / FOLDERS[stored]
     for place, row in cells(folder / "label.csv"):
         if len(row) != 2 + _VOTES:
-            raise BadData(f"{place}: {len(row)} columns, expected name, box and ten votes")
+            raise BadData(f"{place}: expected name, box and ten votes, got {len(row)} columns")
         yield Sample(row[0], folder / row[0], stored), _counts(row[2:], place)
 
 
@@ -197,12 +197,12 @@ def _from_pair(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]:
         raise BadData(f"'{table}' must have the columns {', '.join(_HEADER)}, found: {', '.join(header)}")
     faces = list(fer2013.lines(directory / "fer2013.csv"))
     if len(rows) != len(faces):
-        raise BadData(f"'{table}' has {len(rows)} rows, fer2013.csv has {len(faces)}; they belong together row by row")
+        raise BadData(f"'{table}' has {len(rows)} rows, but fer2013.csv has {len(faces)}; their rows must correspond")
     for number, ((place, row), face) in enumerate(zip(rows, faces, strict=True), start=1):
         if len(row) != 2 + _VOTES:
-            raise BadData(f"{place}: {len(row)} columns, expected usage, image name and ten votes")
+            raise BadData(f"{place}: expected usage, image name and ten votes, got {len(row)} columns")
         if row[0] != face.usage:
-            raise BadData(f"{place}: usage '{row[0]}', fer2013.csv says '{face.usage}'")
+            raise BadData(f"{place}: usage is '{row[0]}', but '{face.usage}' in fer2013.csv")
         if face.usage == USAGES[stored]:
             name = row[1] or f"row{number:07d}"
             yield Sample(name, table, stored, content=face.pixels()), _counts(row[2:], place)
@@ -213,4 +213,4 @@ def _counts(votes: list[str], place: str) -> Votes:
     try:
         return np.array([int(value) for value in votes], dtype=np.float32)
     except ValueError as error:
-        raise BadData(f"{place}: votes must be whole numbers, got {votes}") from error
+        raise BadData(f"{place}: votes must be integers, got {votes}") from error

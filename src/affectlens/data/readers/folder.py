@@ -90,5 +90,5 @@ def _splits(directory: Path) -> dict[str, Path]:
 
 def _folders(directory: Path) -> list[Path]:
     if not directory.is_dir():
-        raise BadData(f"class folders are expected in a folder, '{directory}' is none")
+        raise BadData(f"expected a folder with class folders, but '{directory}' is not a folder")
     return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))

@@ -93,7 +93,7 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
             continue
         sample_id = name if name.startswith(f"{split}/") else f"{split}/{name}"
         if sample_id in seen:
-            raise BadData(f"{place}: '{name}' comes twice; give each row an id of its own in the column 'id'")
+            raise BadData(f"{place}: duplicate id '{name}'; give each row a unique id in the column 'id'")
         seen.add(sample_id)
         yield _sample(sample_id, split, place, file, row, classes, voted)
 
@@ -117,7 +117,7 @@ def _sample(
         return Dropped(sample_id, "image file is missing")
     landmarks = _numbers(row.get("landmarks"), place, "landmarks")
     if landmarks is not None and len(landmarks) % 2:
-        raise BadData(f"{place}: landmarks must be x and y of each point, got {len(landmarks)} numbers")
+        raise BadData(f"{place}: landmarks must have x and y for each point, got {len(landmarks)} numbers")
     return Sample(
         sample_id,
         path,
@@ -149,7 +149,7 @@ def _votes(value: object, place: str, classes: tuple[str, ...], voted: tuple[str
     if votes is None or not votes.any():
         return None
     if len(votes) != len(voted):
-        raise BadData(f"{place}: {len(votes)} votes for {len(voted)} classes; name the classes with ?labels=a,b,c")
+        raise BadData(f"{place}: got {len(votes)} votes for {len(voted)} classes; name the classes with ?labels=a,b,c")
     if not (np.isfinite(votes).all() and votes.min() >= 0):
         raise BadData(f"{place}: votes must be >= 0, got {votes.tolist()}")
     chosen = np.array([votes[voted.index(name)] if name in voted else 0 for name in classes], dtype=np.float32)
@@ -199,11 +199,13 @@ def _files(directory: Path) -> list[Path]:
         if (directory / PARTIAL).exists():
             raise BadData(f"'{directory}' is incomplete: 'affectlens data prepare' was interrupted or is still writing")
         if files and shards:
-            raise BadData(f"'{directory}' holds data.csv and {len(shards)} Parquet files; name the file to read")
+            raise BadData(
+                f"'{directory}' contains both data.csv and {len(shards)} Parquet files; name the file to read"
+            )
         files += shards
     if not files:
         raise BadData(
-            f"'{directory}' is no table; expected a .csv or .parquet file, or data.csv or *.parquet in a folder"
+            f"'{directory}' is not a table; expected a .csv or .parquet file, or a folder with data.csv or *.parquet"
         )
     return files
 
@@ -229,7 +231,7 @@ def _stored(directory: Path, key: bytes) -> tuple[str, ...]:
         try:
             stored = tuple(json.loads(_metadata(file, key, "[]")))
         except ValueError as error:
-            raise BadData(f"'{file}': its {key.decode()} are no JSON list: {error}") from error
+            raise BadData(f"'{file}': the metadata '{key.decode()}' is not a JSON list: {error}") from error
         if stored:
             return stored
     return ()
@@ -243,7 +245,7 @@ def _metadata(file: Path, key: bytes, default: str) -> str:
         found = (_parquet().read_schema(file).metadata or {}).get(key)
         return default if found is None else found.decode()
     except (OSError, ValueError) as error:
-        raise BadData(f"'{file}' cannot be read as Parquet: {error}") from error
+        raise BadData(f"cannot read '{file}' as Parquet: {error}") from error
 
 
 def _parquet() -> Any:
@@ -265,4 +267,4 @@ def _parquet_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, P
                 for count, row in enumerate(batch.to_pylist(), start=count + 1):  # noqa: B020
                     yield f"{file}, row {count}", file, row
     except (OSError, ValueError) as error:
-        raise BadData(f"'{file}' cannot be read as Parquet: {error}") from error
+        raise BadData(f"cannot read '{file}' as Parquet: {error}") from error

