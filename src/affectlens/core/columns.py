@@ -1,10 +1,10 @@
-"""The columns of a row, each defined once: one row for each face of a photo or frame, or one that says why there is
-none.
+"""The columns of a row, each defined once. There is one row for each face in a photo or frame, or one row with the
+reason why there is no face.
 
 CSV, JSON Lines, Parquet, data frames, tables read back, the service's schema, the page's table, summaries and the table
-in docs/outputs.md all follow from here. A column is data alone: a path says where its value stands in an `Analysis` and
-its `Face`, and the same path leads to it in the service's JSON. So one more attribute of `Face` is one more entry here,
-and one more measure (`core.measures`) brings its columns along.
+in docs/outputs.md are all derived from these definitions. A column is plain data: its path locates the value in an
+`Analysis` and its `Face`, and the same path locates it in the service's JSON. A new attribute of `Face` is thus one new
+entry here, and a new measure (`core.measures`) brings its own columns.
 """
 
 import math
@@ -26,25 +26,25 @@ PROBABILITY = "p_"
 
 
 class Kind(StrEnum):
-    """What the cells of a column hold."""
+    """Type of the cells of a column."""
 
     TEXT = "text"
     CATEGORY = "category"
-    """Text of a fixed set of values."""
+    """Text from a fixed set of values."""
     INTEGER = "integer"
     BOOLEAN = "boolean"
     REAL = "real"
 
     @property
     def python(self) -> type:
-        """The type of a cell that is not None."""
+        """Python type of a cell that is not None."""
         return _PYTHON[self]
 
     def checked(self, value: Any) -> Any:
-        """A value from elsewhere, also a scalar of NumPy, as a cell of this kind; None where it is None or not finite.
+        """Convert a value, including a NumPy scalar, to a cell of this kind; None if it is None or not finite.
 
         Raises:
-            TypeError: it is of another kind.
+            TypeError: the value is of another kind.
         """
         value = value.item() if isinstance(value, np.generic) else value
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
@@ -63,24 +63,24 @@ _PYTHON = {Kind.TEXT: str, Kind.CATEGORY: str, Kind.INTEGER: int, Kind.BOOLEAN: 
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """Definition of one column.
 
     Attributes:
         name: its header.
-        kind: of its cells; every cell may be empty.
+        kind: type of its cells; every cell may be empty.
         meaning: one phrase of Markdown, for documentation and schemas.
-        path: where the value stands: ("frame", attribute, ...) in the analysis, ("face", attribute, ...) in the face,
-            or ("place",), the number of the face in its picture. Whole numbers are indices of arrays. Those of measures
-            are filled in (`core.measures.Measure`).
-        unit: of a number, or its range: "px", "s", "deg", "0 to 1".
-        digits: that reals are rounded to.
-        categories: of a CATEGORY, all of them in order.
-        display: format of a number on the terminal; default the `digits` of a real.
-        averaged: summaries state its mean, if every row has the column.
-        since: the version that brought it.
+        path: location of the value: ("frame", attribute, ...) in the analysis, ("face", attribute, ...) in the face, or
+            ("place",) for the index of the face in its picture. Integers are array indices. For measures, it is set
+            automatically (`core.measures.Measure`).
+        unit: unit or range of a number: "px", "s", "deg", "0 to 1".
+        digits: number of decimals that reals are rounded to.
+        categories: for CATEGORY, all values in order.
+        display: format of a number on the terminal; by default `digits` decimals for a real.
+        averaged: whether summaries report its mean, if every row has the column.
+        since: version that introduced it.
 
     Raises:
-        BadSetting: there is no such kind, or `digits` is no whole number from 0.
+        BadSetting: `kind` is invalid, or `digits` is not an integer >= 0.
     """
 
     name: str
@@ -104,8 +104,8 @@ class Column:
         object.__setattr__(self, "kind", Kind(self.kind))
 
     def cell(self, frame: Any, place: int | None, face: Any) -> Any:
-        """The value for a face at its place in an analysis, or for an analysis without faces; None where there is no
-        value or it is not finite.
+        """Value for a face at its index in an analysis, or for an analysis without faces; None if there is no value or
+        it is not finite.
         """
         start = self.path[0]
         value = face if start == "face" else frame if start == "frame" else place
@@ -121,7 +121,7 @@ class Column:
         return round(number, self.digits) if math.isfinite(number) else None
 
     def shown(self, value: Any) -> str:
-        """A cell, or a mean of cells, as people read it; "" where it is empty."""
+        """Format a cell, or a mean of cells, for display; "" if it is empty."""
         digits = f".{self.digits}f" if isinstance(value, float) else ""
         return "" if value is None else f"{value:{self.display or digits}}"
 

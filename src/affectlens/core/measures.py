@@ -1,8 +1,8 @@
-"""What a measure of a face is: something that is said of it in addition to its expression, as a plug-in of one file.
+"""Measures of a face: properties other than its expression, as one-file plug-ins.
 
 A file `faces/measures/<name>.py`, or a module that an installed package names under the entry point group
-`affectlens.faces.measures`, exports `build`, which returns a `Measure`. Its columns then stand in every row, in data
-frames, in the service's JSON and on the page.
+`affectlens.faces.measures`, exports `build`, which returns a `Measure`. Its columns are then part of every row, of data
+frames, of the service's JSON and of the web page.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,16 +30,16 @@ _TAKEN_PREFIXES = (PROBABILITY, "n_")
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a measure sees of one face; its arrays are read-only, copy one to change it.
+    """The input of a measure: one face. Its arrays are read-only; copy one to modify it.
 
     Attributes:
-        crop: (H, W) gray or (H, W, 3) RGB uint8, the face as it was cut for the model.
+        crop: (H, W) gray or (H, W, 3) RGB uint8, the face as cropped for the model.
         box_xyxy: (4,) float32, pixels of the image.
-        landmarks_xy: (5, 2) float32, pixels of the image, in the order of `core.detection.LANDMARKS`; NaN where the
+        landmarks_xy: (5, 2) float32, pixels of the image, in the order of `core.detection.LANDMARKS`; NaN if the
             detector has none.
         image_size: (width, height) of the image, pixels.
         quality: how well the face can be seen.
-        outputs: what the network says in addition to the expressions, by the name of the output: (D,) float32 each.
+        outputs: network outputs other than the expressions, by name: (D,) float32 each.
     """
 
     crop: NDArray[np.uint8]
@@ -68,26 +68,28 @@ Follow = Callable[[Values, float], Values]
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """Something that is said of a face.
+    """A property of a face other than its expression.
 
     Attributes:
-        name: the key of its values in `Face.measures`; that of its file.
-        columns: what it says, each name an identifier; their paths, ("face", "measures", NAME, COLUMN), are filled in.
-        measure: a face -> the value of each column. What is missing, None or not finite is an empty cell; where it
-            raises, or a value is of another kind than its column, all its cells are empty and the log names the error
-            once. None where the values come from a service.
+        name: key of its values in `Face.measures`, and name of its file.
+        columns: the columns that it fills; each name must be an identifier. Their paths, ("face", "measures", NAME,
+            COLUMN), are set automatically.
+        measure: function from a `View` to the value of each column. A value that is missing, None or not finite is an
+            empty cell. If it raises, or a value does not match the kind of its column, all its cells are empty and the
+            log reports the error once. None if the values come from a service.
         needs: "crop", "landmarks" (faces without any have empty cells), "quality", or names of outputs of the network
-            (`core.outputs`); a measure whose outputs a model lacks is left out, with its columns.
-        time_constant_s: of the exponential smoothing of its reals in `Face.smoothed`; 0 smooths nothing.
-        follow: makes what sees the values of a track frame by frame and may add what their history tells; its errors
-            are treated as those of `measure`.
+            (`core.outputs`); a measure that needs outputs which the model does not have is omitted, with its columns.
+        time_constant_s: time constant of the exponential smoothing of its real numbers in `Face.smoothed`; 0 turns
+            smoothing off.
+        follow: creates a function that receives the values of a track frame by frame and can add values derived from
+            their history; its errors are handled like those of `measure`.
         draw: draws the values of a face into (H, W, 3) RGB uint8, in place; the face's coordinates are those of the
-            canvas. Where it raises, the face stays as far as it was drawn, and the log names the error once. None draws
-            nothing.
+            canvas. If it raises, the face keeps what has been drawn so far, and the log reports the error once. None
+            draws nothing.
 
     Raises:
-        BadSetting: it has no columns, one of them has a name that is reserved or no identifier, or a path of its own,
-            the time constant is negative, `needs` is not a list of names, or a function is not callable.
+        BadSetting: it has no columns, a column has a path or a name that is reserved or not an identifier, the time
+            constant is negative, `needs` is not a list of names, or a function is not callable.
     """
 
     name: str
@@ -131,17 +133,17 @@ class Measure:
         object.__setattr__(self, "needs", tuple(self.needs))
 
     def outputs(self) -> tuple[str, ...]:
-        """The outputs of the network that it needs."""
+        """Network outputs that it needs."""
         return tuple(need for need in self.needs if need not in (CROP, LANDMARKS, QUALITY))
 
     def of_face(self, face: View) -> dict[str, Any]:
-        """The cells of its columns for a face, not rounded; all None where what it needs is not known."""
+        """Cells of its columns for a face, not rounded; all None if something it needs is not available."""
         if self.measure is None or (LANDMARKS in self.needs and not np.isfinite(face.landmarks_xy).all()):
             return dict.fromkeys(column.name for column in self.columns)
         return self.cells(self.measure, face)
 
     def cells(self, compute: Callable[..., Values], *arguments: Any) -> dict[str, Any]:
-        """What `compute` says of the columns, checked; all None, and a warning in the log, where that fails."""
+        """Checked result of `compute` for the columns; all None, with a warning in the log, if it fails."""
         try:
             values = compute(*arguments)
             if not isinstance(values, Mapping):
@@ -156,7 +158,7 @@ class Measure:
             return dict.fromkeys(column.name for column in self.columns)
 
     def draw_on(self, canvas: NDArray[np.uint8], face: Any, values: Values) -> None:
-        """Draw the values of a face into (H, W, 3) RGB uint8, in place; an error of `draw` is a warning in the log."""
+        """Draw the values of a face into (H, W, 3) RGB uint8, in place; an error in `draw` is logged as a warning."""
         try:
             if self.draw is not None:
                 self.draw(canvas, face, values)

@@ -1,4 +1,4 @@
-"""Models side by side on the same labelled faces."""
+"""Comparison of models on the same labelled faces."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,17 +24,17 @@ def compare(
     prior: str = Prior.NATURAL,
     progress: Progress = SILENT,
 ) -> Report:
-    """Score two or more models on the faces that all of them can answer for.
+    """Score two or more models on the faces that all of them can score.
 
-    Where one of the models was trained on faces that are searched for, all get these. Arguments are those of
-    `evaluate`.
+    If one of the models was trained on faces found by the detector, all are scored on such faces. The arguments are
+    those of `evaluate`.
 
     Returns:
-        `metrics` has "models", name -> metrics, and "against_the_first": of each other model its difference in accuracy
-        and McNemar's test (`evaluation.evaluation.compare`).
+        `metrics` has "models" (name -> metrics) and "against_the_first": for each other model, its difference in
+            accuracy and McNemar's test (`evaluation.evaluation.compare`).
 
     Raises:
-        As `evaluate`. BadSetting: also for fewer than two models, or the same one twice.
+        As `evaluate`. BadSetting: also if there are fewer than two models, or the same one twice.
     """
     if len(models) < 2:
         raise BadSetting(f"compare needs at least two models, got {len(models)}")

@@ -1,4 +1,4 @@
-"""The rows of a published table, trained and tested, beside the paper's figures."""
+"""Training and testing of the rows of a published table, next to the paper's figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,28 +30,28 @@ def reproduce(
     runs: str | Path = "runs",
     progress: Progress = SILENT,
 ) -> Path:
-    """Train each row of a published table (or go on with it), test it once, and write the table (extra `train`).
+    """Train each row of a published table (or continue it), test it once, and write the table (extra `train`).
 
-    A row whose run is finished is not trained again. One whose test is written is not tested again, whatever number of
-    epochs it had; a row there of other settings is an error.
+    A row whose run is finished is not trained again. A row that has been tested is not tested again, whatever its
+    number of epochs; if it was tested with other settings, an error is raised.
 
     Args:
-        work: name of a work, "caciolai" for example.
-        data: its data, "NAME:FOLDER[?key=value&...]".
-        rows: which; by default those with published figures that are about these data.
-        settings: changes of every row.
-        test: data to test on; by default the split test of `data`.
-        other_data: measure on data of another kind than the paper's; the table says so.
-        out: `out`/WORK/ receives README.md with the table, and a folder per row: settings, versions, log, curves,
-            confusion matrix, figures.
-        runs: the folder of the runs.
-        progress: told what is done and how far it is.
+        work: name of a work, for example "caciolai".
+        data: data set of the work, "NAME:FOLDER[?key=value&...]".
+        rows: rows to train; by default those with published figures for these data.
+        settings: changes to every row.
+        test: data to test on; by default the test split of `data`.
+        other_data: allow a data set other than the paper's; the table says so.
+        out: `out`/WORK/README.md is written with the table, next to a folder per row with settings, versions, log,
+            curves, confusion matrix and metrics.
+        runs: folder for the runs.
+        progress: receives messages and progress updates.
 
     Returns:
         The table, a Markdown file.
 
     Raises:
-        As `train`. UnknownName: there is no such work or row.
+        As `train`. UnknownName: the work or a row does not exist.
     """
     require_training("reproducing a table")
     from affectlens.training import run

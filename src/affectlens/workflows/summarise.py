@@ -1,4 +1,4 @@
-"""The rows of a batch, or of one table, summed up."""
+"""Summaries of the rows of a batch, or of one table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,21 +32,22 @@ def summarise(
     window_s: float = 60.0,
     csv: str | Path | None = None,
 ) -> SummaryReport:
-    """Sum up faces by expression, source, time window or groups of your own, in constant memory (extra `summary`).
+    """Summarise faces by expression, source, time window or your own groups, in constant memory (extra `summary`).
 
     Args:
-        path: the folder of a batch, or a Parquet file of `affectlens analyze`.
-        by: "expression", "source", "window" or a column of `groups`; several are crossed.
-        groups: a CSV file with a column `source` (or the name of its file) and columns to group by.
-        window_s: length of a time window in seconds, from the beginning of each video.
-        csv: a file for the whole table.
+        path: output folder of a batch, or a Parquet file of `affectlens analyze`.
+        by: "expression", "source", "window" or a column of `groups`; several are combined.
+        groups: CSV file with a column `source` (source or file name) and columns to group by.
+        window_s: length of a time window in seconds, from the start of each video.
+        csv: file for the complete table.
 
     Returns:
         `metrics` has "rows", "sources", "faces", "reasons" (rows without a face), "states" (sources in the batch, or
         None), "by", "count" (rows of the table) and "table" (those with the most faces, or the first windows).
 
     Raises:
-        BadData: there are no rows with faces. BadSetting: there is no such group. MissingExtra.
+        BadData: there are no rows with faces. BadSetting: a group does not exist. MissingExtra: the extra `summary` is
+            not installed.
     """
     path, keys = Path(path), list(dict.fromkeys(by))
     states = states_in(path)

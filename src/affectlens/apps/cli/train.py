@@ -1,4 +1,4 @@
-"""`affectlens train`: a recipe and data in, a run folder with a calibrated ONNX model out."""
+"""`affectlens train`: from a recipe and data to a run folder with a calibrated ONNX model."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""A client of the service that answers as the analyzer does."""
+"""A client of the service with the interface of the analyzer."""
 
 import os
 import ssl
@@ -30,18 +30,18 @@ _READ = frozenset(reason.value for reason in Reason)
 
 
 class Client:
-    """Talks to `affectlens serve`; a context manager. Safe to share between threads.
+    """Client of `affectlens serve`; a context manager. Safe to share between threads.
 
     Args:
         url: address of the service.
-        token: what it asks for, if it does.
-        certificate: PEM file of the authority behind its https, where the system does not know it.
-        timeout_s: how long to wait for its answers' next bytes.
-        patience_s: how long to come again while it is busy.
+        token: access token, if the service requires one.
+        certificate: PEM file of the authority behind the service's https certificate, if the system does not trust it.
+        timeout_s: how long to wait for the next bytes of a response.
+        patience_s: how long to retry while the service is busy.
 
     Raises:
-        MissingExtra: the extra "client" is not installed. BadSetting: a token that no header can hold, or a
-            certificate that cannot be used.
+        MissingExtra: the extra "client" is not installed. BadSetting: the token has characters that a header cannot
+            contain, or the certificate cannot be used.
     """
 
     def __init__(
@@ -77,30 +77,30 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._http.close()
 
     def model(self) -> ModelInfo:
-        """What the service's model answers, and what the service takes.
+        """Describe the service's model and limits.
 
         Raises:
-            ServiceError: it cannot be reached or refuses.
+            ServiceError: the service cannot be reached or refuses the request.
         """
         with self._answer("GET", "/v1/model") as response:
             return ModelInfo.model_validate_json(response.read())
 
     def analyze(self, source: "str | os.PathLike[str] | bytes | NDArray[np.uint8]", explain: bool = False) -> Analysis:
-        """One image, as `affectlens.Analyzer.analyze` does.
+        """Analyze one image, like `affectlens.Analyzer.analyze`.
 
         Args:
             source: path of an image file, its bytes, or (H, W, 3) RGB uint8 array, which is sent as JPEG of quality 95.
-            explain: say for each face where the model looked.
+            explain: add a heat map of where the model looked to each face.
 
         Returns:
-            The analysis; an image that cannot be read gives one without faces and with a `reason`.
+            The analysis; for an image that cannot be read, it has no faces and a `reason`.
 
         Raises:
-            ServiceError: the service cannot be reached or refuses, or is still busy after `patience_s`.
+            ServiceError: the service cannot be reached, refuses the request, or is still busy after `patience_s`.
         """
         name = display_name(source) if isinstance(source, (str, os.PathLike)) else ""
         try:
@@ -122,7 +122,7 @@ class Client:
         smooth: bool = True,
         baseline: bool = False,
     ) -> Iterator[Analysis]:
-        """A video file, frame by frame as the service goes on; analyses have no image.
+        """Analyze a video file; yields frames as the service analyzes them. The analyses have no image.
 
         Raises:
             ServiceError: as `analyze`.
@@ -140,9 +140,9 @@ class Client:
     def stream(
         self, images: Iterable[NDArray[np.uint8]], smooth: bool = True, baseline: bool = False
     ) -> Iterator[Analysis]:
-        """Pictures as they come, (H, W, 3) RGB uint8 -> one analysis each, in order; faces keep their number.
+        """Analyze pictures as they arrive: (H, W, 3) RGB uint8 -> one analysis each, in order; faces keep their number.
 
-        A picture that the service had no time for is left out.
+        Pictures that the service had no time for are skipped.
 
         Raises:
             ServiceError: as `analyze`.
