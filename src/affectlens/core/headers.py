@@ -1,4 +1,4 @@
-"""What is known of the columns of a table by its header."""
+"""Columns of a table, inferred from its header."""
 
 from collections.abc import Sequence
 

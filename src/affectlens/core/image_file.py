@@ -1,17 +1,17 @@
-"""Image files, decoded by Pillow: bytes -> (H, W) gray or (H, W, 3) RGB uint8, upright.
+"""Decoding of image files with Pillow: bytes -> (H, W) gray or (H, W, 3) RGB uint8, upright.
 
-A file is recognised by its first bytes and opened as that format alone, by Pillow's class for it, so that neither other
-formats of Pillow nor plug-ins of the surrounding program are tried, and its warnings about sizes do not depend on
-theirs. The size in the header is compared with the largest allowed before anything is decoded.
+A file is recognised by its first bytes and opened only as that format, with Pillow's class for it, so that neither
+other Pillow formats nor plug-ins of the surrounding program are tried, and size warnings do not depend on their
+settings. The size in the header is compared with the limit before anything is decoded.
 
-One thing Pillow does not tell is how much of a file that breaks off was decoded. It leaves the memory of what is
-missing as it was, so such a file is decoded twice, into black and into white: pixels that differ are missing. JPEG has
-a way of its own (`core.jpeg_scans`), by which one that lacks only its end marker is whole.
+Pillow does not report how much of a truncated file was decoded. It leaves the memory of the missing part unchanged, so
+such a file is decoded twice, over black and over white: pixels that differ are missing. JPEG has its own method
+(`core.jpeg_scans`), by which a file that lacks only its end marker is complete.
 
-The rule: a picture of which less than `MIN_DECODED_SHARE` was decoded is refused, any other is given and called
-incomplete. A progressive JPEG counts as decoded where every coefficient has come at least roughly.
+A picture of which less than `MIN_DECODED_SHARE` was decoded is refused; any other is returned and marked as incomplete.
+A part of a progressive JPEG counts as decoded once every coefficient has arrived at least roughly.
 
-Pillow and its classes are imported when the first file needs them: videos and `--help` start without.
+Pillow and its classes are imported for the first file that needs them; videos and `--help` start without them.
 """
 
 import importlib

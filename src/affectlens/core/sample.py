@@ -1,4 +1,4 @@
-"""One labelled face as every reader yields it, and what a reader yields for one that it leaves out."""
+"""The labelled face that every reader yields, and the entry it yields for one that is left out."""
 
 import math
 from collections.abc import Mapping

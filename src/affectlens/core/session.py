@@ -1,4 +1,4 @@
-"""The only place that makes onnxruntime sessions, and the metadata that every exported model carries."""
+"""Creation of onnxruntime sessions (only here), and the metadata of exported models."""
 
 import os
 from collections.abc import Callable, Collection

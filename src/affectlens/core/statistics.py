@@ -1,4 +1,4 @@
-"""What losses and networks are told about the training set before the first step."""
+"""Statistics of the training set for losses and networks."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Faces out of larger pictures, and faces aligned by their landmarks, cut as the runtime cuts them."""
+"""Face crops from larger pictures, or aligned by landmarks, the same as in the runtime."""
 
 import logging
 from collections import Counter

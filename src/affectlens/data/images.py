@@ -1,4 +1,4 @@
-"""Face images by row: small ones decoded once and kept, large ones decoded when they are asked for."""
+"""Face images by row: small ones are decoded once and kept, large ones are decoded on demand."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Ages and groups of samples from a CSV file beside the data set (`?meta=FILE`)."""
+"""Ages and groups of samples from an additional CSV file (`?meta=FILE`)."""
 
 import logging
 from collections.abc import Iterator

@@ -1,11 +1,11 @@
-"""Samplers yield batches of picks, (B, 2) int64: the row of a face, and how often it came before in this epoch. What
-they yield is a function of the table, the seed and the epoch alone.
+"""Samplers yield batches of picks, (B, 2) int64: the row of a face, and how often it occurred before in this epoch.
+They depend only on the table, the seed and the epoch.
 
-`SAMPLERS` names them as recipes do:
+`SAMPLERS` maps the names used in recipes:
 
 - `shuffle`: every face once.
-- `expression`: faces drawn with replacement, each with the inverse frequency of its class as weight, so that classes
-  come equally often (Antoniadis, section 5.3.2; Caciolai's and Da Re's weighted random sampling).
+- `expression`: faces drawn with replacement, weighted by the inverse frequency of their class, so that classes occur
+    equally often (Antoniadis, section 5.3.2; Caciolai's and Da Re's weighted random sampling).
 - `age`: likewise with the inverse frequency of the age group (Antoniadis, section 5.3.1).
 - `augment`: every face once, then further copies of the faces of smaller classes until all are as large as the largest;
   augmentation makes the copies differ (Vats and Chadha, section 4).

@@ -1,4 +1,4 @@
-"""Where a model can be trusted: accuracy and calibration on corrupted pictures and in groups; figures and a report."""
+"""Reliability of a model: accuracy and calibration on corrupted pictures and in groups; metrics and a report."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Everything that is said about a model on labelled faces, as one JSON-ready dictionary."""
+"""All metrics of a model on labelled faces, as one JSON-serialisable dictionary."""
 
 import math
 from collections.abc import Mapping

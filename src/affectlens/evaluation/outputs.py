@@ -1,4 +1,4 @@
-"""An output of a network beside what is known of the faces (`core.outputs`)."""
+"""A network output and its ground truth (`core.outputs`)."""
 
 import math
 from dataclasses import dataclass, replace

@@ -1,9 +1,9 @@
-"""Figures of evaluations and trainings in one style; each function returns a matplotlib figure, `save` writes it.
+"""Figures of evaluations and training runs in one style; each function returns a matplotlib figure, `save` writes it.
 
 Labels have the colours of their expressions. All others are those of Okabe and Ito (2008), Color universal design,
-which people with any form of colour blindness tell apart; lines differ in their marks too. Figures are narrow, so that
-they can be read on a phone, and carry no title: the text around them says what they show. pyplot and its global state
-are not used.
+which are distinguishable with any form of colour blindness; lines also differ in their markers. Figures are narrow, so
+that they can be read on a phone, and have no title: the surrounding text says what they show. pyplot and its global
+state are not used.
 """
 
 import io

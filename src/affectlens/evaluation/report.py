@@ -1,4 +1,4 @@
-"""Reports as one self-contained HTML page: `render` fills the one template, the rest says what goes into it."""
+"""Reports as one self-contained HTML page: `render` fills the one template, the rest provides its contents."""
 
 import base64
 import importlib.util

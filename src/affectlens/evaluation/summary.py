@@ -1,4 +1,4 @@
-"""Tables of `analyze` and shards of `batch` summed up by a query engine, which reads them lazily and spills to disk."""
+"""Summaries of tables of `analyze` and shards of `batch`, by a query engine that reads lazily and spills to disk."""
 
 import csv
 import math

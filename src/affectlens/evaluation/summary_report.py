@@ -1,4 +1,4 @@
-"""The page of `affectlens summary`: expressions, their plane, time, sources and groups."""
+"""The report of `affectlens summary`: expressions, valence-arousal plane, time, sources and groups."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise

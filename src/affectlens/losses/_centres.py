@@ -1,4 +1,4 @@
-"""Centres of classes in feature space, learned by their own rule beside the network."""
+"""Class centres in feature space, learned by their own update rule."""
 
 from collections.abc import Callable
 

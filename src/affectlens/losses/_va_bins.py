@@ -1,4 +1,4 @@
-"""How often each expression comes in each square of the valence-arousal plane."""
+"""Frequency of each expression in each square of the valence-arousal plane."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Binary cross-entropy of facial attributes, each by itself (Da Re, section 4.8.1, on CelebA's 40)."""
+"""Binary cross-entropy of facial attributes, each independently (Da Re, section 4.8.1, on CelebA's 40)."""
 
 from collections.abc import Callable
 

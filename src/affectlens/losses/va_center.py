@@ -1,5 +1,5 @@
-"""VA-based center loss (Antoniadis, eq. 4.5.1 to 4.5.3): features are pulled towards the centre of their class the
-more, the closer the face is to the class's mean valence and arousal.
+"""VA-based center loss (Antoniadis, eq. 4.5.1 to 4.5.3): features are pulled towards the centre of their class, more
+strongly the closer the face is to the class's mean valence and arousal.
 
 The tables' rows are "VA-based Center local": the centre is the class's mean in the batch. Learned centres are an
 option.

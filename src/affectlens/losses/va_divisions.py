@@ -1,4 +1,4 @@
-"""The sector of the VA plane (quarter, eight, twelve) as a class of its own (Antoniadis, section 5.1.3).
+"""Classification loss over the sectors of the VA plane (quarter, eight, twelve) (Antoniadis, section 5.1.3).
 
 Sector floor((atan2(arousal, valence) mod 2 pi) / (2 pi / n)); how many there are is the width of the network's head.
 """

@@ -1,4 +1,4 @@
-"""The half of the VA plane in each dimension as two signs: valence above 0, arousal above 0 (Antoniadis, section
+"""Loss over the signs of valence and arousal: two binary outputs, valence > 0 and arousal > 0 (Antoniadis, section
 5.1.2).
 """
 

@@ -1,4 +1,4 @@
-"""The result for one image or one frame of a video, as objects, rows, a data frame or a picture."""
+"""The result for one image or one video frame, as objects, rows, a data frame or a picture."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Arrays that others hold, as images and as frames of a video."""
+"""Arrays from other programs as images and as video frames."""
 
 import math
 import os

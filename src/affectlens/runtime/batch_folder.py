@@ -1,4 +1,4 @@
-"""The folder of a batch, as others than the batch itself read it: what its manifest says of sources and shards."""
+"""Reading of the output folder of a batch: the states of sources and the shards in its manifest."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence

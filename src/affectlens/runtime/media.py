@@ -1,4 +1,4 @@
-"""Sources on disk and how they become RGB arrays; every failure is an `UnreadableMedia` with a reason code."""
+"""Reading of sources on disk as RGB arrays; every failure is an `UnreadableMedia` with a reason code."""
 
 import os
 import re

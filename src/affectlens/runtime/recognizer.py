@@ -1,4 +1,4 @@
-"""Crops to faces: the expression network, and all that is said of what it outputs. Internal: the engines share one."""
+"""From crops to faces: the expression network and the interpretation of its outputs. Internal; engines share it."""
 
 import copy
 from collections.abc import Sequence

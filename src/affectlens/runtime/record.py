@@ -1,4 +1,4 @@
-"""Write pictures with their times to a video file, with the sound of another."""
+"""Write pictures with their times to a video file, with the sound of another file."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Tables of `affectlens analyze` as Arrow has them, and read back: the faces of their videos, one after the other."""
+"""Tables of `affectlens analyze` in Arrow format, and reading them back: the faces of their videos, one by one."""
 
 import json
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Frames of video files, network streams and cameras, upright, with their times.
+"""Frames of video files, network streams and cameras, upright, with timestamps.
 
 Files and streams are decoded by FFmpeg's libraries in the package `av` (extra "video"), cameras by OpenCV. Containers
-are those of an allow-list, and a file may open no other: a playlist in disguise is refused.
+must be in an allow-list, and a file may not open other files: a playlist in disguise is refused.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What happens around Lightning's loop: curves.csv, log.txt, progress, whole checkpoints, patience."""
+"""Lightning callbacks: curves.csv, log.txt, progress, atomic checkpoints, early stopping."""
 
 import csv
 import io

@@ -1,4 +1,6 @@
-"""What a recipe trains and validates on: two splits, cut as the recipe says, without near copies of held-out faces."""
+"""Training and validation data of a recipe: two splits, cropped as the recipe says, without near-duplicates of held-out
+faces.
+"""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What networks that are trained already teach another."""
+"""Distillation: predictions of trained teacher networks as targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
-"""What can be read off a trained network besides its outputs: features, classifiers, the graph of Emotion-GCN, the
-landmarks of MobileFaceNet.
+"""Internals of a trained network for figures: features, classifiers, the graph of Emotion-GCN, the landmarks of
+MobileFaceNet.
 """
 
 from collections.abc import Iterator, Sequence

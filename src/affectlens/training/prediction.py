@@ -1,4 +1,4 @@
-"""What a trained network says of faces."""
+"""Predictions of a trained network for faces."""
 
 from collections.abc import Callable
 from functools import partial

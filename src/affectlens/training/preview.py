@@ -1,4 +1,4 @@
-"""What a recipe makes of a data set's faces, before any training."""
+"""Preview of a data set's faces as a recipe transforms them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""An exported file with convolutions in whole numbers of eight bits: smaller, and faster where that can be measured."""
+"""8-bit integer quantisation of the convolutions in an exported file: smaller, and kept only if measurably faster."""
 
 import tempfile
 import time

@@ -1,4 +1,4 @@
-"""Begin with, or learn from, trained weights: those of a run folder, or of an exported file such as the bundled one."""
+"""Start from, or learn from, trained weights in a run folder or an exported file such as the bundled one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Where a model can be trusted: groups of faces, and corrupted pictures."""
+"""Reliability of a model on groups of faces and corrupted pictures."""
 
 from collections.abc import Callable
 from functools import partial

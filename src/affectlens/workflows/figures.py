@@ -1,4 +1,4 @@
-"""One figure about a data set or a trained network."""
+"""Figures of a data set or a trained network."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

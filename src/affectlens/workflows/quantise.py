@@ -1,4 +1,4 @@
-"""A model file in eight bits, where that is faster and costs nothing to speak of."""
+"""8-bit quantisation of a model, if it is faster and costs hardly any accuracy."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a model says about a table of labelled faces, whether it is a file for the runtime or a run of training."""
+"""Scoring of a model (an exported file or a training run) on a table of labelled faces."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

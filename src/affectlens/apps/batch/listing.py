@@ -1,4 +1,6 @@
-"""What a batch consists of: photos and videos behind a folder, glob, list, Parquet or tar files, here or at a URL."""
+"""Listing of the sources of a batch: photos and videos in a folder, glob, list, Parquet or tar files, local or at a
+URL.
+"""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The engine for one machine: processes that each analyze whole sources, so that none of them waits for another."""
+"""Engine for one machine: independent processes, each of which analyzes whole sources."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""How far a batch is: a row for each source, in a file that survives the death of any process."""
+"""State of a batch: one row per source, in a file that survives the death of any process."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The engine for several machines: Ray Data reads the sources in tasks, and its actors analyze them."""
+"""Engine for several machines: tasks of Ray Data read the sources, and its actors analyze them."""
 
 import logging
 import os

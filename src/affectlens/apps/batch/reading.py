@@ -1,4 +1,4 @@
-"""The bytes of the sources of a batch."""
+"""Reading of the sources of a batch as bytes."""
 
 import io
 from collections.abc import Iterator

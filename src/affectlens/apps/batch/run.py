@@ -1,4 +1,4 @@
-"""A batch from its beginning, or from where it was, to its end."""
+"""Run a batch from the start, or from where it stopped, to the end."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace

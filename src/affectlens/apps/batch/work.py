@@ -1,4 +1,4 @@
-"""What is done with each source of a batch, on whatever engine."""
+"""Processing of one source of a batch, the same for all engines."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`affectlens analyze`: photos and videos in, rows out."""
+"""`affectlens analyze`: from photos and videos to rows."""
 
 import re
 from collections.abc import Iterable

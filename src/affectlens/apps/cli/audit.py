@@ -1,4 +1,4 @@
-"""`affectlens audit`: where a model can be trusted, in groups of faces and under corrupted pictures."""
+"""`affectlens audit`: reliability of a model on groups of faces and on corrupted pictures."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""`affectlens batch`: photos and videos by the million, into Parquet shards."""
+"""`affectlens batch`: from millions of photos and videos to Parquet shards."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`affectlens bench`: how fast this installation is on this machine."""
+"""`affectlens bench`: speed of this installation on this machine."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What the commands share on the terminal."""
+"""Terminal output shared by the commands."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""`affectlens data`: look into a data set, see what a recipe makes of it, or bring it into one format."""
+"""`affectlens data`: inspect a data set, preview what a recipe makes of it, or convert it to shards."""
 
 import json
 from collections import Counter

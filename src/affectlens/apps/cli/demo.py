@@ -1,4 +1,4 @@
-"""`affectlens demo`: the main job on a portrait that ships with the package."""
+"""`affectlens demo`: analysis of the bundled portrait."""
 
 from dataclasses import replace
 from pathlib import Path

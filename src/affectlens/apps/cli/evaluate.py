@@ -1,4 +1,6 @@
-"""`affectlens evaluate` and `affectlens compare`: models on labelled faces, in numbers, tables and one HTML report."""
+"""`affectlens evaluate` and `affectlens compare`: scores of models on labelled faces, as numbers, tables and an HTML
+report.
+"""
 
 import json
 from collections.abc import Callable

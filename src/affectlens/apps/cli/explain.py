@@ -1,4 +1,4 @@
-"""`affectlens explain`: where a model looked, as a heat map beside each face."""
+"""`affectlens explain`: where a model looked, as a heat map next to each face."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`affectlens finetune`: the bundled model with the user's own labels."""
+"""`affectlens finetune`: fine-tuning of the bundled model on the user's own labels."""
 
 import shlex
 from pathlib import Path

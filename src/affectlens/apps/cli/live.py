@@ -1,4 +1,4 @@
-"""`affectlens live`: a camera or a clip in a window, with what is read of each face beside it, and as light."""
+"""`affectlens live`: a camera or a clip in a window, with the results for each face, and as ambient light."""
 
 import time
 from collections import deque

@@ -1,4 +1,4 @@
-"""`affectlens models`: what a model file says about itself."""
+"""`affectlens models`: metadata of a model file."""
 
 import json
 from typing import Annotated, Any

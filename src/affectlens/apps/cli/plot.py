@@ -1,4 +1,4 @@
-"""`affectlens plot`: one figure about a data set or a trained network."""
+"""`affectlens plot`: a figure of a data set or a trained network."""
 
 from pathlib import Path
 from typing import Annotated

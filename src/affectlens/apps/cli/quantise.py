@@ -1,4 +1,4 @@
-"""`affectlens quantise`: a model file in eight bits, where that is faster and costs nothing to speak of."""
+"""`affectlens quantise`: 8-bit quantisation of a model, if it is faster and costs hardly any accuracy."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`affectlens recipes`: what can be trained, and with which settings."""
+"""`affectlens recipes`: list the recipes and show their settings."""
 
 from collections import Counter
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""`affectlens reproduce`: run the rows of a published table and write it beside our own figures."""
+"""`affectlens reproduce`: train the rows of a published table and write it next to the measured results."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Pictures of 640x480 with one face or five, for measurements."""
+"""Pictures of 640x480 pixels with one or five faces, for measurements."""
 
 from contextlib import closing
 from itertools import islice

@@ -1,4 +1,4 @@
-"""`affectlens serve`: the page and the service."""
+"""`affectlens serve`: the web page and the HTTP service."""
 
 import socket
 from contextlib import suppress

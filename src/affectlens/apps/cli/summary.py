@@ -1,4 +1,4 @@
-"""`affectlens summary`: what is in the rows of a batch, by expression, source, time and groups."""
+"""`affectlens summary`: summary of the rows of a batch, by expression, source, time and groups."""
 
 from pathlib import Path
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""Keeps a lamp at the newest light, however slow or broken the lamp is."""
+"""Thread that keeps a lamp at the newest light, however slow or unreliable the lamp is."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""From expression, valence and arousal to the colour and brightness of a lamp."""
+"""Mapping from expression, valence and arousal to the colour and brightness of a lamp."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

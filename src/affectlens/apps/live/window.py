@@ -1,4 +1,4 @@
-"""The live window: pygame shows pictures and tells what keys were pressed."""
+"""The live window, based on pygame: shows pictures and reports key presses."""
 
 import importlib.util
 import os

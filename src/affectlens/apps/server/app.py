@@ -1,4 +1,4 @@
-"""The ASGI application: routes, page, refusals, measurements, access."""
+"""The ASGI application: routes, web page, error responses, metrics, access control."""
 
 import mimetypes
 import time

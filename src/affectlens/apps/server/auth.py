@@ -1,6 +1,6 @@
-"""Who may talk to the service: hosts, origins, tokens.
+"""Access control of the service: hosts, origins, tokens.
 
-A page of another site that is open in the same browser can send requests to this machine; it is told apart by its
+A page of another site that is open in the same browser can send requests to this machine; it is recognised by its
 `Origin`, and a site whose name was pointed at this machine (DNS rebinding) by its `Host`.
 """
 

@@ -1,4 +1,4 @@
-"""How much the service takes on."""
+"""Limits of the service."""
 
 import os
 from dataclasses import dataclass

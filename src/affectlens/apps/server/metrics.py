@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus."""
+"""Metrics of the service for Prometheus."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The interface for programs: photos, videos and streams in, analyses out."""
+"""The HTTP API: from photos, videos and streams to analyses."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What goes over the wire: the analysis of one picture as JSON, and back."""
+"""JSON schemas: conversion of analyses to JSON and back."""
 
 import base64
 import math

@@ -1,4 +1,4 @@
-"""The bytes of an upload, counted as they come and kept in memory only."""
+"""Uploads: bytes are counted as they arrive and kept only in memory."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable

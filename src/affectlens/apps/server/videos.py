@@ -1,4 +1,4 @@
-"""Uploaded videos: few at once, each read in threads of its own."""
+"""Uploaded videos: few at a time, each analyzed in its own threads."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Tables of text as data sets bring them, line by line, each with the place to name in messages."""
+"""Text tables of data sets, read line by line, with the location for error messages."""
 
 import csv
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""CelebA (Liu et al. 2015, arXiv:1411.7766): 202,599 faces with 40 attributes each, to train features on.
+"""CelebA (Liu et al. 2015, arXiv:1411.7766): 202,599 faces with 40 attributes each, for training features.
 
 Layout: list_attr_celeba.txt (line 1 the count, line 2 the names, then "000001.jpg -1 1 ..."), list_eval_partition.txt
 ("000001.jpg 0"; 0, 1, 2: train, valid, test) and img_align_celeba/ (178x218).

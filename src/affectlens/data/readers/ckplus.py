@@ -7,8 +7,8 @@ sadness/ and surprise/ instead is CK+48: 981 peak frames of 48x48, named like S0
 The data set labels sequences, not frames. As most works do, the last three frames are the expression (`?last=`) and the
 first is neutral (`?first=`); a frame that is both is neutral. `?classes=7` leaves the frames of contempt out.
 
-There are no published splits, and frames of one person must not be on two sides: subjects are split by a hash of their
-name, a tenth each to test and validation. `groups` carry the subject.
+There are no published splits, and frames of one person must not occur in two splits: subjects are assigned by a hash of
+their name, a tenth each to test and validation. `groups` contain the subject.
 """
 
 import re

@@ -3,30 +3,30 @@
 Two layouts. Folders: FER2013Train/, FER2013Valid/ and FER2013Test/, each with fer*.png (48x48, gray) and a headless
 label.csv: file name, face box, then the votes for neutral, happiness, surprise, sadness, anger, disgust, fear,
 contempt, unknown, and not-a-face. CSV pair: fer2013.csv (emotion, pixels, Usage) and fer2013new.csv (Usage, Image name,
-the ten votes), row by row; the folders are used where both are there.
+the ten votes), row by row; if both layouts exist, the folders are used.
 
 The votes are processed as in the authors' code: a single vote for a label counts as an outlier and is zeroed; a face
 whose most frequent answer is unknown or not-a-face is left out. `expression` is the majority label: the one with more
-than half of the votes that the outlier rule left (unknown and not-a-face counted among them), else None.
+than half of the votes that the outlier rule left (including unknown and not-a-face), otherwise None.
 
-`?mode=` decides what training sees; validation and test always score the majority label:
+`?mode=` determines the training targets; validation and test always use the majority label:
 
 - `votes`: the shares of the eight labels (the default).
 - `majority`: only faces with a majority, and only that label.
 - `cross-entropy`, `probability`: the shares of the most frequent labels up to 75 % of the votes, three at most; faces
-  where these hold no more than half of the votes, or more than three of them tie, are left out. For `probability`
-  one label is to be drawn from them each epoch: recipe key target=drawn.
+    where these hold no more than half of the votes, or more than three of them tie, are left out. For `probability`,
+    one label is drawn from them in each epoch: use the recipe key target=drawn.
 - `multi-target`: the labels with at least 30 % of the votes, as shares; to be used with the loss `multi_target`.
 
-`?va=projected` gives each face valence and arousal, which FER+ has not: the expectation of the coordinates of
-`core.expressions.CIRCUMPLEX` under its raters' votes for the labels, after the outlier rule where that applies. They
-are no annotations; the option stands in every result.
+`?va=projected` gives each face valence and arousal, which FER+ does not have: the expected value of the coordinates in
+`core.expressions.CIRCUMPLEX` under its raters' votes for the labels, after the outlier rule if it applies. They are not
+annotations; every result states the option.
 
-`?classes=7` leaves out the faces whose top is contempt, and the votes for it.
+`?classes=7` leaves out the faces whose most frequent vote is contempt, and all votes for it.
 
-`?protocol=caciolai` is that of Caciolai's public code: the label is the plurality over all ten columns without the
-outlier rule; faces whose top is contempt, unknown or not-a-face are left out, which leaves seven classes; validation is
-the private split (FER2013Test) and test the public one (FER2013Valid).
+`?protocol=caciolai` is the protocol of Caciolai's public code: the label is the plurality over all ten columns without
+the outlier rule; faces whose most frequent vote is contempt, unknown or not-a-face are left out, which leaves seven
+classes; validation is the private split (FER2013Test) and test the public one (FER2013Valid).
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,21 +1,22 @@
-"""A table of one's own: CSV or Parquet, one row per face.
+"""Users' own tables: CSV or Parquet, one row per face.
 
 Layout: a .csv or .parquet file, or a folder with data.csv or with shards *.parquet. Only the image is required:
 
 - `path`: the image, relative to the table; or `image`: its encoded bytes (Parquet).
-- `expression`; `votes`: numbers >= 0, one per class, made to sum to 1; `valence`, `arousal`: in [-1, 1].
-- `split`: train, valid (or val, validation) or test. Where it is empty a hash decides: of `group_subject`, if that is
-  there (so that nobody is on two sides), else of the row's name.
-- `id`: the row's name; without one it is the path, else the number of the row.
+- `expression`; `votes`: numbers >= 0, one per class, normalised to sum to 1; `valence`, `arousal`: in [-1, 1].
+- `split`: train, valid (or val, validation) or test. If it is empty, the split is chosen by a hash of `group_subject`,
+    if present (so that nobody is in two splits), otherwise of the row's name.
+- `id`: the row's name; by default the path, or else the number of the row.
 - `age_years`; `landmarks`: x, y, x, y, ... in pixels of the image; `attributes`: 0 and 1.
 - `group_NAME`: the value of the group NAME.
 
-Lists are list columns in Parquet, in CSV numbers between spaces, commas or semicolons. Other columns are passed over.
+Lists are list columns in Parquet, and in CSV numbers separated by spaces, commas or semicolons. Other columns are
+ignored.
 
-A class that is a known expression gets the project's name, any other keeps its own. The order, which is also that of
-the votes, is that of FER+, then others sorted; eight votes are those of FER+ unless the table has other classes.
-`?labels=a,b,c` names the classes and their order, and leaves others out; the votes of shards that `affectlens data
-prepare` wrote follow by name.
+A class that is a known expression gets its standard name; others are kept. Classes, and the votes, are in the order of
+FER+, followed by the others, sorted; eight votes are those of FER+ unless the table has other classes. `?labels=a,b,c`
+sets the classes and their order, and leaves others out; votes in shards of `affectlens data prepare` are matched by
+name.
 """
 
 import importlib

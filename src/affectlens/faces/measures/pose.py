@@ -1,4 +1,4 @@
-"""Which way the head is turned, as the quality gate estimates it from five landmarks: rough, some ten degrees."""
+"""Head pose, estimated from five landmarks by `core.quality`; accurate only to about ten degrees."""
 
 from affectlens.core.columns import Column, Kind
 from affectlens.core.measures import LANDMARKS, QUALITY, Measure, Values, View

@@ -1,4 +1,4 @@
-"""Networks of which parts do not learn."""
+"""Networks with frozen parts."""
 
 from typing import Any, Self
 

@@ -1,8 +1,8 @@
-"""Published weights of timm's and torchvision's networks: from a file that the user names, or from where the libraries
-keep them.
+"""Published weights of timm's and torchvision's networks: from a file given by the user, or from the libraries' own
+sources.
 
-No file is executed: torch's are opened with `weights_only`, and what comes from torchvision's cache or server must have
-the SHA-256 that its name carries.
+No file is executed: torch files are opened with `weights_only`, and files from torchvision's cache or server must have
+the SHA-256 in their name.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Parquet, typed, with unit and meaning of each column in its metadata."""
+"""Typed Parquet, with the unit and meaning of each column in its metadata."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
