@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from affectlens.workflows.compare import compare
     from affectlens.workflows.data import load_data
     from affectlens.workflows.evaluate import evaluate
+    from affectlens.workflows.explain import explain
     from affectlens.workflows.finetune import finetune
     from affectlens.workflows.progress import LoggingProgress, NotebookProgress
     from affectlens.workflows.reports import Report
@@ -82,6 +83,7 @@ __all__ = [
     "audit",
     "compare",
     "evaluate",
+    "explain",
     "finetune",
     "load_data",
     "read_table",
@@ -129,6 +131,7 @@ _HOMES = {
     "audit": "workflows.audit",
     "compare": "workflows.compare",
     "evaluate": "workflows.evaluate",
+    "explain": "workflows.explain",
     "finetune": "workflows.finetune",
     "load_data": "workflows.data",
     "read_table": "runtime.frames",

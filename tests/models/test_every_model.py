@@ -301,8 +301,8 @@ def check_exported(name, options, faces, file, monkeypatch):
     for batch in (1, 5):
         found = run_model(open_session(file), np.zeros((batch, 1, side, side), dtype=np.float32))
         assert found.logits.shape == (batch, len(labels))
-        assert ("divisions" in found.outputs) == (options.get("affect") not in (None, "none", "regression"))
-        assert ("attributes" in found.outputs) == (name == "attributes")
+        assert ("divisions" in found.others) == (options.get("affect") not in (None, "none", "regression"))
+        assert ("attributes" in found.others) == (name == "attributes")
         regresses = options.get("affect") == "regression" or name == "emotion_gcn"
         assert (found.affect is not None) == regresses
         assert not regresses or found.affect.shape == (batch, 2)

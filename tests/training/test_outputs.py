@@ -174,7 +174,7 @@ def test_the_signs_or_sectors_are_exported(plugins, recipe, data, portrait, tmp_
     module, spec = trained(recipe, data, tmp_path / "run")
     curves = [row["valid_division_accuracy"] for row in read_curves(tmp_path / "run" / "curves.csv")]
     assert spec.provenance["validation"]["division_accuracy"] == pytest.approx(max(curves))
-    said = export.predict(module, data.valid)[0].outputs["divisions"]
+    said = export.predict(module, data.valid)[0].others["divisions"]
     assert said.shape == (64, numbers)
     (row,) = Analyzer(tmp_path / "run" / "model.onnx").analyze(portrait).to_rows()
     assert row["va_sector"] in range(max(numbers, 4))
@@ -224,7 +224,7 @@ def test_attributes_of_celeba_reach_the_rows(plugins, recipe, celeba, portrait, 
     for model in (tmp_path / "run" / "checkpoints" / "best.ckpt", file):
         scored = scoring.score(scoring.open_model(str(model)), test)
         found = compute_metrics(scored.scores)["outputs"]["attributes"]
-        said = export.predict(module, test)[0].outputs["attributes"]
+        said = export.predict(module, test)[0].others["attributes"]
         assert found["faces"] == 16
         assert found["attribute_accuracy"] == pytest.approx(attribute_accuracy(said, test.attributes), abs=0.005)
         assert tuple(found["each"]) == ATTRIBUTES

@@ -69,12 +69,12 @@ class Recognizer:
 
     def __init__(
         self,
-        model: str | Path,
-        threads: int,
-        explain: bool,
-        prior: str,
-        device: str,
-        measures: Sequence[str | Measure] | None,
+        model: str | Path = "bundled",
+        threads: int = 1,
+        explain: bool = False,
+        prior: str = Prior.NATURAL,
+        device: str = "cpu",
+        measures: Sequence[str | Measure] | None = None,
     ) -> None:
         file = model_file(model)
         self._session = open_session(file, threads, device)

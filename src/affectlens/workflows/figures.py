@@ -18,9 +18,9 @@ from affectlens.data.samplers import in_turns, stratified
 from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.evaluation import affect_plots, metrics, network_plots, timeline
-from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.draw import draw_heat
 from affectlens.runtime.explain import explanations
+from affectlens.runtime.recognizer import Recognizer
 from affectlens.runtime.tables import read_series
 from affectlens.runtime.temporal import events
 from affectlens.workflows.data import source_of
@@ -257,12 +257,10 @@ def _samples(asked: FigureOptions) -> "Figure":
 def _heatmaps(asked: FigureOptions) -> "Figure":
     model, data = asked.model(), asked.source()
     scored = score(open_model(model), _some(data, asked), progress=asked.progress)
-    analyzer = Analyzer(model, detector="whole", explain=True, threads=0)
+    recognizer = Recognizer(model, threads=0, explain=True)
     faces = decoded(scored.table.images, range(len(scored.table)))[0]
     crops = [face if face.ndim == 3 else np.stack([face] * 3, axis=-1) for face in faces]
-    seen = explanations(
-        crops, analyzer.recognizer.outputs(crops), analyzer.recognizer.outputs, analyzer.spec.first_place
-    )
+    seen = explanations(crops, recognizer.outputs(crops), recognizer.outputs, recognizer.spec.first_place)
     pairs = [draw_heat(one) for one in seen]
     return affect_plots.captioned_faces(pairs, *_captions(scored, data.options.get("va")), columns=3)
 

@@ -26,8 +26,7 @@ from affectlens.data.source import DataSource
 from affectlens.data.table import FaceTable
 from affectlens.evaluation.evaluation import Scores
 from affectlens.evaluation.outputs import Compared
-from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.recognizer import Prior, prior_of
+from affectlens.runtime.recognizer import Prior, Recognizer, prior_of
 from affectlens.workflows.extras import require_training
 
 _MAX_BATCH = 256
@@ -90,13 +89,13 @@ def open_model(model: str | Path) -> Predictor:
     model, path = str(model), Path(model).expanduser()
     unfinished = path.is_dir() and not (path / "model.onnx").is_file()
     if model == "bundled" or not (unfinished or path.suffix == ".ckpt"):
-        analyzer = Analyzer(model, detector="whole", threads=0)  # faces come by the hundred
-        spec = analyzer.spec
+        recognizer = Recognizer(model, threads=0)  # faces come by the hundred
+        spec = recognizer.spec
         settings = spec.provenance.get("settings", {})
         trained_on = (spec.provenance.get("data", ""), spec.provenance.get("data_options", {}))
         calibration = (spec.temperature, spec.uncertain_below, spec.class_prior)
         asked = (*calibration, bool(settings.get("find_faces")), *trained_on)
-        outputs = (analyzer.recognizer.outputs, spec.output_names)
+        outputs = (recognizer.outputs, spec.output_names)
         return Predictor(spec.name, sha256_of(model_file(model)), spec.labels, spec.input, *asked, *outputs)
     require_training("scoring a checkpoint")
     from affectlens.training import run

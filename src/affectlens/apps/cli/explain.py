@@ -8,10 +8,8 @@ import typer
 from affectlens.apps.cli.console import out as console
 from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline
 from affectlens.core.action_units import described
-from affectlens.core.errors import AffectLensError
 from affectlens.core.offline import forbid_network
-from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.media import check_picture
+from affectlens.workflows.explain import explain as workflow
 
 
 def register(app: typer.Typer) -> None:
@@ -38,12 +36,7 @@ def explain(
     if offline:
         forbid_network()
     target = out or Path(f"{photo.stem}-explained.png")
-    check_picture(target)
-    analysis = Analyzer(model, detector, min_face, explain=True).analyze(photo)
-    if not analysis.faces:
-        raise AffectLensError(f"cannot explain '{photo}': {analysis.detail} ({analysis.reason})")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    analysis.save_explanations(target)
+    analysis = workflow(photo, target, model=model, detector=detector, min_face_px=min_face)
     for number, face in enumerate(analysis.faces):
         method = face.explanation.method if face.explanation else ""
         console.print(f"face {number}: {face.wording} {face.percent} %, shown by {method}")

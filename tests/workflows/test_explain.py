@@ -1,0 +1,19 @@
+import cv2
+import numpy as np
+import pytest
+
+import affectlens
+from affectlens.runtime.media import PORTRAIT
+
+
+def test_from_python_it_writes_the_sheet_and_gives_the_analysis(tmp_path):
+    found = affectlens.explain(PORTRAIT, tmp_path / "new" / "seen.png")
+    assert [face.explanation.method for face in found.faces] == ["evidence"]
+    assert cv2.imread(str(tmp_path / "new" / "seen.png")).shape == (240, 748, 3)
+
+
+def test_without_a_face_nothing_is_written(tmp_path):
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 200), 90, dtype=np.uint8))
+    with pytest.raises(affectlens.AffectLensError, match="cannot be explained: no face found"):
+        affectlens.explain(tmp_path / "wall.png", tmp_path / "seen.png")
+    assert not (tmp_path / "seen.png").exists()
