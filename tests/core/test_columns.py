@@ -43,7 +43,7 @@ def test_every_column_leads_to_something_that_a_full_face_has(make_face):
 
 
 def test_two_columns_of_one_name_are_refused():
-    with pytest.raises(BadSetting, match="two columns are called 'score'"):
+    with pytest.raises(BadSetting, match="two columns are named 'score'"):
         Schema((), (Column("score", Kind.REAL, "", ("face", "score")),))
 
 
@@ -121,7 +121,7 @@ def test_a_column_that_cannot_be_is_refused(facts, message):
 
 
 def test_names_that_differ_in_their_case_alone_are_the_same():
-    with pytest.raises(BadSetting, match="two columns are called 'score'"):
+    with pytest.raises(BadSetting, match="two columns are named 'score'"):
         Schema((), (Column("SCORE", Kind.REAL, ""),))
 
 

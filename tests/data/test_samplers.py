@@ -190,7 +190,7 @@ def test_faces_of_unknown_age_come_as_often_as_those_of_an_age_group():
 
 
 def test_without_ages_there_are_no_age_groups_to_balance():
-    with pytest.raises(BadData, match="'age' needs ages: a column age_years") as error:
+    with pytest.raises(BadData, match="'age' needs a column age_years") as error:
         EpochBatches(faces([0, 1, 2]), "age", 2, seed=0)
     assert "\n" not in str(error.value)
 

@@ -245,7 +245,7 @@ def test_columns_of_different_lengths_are_refused(changes):
         "targets": np.zeros(2, dtype=np.int64),
     }
     assert len(FaceTable(ids=("a", "b"), labels=LABELS, **columns)) == 2
-    with pytest.raises(BadData, match="a table of 2 faces and 2 classes cannot hold"):
+    with pytest.raises(BadData, match="do not match 2 faces and 2 classes"):
         FaceTable(ids=("a", "b"), labels=LABELS, **(columns | changes))
 
 

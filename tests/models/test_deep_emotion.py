@@ -24,7 +24,7 @@ def test_every_variant_has_the_published_number_of_parameters(options, parameter
     ("options", "message"),
     [
         ({"msa": True}, "msa needs stn=True, because it is part of the spatial transformer's localisation network"),
-        ({"stn": True, "msa": True, "msa_form": "both"}, "must be separate or joint, got 'both'"),
+        ({"stn": True, "msa": True, "msa_form": "both"}, "must be 'separate' or 'joint', got 'both'"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),
         ({"dropout": math.nan}, r"dropout must be in \[0, 1\), got nan"),

@@ -44,7 +44,7 @@ def test_measures_can_be_left_out_chosen_and_given(portrait):
         (pose.build(), BadSetting, "measures are a list; put 'pose' into one"),
         ([len], BadSetting, "a measure is a name or an affectlens.Measure, got builtin_function_or_method"),
         (["pose", pose.build()], BadSetting, "two measures are called 'pose'"),
-        ([Measure("m", (Column("score", Kind.REAL, "", ()),))], BadSetting, "two columns are called 'score'"),
+        ([Measure("m", (Column("score", Kind.REAL, "", ()),))], BadSetting, "two columns are named 'score'"),
         ([Measure("m", (Column("x", Kind.REAL, "", ()),), needs=("mesh",))], BadSetting, "needs 'mesh'"),
     ],
 )
@@ -73,9 +73,9 @@ def test_measures_that_cannot_be_are_refused(measures, error, message):
             "the name of a measure must be an identifier, such as mouth_open, got 'my measure'",
         ),
         ("mouth-open", {}, "the name of a column must be an identifier, such as mouth_open; 'm' has 'mouth-open'"),
-        ("share", {}, "the measure 'm' has a column 'share', a name that tables need themselves (name, faces, share, "),
-        ("n_blinks", {}, "the measure 'm' has a column 'n_blinks', a name that tables need themselves ("),
-        ("p_anger", {}, "the measure 'm' has a column 'p_anger', a name that tables need themselves ("),
+        ("share", {}, "the measure 'm' has a column 'share', which is a reserved name (name, faces, share, "),
+        ("n_blinks", {}, "the measure 'm' has a column 'n_blinks', which is a reserved name ("),
+        ("p_anger", {}, "the measure 'm' has a column 'p_anger', which is a reserved name ("),
     ],
 )
 def test_what_is_no_measure_is_refused_when_it_is_made(name, changes, message):

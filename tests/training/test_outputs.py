@@ -127,7 +127,7 @@ def test_an_entry_makes_an_output(plugins, recipe, aged, portrait, tmp_path, mon
 
     with torch.no_grad():
         module.network.other.bias += 1
-    with pytest.raises(BadModelFile, match=r"differs from torch by (9|1)\.\d\de"):
+    with pytest.raises(BadModelFile, match=r"differs from the torch model by (9|1)\.\d\de"):
         export.check_parity(module, file, aged.valid)
 
 

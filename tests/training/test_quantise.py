@@ -110,7 +110,7 @@ def test_training_goes_on_from_it(eight, whole, recipe, data):
 def test_what_is_no_faster_is_not_written(whole, data, tmp_path, monkeypatch):
     monkeypatch.setattr(quantise, "MAX_ACCURACY_LOSS", 1.0)
     monkeypatch.setattr(quantise, "_in_turns", lambda *_: (0.9, 1.1))
-    with pytest.raises(BadModelFile, match=r"no faster here: 0\.9000 -> 1\.1000 ms a face"):
+    with pytest.raises(BadModelFile, match=r"not faster on this machine: 0\.9000 -> 1\.1000 ms per face"):
         quantise.quantise(whole, data, tmp_path / "eight.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -189,7 +189,9 @@ def test_a_name_that_is_none_is_answered_with_those_that_are():
     "losses", [{}, {"multi_target": -1.0}, {"soft_cross_entropy": math.nan}, {"soft_cross_entropy": math.inf}]
 )
 def test_losses_without_a_name_or_with_a_weight_that_is_none_are_refused(losses):
-    with pytest.raises(BadSetting, match="recipe default/ferplus: losses must name at least one, with weights >= 0"):
+    with pytest.raises(
+        BadSetting, match="recipe default/ferplus: losses must contain at least one loss, with weights >= 0"
+    ):
         replace(DEFAULT, losses=losses)
 
 
@@ -266,8 +268,8 @@ def test_a_stored_recipe_with_a_wrong_key_or_value_is_refused(changes, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- 1\n- 2", "must hold recipe keys"),
-        ("a: [", "is not YAML"),
+        ("- 1\n- 2", "must contain recipe keys"),
+        ("a: [", "is not valid YAML"),
         ("work: mine\nrow: best", "recipe.yaml': recipe key 'data': "),
     ],
 )

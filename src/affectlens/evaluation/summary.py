@@ -202,7 +202,7 @@ class Summary:
     def _keys(self, by: Sequence[str]) -> list[str]:
         known = (*OWN, *self.groups)
         if unknown := [key for key in by if key not in known]:
-            raise BadSetting(f"--by must be one of {', '.join(known)}, got '{unknown[0]}'")
+            raise BadSetting(f"by must be one of {', '.join(known)}, got '{unknown[0]}'")
         return [_name("window_s" if key == "window" else key) for key in by]
 
     def _query(self, by: Sequence[str]) -> str:

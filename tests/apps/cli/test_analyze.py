@@ -42,7 +42,10 @@ def test_a_folder_with_one_good_and_many_bad_files_loses_none(process, bad_files
     shutil.copy(PORTRAIT, folder / "good.jpg")
     result = process("analyze", folder, "--format", "csv")
     unread = f"{len(reasons)} of {len(reasons) + 1}"
-    assert (result.code, result.errors) == (0, [f"warning: {unread} have no answer; their rows say why"])
+    assert (result.code, result.errors) == (
+        0,
+        [f"warning: {unread} sources could not be read; see the reason in their rows"],
+    )
     assert {row["source"]: row["reason"] for row in rows_of(result.out)} == reasons | {str(folder / "good.jpg"): ""}
 
 
@@ -78,7 +81,7 @@ def test_people_are_told_where_the_rows_are_and_scripts_are_not(cli, tmp_path, p
     assert cli("analyze", PORTRAIT, photo, "--out", file).err == ""
     monkeypatch.setattr(console, "err", Console(stderr=True, force_terminal=True, **console.PLAIN))
     result = cli("analyze", PORTRAIT, photo, "--out", file)
-    assert f"{len(rows_of(file.read_text()))} rows in {file}\n" in result.err
+    assert f"{len(rows_of(file.read_text()))} rows to {file}\n" in result.err
     assert result.out == ""
 
 

@@ -97,7 +97,7 @@ def test_a_clip_that_breaks_off_keeps_its_rows_and_says_so(cli, make_video, tmp_
     assert [row["reason"] for row in rows] == [""] * (len(rows) - 1) + ["truncated"]
     (line,) = result.errors
     assert "(truncated)" in line
-    assert f"the {len(rows) - 1} frames before have their rows" in line
+    assert f"the {len(rows) - 1} frames before that were analyzed" in line
 
 
 def test_without_the_extra_photos_go_on_and_videos_have_a_reason(cli, clip, monkeypatch, tmp_path):

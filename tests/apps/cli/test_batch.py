@@ -54,7 +54,7 @@ def test_it_goes_on_only_when_told_to_and_as_it_began(cli, photos, tmp_path):
     assert len(rows_of(out)) == 4
     other = cli("batch", photos, "--out", out, "--resume", "--prior", "balanced")
     assert (other.code, len(other.errors)) == (1, 1)
-    assert 'begun with prior="natural", not "balanced"' in other.err
+    assert 'started with prior="natural", got "balanced"' in other.err
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_options_that_do_not_fit_are_one_line(cli, photos, tmp_path):
     )
     device = cli("batch", photos, "--out", tmp_path / "out", "--gpus", "0.5")
     assert device.code == 1
-    assert "does not know the device 'cuda'" in device.err
+    assert "does not support the device 'cuda'" in device.err
     assert not (tmp_path / "out").exists()
 
 
@@ -127,7 +127,7 @@ def test_a_log_gets_a_line_now_and_then(cli, photos, tmp_path, monkeypatch):
     assert [re.sub(r"[\d.]+(/s| min)", r"N\1", line) for line in lines] == [
         f"{number} of 4 sources, N/s, N min left" for number in (1, 2, 3, 4)
     ]
-    assert last.startswith("warning: 1 of 4 have no answer")
+    assert last.startswith("warning: 1 of 4 sources could not be read")
 
 
 def test_ctrl_c_says_how_far_it_came(cli, photos, tmp_path, monkeypatch):

@@ -334,7 +334,7 @@ def test_preview_takes_the_protocol_and_the_settings_of_the_recipe(cli, ferplus,
         (("--recipe", "defalt"), "did you mean 'default'?"),
         (("--recipe", "default/ferpluss"), "did you mean 'ferplus'?"),
         (("--set", "samplr=age"), "did you mean 'sampler'?"),
-        (("--set", "sampler=age"), "needs ages"),
+        (("--set", "sampler=age"), "needs a column age_years"),
     ],
 )
 def test_a_preview_that_cannot_be_drawn_is_one_line_and_leaves_no_folder(cli, ferplus, tmp_path, settings, named):

@@ -100,7 +100,7 @@ def test_the_bundled_file_fits_only_its_own_architecture(cli, folder, tmp_path):
     for setting in ("model_options.depths=2,3,3,2", "model_options.widths=8,8,8,8"):
         result = cli("finetune", folder, "--out", tmp_path / "run", *SHORT, f"--set={setting}")
         assert (result.code, len(result.errors)) == (1, 1)
-        assert "'bundled' has another architecture" in result.err
+        assert "'bundled' has a different architecture" in result.err
         assert not (tmp_path / "run").exists()
 
 

@@ -89,7 +89,7 @@ def test_a_recording_is_not_overwritten(cli, clip, shown, tmp_path):
     assert cli("live", "--camera", clip, "--record", tmp_path / "kept").code == 0
     again = cli("live", "--camera", tmp_path / "kept" / "live.mp4", "--record", tmp_path / "kept")
     assert (again.code, len(again.errors)) == (1, 1)
-    assert "already holds a recording" in again.err
+    assert "already contains a recording" in again.err
 
 
 def test_nothing_is_kept_unless_asked_for(cli, clip, shown, tmp_path, monkeypatch):
@@ -149,7 +149,7 @@ def test_without_a_display_the_line_says_what_to_do(cli, clip, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":97")
     result = cli("live", "--camera", clip)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'affectlens serve' shows the same in a browser, --no-window goes on without one" in result.err
+    assert "use 'affectlens serve' for a page in the browser, or --no-window to run without one" in result.err
 
 
 def test_without_a_window_analysis_and_recording_go_on(cli, clip, shown, monkeypatch, tmp_path):
@@ -230,7 +230,7 @@ def test_a_dead_lamp_stops_nothing(cli, clip, shown):
         result = cli("live", "--camera", clip, "--no-window", "--light", url)
     assert (result.code, len(result.errors)) == (0, 1)
     assert result.err.startswith("warning: mqtt://127.0.0.1:")
-    assert "does not answer" in result.err
+    assert "does not respond" in result.err
     assert "s3cret" not in result.err
     assert 1 <= int(result.out.removesuffix(" frames analyzed\n")) <= 10
 

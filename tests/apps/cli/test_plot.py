@@ -137,7 +137,7 @@ def test_distances_before_and_after_the_gate_and_the_landscapes_of_two_runs(cli,
     assert cv2.imread(str(tmp_path / "l.png")).std() > 10
     result = cli("plot", "distances", "--data", table, "--model", plain)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'swin_se' with these options has no squeeze and excitation" in result.err
+    assert "'swin_se' with these options has no squeeze-and-excitation gate" in result.err
 
 
 def test_landmarks_are_those_of_the_file(cli, table, tmp_path):
@@ -148,7 +148,7 @@ def test_landmarks_are_those_of_the_file(cli, table, tmp_path):
     assert cv2.imread(str(tmp_path / "marks.png")).std() > 10
     result = cli("plot", "landmarks", "--model", "bundled", *more)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'bundled' is no file; landmarks come from" in result.err
+    assert "'bundled' is not a file; expected the weights file" in result.err
 
 
 def test_features_are_those_of_faces_as_training_cuts_them(cli, table, trained, tmp_path, monkeypatch):
@@ -190,8 +190,8 @@ def test_the_timeline_of_a_clip_as_figure_and_report(cli, make_video, portrait, 
         (("timeline",), "the figure 'timeline' needs a TABLE argument"),
         (("samples", "faces.csv"), "the figure 'samples' takes no TABLE argument"),
         (("timeline", "nowhere.csv"), "nowhere.csv"),
-        (("timeline", "faces.txt"), "tables are .parquet, .csv or .jsonl"),
-        (("timeline", "faces.csv", "--out", "t.pdf"), "name it .png or .html, got 't.pdf'"),
+        (("timeline", "faces.txt"), "tables must be .parquet, .csv or .jsonl files"),
+        (("timeline", "faces.csv", "--out", "t.pdf"), "--out must end in .png or .html, got 't.pdf'"),
     ],
 )
 def test_timelines_without_what_they_need_are_one_line(cli, arguments, message):

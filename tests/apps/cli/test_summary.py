@@ -55,7 +55,7 @@ def test_a_batch_that_was_killed_before_it_listed_anything_is_told(cli, tmp_path
     (tmp_path / "begun" / "manifest.sqlite").write_bytes(b"")
     result = cli("summary", tmp_path / "begun")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "has written no rows yet" in result.err
+    assert "has not written any rows yet" in result.err
 
 
 def test_a_name_with_a_line_break_stays_in_its_row(cli, tmp_path):
@@ -81,7 +81,7 @@ def test_of_a_batch_its_shards_count_and_nothing_else(cli, faces):
     shard.rename(faces / "moved")
     result = cli("summary", faces)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert f"'{shard}' is not there (1 of 1 shards)" in result.err
+    assert f"'{shard}' is missing (1 of 1 shards are)" in result.err
 
 
 def test_a_batch_without_rows_is_told(cli, tmp_path):
@@ -90,7 +90,7 @@ def test_a_batch_without_rows_is_told(cli, tmp_path):
         pass
     result = cli("summary", tmp_path / "begun")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "has written no rows yet; go on with 'affectlens batch --resume'" in result.err
+    assert "has not written any rows yet; continue it with 'affectlens batch --resume'" in result.err
 
 
 def test_what_cannot_be_summed_up_is_one_line(cli, faces, tmp_path):

@@ -72,7 +72,7 @@ def _print(found: SummaryReport) -> None:
     keys = result["by"]
     out.print(f"{result['path']}: {result['rows']:,} rows, {result['sources']:,} sources, {result['faces']:,} faces")
     if result["states"]:
-        out.print(f"  sources of the batch: {states_in_words(result)}")
+        out.print(f"  sources in the batch: {states_in_words(result)}")
     if result["reasons"]:
         out.print(f"  rows without a face: {reasons_in(result)}")
     if result.get("ungrouped", {}).get("sources"):
