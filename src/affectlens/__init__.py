@@ -1,4 +1,4 @@
-"""Facial expression and affect recognition; the public surface, loaded lazily so that the import is quick."""
+"""Facial expression and affect recognition; the public API, imported lazily so that `import affectlens` is fast."""
 
 import importlib
 from importlib import metadata

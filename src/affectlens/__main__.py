@@ -1,4 +1,4 @@
-"""`affectlens` and `python -m affectlens` are the command line."""
+"""`affectlens` and `python -m affectlens` run the command line."""
 
 import sys
 

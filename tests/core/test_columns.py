@@ -43,7 +43,7 @@ def test_every_column_leads_to_something_that_a_full_face_has(make_face):
 
 
 def test_two_columns_of_one_name_are_refused():
-    with pytest.raises(BadSetting, match="two columns are called 'score'"):
+    with pytest.raises(BadSetting, match="two columns are named 'score'"):
         Schema((), (Column("score", Kind.REAL, "", ("face", "score")),))
 
 
@@ -105,9 +105,12 @@ def test_every_scalar_of_an_analysis_is_a_column():
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"kind": "float"}, "the kind of the column 'a' is text, category, integer, boolean, real; got 'float'"),
-        ({"digits": 2.5}, "digits of the column 'a' must be a whole number from 0, got 2.5"),
-        ({"digits": -2}, "digits of the column 'a' must be a whole number from 0, got -2"),
+        (
+            {"kind": "float"},
+            "the kind of the column 'a' must be one of text, category, integer, boolean, real, got 'float'",
+        ),
+        ({"digits": 2.5}, "digits of the column 'a' must be an integer >= 0, got 2.5"),
+        ({"digits": -2}, "digits of the column 'a' must be an integer >= 0, got -2"),
     ],
 )
 def test_a_column_that_cannot_be_is_refused(facts, message):
@@ -118,7 +121,7 @@ def test_a_column_that_cannot_be_is_refused(facts, message):
 
 
 def test_names_that_differ_in_their_case_alone_are_the_same():
-    with pytest.raises(BadSetting, match="two columns are called 'score'"):
+    with pytest.raises(BadSetting, match="two columns are named 'score'"):
         Schema((), (Column("SCORE", Kind.REAL, ""),))
 
 

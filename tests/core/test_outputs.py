@@ -123,8 +123,8 @@ def test_a_file_without_names_counts_them(write_model, tmp_path):
 @pytest.mark.parametrize(
     ("outputs", "names", "message"),
     [
-        ({"affect": [0.0]}, {}, "for 'affect', expected valence and arousal"),
-        ({"attributes": [0.0]}, {"attributes": NAMES}, "for 'attributes', expected the 3 that its metadata name"),
+        ({"affect": [0.0]}, {}, "'affect' .*, expected valence and arousal"),
+        ({"attributes": [0.0]}, {"attributes": NAMES}, "'attributes' .*, expected the 3 values named in its metadata"),
     ],
 )
 def test_a_file_with_another_number_than_it_names_is_refused(write_model, tmp_path, outputs, names, message):

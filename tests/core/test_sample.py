@@ -22,5 +22,5 @@ def test_votes_may_be_missing():
 
 @pytest.mark.parametrize("votes", [[0.5, 0.4], [2.0, 1.0], [0.0, 0.0], [np.nan, 1.0]])
 def test_votes_that_do_not_sum_to_one_are_refused(votes):
-    with pytest.raises(BadData, match=r"votes of sample 'train/a.png' sum to"):
+    with pytest.raises(BadData, match=r"votes of sample 'train/a.png' must be >= 0 and sum to 1, got a sum of"):
         sample(np.array(votes, dtype=np.float32))

@@ -71,23 +71,23 @@ def test_the_number_of_threads_is_kept(model_file):
 
 
 def test_a_negative_number_of_threads_is_refused(model_file):
-    with pytest.raises(BadSetting, match=r"threads must be 0 .* or more, got -1"):
+    with pytest.raises(BadSetting, match=r"threads must be >= 0 .*, got -1"):
         open_session(model_file(), threads=-1)
 
 
 def test_a_missing_file_is_named(tmp_path):
     file = tmp_path / "none.onnx"
     assert refusal(lambda: open_session(file)) == (
-        f"model file '{file}' does not exist; 'bundled' is the one in the package"
+        f"the model file '{file}' does not exist; 'bundled' is the model in the package"
     )
 
 
 def test_a_run_that_is_not_finished_is_no_missing_file(tmp_path):
     (tmp_path / "recipe.json").touch()
     said = refusal(lambda: open_session(tmp_path / "model.onnx"))
-    assert said == f"the run in '{tmp_path}' is not finished: it has no model.onnx yet"
+    assert said == f"the run in '{tmp_path}' is not finished: it has no model.onnx; continue it with --resume"
     said = refusal(lambda: open_session(tmp_path / "modell.onnx"))
-    assert said.startswith(f"model file '{tmp_path / 'modell.onnx'}' does not exist")
+    assert said.startswith(f"the model file '{tmp_path / 'modell.onnx'}' does not exist")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" + bytes(range(256))])
@@ -150,5 +150,5 @@ def test_a_device_that_onnxruntime_does_not_know_is_refused():
     with pytest.raises(BadSetting, match="device must be cpu or cuda, got 'tpu'"):
         open_session(file_of("bundled"), device="tpu")
     if "CUDAExecutionProvider" not in ort.get_available_providers():
-        with pytest.raises(BadSetting, match="does not know the device 'cuda'; install onnxruntime-gpu in its place"):
+        with pytest.raises(BadSetting, match="does not support the device 'cuda'; install onnxruntime-gpu instead"):
             open_session(file_of("bundled"), device="cuda")

@@ -62,21 +62,21 @@ def test_the_box_is_cut_out_after_decoding(stored):
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
 def test_bytes_that_are_no_image_are_bad_data(content):
-    with pytest.raises(BadData, match=r"x\.parquet' cannot be decoded as an image"):
+    with pytest.raises(BadData, match=r"cannot decode '.*x\.parquet' as an image"):
         Stored(Path("x.parquet"), content).decode()
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path):
     for name, content in (("empty.png", b""), ("text.png", b"no image")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(BadData, match=rf"{name}' cannot be decoded as an image"):
+        with pytest.raises(BadData, match=rf"cannot decode '.*{name}' as an image"):
             Stored(tmp_path / name).decode()
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):
     (tmp_path / "folder.png").mkdir()
     for name in ("none.png", "folder.png"):
-        with pytest.raises(BadData, match=rf"{name}' cannot be read"):
+        with pytest.raises(BadData, match=rf"cannot read '.*{name}'"):
             Stored(tmp_path / name).decode()
 
 
@@ -87,7 +87,7 @@ def test_a_file_that_breaks_off_at_its_end_is_taken_and_named_once(tmp_path, cap
     images = [Stored(file, None, None).decode() for _ in range(2)]
     assert all(image.shape == (64, 64, 3) for image in images)
     np.testing.assert_array_equal(images[0][:57], noise[:57, :, ::-1])
-    assert caplog.messages == [f"'{file}' breaks off in its last tenth and is taken as it is"]
+    assert caplog.messages == [f"'{file}' is truncated in its last tenth; the decoded part is used"]
 
 
 def test_a_sample_tells_where_its_image_is(tmp_path):
@@ -126,7 +126,7 @@ def test_a_box_is_rounded_and_held_to_the_image(corners, rows, columns):
 
 @pytest.mark.parametrize("corners", [(30, 0, 40, 10), (-20, 0, -1, 10), (0, 20, 5, 25), (5, 5, 5, 9), (9, 9, 5, 12)])
 def test_a_box_with_nothing_of_the_image_is_named(corners):
-    with pytest.raises(BadData, match=r"a\.png': face box .* lies outside its 30x20 pixels"):
+    with pytest.raises(BadData, match=r"a\.png': the face box .* is outside the image of 30x20 pixels"):
         cut(RAMP, box(*corners), Path("a.png"))
 
 
@@ -159,7 +159,7 @@ def test_a_mask_or_row_numbers_select_images():
 def test_selecting_rows_decodes_nothing(tmp_path):
     images = Images([Stored(tmp_path / "none.png"), RAMP])
     part = images[np.array([0, 1])]
-    with pytest.raises(BadData, match="cannot be read"):
+    with pytest.raises(BadData, match="cannot read"):
         part[0]
     np.testing.assert_array_equal(part[1], RAMP)
 

@@ -62,7 +62,7 @@ def test_valence_alone_is_not_valence_and_arousal():
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "cannot be read"), (b"", "cannot be decoded"), (b"Dear diary", "cannot be decoded")]
+    ("content", "said"), [(None, "cannot read"), (b"", "cannot decode"), (b"Dear diary", "cannot decode")]
 )
 def test_a_bad_image_is_named_and_counts_for_no_class(tmp_path, content, said):
     file = tmp_path / "bad.png"
@@ -79,7 +79,7 @@ def test_a_bad_image_is_named_and_counts_for_no_class(tmp_path, content, said):
 def test_a_face_box_outside_its_picture_is_a_bad_image():
     outside = np.array([100, 100, 120, 120], dtype=np.float32)
     facts = look(face("train/0", picture(0), expression="calm", box_xyxy=outside)).splits["train"]
-    assert "lies outside" in facts.bad[0][1]
+    assert "is outside the image" in facts.bad[0][1]
 
 
 def test_a_dropped_entry_whose_image_is_bad_is_counted_once(tmp_path):

@@ -232,7 +232,7 @@ def test_attributes_come_back(tmp_path):
 def test_a_folder_that_holds_shards_is_not_written_to(tmp_path):
     list(prepare(Source(face()), tmp_path))
     before = (tmp_path / "train-00000.parquet").read_bytes()
-    with pytest.raises(BadSetting, match="already holds Parquet files"):
+    with pytest.raises(BadSetting, match="already contains Parquet files"):
         list(prepare(Source(face("train/other")), tmp_path))
     assert (tmp_path / "train-00000.parquet").read_bytes() == before
 

@@ -123,7 +123,7 @@ def test_ranks_take_shares_that_make_up_each_batch(name, ranks):
 
 
 def test_batches_that_cannot_be_shared_evenly_are_refused():
-    with pytest.raises(BadSetting, match="batches of 8 faces cannot be shared evenly by 3 processes"):
+    with pytest.raises(BadSetting, match="a batch_size of 8 cannot be divided evenly between 3 processes"):
         EpochBatches(UNEVEN, "shuffle", 8, 5, rank=0, ranks=3)
 
 
@@ -190,7 +190,7 @@ def test_faces_of_unknown_age_come_as_often_as_those_of_an_age_group():
 
 
 def test_without_ages_there_are_no_age_groups_to_balance():
-    with pytest.raises(BadData, match="'age' needs ages: a column age_years") as error:
+    with pytest.raises(BadData, match="'age' needs a column age_years") as error:
         EpochBatches(faces([0, 1, 2]), "age", 2, seed=0)
     assert "\n" not in str(error.value)
 

@@ -83,8 +83,9 @@ def test_the_report_is_one_page_with_pictures_and_says_what_costs_most(found, po
     page = auditing.audit_report(found, {"model": "x"}, portrait[:48, :48])
     assert page.count("data:image/svg+xml;base64,") >= 5
     assert "Spoilt pictures" in page
-    assert "severities blur costs most: accuracy falls from 77.78\xa0% to 44.44\xa0%" in page
+    assert "severities, blur reduces accuracy most, from 77.78\xa0% to 44.44\xa0%" in page
     assert (
-        "furthest from admitting it under noise: at the fifth it is right in 16.67\xa0% and takes itself to be" in page
+        "most overconfident under noise: at the fifth severity its accuracy is 16.67\xa0%, but its mean confidence"
+        in page
     )
     assert "Calibration by side" in page

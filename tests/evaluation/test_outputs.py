@@ -46,9 +46,9 @@ def test_what_cannot_be_measured():
     assert (nothing.faces, nothing.each) == (0, {})
     assert math.isnan(nothing.value)
     assert math.isnan(Compared(OUTPUTS["attributes"], SAID, TRUTH[:, :0]).value)
-    with pytest.raises(BadData, match="facial attributes: the network says 2 of each face, the data know 1"):
+    with pytest.raises(BadData, match="facial attributes: the network predicts 2 values per face, but the data have 1"):
         Compared(OUTPUTS["attributes"], SAID, TRUTH[:, :1]).values  # noqa: B018
-    with pytest.raises(BadData, match="'attributes' is said of 3 faces and known of 2"):
+    with pytest.raises(BadData, match="'attributes' has predictions for 3 faces, but ground truth for 2"):
         Compared(OUTPUTS["attributes"], SAID, TRUTH[:2])
 
 
@@ -59,5 +59,5 @@ def test_they_stand_beside_the_other_figures():
     found = compute_metrics(scores)["outputs"]["attributes"]
     assert found == {"faces": 3, "attribute_accuracy": compared.value, "each": compared.each}
     assert compute_metrics(scores.keep(targets >= 0))["outputs"]["attributes"]["faces"] == 2
-    with pytest.raises(BadData, match="the output 'attributes' is said of 3 faces, expected 2"):
+    with pytest.raises(BadData, match="the output 'attributes' must have predictions for 2 faces, got 3"):
         Scores(("calm", "excited"), even[:2], targets[:2], outputs={"attributes": compared})

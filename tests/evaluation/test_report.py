@@ -119,7 +119,7 @@ def test_alt_texts_say_what_the_figures_show(scores):
     matrix = np.array(found["confusion_matrix"])
     np.fill_diagonal(matrix, 0)
     row, column = np.unravel_index(matrix.argmax(), matrix.shape)
-    assert f"{found['labels'][row]} taken for {found['labels'][column]}: {matrix.max()} of" in alts
+    assert f"{found['labels'][row]} classified as {found['labels'][column]}: {matrix.max()} of" in alts
     assert f"calibration error {found['expected_calibration_error']:.4f}" in alts
     assert f"answers {100 * found['coverage']:.2f}\xa0% of the faces" in alts
 

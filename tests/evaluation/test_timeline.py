@@ -72,5 +72,5 @@ def test_the_report_holds_persons_and_events():
     assert "a &lt;b&gt;.parquet" in page
     for text in ("happiness", "100%", "+0.50", "-0.50", "0.80", "no", "image/svg+xml"):
         assert text in page
-    assert "1 of 2 faces are drawn" in page
+    assert "1 of 2 faces that are seen most" in page
     assert "http" not in page.replace("http://www.w3.org", "")

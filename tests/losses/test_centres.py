@@ -92,7 +92,7 @@ def test_subcentres_settle_with_the_margin_of_the_recipes(subclasses):
     features, label = torch.randn(36, 256) * 2, torch.arange(36) % 3
     values = [loss(features, label).item() for _ in range(400)]
     assert max(values[200:]) < 1.05 * min(values[200:])
-    with pytest.raises(BadSetting, match="never settle"):
+    with pytest.raises(BadSetting, match="do not converge"):
         catalog.load("losses", "local_subclass").build(statistics, subclasses=2, weight=1.0)
 
 
@@ -118,5 +118,5 @@ def test_settings_of_centres_are_checked(options, message):
 
 def test_centres_need_features():
     bare = DatasetStatistics(STATISTICS.labels, STATISTICS.targets, STATISTICS.affect, 0)
-    with pytest.raises(BadSetting, match="the network gives no features"):
+    with pytest.raises(BadSetting, match="needs features, which this network does not output"):
         catalog.load("losses", "center").build(bare)

@@ -105,8 +105,8 @@ def test_without_word_vectors_every_node_is_an_axis_of_its_own():
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("multi_task", {"affect": "halves"}, "affect must be none, regression"),
-        ("multi_task", {"affect": "eight", "fusion": "late"}, "fusion must be classic, concatenate, separate"),
+        ("multi_task", {"affect": "halves"}, "affect must be one of none, regression"),
+        ("multi_task", {"affect": "eight", "fusion": "late"}, "fusion must be one of classic, concatenate, separate"),
         ("multi_task", {"fusion": "concatenate"}, "fusion 'concatenate' needs a second task"),
         ("multi_task", {"backbone": "densenet12"}, "did you mean 'densenet121'?"),
         ("emotion_gcn", {"layers": 4}, "layers must be 1, 2 or 3, got 4"),
@@ -138,10 +138,10 @@ def test_imagenet_weights_come_from_a_file_and_fit_one_channel_or_not(tmp_path):
 def test_files_that_hold_other_weights(tmp_path):
     network = multi_task.build(7, 3)
     (tmp_path / "junk.pt").write_bytes(b"junk")
-    with pytest.raises(BadModelFile, match=r"junk.pt' does not hold the weights of 'densenet121.tv_in1k'"):
+    with pytest.raises(BadModelFile, match=r"junk.pt' does not contain the weights of 'densenet121.tv_in1k'"):
         network.load_pretrained(str(tmp_path / "junk.pt"))
     torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "other.pt")
-    with pytest.raises(BadModelFile, match=r"other.pt' does not hold the weights of 'densenet121.tv_in1k'"):
+    with pytest.raises(BadModelFile, match=r"other.pt' does not contain the weights of 'densenet121.tv_in1k'"):
         network.load_pretrained(str(tmp_path / "other.pt"))
 
 
@@ -150,7 +150,7 @@ def test_weights_of_another_network_are_not_copied_in_part():
     network, _ = backbones.backbone("densenet121", 1)
     with pytest.raises(BadModelFile, match="the weights of 'a' do not fit: size mismatch"):
         published.copy_into(network, state, "a")
-    with pytest.raises(BadModelFile, match=r"the weights of 'a' lack 'features.conv0.weight'"):
+    with pytest.raises(BadModelFile, match=r"the weights of 'a' do not contain 'features.conv0.weight'"):
         published.copy_into(network, {}, "a")
 
 
@@ -169,11 +169,11 @@ def test_offline_the_hub_is_one_line_that_says_what_to_do(monkeypatch, caplog):
     asked = []
     monkeypatch.setattr(published, "get_session", Offline)
     monkeypatch.setattr(published, "hf_hub_download", absent)
-    with pytest.raises(BadModelFile, match=r"cannot be fetched .* pretrained_file=FILE.* pretrained=false"):
+    with pytest.raises(BadModelFile, match=r"cannot download .* pretrained_file=FILE.* pretrained=false"):
         multi_task.build(7, 3).load_pretrained()
     assert len(asked) == 1
     assert not caplog.records
-    with pytest.raises(BadSetting, match="there are no ImageNet weights for the backbone 'breg_next'"):
+    with pytest.raises(BadSetting, match="the backbone 'breg_next' has no ImageNet weights"):
         multi_task.build(7, 3, backbone="breg_next").load_pretrained()
 
 

@@ -11,7 +11,7 @@ from affectlens.models.layers.squeeze_excitation import Excitation
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"widths": (8, 16), "depths": (1, 1, 1)}, "widths and depths must be of one length, got 2 and 3"),
+        ({"widths": (8, 16), "depths": (1, 1, 1)}, "widths and depths must have the same length, got 2 and 3"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"se": -1}, "se must be at least 0, got -1"),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),

@@ -26,7 +26,7 @@ def test_every_variant_has_the_published_number_of_parameters(options, parameter
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"msa": True, "msa_form": "both"}, "must be separate or joint, got 'both'"),
+        ({"msa": True, "msa_form": "both"}, "must be 'separate' or 'joint', got 'both'"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),
         ({"dropout": math.nan}, r"dropout must be in \[0, 1\), got nan"),

@@ -23,8 +23,8 @@ def test_every_variant_has_the_published_number_of_parameters(options, parameter
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"msa": True}, "msa sits in the localiser of the spatial transformer, so it needs stn=True"),
-        ({"stn": True, "msa": True, "msa_form": "both"}, "must be separate or joint, got 'both'"),
+        ({"msa": True}, "msa needs stn=True, because it is part of the spatial transformer's localisation network"),
+        ({"stn": True, "msa": True, "msa_form": "both"}, "must be 'separate' or 'joint', got 'both'"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),
         ({"dropout": math.nan}, r"dropout must be in \[0, 1\), got nan"),

@@ -64,7 +64,7 @@ def test_the_network_gets_its_graph_and_no_gradient_flows_into_it(statistics):
 
 def test_without_valence_and_arousal_there_is_no_graph(statistics):
     bare = replace(statistics, affect=np.full((200, 2), np.nan, dtype=np.float32))
-    with pytest.raises(BadData, match="no training face has a label, valence and arousal"):
+    with pytest.raises(BadData, match="builds its graph from training faces with a label, valence and arousal"):
         build(4, backbone="breg_next").prepare(bare)
 
 
@@ -85,7 +85,7 @@ def test_word_vectors_come_from_the_file_that_the_user_names(statistics, tmp_pat
     ("words", "size", "message"),
     [
         (["a", "b", "c", "valence", "arousal"], 300, "has no vector for 'd'"),
-        (["a", "b", "c", "d", "valence", "arousal"], 50, "50 numbers, expected 300"),
+        (["a", "b", "c", "d", "valence", "arousal"], 50, "expected 300 numbers, got 50"),
     ],
 )
 def test_a_file_without_the_words_is_one_line(statistics, tmp_path, words, size, message):
@@ -95,7 +95,7 @@ def test_a_file_without_the_words_is_one_line(statistics, tmp_path, words, size,
 
 
 def test_a_file_that_is_not_there_is_one_line(statistics, tmp_path):
-    with pytest.raises(BadData, match="cannot be read as word vectors"):
+    with pytest.raises(BadData, match="as word vectors"):
         build(4, backbone="breg_next", words=str(tmp_path / "none.txt")).prepare(statistics)
 
 

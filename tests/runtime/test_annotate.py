@@ -122,4 +122,4 @@ def test_a_measure_that_cannot_be_drawn_costs_nothing_and_is_told_once(made, mak
     assert copied(FreeNames(tmp_path, set()), analyses) == []
     assert len(files(tmp_path)) == 1
     (line,) = caplog.messages
-    assert line.startswith("the measure 'pen' failed, it is not drawn: KeyError: ")
+    assert line.startswith("the measure 'pen' failed, so it is not drawn: KeyError: ")

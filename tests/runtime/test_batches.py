@@ -63,7 +63,7 @@ def test_names_and_other_columns_stay_with_their_rows(portrait):
 
 
 def test_a_column_that_is_not_there_is_named():
-    with pytest.raises(BadSetting, match="the batch has no column 'image'; it has a, b"):
+    with pytest.raises(BadSetting, match="the batch has no column 'image'; its columns are a, b"):
         BatchAnalyzer()({"a": [], "b": []})
 
 

@@ -44,7 +44,7 @@ def test_measures_can_be_left_out_chosen_and_given(portrait):
         (pose.build(), BadSetting, "measures are a list; put 'pose' into one"),
         ([len], BadSetting, "a measure is a name or an affectlens.Measure, got builtin_function_or_method"),
         (["pose", pose.build()], BadSetting, "two measures are called 'pose'"),
-        ([Measure("m", (Column("score", Kind.REAL, "", ()),))], BadSetting, "two columns are called 'score'"),
+        ([Measure("m", (Column("score", Kind.REAL, "", ()),))], BadSetting, "two columns are named 'score'"),
         ([Measure("m", (Column("x", Kind.REAL, "", ()),), needs=("mesh",))], BadSetting, "needs 'mesh'"),
     ],
 )
@@ -57,21 +57,25 @@ def test_measures_that_cannot_be_are_refused(measures, error, message):
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("x", {"needs": "crop"}, "needs of 'm' is a list, such as ['crop']"),
+        ("x", {"needs": "crop"}, "needs of 'm' must be a list, such as ['crop']"),
         ("x", {"measure": 3}, "measure of 'm' must be a function, got int"),
-        ("x", {"time_constant_s": "0.5"}, "time_constant_s of 'm' must be 0 or more, got '0.5'"),
-        ("x", {"time_constant_s": float("nan")}, "time_constant_s of 'm' must be 0 or more, got nan"),
+        ("x", {"time_constant_s": "0.5"}, "time_constant_s of 'm' must be >= 0, got '0.5'"),
+        ("x", {"time_constant_s": float("nan")}, "time_constant_s of 'm' must be >= 0, got nan"),
         (
             "x",
             {"columns": Column("x", Kind.REAL, "")},
-            "columns of 'm' is a list of affectlens.Column, such as (column,)",
+            "columns of 'm' must be a list of affectlens.Column, such as (column,)",
         ),
-        ("x", {"columns": ("x",)}, "columns of 'm' is a list of affectlens.Column, such as (column,)"),
-        ("x", {"name": "my measure"}, "a measure's name is an identifier, such as mouth_open; got 'my measure'"),
-        ("mouth-open", {}, "a column's name is an identifier, such as mouth_open; 'm' has 'mouth-open'"),
-        ("share", {}, "the measure 'm' has a column 'share', a name that tables need themselves (name, faces, share, "),
-        ("n_blinks", {}, "the measure 'm' has a column 'n_blinks', a name that tables need themselves ("),
-        ("p_anger", {}, "the measure 'm' has a column 'p_anger', a name that tables need themselves ("),
+        ("x", {"columns": ("x",)}, "columns of 'm' must be a list of affectlens.Column, such as (column,)"),
+        (
+            "x",
+            {"name": "my measure"},
+            "the name of a measure must be an identifier, such as mouth_open, got 'my measure'",
+        ),
+        ("mouth-open", {}, "the name of a column must be an identifier, such as mouth_open; 'm' has 'mouth-open'"),
+        ("share", {}, "the measure 'm' has a column 'share', which is a reserved name (name, faces, share, "),
+        ("n_blinks", {}, "the measure 'm' has a column 'n_blinks', which is a reserved name ("),
+        ("p_anger", {}, "the measure 'm' has a column 'p_anger', which is a reserved name ("),
     ],
 )
 def test_what_is_no_measure_is_refused_when_it_is_made(name, changes, message):
@@ -100,7 +104,7 @@ def test_lists_and_objects_that_are_called_make_a_measure_too(portrait):
         ("import nowhere", "measure 'broken' of the package 'madeup' cannot be loaded: ModuleNotFoundError: "),
         (
             "def build():\n    return 3",
-            "the measure 'broken' that is installed is of the type int, not an affectlens.Measure",
+            "the installed measure 'broken' must be an affectlens.Measure, got int",
         ),
         (
             "from affectlens.faces.measures.pose import build",
@@ -180,7 +184,7 @@ X = Column("x", Kind.REAL, "", ())
         (lambda face: {"x": face.landmarks_xy.fill(0)}, "ValueError: assignment destination is read-only"),
         (lambda face: {"x": "wide"}, "TypeError: expected real or None, got 'wide'"),
         (lambda face: {"x": np.zeros(2)}, "TypeError: expected real or None"),
-        (lambda face: {"y": 1.0}, "no column is called 'y'; there are x"),
+        (lambda face: {"y": 1.0}, "unknown column 'y'; the measure has x"),
     ],
 )
 def test_a_failing_measure_costs_its_cells_alone_and_is_named_once(portrait, caplog, values, said):
@@ -189,7 +193,7 @@ def test_a_failing_measure_costs_its_cells_alone_and_is_named_once(portrait, cap
     (sound,) = Analyzer(measures=["pose"]).analyze(portrait).to_rows()
     assert rows == [sound | {"x": None}] * 2
     (warning,) = caplog.messages
-    assert warning.startswith("the measure 'broken' failed, its cells are empty: ")
+    assert warning.startswith("the measure 'broken' failed, so its cells are empty: ")
     assert said in warning
 
 

@@ -120,7 +120,7 @@ def test_the_rest_of_the_sound_is_copied_where_all_was_seen(make_video, tmp_path
 
 def test_what_the_encoder_refuses_is_one_line(tmp_path):
     recorder = Recorder(tmp_path / "out.mp4")
-    with pytest.raises(AffectLensError, match="cannot be written"):
+    with pytest.raises(AffectLensError, match="cannot write"):
         recorder.write(np.zeros((4, 40_000, 3), dtype=np.uint8), 0.0)
     with contextlib.suppress(AffectLensError):
         recorder.close()

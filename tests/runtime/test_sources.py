@@ -110,7 +110,7 @@ def test_arrays_without_times_need_a_rate(whole, portrait):
 
 def test_rates_and_colours_are_for_arrays(clip):
     for options in ({"frame_rate": 5}, {"colour": "bgr"}):
-        with pytest.raises(BadSetting, match="for arrays"):
+        with pytest.raises(BadSetting, match="only to arrays"):
             open_frames(clip, **options)
 
 
@@ -127,7 +127,7 @@ def test_an_error_of_the_iterable_is_a_reason_after_its_frames(whole, portrait):
 def test_what_cannot_be_opened_or_listed_is_one_analysis(whole, tmp_path):
     for media in (tmp_path / "nowhere.jpg", tmp_path / "nowhere.mp4"):
         assert said(Analyses(whole, media)) == [(str(media), None, Reason.MISSING)]
-    error = UnreadableMedia(Reason.NO_IMAGES, "the folder holds no images")
+    error = UnreadableMedia(Reason.NO_IMAGES, "the folder contains no images")
     assert said(Analyses(whole, error, name="folder")) == [("folder", None, Reason.NO_IMAGES)]
 
 
@@ -180,7 +180,7 @@ def test_several_sources_are_analyzed_one_after_the_other(whole, clip, tmp_path)
 
 def test_a_list_of_paths_is_no_list_of_arrays_and_the_other_way_round(whole, portrait):
     for one_source in (Analyses(whole, [PORTRAIT]), whole.video([PORTRAIT, PORTRAIT])):
-        with pytest.raises(BadSetting, match="analyses_of takes lists of paths"):
+        with pytest.raises(BadSetting, match="use analyses_of for lists of paths"):
             list(one_source)
     with pytest.raises(BadSetting, match="expected paths, folders, globs, streams or cameras, got ndarray"):
         list(analyses_of(whole, [portrait]))
@@ -192,5 +192,5 @@ def test_an_iterable_without_frames_has_one_analysis_as_a_file_has(whole):
 
 def test_analyses_that_were_passed_over_say_that_they_are_closed(analyzer):
     first, _ = list(analyses_of(analyzer, [str(PORTRAIT), str(PORTRAIT.parent / "nowhere.jpg")]))
-    with pytest.raises(BadSetting, match=r"portrait\.jpg' are closed; iterate once"):
+    with pytest.raises(BadSetting, match=r"portrait\.jpg' are closed; iterate over them once"):
         list(first)

@@ -129,7 +129,7 @@ def test_what_is_no_frame_is_refused_and_does_not_count(painted):
     stream = painted.stream()
     stream.push(scene(), 3.0)
     for bad, complaint in (
-        (lambda: stream.push(scene(), 2.9), "must not go back: got 2.9 s after 3 s"),
+        (lambda: stream.push(scene(), 2.9), "must not decrease: got 2.9 s after 3 s"),
         (lambda: stream.push(scene(), float("nan")), "finite"),
         (lambda: stream.push(scene(), "x"), "finite number of seconds, got 'x'"),
         (lambda: stream.push(scene(), "4"), "finite number of seconds, got '4'"),
@@ -339,4 +339,4 @@ def test_frames_have_a_time_all_or_not_at_all(tiny, times):
 def test_a_time_that_is_an_image_is_named_in_one_line(tiny):
     with pytest.raises(BadSetting) as caught:
         Analyzer(tiny, detector=squares).stream().push(scene(), scene())
-    assert str(caught.value) == "time_s must be a finite number of seconds, got ndarray; pairs are (image, time_s)"
+    assert str(caught.value) == "time_s must be a finite number of seconds, got ndarray; pairs must be (image, time_s)"

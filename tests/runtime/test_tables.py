@@ -55,7 +55,7 @@ def test_other_files_are_refused_in_one_line(analyses, tmp_path, monkeypatch):
     with pytest.raises(BadData, match="it lacks source, time_s"):
         read_series(tmp_path / "b.csv")
     (tmp_path / "c.parquet").write_bytes(b"Dear diary")
-    with pytest.raises(BadData, match="cannot be read as a table"):
+    with pytest.raises(BadData, match=r"cannot read .* as a table"):
         read_series(tmp_path / "c.parquet")
     good = write(tmp_path / "e.csv", analyses).read_text()
     for old, new, message in (
@@ -67,7 +67,7 @@ def test_other_files_are_refused_in_one_line(analyses, tmp_path, monkeypatch):
         (tmp_path / "f.csv").write_text(good.replace(old, new, 1))
         with pytest.raises(BadData, match=message):
             read_series(tmp_path / "f.csv")
-    with pytest.raises(BadData, match="no face of a video"):
+    with pytest.raises(BadData, match="no face from a video"):
         read_series(write(tmp_path / "d.csv", analyses[:1]))
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"affectlens\[parquet\]"):

@@ -139,5 +139,8 @@ def test_parquet_says_unit_and_meaning_of_its_columns(tmp_path):
 
 
 def test_parquet_needs_a_file():
-    with pytest.raises(BadSetting, match="Parquet goes to a file"), parquet_format.build(None, Schema(LABELS)):
+    with (
+        pytest.raises(BadSetting, match="Parquet cannot be written to the terminal"),
+        parquet_format.build(None, Schema(LABELS)),
+    ):
         pass

@@ -14,7 +14,7 @@ def test_what_ended_a_run_is_named_with_or_without_a_message(tmp_path):
     for error in (KeyboardInterrupt(), ValueError("too\nmany")):
         Log(tmp_path).on_exception(trainer, None, error)
     lines = [line.split(" ", 2)[2] for line in (tmp_path / "log.txt").read_text().splitlines()]
-    assert lines == ["ended in epoch 4 by KeyboardInterrupt", "ended in epoch 4 by ValueError: too many"]
+    assert lines == ["stopped in epoch 4: KeyboardInterrupt", "stopped in epoch 4: ValueError: too many"]
 
 
 class Watcher:

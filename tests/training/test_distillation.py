@@ -184,9 +184,9 @@ def test_a_teacher_puts_back_what_its_run_or_file_left_out(recipe, data, tmp_pat
 @pytest.mark.parametrize(
     ("change", "asked", "said"),
     [
-        ({"size_px": 64}, {}, "size_px=64, its student size_px=48"),
-        ({"channels": "rgb", "mean": (0.5,) * 3, "std": (0.25,) * 3}, {}, "channels=rgb, its student channels=gray"),
-        ({"relight": True}, {"mixup": 0.5}, "relight=True, its student relight=False"),
+        ({"size_px": 64}, {}, "the same size_px, got 64 and 48"),
+        ({"channels": "rgb", "mean": (0.5,) * 3, "std": (0.25,) * 3}, {}, "the same channels, got rgb and gray"),
+        ({"relight": True}, {"mixup": 0.5}, "the same relight, got True and False"),
     ],
 )
 def test_a_teacher_of_another_input_is_refused(recipe, change, asked, said):
@@ -219,7 +219,9 @@ def test_the_bundled_file_teaches_and_is_named_with_its_settings(recipe, data, t
 
 def test_a_teacher_of_other_labels_is_refused(data):
     facts = dataset_statistics(replace(data.train, labels=tuple(reversed(data.train.labels))))
-    with pytest.raises(BadSetting, match=r"the teacher 'bundled' knows neutral, .*; the data have contempt, "):
+    with pytest.raises(
+        BadSetting, match=r"the labels of the teacher 'bundled' are neutral, .*, but those of the data are contempt, "
+    ):
         open_teacher("bundled", PLAIN, facts)
 
 
@@ -266,7 +268,7 @@ def test_the_weight_of_a_teacher_needs_a_teacher(recipe):
 
 def test_a_teacher_of_another_architecture_is_one_line(taught, data, tmp_path):
     student = replace(taught[1], model_options={"widths": (8, 8, 8, 8), "depths": (1, 1, 1, 1)})
-    with pytest.raises(BadSetting, match="another architecture"):
+    with pytest.raises(BadSetting, match="a different architecture"):
         fit(student, data, tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
 

@@ -130,12 +130,12 @@ def test_what_is_not_a_number_is_no_parity(exported, data, monkeypatch):
     module, _, file = exported
     nothing = np.full((len(data.valid), len(data.valid.labels)), np.nan, dtype=np.float32)
     monkeypatch.setattr(export, "predict", lambda *_: (ModelOutputs(nothing), np.arange(len(data.valid))))
-    with pytest.raises(BadModelFile, match="differs from torch"):
+    with pytest.raises(BadModelFile, match="differs from the torch model"):
         export.check_parity(module, file, data.valid)
 
 
 def test_another_network_fails_the_parity_check(exported, recipe, data):
-    with pytest.raises(BadModelFile, match="differs from torch"):
+    with pytest.raises(BadModelFile, match="differs from the torch model"):
         export.check_parity(fresh_module(recipe, seed=1), exported[2], data.valid)
 
 
@@ -160,7 +160,7 @@ def test_an_export_that_is_not_what_torch_computes_leaves_the_file_that_was_ther
     other = fresh_module(recipe, seed=1).network
     write = export.write
     monkeypatch.setattr(export, "write", lambda network, *arguments, **options: write(other, *arguments, **options))
-    with pytest.raises(BadModelFile, match="differs from torch"):
+    with pytest.raises(BadModelFile, match="differs from the torch model"):
         export.export(fresh_module(recipe), data, tmp_path)
     assert (tmp_path / "model.onnx").read_bytes() == b"the model before"
     assert not (tmp_path / "model.partial").exists()

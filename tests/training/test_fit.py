@@ -144,7 +144,7 @@ def test_the_log_tells_starts_epochs_and_failures(interrupted, recipe, data, mon
     lines = [line.split(" ", 2)[2] for line in (interrupted / "log.txt").read_text().splitlines()]
     begun = [line for line in lines if line.startswith("training from epoch")]
     assert begun[-2:] == ["training from epoch 2 of 2 on 1 x cpu, 32-true"] * 2
-    assert any(line.startswith("ended in epoch 2 by ZeroDivisionError: division by zero") for line in lines)
+    assert any(line.startswith("stopped in epoch 2: ZeroDivisionError: division by zero") for line in lines)
     last = lines[-1]
     assert last.startswith("epoch 2: ")
     assert f"valid_accuracy {float(curve(interrupted)[-1]['valid_accuracy']):.4f}" in last
@@ -220,7 +220,9 @@ def test_frozen_parts_stay_through_sharpness_aware_steps_and_what_learns_instead
     assert remark(out) == ""
     bare = replace(changed, model_options={"side_px": 32, "units": (1, 1, 1)})
     fit(bare, data, tmp_path / "learning", resume=False)
-    assert remark(tmp_path / "learning").startswith("the landmark stream learns, because no trained MobileFaceNet is")
+    assert remark(tmp_path / "learning").startswith(
+        "the landmark stream is trained too, because no trained MobileFaceNet is"
+    )
 
 
 def test_curves_have_the_accuracy_of_training_too(run):
@@ -232,13 +234,13 @@ def test_curves_have_the_accuracy_of_training_too(run):
 def test_a_run_is_not_overwritten(run, recipe, data):
     out, best = run
     before = best.read_bytes()
-    with pytest.raises(BadSetting, match="already holds a run"):
+    with pytest.raises(BadSetting, match="already contains a run"):
         fit(recipe, data, out, resume=False)
     assert best.read_bytes() == before
 
 
 def test_a_run_of_another_recipe_is_not_resumed(run, recipe, data):
-    with pytest.raises(BadSetting, match="has another recipe: epochs, flip differ; epochs is 2 there, 3 here"):
+    with pytest.raises(BadSetting, match="was started with another recipe: epochs, flip differ; epochs was 2, got 3"):
         fit(replace(recipe, epochs=3, flip=0.0), data, run[0], resume=True)
     assert json.loads((run[0] / "recipe.json").read_text())["epochs"] == 2
 
@@ -258,7 +260,7 @@ def test_a_run_may_go_on_for_more_epochs_where_the_schedule_does_not_depend_on_t
 
 def test_where_the_schedule_depends_on_the_epochs_the_message_says_so(run, recipe, data):
     assert recipe.schedule == "one-cycle"
-    with pytest.raises(BadSetting, match=r"epochs is 2 there, 9 here; .*one-cycle depends on their number"):
+    with pytest.raises(BadSetting, match=r"epochs was 2, got 9; .*one-cycle depends on the number of epochs"):
         fit(replace(recipe, epochs=9), data, run[0], resume=True)
 
 
@@ -273,7 +275,7 @@ def test_a_run_that_goes_on_loses_what_it_exported(recipe, data, tmp_path):
 
 def test_other_faces_of_the_same_number_are_other_data(run, recipe, data):
     ages = np.arange(len(data.train), dtype=np.float32)
-    with pytest.raises(BadSetting, match="has other data: faces was"):
+    with pytest.raises(BadSetting, match="was started with other data: faces was"):
         fit(recipe, replace(data, train=replace(data.train, age_years=ages)), run[0], resume=True)
 
 
@@ -459,7 +461,7 @@ def test_without_validation_faces_the_message_says_what_they_are_for(recipe, tmp
     (tmp_path / "faces.csv").write_text("path,expression,split\na.png,happy,train\nb.png,sad,train\n")
     for number, name in enumerate("ab"):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((48, 48), 90 * number, dtype=np.uint8))
-    with pytest.raises(BadData, match="no validation faces, which say which epoch is best"):
+    with pytest.raises(BadData, match="no validation faces to select the best epoch with"):
         load_data(recipe, sources.parse(f"table:{tmp_path / 'faces.csv'}"))
 
 

@@ -75,7 +75,7 @@ def test_the_gate_stands_between_what_comes_before_and_after_it(recipe, data):
     with torch.inference_mode():
         np.testing.assert_allclose(module.network.gate(torch.from_numpy(before)), after)
     np.testing.assert_allclose(insights.features(module, data.valid)[0], after, atol=1e-5)
-    with pytest.raises(BadSetting, match="'compact_resnet' with these options has no squeeze and excitation"):
+    with pytest.raises(BadSetting, match="'compact_resnet' with these options has no squeeze-and-excitation gate"):
         insights.around_the_gate(ExpressionModule(recipe, 8), data.valid)
 
 
@@ -95,7 +95,7 @@ def test_the_graph_and_who_has_one(recipe):
     assert (graph.shape, names[-2:]) == ((10, 10), ("valence", "arousal"))
     with pytest.raises(BadSetting, match="'multi_task' has no graph"):
         insights.adjacency(module_of(recipe, "multi_task"), LABELS)
-    with pytest.raises(BadSetting, match="'compact_resnet' has no classifiers on a common feature vector"):
+    with pytest.raises(BadSetting, match="the model 'compact_resnet' has no classifiers on a common feature vector"):
         insights.heads(ExpressionModule(recipe, 8), LABELS)
 
 

@@ -268,7 +268,7 @@ def test_an_image_that_cannot_be_decoded_is_left_out_of_its_batch_and_named_once
         assert len(batch["image"]) == len(batch["votes"]) == len(batch["target"]) == 2
     assert len([record for record in caplog.records if "bad.png" in record.getMessage()]) == 1
     assert faces[picks[1:2]]["image"].shape == (0, 1, 48, 48)
-    with pytest.raises(BadData, match="none of the 2 images of a batch can be decoded, '1/1' first"):
+    with pytest.raises(BadData, match="cannot decode any of the 2 images of a batch; the first is '1/1'"):
         faces[picks[[1, 1]]]
 
 

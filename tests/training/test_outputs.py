@@ -127,7 +127,7 @@ def test_an_entry_makes_an_output(plugins, recipe, aged, portrait, tmp_path, mon
 
     with torch.no_grad():
         module.network.other.bias += 1
-    with pytest.raises(BadModelFile, match=r"differs from torch by (9|1)\.\d\de"):
+    with pytest.raises(BadModelFile, match=r"differs from the torch model by (9|1)\.\d\de"):
         export.check_parity(module, file, aged.valid)
 
 
@@ -240,5 +240,5 @@ def test_data_with_other_attributes_cost_only_the_figure(plugins, write_model, c
     scored = scoring.score(scoring.open_model(str(model)), celeba.load("test"))
     assert compute_metrics(scored.scores)["outputs"] == {}
     assert compute_metrics(scored.scores)["faces"] == 16
-    said = "not measured: facial attributes: the network says 2 of each face, the data know 40"
+    said = "not measured: facial attributes: the network predicts 2 values per face, but the data have 40"
     assert said in caplog.text

@@ -111,7 +111,7 @@ def test_faces_without_any_votes_are_of_no_class(plain):
 
 
 def test_a_sampler_that_needs_ages_says_so(plain):
-    with pytest.raises(BadData, match="needs ages"):
+    with pytest.raises(BadData, match="needs a column age_years"):
         make_preview(unequal(), replace(plain, sampler="age"), 2)
 
 

@@ -110,7 +110,7 @@ def test_training_goes_on_from_it(eight, whole, recipe, data):
 def test_what_is_no_faster_is_not_written(whole, data, tmp_path, monkeypatch):
     monkeypatch.setattr(quantise, "MAX_ACCURACY_LOSS", 1.0)
     monkeypatch.setattr(quantise, "_in_turns", lambda *_: (0.9, 1.1))
-    with pytest.raises(BadModelFile, match=r"no faster here: 0\.9000 -> 1\.1000 ms a face"):
+    with pytest.raises(BadModelFile, match=r"not faster on this machine: 0\.9000 -> 1\.1000 ms per face"):
         quantise.quantise(whole, data, tmp_path / "eight.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -127,7 +127,9 @@ def test_three_tenths_of_a_point_may_be_lost(whole, data, tmp_path, monkeypatch,
     if written:
         assert quantise.quantise(whole, data, tmp_path / "eight.onnx").accuracy == (0.87, after)
         return
-    with pytest.raises(BadModelFile, match=r"eight bits cost too much: validation accuracy 0\.8700 -> 0\.8669"):
+    with pytest.raises(
+        BadModelFile, match=r"8-bit quantisation costs too much validation accuracy: 0\.8700 -> 0\.8669"
+    ):
         quantise.quantise(whole, data, tmp_path / "eight.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -141,7 +143,9 @@ def test_a_model_is_not_overwritten_by_itself(whole, data):
 
 def test_data_with_other_labels_are_refused(whole, data, tmp_path):
     other = replace(data, valid=replace(data.valid, labels=data.valid.labels[::-1]))
-    with pytest.raises(BadData, match=r"the labels of tiny-faces are neutral, .*, of the data contempt, "):
+    with pytest.raises(
+        BadData, match=r"the labels of tiny-faces are neutral, .*, but those of the data are contempt, "
+    ):
         quantise.quantise(whole, other, tmp_path / "eight.onnx")
 
 

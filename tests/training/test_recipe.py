@@ -88,12 +88,12 @@ def test_no_settings_change_nothing():
         ("epochs=2.5", "recipe key 'epochs' expects int, got '2.5'"),
         ("learning_rate=fast", "recipe key 'learning_rate' expects float, got 'fast'"),
         ("nesterov=yes", "recipe key 'nesterov' expects true or false, got 'yes'"),
-        ("mean=0.5;0.5", "recipe key 'mean' expects numbers joined by commas, got '0.5;0.5'"),
-        ("mean=", "recipe key 'mean' expects numbers joined by commas, got ''"),
-        ("work=mine", "'work' names the recipe and cannot be set"),
-        ("row=mine", "'row' names the recipe and cannot be set"),
-        ("model_options={}", "recipe key 'model_options' is set entry by entry: --set model_options.NAME=VALUE"),
-        ("losses=multi_target", "recipe key 'losses' is set entry by entry: --set losses.NAME=VALUE"),
+        ("mean=0.5;0.5", "recipe key 'mean' expects numbers separated by commas, got '0.5;0.5'"),
+        ("mean=", "recipe key 'mean' expects numbers separated by commas, got ''"),
+        ("work=mine", "'work' is the name of the recipe and cannot be set"),
+        ("row=mine", "'row' is the name of the recipe and cannot be set"),
+        ("model_options={}", "recipe key 'model_options' must be set entry by entry: --set model_options.NAME=VALUE"),
+        ("losses=multi_target", "recipe key 'losses' must be set entry by entry: --set losses.NAME=VALUE"),
         ("loss=multi_target", "unknown recipe key 'loss'; did you mean 'losses'?"),
     ],
 )
@@ -151,7 +151,7 @@ def test_a_value_out_of_range_is_refused_with_its_key(changes):
         ({"mean": (0.4, 0.5, 0.6)}, "one per channel"),
         ({"std": ()}, "one per channel"),
         ({"channels": "rgb"}, "one per channel"),
-        ({"std": (0.0,)}, "std must be above 0"),
+        ({"std": (0.0,)}, "std must be > 0"),
         ({"size_px": 4}, "size_px"),
         ({"size_px": 5000}, "size_px"),
         ({"margin": 9.0}, "margin"),
@@ -189,7 +189,9 @@ def test_a_name_that_is_none_is_answered_with_those_that_are():
     "losses", [{}, {"multi_target": -1.0}, {"soft_cross_entropy": math.nan}, {"soft_cross_entropy": math.inf}]
 )
 def test_losses_without_a_name_or_with_a_weight_that_is_none_are_refused(losses):
-    with pytest.raises(BadSetting, match="recipe default/ferplus: losses must name at least one, with weights >= 0"):
+    with pytest.raises(
+        BadSetting, match="recipe default/ferplus: losses must contain at least one loss, with weights >= 0"
+    ):
         replace(DEFAULT, losses=losses)
 
 
@@ -200,7 +202,7 @@ def test_several_losses_have_a_weight_and_options_each():
 
 
 def test_options_of_a_loss_that_is_not_used_are_refused():
-    with pytest.raises(BadSetting, match="loss_options for 'multi_target', which is not among the losses"):
+    with pytest.raises(BadSetting, match="loss_options for 'multi_target', which is not one of the losses"):
         replace(DEFAULT, loss_options={"multi_target": {}})
 
 
@@ -266,8 +268,8 @@ def test_a_stored_recipe_with_a_wrong_key_or_value_is_refused(changes, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- 1\n- 2", "must hold recipe keys"),
-        ("a: [", "is not YAML"),
+        ("- 1\n- 2", "must contain recipe keys"),
+        ("a: [", "is not valid YAML"),
         ("work: mine\nrow: best", "recipe.yaml': recipe key 'data': "),
     ],
 )

@@ -77,13 +77,13 @@ def test_what_it_cannot_do_is_said_before_training(recipe, data, tmp_path):
     with pytest.raises(BadSetting, match="classifier=svm needs tta=one"):
         fit(replace(recipe, **network, classifier="svm", tta="flip"), data, tmp_path / "run")
     lacking = replace(data, train=data.train.keep(data.train.targets != 0))
-    with pytest.raises(BadData, match="needs training faces of every class; there is none of 'neutral'"):
+    with pytest.raises(BadData, match="needs training faces of every class, but there are none of 'neutral'"):
         fit(replace(recipe, **network, classifier="svm"), lacking, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_what_it_cannot_do_is_one_line(module, recipe, data):
-    with pytest.raises(BadData, match="needs training faces of every class; there is none of 'neutral'"):
+    with pytest.raises(BadData, match="needs training faces of every class, but there are none of 'neutral'"):
         svm.refit(module, data.train.keep(data.train.targets != 0))
     with pytest.raises(BadSetting, match="'compact_resnet' has no linear classifier"):
         svm.refit(ExpressionModule(recipe, 8), data.train)

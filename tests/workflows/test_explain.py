@@ -14,6 +14,6 @@ def test_from_python_it_writes_the_sheet_and_gives_the_analysis(tmp_path):
 
 def test_without_a_face_nothing_is_written(tmp_path):
     cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 200), 90, dtype=np.uint8))
-    with pytest.raises(affectlens.AffectLensError, match="cannot be explained: no face found"):
+    with pytest.raises(affectlens.AffectLensError, match=r"cannot explain '.*': no face found"):
         affectlens.explain(tmp_path / "wall.png", tmp_path / "seen.png")
     assert not (tmp_path / "seen.png").exists()

@@ -1,6 +1,6 @@
 """Facial action units (Ekman and Friesen's FACS) of each expression, from Da Re's table 2.1 and figure 2.4.
 
-They say what a face typically does under an expression, not what a face in a picture was seen to do.
+They describe what a face typically does for an expression; they are not measured on a face.
 """
 
 NAMES = {

@@ -1,4 +1,4 @@
-"""What is said about one face."""
+"""The result for one face."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,13 +12,14 @@ from affectlens.core.quality import Quality
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Where a model looked when it named the expression of a face.
+    """Where a model looked when it classified the expression of a face.
 
     Attributes:
-        crop: (H, W, 3) RGB uint8, the face as it was cut for the model.
-        heat: (H, W) float32 in [0, 1] over `crop`; 1 where most of it lies, 0 everywhere where nothing does.
-        method: "evidence" (what speaks for the expression at each place; together it is the logit), "attention" (how
-            much the model looks at each place, whatever it says) or "occlusion" (what is lost when a place is covered).
+        crop: (H, W, 3) RGB uint8, the face as cropped for the model.
+        heat: (H, W) float32 in [0, 1] over `crop`; scaled to a maximum of 1, or 0 everywhere if there is no evidence.
+        method: "evidence" (evidence for the expression at each place, which adds up to the logit), "attention" (how
+            much the model looks at each place, regardless of its answer) or "occlusion" (drop of the logit when a place
+            is covered).
     """
 
     crop: NDArray[np.uint8]
@@ -44,28 +45,28 @@ class Smoothed:
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face of one image. In a video `expression` and `uncertain` follow in time: they change only where the change
-    is clear (`runtime.temporal`). All other fields but `smoothed` are those of this frame, corrected by the person's
-    baseline if that was asked for.
+    """One face in one image. In a video, `expression` and `uncertain` are smoothed over time: they change only when the
+    change is clear (`runtime.temporal`). All other fields except `smoothed` are those of this frame, corrected by the
+    person's baseline if that was requested.
 
     Attributes:
-        box_xyxy: (4,) float32, pixels of the image, origin at its top left corner; may reach beyond it.
-        landmarks_xy: (5, 2) float32, pixels: eyes, nose, mouth corners, left to right as seen in the image; NaN where
-            the detector gives none.
-        score: confidence of the detector that this is a face, in [0, 1].
+        box_xyxy: (4,) float32, pixels of the image, origin at its top left corner; may extend beyond the image.
+        landmarks_xy: (5, 2) float32, pixels: eyes, nose, mouth corners, left to right as seen in the image; NaN if the
+            detector has none.
+        score: detector's confidence that this is a face, in [0, 1].
         probabilities: calibrated probability of each label; they sum to 1.
-        expression: the label with the highest probability; in a video, the one that is shown.
-        uncertain: that probability is below the model's threshold; `answer` then is "uncertain".
-        disagreement: predicted disagreement of human raters: entropy of the probabilities divided by its maximum,
-            0 (all would say the same) to 1 (evenly split).
-        valence, arousal: in [-1, 1]; None where the model's labels have no coordinates.
-        va_source: "regressed" by the model, "projected" (expectation of published coordinates under the probabilities)
-            or None.
-        explanation: where the model looked; None unless it was asked for.
-        track: number of this face in its video, from 0 and never used again for another; None in photos.
-        smoothed: what is to be shown of it; None in photos.
-        quality: how well it can be seen; None where that was not measured.
-        measures: what else is said of it, by measure and column (`core.measures`), as it was measured, not rounded:
+        expression: the label with the highest probability; in a video, the smoothed label.
+        uncertain: whether that probability is below the model's threshold; `answer` is then "uncertain".
+        disagreement: predicted disagreement of human raters: entropy of the probabilities divided by its maximum, 0
+            (full agreement) to 1 (evenly split).
+        valence, arousal: in [-1, 1]; None if the model's labels have no coordinates.
+        va_source: "regressed" (predicted by the model), "projected" (expected value of published coordinates under the
+            probabilities) or None.
+        explanation: where the model looked; None unless requested.
+        track: number of this face in its video, from 0, never reused for another face; None in photos.
+        smoothed: values smoothed over time, for display; None in photos.
+        quality: how well the face can be seen; None if not measured.
+        measures: further measures of the face, by measure and column (`core.measures`), not rounded:
             `face.measures["pose"]["yaw_deg"]`.
     """
 
@@ -87,7 +88,9 @@ class Face:
 
     @property
     def percent(self) -> int:
-        """Probability of `expression` (in a video, smoothed) in whole per cent, rounded down: nothing is 100 % sure."""
+        """Probability of `expression` (in a video, smoothed) in whole per cent, rounded down, so that nothing is shown
+        as 100 % certain.
+        """
         shown = self.smoothed or self
         return int(100 * shown.probabilities[self.expression])
 
@@ -98,5 +101,5 @@ class Face:
 
     @property
     def wording(self) -> str:
-        """The expression, or that it is uncertain and which it might be."""
+        """The expression, or "uncertain" with the most likely one."""
         return f"uncertain ({self.expression}?)" if self.uncertain else self.expression

@@ -1,10 +1,10 @@
-"""The columns of a row, each defined once: one row for each face of a photo or frame, or one that says why there is
-none.
+"""The columns of a row, each defined once. There is one row for each face in a photo or frame, or one row with the
+reason why there is no face.
 
 CSV, JSON Lines, Parquet, data frames, tables read back, the service's schema, the page's table, summaries and the table
-in docs/outputs.md all follow from here. A column is data alone: a path says where its value stands in an `Analysis` and
-its `Face`, and the same path leads to it in the service's JSON. So one more attribute of `Face` is one more entry here,
-and one more measure (`core.measures`) brings its columns along.
+in docs/outputs.md are all derived from these definitions. A column is plain data: its path locates the value in an
+`Analysis` and its `Face`, and the same path locates it in the service's JSON. A new attribute of `Face` is thus one new
+entry here, and a new measure (`core.measures`) brings its own columns.
 """
 
 import math
@@ -26,25 +26,25 @@ PROBABILITY = "p_"
 
 
 class Kind(StrEnum):
-    """What the cells of a column hold."""
+    """Type of the cells of a column."""
 
     TEXT = "text"
     CATEGORY = "category"
-    """Text of a fixed set of values."""
+    """Text from a fixed set of values."""
     INTEGER = "integer"
     BOOLEAN = "boolean"
     REAL = "real"
 
     @property
     def python(self) -> type:
-        """The type of a cell that is not None."""
+        """Python type of a cell that is not None."""
         return _PYTHON[self]
 
     def checked(self, value: Any) -> Any:
-        """A value from elsewhere, also a scalar of NumPy, as a cell of this kind; None where it is None or not finite.
+        """Convert a value, including a NumPy scalar, to a cell of this kind; None if it is None or not finite.
 
         Raises:
-            TypeError: it is of another kind.
+            TypeError: the value is of another kind.
         """
         value = value.item() if isinstance(value, np.generic) else value
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
@@ -63,24 +63,24 @@ _PYTHON = {Kind.TEXT: str, Kind.CATEGORY: str, Kind.INTEGER: int, Kind.BOOLEAN: 
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """Definition of one column.
 
     Attributes:
         name: its header.
-        kind: of its cells; every cell may be empty.
+        kind: type of its cells; every cell may be empty.
         meaning: one phrase of Markdown, for documentation and schemas.
-        path: where the value stands: ("frame", attribute, ...) in the analysis, ("face", attribute, ...) in the face,
-            or ("place",), the number of the face in its picture. Whole numbers are indices of arrays. Those of measures
-            are filled in (`core.measures.Measure`).
-        unit: of a number, or its range: "px", "s", "deg", "0 to 1".
-        digits: that reals are rounded to.
-        categories: of a CATEGORY, all of them in order.
-        display: format of a number on the terminal; default the `digits` of a real.
-        averaged: summaries state its mean, if every row has the column.
-        since: the version that brought it.
+        path: location of the value: ("frame", attribute, ...) in the analysis, ("face", attribute, ...) in the face, or
+            ("place",) for the index of the face in its picture. Integers are array indices. For measures, it is set
+            automatically (`core.measures.Measure`).
+        unit: unit or range of a number: "px", "s", "deg", "0 to 1".
+        digits: number of decimals that reals are rounded to.
+        categories: for CATEGORY, all values in order.
+        display: format of a number on the terminal; by default `digits` decimals for a real.
+        averaged: whether summaries report its mean, if every row has the column.
+        since: version that introduced it.
 
     Raises:
-        BadSetting: there is no such kind, or `digits` is no whole number from 0.
+        BadSetting: `kind` is invalid, or `digits` is not an integer >= 0.
     """
 
     name: str
@@ -96,14 +96,16 @@ class Column:
 
     def __post_init__(self) -> None:
         if self.kind not in list(Kind):
-            raise BadSetting(f"the kind of the column '{self.name}' is {', '.join(Kind)}; got '{self.kind}'")
+            raise BadSetting(
+                f"the kind of the column '{self.name}' must be one of {', '.join(Kind)}, got '{self.kind}'"
+            )
         if not isinstance(self.digits, int) or self.digits < 0:
-            raise BadSetting(f"digits of the column '{self.name}' must be a whole number from 0, got {self.digits!r}")
+            raise BadSetting(f"digits of the column '{self.name}' must be an integer >= 0, got {self.digits!r}")
         object.__setattr__(self, "kind", Kind(self.kind))
 
     def cell(self, frame: Any, place: int | None, face: Any) -> Any:
-        """The value for a face at its place in an analysis, or for an analysis without faces; None where there is no
-        value or it is not finite.
+        """Value for a face at its index in an analysis, or for an analysis without faces; None if there is no value or
+        it is not finite.
         """
         start = self.path[0]
         value = face if start == "face" else frame if start == "frame" else place
@@ -119,7 +121,7 @@ class Column:
         return round(number, self.digits) if math.isfinite(number) else None
 
     def shown(self, value: Any) -> str:
-        """A cell, or a mean of cells, as people read it; "" where it is empty."""
+        """Format a cell, or a mean of cells, for display; "" if it is empty."""
         digits = f".{self.digits}f" if isinstance(value, float) else ""
         return "" if value is None else f"{value:{self.display or digits}}"
 
@@ -139,17 +141,19 @@ _FIRST = (
     Column(
         "time_s",
         Kind.REAL,
-        "time since the first frame by the time stamps of the file; empty for photos",
+        "time since the first frame according to the file's timestamps; empty for photos",
         ("frame", "time_s"),
         "s",
     ),
-    Column("face", Kind.INTEGER, "number of the face in its picture, best detection first, from 0", ("place",)),
+    Column(
+        "face", Kind.INTEGER, "number of the face in its picture, from 0, by decreasing detection score", ("place",)
+    ),
     Column("track", Kind.INTEGER, "number of the person in this video, from 0; empty for photos", ("face", "track")),
     *(
         Column(
             name,
             Kind.REAL,
-            f"{edge} edge of the box, origin at the top left of the picture; may lie beyond it",
+            f"{edge} edge of the box; the origin is the top left of the picture, and boxes may extend beyond it",
             ("face", "box_xyxy", str(place)),
             "px",
             2,
@@ -159,14 +163,19 @@ _FIRST = (
     Column(
         "score",
         Kind.REAL,
-        "confidence of the detector that this is a face",
+        "detector's confidence that this is a face",
         ("face", "score"),
         "0 to 1",
         display=".2f",
     ),
 )
 _LAST = (
-    Column("uncertain", Kind.BOOLEAN, "that probability is below the model's threshold (below)", ("face", "uncertain")),
+    Column(
+        "uncertain",
+        Kind.BOOLEAN,
+        "whether that probability is below the model's threshold (see below)",
+        ("face", "uncertain"),
+    ),
     Column(
         "disagreement",
         Kind.REAL,
@@ -179,28 +188,28 @@ _LAST = (
     *(
         Column(name, Kind.REAL, meaning, ("face", name), "-1 to 1", display="+z.2f", averaged=True)
         for name, meaning in {
-            "valence": "how pleasant, from negative to positive (below)",
-            "arousal": "how activated, from calm to excited (below)",
+            "valence": "valence, from unpleasant to pleasant (see below)",
+            "arousal": "arousal, from calm to excited (see below)",
         }.items()
     ),
     Column(
         "va_source",
         Kind.CATEGORY,
-        "`regressed` by the model, or `projected`: the expectation of published coordinates under the probabilities, "
-        "not a regression",
+        "`regressed` (predicted by the model) or `projected` (expected value of published coordinates under the "
+        "probabilities)",
         ("face", "va_source"),
         categories=("regressed", "projected"),
     ),
     Column(
         "quality",
         Kind.TEXT,
-        "`ok`, or why the answer deserves less trust (below), joined by `+`",
+        "`ok`, or quality flags that make the answer less reliable (see below), joined by `+`",
         ("face", "quality", "code"),
     ),
     Column(
         "reason",
         Kind.CATEGORY,
-        "why there is no face in this row (below); empty where there is one",
+        "why this row has no face (see below); empty if it has one",
         ("frame", "reason"),
         categories=tuple(map(str, Reason)),
     ),
@@ -210,8 +219,8 @@ _LATER = (
     Column(
         "incomplete",
         Kind.BOOLEAN,
-        "the file of the photo breaks off; what there is of it, at least nine tenths (of a progressive JPEG "
-        "perhaps in less detail), was analyzed",
+        "whether the photo's file is truncated; the part that could be decoded, at least nine tenths (for a "
+        "progressive JPEG possibly in less detail), was analyzed",
         ("frame", "incomplete"),
     ),
 )
@@ -219,12 +228,12 @@ _LATER = (
 
 
 def _expression(labels: tuple[str, ...]) -> Column:
-    meaning = "the label with the highest probability; in videos steady (below)"
+    meaning = "the label with the highest probability; smoothed over time in videos (see below)"
     return Column("expression", Kind.CATEGORY, meaning, ("face", "expression"), categories=labels)
 
 
 def _probability(label: str) -> Column:
-    meaning = f"calibrated probability of `{label}`; those of all labels sum to 1"
+    meaning = f"calibrated probability of `{label}`; the probabilities of all labels sum to 1"
     return Column(f"{PROBABILITY}{label}", Kind.REAL, meaning, ("face", "probabilities", label), "0 to 1", 6)
 
 
@@ -246,7 +255,7 @@ class Schema:
     def __post_init__(self) -> None:
         folded = [name.casefold() for name in self.names]  # as engines of queries compare them
         if twice := [name for name, key in zip(self.names, folded, strict=True) if folded.count(key) > 1]:
-            raise BadSetting(f"two columns are called '{twice[0]}'; rename that of your measure")
+            raise BadSetting(f"two columns are named '{twice[0]}'; rename the one of your measure")
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

@@ -1,4 +1,4 @@
-"""Correlations of two columns of numbers."""
+"""Correlation coefficients of two arrays."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a face detector gives: boxes, five landmarks and scores of one image."""
+"""The output of a face detector: boxes, five landmarks and scores for one image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ LANDMARKS = ("eye_left", "eye_right", "nose", "mouth_left", "mouth_right")
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """N faces of one image, best score first.
+    """N faces in one image, sorted by decreasing score.
 
     Attributes:
-        boxes_xyxy: (N, 4) float32 in pixels, origin at the top left corner of the image; may reach beyond the image.
-        landmarks_xy: (N, 5, 2) float32 in pixels, in the order of `LANDMARKS`; NaN where the detector has none.
+        boxes_xyxy: (N, 4) float32 in pixels, origin at the top left corner of the image; may extend beyond the image.
+        landmarks_xy: (N, 5, 2) float32 in pixels, in the order of `LANDMARKS`; NaN if the detector has none.
         scores: (N,) float32 in [0, 1], the detector's own confidence that this is a face.
         framed: the boxes are already the crops a model wants (data sets of crops), so nothing is turned or widened.
 
@@ -56,7 +56,7 @@ class Detections:
 
     @classmethod
     def joined(cls, parts: "Sequence[Detections]") -> "Detections":
-        """One after the other; framed if the first is."""
+        """Concatenate detections; framed if the first is."""
         return cls(
             np.concatenate([part.boxes_xyxy for part in parts]),
             np.concatenate([part.landmarks_xy for part in parts]),
@@ -65,7 +65,7 @@ class Detections:
         )
 
     def only(self, faces: int | NDArray[np.bool_] | NDArray[np.int64]) -> "Detections":
-        """One of the faces, those where a (N,) mask says so, or those at some indices, in their order."""
+        """Select one face by index, those where an (N,) mask is true, or those at several indices, in order."""
         some = slice(faces, faces + 1) if isinstance(faces, int) else faces
         return Detections(self.boxes_xyxy[some], self.landmarks_xy[some], self.scores[some], self.framed)
 

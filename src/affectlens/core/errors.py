@@ -1,8 +1,10 @@
-"""Every error that affectlens raises on purpose: what happened, what came, what was expected, how to mend it."""
+"""All errors that affectlens raises deliberately; messages say what happened, what was given, what was expected and how
+to fix it.
+"""
 
 
 class AffectLensError(Exception):
-    """Base of all errors below; the command line prints it as one line and exits 1."""
+    """Base class of all errors below; the command line prints it as one line and exits with 1."""
 
 
 class BadSetting(AffectLensError):
@@ -10,11 +12,11 @@ class BadSetting(AffectLensError):
 
 
 class UnknownName(AffectLensError):
-    """A name (model, loss, reader, detector, recipe, label) is not in its catalogue."""
+    """A name (model, loss, reader, detector, recipe, label) is not in its catalog."""
 
 
 class BadModelFile(AffectLensError):
-    """A model file is missing, damaged, lacks the metadata that the runtime needs, or cannot become what was asked."""
+    """A model file is missing or damaged, lacks the metadata that the runtime needs, or cannot be used as requested."""
 
 
 class BadData(AffectLensError):
@@ -47,7 +49,7 @@ class MissingExtra(AffectLensError):
 
 
 class ServiceError(AffectLensError):
-    """A service cannot be reached or refuses; `reason` is its code, "unreachable" where it said nothing."""
+    """A service cannot be reached or refuses a request; `reason` is its code, "unreachable" if it did not respond."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)

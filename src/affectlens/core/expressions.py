@@ -1,4 +1,4 @@
-"""Expression labels, their names across data sets, and their place in the valence/arousal plane."""
+"""Expression labels, their names across data sets, and their coordinates in the valence-arousal plane."""
 
 import numpy as np
 from numpy.typing import NDArray

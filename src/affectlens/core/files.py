@@ -1,4 +1,4 @@
-"""Files that are whole or not there, their digests, and where text goes."""
+"""Atomic writing of files, their digests, and text output."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What is known of the columns of a table by its header."""
+"""Columns of a table, inferred from its header."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ def make_measure(name: str) -> Measure:
     except AffectLensError:
         raise
     except Exception as error:  # of code from elsewhere
-        raise BadSetting(f"the measure '{name}' that is installed cannot be made: {one_line(error)}") from error
+        raise BadSetting(f"cannot create the installed measure '{name}': {one_line(error)}") from error
     if not isinstance(measure, Measure):
         raise BadSetting(
             f"the measure '{name}' that is installed is of the type {type(measure).__name__}, not an affectlens.Measure"

@@ -1,17 +1,17 @@
-"""Image files, decoded by Pillow: bytes -> (H, W) gray or (H, W, 3) RGB uint8, upright.
+"""Decoding of image files with Pillow: bytes -> (H, W) gray or (H, W, 3) RGB uint8, upright.
 
-A file is recognised by its first bytes and opened as that format alone, by Pillow's class for it, so that neither other
-formats of Pillow nor plug-ins of the surrounding program are tried, and its warnings about sizes do not depend on
-theirs. The size in the header is compared with the largest allowed before anything is decoded.
+A file is recognised by its first bytes and opened only as that format, with Pillow's class for it, so that neither
+other Pillow formats nor plug-ins of the surrounding program are tried, and size warnings do not depend on their
+settings. The size in the header is compared with the limit before anything is decoded.
 
-One thing Pillow does not tell is how much of a file that breaks off was decoded. It leaves the memory of what is
-missing as it was, so such a file is decoded twice, into black and into white: pixels that differ are missing. JPEG has
-a way of its own (`core.jpeg_scans`), by which one that lacks only its end marker is whole.
+Pillow does not report how much of a truncated file was decoded. It leaves the memory of the missing part unchanged, so
+such a file is decoded twice, over black and over white: pixels that differ are missing. JPEG has its own method
+(`core.jpeg_scans`), by which a file that lacks only its end marker is complete.
 
-The rule: a picture of which less than `MIN_DECODED_SHARE` was decoded is refused, any other is given and called
-incomplete. A progressive JPEG counts as decoded where every coefficient has come at least roughly.
+A picture of which less than `MIN_DECODED_SHARE` was decoded is refused; any other is returned and marked as incomplete.
+A part of a progressive JPEG counts as decoded once every coefficient has arrived at least roughly.
 
-Pillow and its classes are imported when the first file needs them: videos and `--help` start without.
+Pillow and its classes are imported for the first file that needs them; videos and `--help` start without them.
 """
 
 import importlib
@@ -193,7 +193,7 @@ def as_uint8(image: "Image.Image") -> Pixels:
     try:
         return _packed(image.convert("RGB"), "RGB")
     except ValueError as error:
-        raise UnreadableMedia(Reason.UNSUPPORTED, f"pixels of the mode '{mode}' are not supported") from error
+        raise UnreadableMedia(Reason.UNSUPPORTED, f"the pixel format '{mode}' is not supported") from error
 
 
 def turned_upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -220,12 +220,16 @@ def _open(name: str, data: bytes, max_pixels: int) -> Any:
     except (UnreadableMedia, MemoryError):
         raise
     except Image.DecompressionBombError as error:
-        raise UnreadableMedia(Reason.TOO_MANY_PIXELS, f"at most {max_pixels:,} pixels are read") from error
+        raise UnreadableMedia(
+            Reason.TOO_MANY_PIXELS, f"the image exceeds the limit of {max_pixels:,} pixels"
+        ) from error
     except Exception as error:  # Pillow raises many types for a header that does not hold
         raise _unopened(name, data, stream.tell(), error) from error
     width, height = image.size
     if width * height > max_pixels:
-        raise UnreadableMedia(Reason.TOO_MANY_PIXELS, f"{width} x {height} pixels, at most {max_pixels:,} are read")
+        raise UnreadableMedia(
+            Reason.TOO_MANY_PIXELS, f"the image has {width} x {height} pixels; the limit is {max_pixels:,}"
+        )
     return image
 
 
@@ -245,14 +249,14 @@ def _unopened(name: str, data: bytes, read: int, error: Exception) -> Unreadable
     """Why a header cannot be read; `read` is how far Pillow came."""
     said = _first_line(error)
     if _UNSUPPORTED.search(said):
-        return UnreadableMedia(Reason.UNSUPPORTED, f"this kind of {name} is not supported: {said}")
+        return UnreadableMedia(Reason.UNSUPPORTED, f"this variant of {name} is not supported: {said}")
     if name == "WebP":
         over = len(data) < 12 or struct.unpack_from("<I", data, 4)[0] + 8 > len(data)
     else:
         over = name not in _DECODED_WHOLE and read >= len(data)
     if over or _BROKEN_OFF.search(said):
-        return UnreadableMedia(Reason.TRUNCATED, "the file ends before the image does")
-    return UnreadableMedia(Reason.DAMAGED, f"the header of the {name} cannot be read: {said}")
+        return UnreadableMedia(Reason.TRUNCATED, "the file ends before the end of the image")
+    return UnreadableMedia(Reason.DAMAGED, f"cannot read the header of the {name} file: {said}")
 
 
 def _load(name: str, image: Any) -> None:
@@ -268,9 +272,9 @@ def _load(name: str, image: Any) -> None:
     except Exception as error:  # Pillow raises many types for a file that is damaged
         said = _first_line(error)
         if _BROKEN_OFF.search(said):
-            raise UnreadableMedia(Reason.TRUNCATED, "the file ends before the image does") from error
+            raise UnreadableMedia(Reason.TRUNCATED, "the file ends before the end of the image") from error
         reason = Reason.UNSUPPORTED if _UNSUPPORTED.search(said) else Reason.DAMAGED
-        raise UnreadableMedia(reason, f"the {name} decoder gave up: {said}") from error
+        raise UnreadableMedia(reason, f"cannot decode the {name} file: {said}") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -293,7 +297,7 @@ def _decode_in_part(name: str, data: bytes, max_pixels: int) -> tuple[Any, float
             share = float(np.equal(np.asarray(image), np.asarray(second)).mean())
             incomplete = share < 1
     if share < MIN_DECODED_SHARE:
-        detail = f"the file ends before the image does: {share:.0%} of it can be decoded"
+        detail = f"the file is truncated: only {share:.0%} of the image can be decoded"
         raise UnreadableMedia(Reason.TRUNCATED, detail)
     return image, share, incomplete
 
@@ -362,7 +366,7 @@ def _packed(image: "Image.Image", rawmode: str) -> Pixels:
         target[at : at + len(piece)] = piece
         at += len(piece)
     if done < 0:
-        raise UnreadableMedia(Reason.UNSUPPORTED, f"pixels of the mode '{image.mode}' are not supported")
+        raise UnreadableMedia(Reason.UNSUPPORTED, f"the pixel format '{image.mode}' is not supported")
     return pixels
 
 

@@ -1,11 +1,13 @@
-"""How much of a JPEG is there that has no end marker.
+"""How much of a JPEG without an end marker is present.
 
-libjpeg fills what is missing with middle gray, which a photo may hold as well. So the file is decoded once with the end
-marker put where it breaks off, and again with other bits before it. Where bits are missing, the pictures differ from
-the first missing block on; where only the end marker is, the added bits are skipped and the pictures are equal.
+libjpeg fills the missing part with middle gray, which can also occur in a photo. The file is therefore decoded once
+with an end marker added at its end, and once with additional bits before it. If data are missing, the pictures differ
+from the first missing block on; if only the end marker is missing, the additional bits are skipped and the pictures are
+equal.
 
 A progressive JPEG sends every block several times: first roughly, in parts (scans), then bit by bit. A block counts as
-decoded once all of its coefficients have come at least roughly. What the missing bits cost says docs/limits.md.
+decoded once all of its coefficients have arrived at least roughly. docs/limits.md describes the effect of the missing
+bits.
 
 Source: ITU-T T.81, annexes B (markers), F (sequential) and G (progressive).
 """

@@ -1,4 +1,4 @@
-"""The two schemes of face landmarks: five points as in `core.detection`, and the 68 of iBUG (Sagonas et al. 2013).
+"""The two landmark schemes: five points as in `core.detection`, and the 68 of iBUG (Sagonas et al. 2013).
 
 The five are, as seen in the image, the centres of the left and the right eye, the tip of the nose and the left and the
 right corner of the mouth. Of the 68, counted from 0, 36 to 41 and 42 to 47 surround the eyes, 30 is the tip of the

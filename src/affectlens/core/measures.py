@@ -1,8 +1,8 @@
-"""What a measure of a face is: something that is said of it in addition to its expression, as a plug-in of one file.
+"""Measures of a face: properties other than its expression, as one-file plug-ins.
 
 A file `faces/measures/<name>.py`, or a module that an installed package names under the entry point group
-`affectlens.faces.measures`, exports `build`, which returns a `Measure`. Its columns then stand in every row, in data
-frames, in the service's JSON and on the page.
+`affectlens.faces.measures`, exports `build`, which returns a `Measure`. Its columns are then part of every row, of data
+frames, of the service's JSON and of the web page.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,16 +30,16 @@ _TAKEN_PREFIXES = (PROBABILITY, "n_")
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a measure sees of one face; its arrays are read-only, copy one to change it.
+    """The input of a measure: one face. Its arrays are read-only; copy one to modify it.
 
     Attributes:
-        crop: (H, W) gray or (H, W, 3) RGB uint8, the face as it was cut for the model.
+        crop: (H, W) gray or (H, W, 3) RGB uint8, the face as cropped for the model.
         box_xyxy: (4,) float32, pixels of the image.
-        landmarks_xy: (5, 2) float32, pixels of the image, in the order of `core.detection.LANDMARKS`; NaN where the
+        landmarks_xy: (5, 2) float32, pixels of the image, in the order of `core.detection.LANDMARKS`; NaN if the
             detector has none.
         image_size: (width, height) of the image, pixels.
         quality: how well the face can be seen.
-        outputs: what the network says in addition to the expressions, by the name of the output: (D,) float32 each.
+        outputs: network outputs other than the expressions, by name: (D,) float32 each.
     """
 
     crop: NDArray[np.uint8]
@@ -68,26 +68,28 @@ Follow = Callable[[Values, float], Values]
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """Something that is said of a face.
+    """A property of a face other than its expression.
 
     Attributes:
-        name: the key of its values in `Face.measures`; that of its file.
-        columns: what it says, each name an identifier; their paths, ("face", "measures", NAME, COLUMN), are filled in.
-        measure: a face -> the value of each column. What is missing, None or not finite is an empty cell; where it
-            raises, or a value is of another kind than its column, all its cells are empty and the log names the error
-            once. None where the values come from a service.
+        name: key of its values in `Face.measures`, and name of its file.
+        columns: the columns that it fills; each name must be an identifier. Their paths, ("face", "measures", NAME,
+            COLUMN), are set automatically.
+        measure: function from a `View` to the value of each column. A value that is missing, None or not finite is an
+            empty cell. If it raises, or a value does not match the kind of its column, all its cells are empty and the
+            log reports the error once. None if the values come from a service.
         needs: "crop", "landmarks" (faces without any have empty cells), "quality", or names of outputs of the network
-            (`core.outputs`); a measure whose outputs a model lacks is left out, with its columns.
-        time_constant_s: of the exponential smoothing of its reals in `Face.smoothed`; 0 smooths nothing.
-        follow: makes what sees the values of a track frame by frame and may add what their history tells; its errors
-            are treated as those of `measure`.
+            (`core.outputs`); a measure that needs outputs which the model does not have is omitted, with its columns.
+        time_constant_s: time constant of the exponential smoothing of its real numbers in `Face.smoothed`; 0 turns
+            smoothing off.
+        follow: creates a function that receives the values of a track frame by frame and can add values derived from
+            their history; its errors are handled like those of `measure`.
         draw: draws the values of a face into (H, W, 3) RGB uint8, in place; the face's coordinates are those of the
-            canvas. Where it raises, the face stays as far as it was drawn, and the log names the error once. None draws
-            nothing.
+            canvas. If it raises, the face keeps what has been drawn so far, and the log reports the error once. None
+            draws nothing.
 
     Raises:
-        BadSetting: it has no columns, one of them has a name that is reserved or no identifier, or a path of its own,
-            the time constant is negative, `needs` is not a list of names, or a function is not callable.
+        BadSetting: it has no columns, a column has a path or a name that is reserved or not an identifier, the time
+            constant is negative, `needs` is not a list of names, or a function is not callable.
     """
 
     name: str
@@ -100,15 +102,15 @@ class Measure:
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
-            raise BadSetting(f"a measure's name is an identifier, such as mouth_open; got '{self.name}'")
+            raise BadSetting(f"the name of a measure must be an identifier, such as mouth_open, got '{self.name}'")
         if isinstance(self.columns, Column) or not all(isinstance(column, Column) for column in self.columns):
-            raise BadSetting(f"columns of '{self.name}' is a list of affectlens.Column, such as (column,)")
+            raise BadSetting(f"columns of '{self.name}' must be a list of affectlens.Column, such as (column,)")
         if not self.columns:
             raise BadSetting(f"the measure '{self.name}' has no columns")
         if not isinstance(self.time_constant_s, int | float) or not 0 <= self.time_constant_s < np.inf:
-            raise BadSetting(f"time_constant_s of '{self.name}' must be 0 or more, got {self.time_constant_s!r}")
+            raise BadSetting(f"time_constant_s of '{self.name}' must be >= 0, got {self.time_constant_s!r}")
         if isinstance(self.needs, str):
-            raise BadSetting(f"needs of '{self.name}' is a list, such as ['{self.needs}']")
+            raise BadSetting(f"needs of '{self.name}' must be a list, such as ['{self.needs}']")
         for part in ("measure", "follow", "draw"):
             if getattr(self, part) is not None and not callable(getattr(self, part)):
                 raise BadSetting(
@@ -118,50 +120,50 @@ class Measure:
         for given, column in zip(self.columns, placed, strict=True):
             if not column.name.isidentifier():
                 raise BadSetting(
-                    f"a column's name is an identifier, such as mouth_open; '{self.name}' has '{column.name}'"
+                    f"the name of a column must be an identifier, such as mouth_open; '{self.name}' has '{column.name}'"
                 )
             if column.name in _TAKEN or column.name.startswith(_TAKEN_PREFIXES):
                 raise BadSetting(
-                    f"the measure '{self.name}' has a column '{column.name}', a name that tables need themselves "
-                    f"({', '.join(_TAKEN)}, and what begins with {' or '.join(_TAKEN_PREFIXES)}); call it otherwise"
+                    f"the measure '{self.name}' has a column '{column.name}', which is a reserved name "
+                    f"({', '.join(_TAKEN)}, and names that start with {' or '.join(_TAKEN_PREFIXES)}); rename it"
                 )
             if given.path not in ((), column.path):
-                raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' has a path of its own")
+                raise BadSetting(f"the column '{column.name}' of the measure '{self.name}' must not set a path")
         object.__setattr__(self, "columns", placed)
         object.__setattr__(self, "needs", tuple(self.needs))
 
     def outputs(self) -> tuple[str, ...]:
-        """The outputs of the network that it needs."""
+        """Network outputs that it needs."""
         return tuple(need for need in self.needs if need not in (CROP, LANDMARKS, QUALITY))
 
     def of_face(self, face: View) -> dict[str, Any]:
-        """The cells of its columns for a face, not rounded; all None where what it needs is not known."""
+        """Cells of its columns for a face, not rounded; all None if something it needs is not available."""
         if self.measure is None or (LANDMARKS in self.needs and not np.isfinite(face.landmarks_xy).all()):
             return dict.fromkeys(column.name for column in self.columns)
         return self.cells(self.measure, face)
 
     def cells(self, compute: Callable[..., Values], *arguments: Any) -> dict[str, Any]:
-        """What `compute` says of the columns, checked; all None, and a warning in the log, where that fails."""
+        """Checked result of `compute` for the columns; all None, with a warning in the log, if it fails."""
         try:
             values = compute(*arguments)
             if not isinstance(values, Mapping):
                 raise TypeError(f"expected a dictionary of columns, got {type(values).__name__}")
             if unknown := values.keys() - {column.name for column in self.columns}:
                 raise KeyError(
-                    f"no column is called '{min(unknown)}'; there are {', '.join(c.name for c in self.columns)}"
+                    f"unknown column '{min(unknown)}'; the measure has {', '.join(c.name for c in self.columns)}"
                 )
             return {column.name: column.kind.checked(values.get(column.name)) for column in self.columns}
         except Exception as error:  # of code from elsewhere, which must not cost the face its expression
-            warn_once(f"the measure '{self.name}' failed, its cells are empty: {one_line(error)}")
+            warn_once(f"the measure '{self.name}' failed, so its cells are empty: {one_line(error)}")
             return dict.fromkeys(column.name for column in self.columns)
 
     def draw_on(self, canvas: NDArray[np.uint8], face: Any, values: Values) -> None:
-        """Draw the values of a face into (H, W, 3) RGB uint8, in place; an error of `draw` is a warning in the log."""
+        """Draw the values of a face into (H, W, 3) RGB uint8, in place; an error in `draw` is logged as a warning."""
         try:
             if self.draw is not None:
                 self.draw(canvas, face, values)
         except Exception as error:  # of code from elsewhere, which must not cost the picture
-            warn_once(f"the measure '{self.name}' failed, it is not drawn: {one_line(error)}")
+            warn_once(f"the measure '{self.name}' failed, so it is not drawn: {one_line(error)}")
 
 
 @lru_cache(maxsize=16)

@@ -1,4 +1,4 @@
-"""What the log and rows say of errors that come from elsewhere."""
+"""Messages for third-party errors in logs and rows."""
 
 import logging
 from functools import lru_cache

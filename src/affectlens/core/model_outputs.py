@@ -1,4 +1,4 @@
-"""What a model says about faces before calibration."""
+"""Outputs of a model for faces, before calibration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The hard offline mode."""
+"""Offline mode: refuses all use of the network."""
 
 import sys
 from typing import Any

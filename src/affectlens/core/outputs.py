@@ -1,9 +1,9 @@
-"""What networks say of a face beside the logits of its expressions: every output defined once.
+"""Network outputs in addition to the expression logits, each defined once.
 
-Training and its validation metrics, the exported file, evaluation, the runtime and its rows follow from the entries of
-`OUTPUTS`: a network that answers one more thing needs one more entry here, and a loss and a field of
-`data.table.FaceTable` where there are none yet. Names of numbers that depend on the data, as those of attributes, come
-with the data and stand in the exported file (`core.session.ModelSpec.output_names`).
+Training and its validation metrics, the exported file, evaluation, the runtime and its rows are derived from the
+entries of `OUTPUTS`: a new network output needs a new entry here, plus a loss and a field of `data.table.FaceTable` if
+there are none yet. Names that depend on the data, such as those of attributes, come with the data and are stored in the
+exported file (`core.session.ModelSpec.output_names`).
 """
 
 import re
@@ -219,8 +219,8 @@ OUTPUTS = _by_name(
             column=Column(
                 "va_sector",
                 Kind.INTEGER,
-                "likeliest sector of the plane of valence and arousal, of as many as the model has, from 0 "
-                "counter-clockwise from positive valence",
+                "most likely sector of the valence-arousal plane, numbered from 0 counter-clockwise from "
+                "positive valence; the model defines how many there are",
                 (),
             ),
             cells=_sector,

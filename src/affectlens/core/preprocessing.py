@@ -47,9 +47,9 @@ class InputSpec(BaseModel):
     @model_validator(mode="after")
     def _one_value_per_channel(self) -> "InputSpec":
         if not len(self.mean) == len(self.std) == self.channel_count:
-            raise ValueError(f"mean and std need {self.channel_count} values, one per channel")
+            raise ValueError(f"mean and std must have {self.channel_count} values, one per channel")
         if min(self.std) <= 0:
-            raise ValueError("std must be above 0")
+            raise ValueError("std must be > 0")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""From logits to probabilities and to what they say about agreement."""
+"""From logits to probabilities and predicted disagreement."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -10,13 +10,13 @@ Advance = Callable[[], object]
 
 
 class Progress(Protocol):
-    """Watches a task."""
+    """Receives the progress of a task."""
 
     def message(self, text: str) -> None:
-        """Take a line about what was done or found, which is worth keeping."""
+        """Receive a line of text worth keeping, about what was done or found."""
 
     def task(self, description: str, total: int | None = None) -> AbstractContextManager[Advance]:
-        """Begin a part of the work that has `total` steps, None where that is unknown."""
+        """Begin a part of the work with `total` steps, or None if unknown."""
 
 
 class _Silent:

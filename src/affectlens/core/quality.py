@@ -1,8 +1,8 @@
-"""How well a face can be seen: size, sharpness, light, contrast, pose, and how much of it is in the picture.
+"""Quality of a face image: size, sharpness, light, contrast, pose, and how much of the face is in the picture.
 
-Light, sharpness and contrast are measured on the crop that the network gets, brought to 48 pixels, so that a small face
-and a blurred one read alike. Pose is the rotation that best explains the five landmarks under a scaled orthographic
-projection of one average face; it is rough, some ten degrees.
+Light, sharpness and contrast are measured on the network's crop, resized to 48 pixels, so that small faces and blurred
+faces give similar values. Pose is the rotation that best explains the five landmarks under a scaled orthographic
+projection of one average face; it is accurate only to about ten degrees.
 """
 
 from collections.abc import Sequence
@@ -37,13 +37,13 @@ class Quality:
     """How well a face can be seen.
 
     Attributes:
-        size_px: longer side of the box in the image. inside: part of the box that lies within the image, 0 to 1.
-        sharpness: deviation of the Laplacian of the crop, divided by the deviation of the crop; 0.5 to 1.5 for nearly
-            all of FER+.
-        brightness, contrast: mean and deviation of the crop, 0 (black) to 1 (white).
-        overexposed: part of the crop that is white.
-        yaw_deg, pitch_deg, roll_deg: pose from the landmarks; NaN without. Positive where the face looks to the right
-            of the picture and down, and where the head is turned clockwise.
+        size_px: longer side of the box in pixels of the image. inside: fraction of the box inside the image, 0 to 1.
+        sharpness: standard deviation of the Laplacian of the crop, divided by the standard deviation of the crop; 0.5
+            to 1.5 for nearly all of FER+.
+        brightness, contrast: mean and standard deviation of the crop, 0 (black) to 1 (white).
+        overexposed: fraction of the crop that is white.
+        yaw_deg, pitch_deg, roll_deg: pose estimated from the landmarks; NaN without them. Positive when the face looks
+            to the right of the picture or down, and when the head is turned clockwise.
     """
 
     size_px: float
@@ -58,7 +58,7 @@ class Quality:
 
     @property
     def flaws(self) -> tuple[Flaw, ...]:
-        """Why the answer deserves less trust."""
+        """Flaws that make the answer less reliable."""
         found = {
             Flaw.SMALL: self.size_px < MIN_SIDE_PX,
             Flaw.CUT_OFF: self.inside < MIN_INSIDE,
@@ -72,7 +72,7 @@ class Quality:
 
     @property
     def code(self) -> str:
-        """The flaws joined by "+"; "ok" without any."""
+        """The flaws joined by "+"; "ok" if there are none."""
         return "+".join(self.flaws) or "ok"
 
 

@@ -1,4 +1,4 @@
-"""One labelled face as every reader yields it, and what a reader yields for one that it leaves out."""
+"""The labelled face that every reader yields, and the entry it yields for one that is left out."""
 
 import math
 from collections.abc import Mapping
@@ -49,8 +49,8 @@ class Sample:
         votes = self.votes
         if votes is not None and (not np.isclose(float(votes.sum()), 1.0, atol=1e-4) or float(votes.min()) < 0):
             raise BadData(
-                f"votes of sample '{self.id}' sum to {float(votes.sum()):.4f} with a minimum of "
-                f"{float(votes.min()):.4f}, expected a distribution"
+                f"votes of sample '{self.id}' must be >= 0 and sum to 1, got a sum of {float(votes.sum()):.4f} "
+                f"and a minimum of {float(votes.min()):.4f}"
             )
         for name in ("valence", "arousal"):
             value = getattr(self, name)

@@ -1,4 +1,4 @@
-"""A face followed through a video, and what happened on it."""
+"""A face followed through a video, and its events."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -40,11 +40,13 @@ class Series:
         frames = len(self.times_s)
         lengths = {len(self.expressions), len(self.uncertain), len(self.valence), len(self.arousal)}
         if lengths != {frames} or self.probabilities.shape != (frames, len(self.labels)):
-            raise BadData(f"face {self.track} of '{self.source}' has columns of different lengths")
+            raise BadData(f"face {self.track} of '{self.source}' must have columns of equal length")
         if not np.isfinite(self.times_s).all() or not np.isfinite(self.probabilities).all():
             raise BadData(f"face {self.track} of '{self.source}' has frames without a time or without probabilities")
         if (np.diff(self.times_s) < 0).any():
-            raise BadData(f"times of face {self.track} of '{self.source}' do not rise; a video stands there twice?")
+            raise BadData(
+                f"times of face {self.track} of '{self.source}' must increase; the table may contain the video twice"
+            )
 
 
 @dataclass(frozen=True)
@@ -72,32 +74,34 @@ class Event:
 
 
 class EventKind(StrEnum):
-    """What happens to a person in a stream, and when that is known."""
+    """Kind of event in a stream, and when it is reported."""
 
     APPEARED = "appeared"
-    """A face was seen for the first time; known with that frame."""
+    """A face was seen for the first time; reported with that frame."""
     LEFT = "left"
-    """A face was seen for the last time; known with the first frame two seconds later, or at once where the scene
+    """A face was seen for the last time; reported with the first frame two seconds later, or immediately if the scene
     changes or the stream ends."""
     ONSET = "onset"
-    """An expression began to rise; known two frames after it has lasted 0.2 seconds; what is shorter is no event."""
+    """An expression began to rise; reported two frames after it has lasted 0.2 seconds; shorter ones are not events."""
     APEX = "apex"
-    """Its highest probability so far; known two frames after it has fallen a third of the way to the end of the event,
-    or with that end. If it rises higher again, another apex follows: the last one before the offset counts."""
+    """The expression reached its highest probability so far; reported two frames after it has fallen a third of the way
+    to the end of the event, or with that end. If it rises higher again, another apex follows; the last one before the
+    offset is the final one."""
     OFFSET = "offset"
-    """The expression ended; known two frames later. If the person leaves before that, the last sighting."""
+    """The expression ended; reported two frames later. If the person leaves before that, the time of the last sighting.
+    """
 
 
 @dataclass(frozen=True)
 class StreamEvent:
-    """Something that happened to a person in a stream, reported as soon as it is known.
+    """An event of a person in a stream, reported as soon as it is certain.
 
     Attributes:
-        kind: what happened; `EventKind` says how late each is known.
+        kind: what happened; `EventKind` describes when each kind is reported.
         track: number of the person (`Face.track`).
-        time_s: when it happened, not when it became known; seconds on the clock of the stream.
-        expression: which one began, peaked or ended; None for persons who come and go.
-        intensity: its highest probability so far, in [0, 1]; None for persons who come and go.
+        time_s: when it happened, not when it was reported; seconds on the clock of the stream.
+        expression: the one that began, peaked or ended; None for faces that appear or leave.
+        intensity: its highest probability so far, in [0, 1]; None for faces that appear or leave.
     """
 
     kind: EventKind

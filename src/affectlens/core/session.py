@@ -1,4 +1,4 @@
-"""The only place that makes onnxruntime sessions, and the metadata that every exported model carries."""
+"""Creation of onnxruntime sessions (only here), and the metadata of exported models."""
 
 import os
 from collections.abc import Callable, Collection
@@ -88,9 +88,11 @@ def open_session(
     if device not in PROVIDERS:
         raise BadSetting(f"device must be {' or '.join(PROVIDERS)}, got '{device}'")
     if PROVIDERS[device][0] not in ort.get_available_providers():
-        raise BadSetting(f"this onnxruntime does not know the device '{device}'; install onnxruntime-gpu in its place")
+        raise BadSetting(
+            f"the installed onnxruntime does not support the device '{device}'; install onnxruntime-gpu instead"
+        )
     if threads < 0:
-        raise BadSetting(f"threads must be 0 (one per core) or more, got {threads}")
+        raise BadSetting(f"threads must be >= 0 (0: one per core), got {threads}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -99,16 +101,18 @@ def open_session(
     options.log_severity_level = 3
     if not model.is_file():
         if model.name == "model.onnx" and (model.parent / "recipe.json").is_file():
-            raise BadModelFile(f"the run in '{model.parent}' is not finished: it has no {model.name} yet")
-        raise BadModelFile(f"model file '{model}' does not exist; 'bundled' is the one in the package")
+            raise BadModelFile(
+                f"the run in '{model.parent}' is not finished: it has no {model.name}; continue it with --resume"
+            )
+        raise BadModelFile(f"the model file '{model}' does not exist; 'bundled' is the model in the package")
     try:
         session = Session(rewrite(model) if rewrite else str(model), options, providers=PROVIDERS[device])
     except Exception as error:  # onnxruntime raises many private types
         raise BadModelFile(
-            f"'{model}' is not a model that onnxruntime can open: {str(error).partition(chr(10))[0]}"
+            f"onnxruntime cannot open '{model}' as a model: {str(error).partition(chr(10))[0]}"
         ) from error
     if PROVIDERS[device][0] not in session.get_providers():
-        raise BadSetting(f"onnxruntime knows the device '{device}' and cannot use it; its libraries may be missing")
+        raise BadSetting(f"onnxruntime supports the device '{device}' but cannot use it; its libraries may be missing")
     return session
 
 
@@ -129,7 +133,9 @@ def read_spec(session: Session, where: str) -> ModelSpec:
         raise BadModelFile(f"metadata of '{where}': {field}: {first['msg']}") from error
     shape = session.get_outputs()[0].shape
     if len(shape) != 2 or shape[1] != len(spec.labels):
-        raise BadModelFile(f"'{where}' gives {shape}, but its metadata names {len(spec.labels)} labels")
+        raise BadModelFile(
+            f"the output of '{where}' has the shape {shape}, but its metadata has {len(spec.labels)} labels"
+        )
     if spec.class_prior is not None and len(spec.class_prior) != len(spec.labels):
         raise BadModelFile(f"metadata of '{where}' has {len(spec.class_prior)} priors for {len(spec.labels)} labels")
     for output in session.get_outputs()[1:]:
@@ -137,7 +143,8 @@ def read_spec(session: Session, where: str) -> ModelSpec:
             _check_output(output, spec, where)
         if output.name == EXPLANATION and (len(output.shape) != 4 or output.shape[1] not in (1, len(spec.labels))):
             raise BadModelFile(
-                f"'{where}' gives {output.shape} for '{EXPLANATION}', expected a map, or one of each label"
+                f"the output '{EXPLANATION}' of '{where}' has the shape {output.shape}, expected one map, or one "
+                "per label"
             )
     return spec
 
@@ -146,11 +153,14 @@ def _check_output(output: Any, spec: ModelSpec, where: str) -> None:
     """Raises BadModelFile where a known output has not as many numbers as it has names."""
     known = OUTPUTS[output.name]
     if len(output.shape) != 2 or not isinstance(output.shape[1], int):
-        raise BadModelFile(f"'{where}' gives {output.shape} for '{output.name}', expected numbers of each face")
+        raise BadModelFile(
+            f"the output '{output.name}' of '{where}' has the shape {output.shape}, expected a fixed number of "
+            "values per face"
+        )
     names = known.names or spec.output_names.get(output.name)
     if names and len(names) != output.shape[1]:
-        expected = known.meaning if known.names else f"the {len(names)} that its metadata name"
-        raise BadModelFile(f"'{where}' gives {output.shape} for '{output.name}', expected {expected}")
+        expected = known.meaning if known.names else f"the {len(names)} values named in its metadata"
+        raise BadModelFile(f"the output '{output.name}' of '{where}' has the shape {output.shape}, expected {expected}")
 
 
 def outputs_of(session: Session, spec: ModelSpec) -> dict[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""What losses and networks are told about the training set before the first step."""
+"""Statistics of the training set for losses and networks."""
 
 from dataclasses import dataclass
 
@@ -28,9 +28,13 @@ class DatasetStatistics:
 
     def __post_init__(self) -> None:
         if self.affect.shape != (len(self.targets), 2):
-            raise BadData(f"{len(self.targets)} targets need as many rows of affect, got {self.affect.shape}")
+            raise BadData(
+                f"affect must have one row for each of {len(self.targets)} targets, got shape {self.affect.shape}"
+            )
         if self.votes is not None and self.votes.shape != (len(self.targets), len(self.labels)):
-            raise BadData(f"{len(self.targets)} targets need as many rows of votes, got {self.votes.shape}")
+            raise BadData(
+                f"votes must have one row for each of {len(self.targets)} targets, got shape {self.votes.shape}"
+            )
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
@@ -52,7 +56,8 @@ class DatasetStatistics:
         known = self.affect[np.isfinite(self.affect).all(axis=1)]
         if not len(known):
             raise BadSetting(
-                f"no training face has valence and arousal, which {what} needs (ferplus has them with ?va=projected)"
+                f"{what} needs training faces with valence and arousal, but there are none (for ferplus, use "
+                "?va=projected)"
             )
         return known
 

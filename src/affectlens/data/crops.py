@@ -1,4 +1,4 @@
-"""Faces out of larger pictures, and faces aligned by their landmarks, cut as the runtime cuts them."""
+"""Face crops from larger pictures, or aligned by landmarks, the same as in the runtime."""
 
 import logging
 from collections import Counter
@@ -54,7 +54,7 @@ def align(table: FaceTable, spec: InputSpec) -> FaceTable:
     if not known.all():
         first = table.ids[int(np.flatnonzero(~known)[0])]
         logging.getLogger("affectlens").warning(
-            "%d of %d faces have no landmarks and are not aligned, '%s' first", (~known).sum(), len(table), first
+            "%d of %d faces have no landmarks and are not aligned; the first is '%s'", (~known).sum(), len(table), first
         )
     pictures = table.images.entries if isinstance(table.images, Images) else list(table.images)
     faces = [

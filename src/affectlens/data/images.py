@@ -1,4 +1,4 @@
-"""Face images by row: small ones decoded once and kept, large ones decoded when they are asked for."""
+"""Face images by row: small ones are decoded once and kept, large ones are decoded on demand."""
 
 import logging
 import os
@@ -50,13 +50,15 @@ class Stored:
         try:
             data = self.content if self.content is not None else self.path.read_bytes()
         except OSError as error:
-            raise BadData(f"'{self.path}' cannot be read: {error}") from error
+            raise BadData(f"cannot read '{self.path}': {error}") from error
         try:
             picture = decode(data)
         except UnreadableMedia as error:
-            raise BadData(f"'{self.path}' cannot be decoded as an image: {error.detail}") from error
+            raise BadData(f"cannot decode '{self.path}' as an image: {error.detail}") from error
         if picture.incomplete:
-            warn_once(f"'{self.path}' breaks off in its last tenth and is taken as it is")  # epochs decode it again
+            warn_once(
+                f"'{self.path}' is truncated in its last tenth; the decoded part is used"
+            )  # epochs decode it again
         return picture.pixels if self.box_xyxy is None else cut(picture.pixels, self.box_xyxy, self.path)
 
 
@@ -70,7 +72,7 @@ def cut(pixels: Pixels, box_xyxy: NDArray[np.float32], where: Path) -> Pixels:
     x1, y1, x2, y2 = (round(float(value)) for value in box_xyxy)
     part = pixels[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
     if not part.size:
-        raise BadData(f"'{where}': face box {x1},{y1},{x2},{y2} lies outside its {width}x{height} pixels")
+        raise BadData(f"'{where}': the face box {x1},{y1},{x2},{y2} is outside the image of {width}x{height} pixels")
     return part.copy()  # so that the whole picture is not kept for its sake
 
 

@@ -1,4 +1,4 @@
-"""What is in a data set: counts per split and class, sizes, bad files, and faces that stand in two splits."""
+"""Inspection of a data set: counts per split and class, sizes, unreadable files, and faces that occur in two splits."""
 
 import hashlib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Ages and groups of samples from a CSV file beside the data set (`?meta=FILE`)."""
+"""Ages and groups of samples from an additional CSV file (`?meta=FILE`)."""
 
 import logging
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def with_meta(samples: Iterator[Sample | Dropped], file: Path) -> Iterator[Sampl
     known: dict[str, tuple[str, dict[str, str]]] = {}
     for place, row in rows(file, ("id",)):
         if row["id"] in known:
-            raise BadData(f"{place}: '{row['id']}' comes twice")
+            raise BadData(f"{place}: duplicate id '{row['id']}'")
         known[row["id"]] = (place, row)
     by_name: dict[str, str] = {}
     seen = described = 0
@@ -39,11 +39,13 @@ def with_meta(samples: Iterator[Sample | Dropped], file: Path) -> Iterator[Sampl
             continue
         place, row = known[name]
         if name != sample.id and by_name.setdefault(name, sample.id) != sample.id:
-            raise BadData(f"{place}: '{name}' is the file of '{by_name[name]}' and of '{sample.id}'; give their ids")
+            raise BadData(
+                f"{place}: the file name '{name}' is ambiguous ('{by_name[name]}' and '{sample.id}'); use their ids"
+            )
         described += 1
         yield _described(sample, place, row)
     if seen and not described:
-        logging.getLogger("affectlens").warning("'%s' has no row for any of %d samples", file, seen)
+        logging.getLogger("affectlens").warning("'%s' has no row for any of the %d samples", file, seen)
 
 
 def _described(sample: Sample, place: str, row: dict[str, str]) -> Sample:

@@ -1,4 +1,4 @@
-"""Faces that stand on both sides of a split: the same picture, its mirror image, or a near copy of either."""
+"""Faces that occur in two splits: the same picture, its mirror image, or a close copy of either."""
 
 import cv2
 import numpy as np

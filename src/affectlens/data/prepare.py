@@ -1,9 +1,9 @@
-"""A data set as Parquet shards that any Arrow tool reads, and the reader `table` too.
+"""Conversion of a data set to Parquet shards, for any Arrow tool and the reader `table`.
 
-Columns: id, split, image (bytes of the file as it was; PNG where it was pixels or a part of a picture), expression,
-votes (shares in the order of `labels` in the schema's metadata), valence, arousal, landmarks (x, y, x, y, ... in pixels
-of the image), age_years, attributes (0 and 1), and one column group_NAME per group. The schema's metadata also hold
-`licence`, what the source says about models trained on it, `origin`, its reader and options, and `attributes`, their
+Columns: id, split, image (original bytes of the file; PNG if it was an array of pixels or part of a picture),
+expression, votes (shares in the order of `labels` in the schema's metadata), valence, arousal, landmarks (x, y, x, y,
+... in pixels of the image), age_years, attributes (0 and 1), and one column group_NAME per group. The schema's metadata
+also contain `licence` (terms for models trained on the data), `origin`, its reader and options, and `attributes`, their
 names.
 """
 
@@ -43,7 +43,7 @@ def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iter
     except ImportError as error:
         raise MissingExtra("writing Parquet", "parquet") from error
     if any(out.glob("*.parquet")):
-        raise BadSetting(f"'{out}' already holds Parquet files; choose another --out")
+        raise BadSetting(f"'{out}' already contains Parquet files; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     groups = _group_names(source)
     schema = _schema(source, groups)

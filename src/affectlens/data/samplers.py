@@ -1,11 +1,11 @@
-"""Samplers yield batches of picks, (B, 2) int64: the row of a face, and how often it came before in this epoch. What
-they yield is a function of the table, the seed and the epoch alone.
+"""Samplers yield batches of picks, (B, 2) int64: the row of a face, and how often it occurred before in this epoch.
+They depend only on the table, the seed and the epoch.
 
-`SAMPLERS` names them as recipes do:
+`SAMPLERS` maps the names used in recipes:
 
 - `shuffle`: every face once.
-- `expression`: faces drawn with replacement, each with the inverse frequency of its class as weight, so that classes
-  come equally often (Antoniadis, section 5.3.2; Caciolai's and Da Re's weighted random sampling).
+- `expression`: faces drawn with replacement, weighted by the inverse frequency of their class, so that classes occur
+    equally often (Antoniadis, section 5.3.2; Caciolai's and Da Re's weighted random sampling).
 - `age`: likewise with the inverse frequency of the age group (Antoniadis, section 5.3.1).
 - `augment`: every face once, then further copies of the faces of smaller classes until all are as large as the largest;
   augmentation makes the copies differ (Vats and Chadha, section 4).
@@ -100,7 +100,7 @@ def _expression(table: FaceTable, random: np.random.Generator) -> Rows:
 
 def _age(table: FaceTable, random: np.random.Generator) -> Rows:
     if np.isnan(table.age_years).all():
-        raise BadData("the sampler 'age' needs ages: a column age_years, or ?meta=FILE with one")
+        raise BadData("the sampler 'age' needs a column age_years, in the data or in ?meta=FILE")
     return random.choice(len(table), len(table), p=inverse_frequency(age_group(table.age_years)))
 
 
@@ -137,7 +137,7 @@ class EpochBatches:
         self.rows = len(self.order(table, np.random.default_rng((seed, 0))))
         self.batch_size = min(batch_size, self.rows)
         if self.batch_size % ranks:
-            raise BadSetting(f"batches of {self.batch_size} faces cannot be shared evenly by {ranks} processes")
+            raise BadSetting(f"a batch_size of {self.batch_size} cannot be divided evenly between {ranks} processes")
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""

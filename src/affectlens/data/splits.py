@@ -1,7 +1,7 @@
-"""Which split a sample belongs to where its data set does not say: a hash of its key, the same on every machine.
+"""Assignment of samples to splits if the data set has none: by a hash of a key, the same on every machine.
 
-Where a class would be missing from a split the other keys of the class matter too (`by_hash_within`). A key names what
-must not stand on two sides: the subject or video where the data set tells it, else the image.
+If a class would be missing from a split, the other keys of the class are taken into account (`by_hash_within`). The key
+identifies what must not occur in two splits: the subject or video if the data set states it, otherwise the image.
 """
 
 import zlib

@@ -24,17 +24,17 @@ class FaceTable:
 
     Attributes:
         ids: (N,) sample ids.
-        images: N images, gray or RGB uint8: `Images`, or an array (N, H, W) or (N, H, W, 3).
-        votes: (N, C) float32, each row a distribution over `labels`; all 0 where nothing is known.
-        targets: (N,) int64 index into `labels`, -1 where there is no single label.
+        images: N images, grayscale or RGB uint8: `Images`, or an array (N, H, W) or (N, H, W, 3).
+        votes: (N, C) float32, each row a distribution over `labels`; all 0 if unknown.
+        targets: (N,) int64 index into `labels`, -1 if there is no majority label.
         labels: names of the C classes.
         valence, arousal: (N,) float32 in [-1, 1], NaN where unknown.
-        landmarks_xy: (N, K, 2) float32, pixels of the image, NaN where unknown; K is 0 where no face has any.
+        landmarks_xy: (N, K, 2) float32, pixels of the image, NaN where unknown; K is 0 if no face has any.
         age_years: (N,) float32, NaN where unknown.
         groups: column -> (N,) values, "" where unknown.
-        attributes: (N, A) float32 of 0 and 1, NaN where unknown. attribute_names: (A,) theirs, or () where the data do
-            not say them.
-        dropped: reason -> how many entries of the data set were left out for it.
+        attributes: (N, A) float32 of 0 and 1, NaN where unknown. attribute_names: (A,) their names, or () if the data
+            have none.
+        dropped: reason -> number of entries of the data set that were left out for it.
     """
 
     ids: tuple[str, ...]
@@ -63,24 +63,26 @@ class FaceTable:
         lengths = {len(column) for column in [*columns, *self.groups.values(), self.images]}
         if (self.votes.shape, self.targets.shape) != ((faces, classes), (faces,)) or lengths != {faces}:
             shapes = (len(self.images), self.votes.shape, self.targets.shape)
-            raise BadData(f"a table of {faces} faces and {classes} classes cannot hold arrays of shapes {shapes}")
+            raise BadData(f"array shapes {shapes} do not match {faces} faces and {classes} classes")
         if self.attribute_names and len(self.attribute_names) != self.attributes.shape[1]:
-            raise BadData(f"{self.attributes.shape[1]} attributes cannot have {len(self.attribute_names)} names")
+            raise BadData(
+                f"expected one name for each of {self.attributes.shape[1]} attributes, got {len(self.attribute_names)}"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
-        """(N,) true where a face has one label."""
+        """(N,) true where a face has a majority label."""
         return self.targets >= 0
 
     def with_images(self, images: Images, dropped: Mapping[str, int]) -> "FaceTable":
-        """The table with other pictures of the same faces; their landmarks no longer hold and are left behind."""
+        """The table with other pictures of the same faces; landmarks are dropped, because they no longer apply."""
         return replace(self, images=images, dropped=dropped, landmarks_xy=_EMPTY)
 
     def keep(self, mask: NDArray[np.bool_], reason: str = "") -> "FaceTable":
-        """The rows where the (N,) `mask` is true; with a `reason` the others are counted in `dropped`."""
+        """The rows where the (N,) `mask` is true; if a `reason` is given, the others are counted in `dropped`."""
         changes: dict[str, object] = {
             "ids": tuple(name for name, kept in zip(self.ids, mask, strict=True) if kept),
             "groups": {name: column[mask] for name, column in self.groups.items()},
@@ -155,7 +157,9 @@ def _table(
     for row, sample in enumerate(samples):
         if sample.expression is not None:
             if sample.expression not in number:
-                raise BadData(f"sample '{sample.id}' is labelled '{sample.expression}', not one of {', '.join(labels)}")
+                raise BadData(
+                    f"the label of sample '{sample.id}' must be one of {', '.join(labels)}, got '{sample.expression}'"
+                )
             targets[row] = number[sample.expression]
             votes[row, targets[row]] = 1
         if sample.votes is not None:

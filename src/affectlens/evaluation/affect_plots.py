@@ -1,4 +1,4 @@
-"""Figures of faces and of their valence and arousal, in the style of `plots`."""
+"""Figures of faces, and of their valence and arousal, in the style of `plots`."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Where a model can be trusted: accuracy and calibration on corrupted pictures and in groups; figures and a report."""
+"""Reliability of a model: accuracy and calibration on corrupted pictures and in groups; metrics and a report."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -168,21 +168,22 @@ def _corruptions(whole: Metrics, corruptions: Mapping[str, Sequence[Mapping[str,
     worst = min(corruptions, key=lambda name: corruptions[name][2]["accuracy"])
     doubt = max(corruptions, key=lambda name: corruptions[name][-1]["confidence"] - corruptions[name][-1]["accuracy"])
     said = (
-        f"At the third of five severities {worst} costs most: accuracy falls from {percent(whole['accuracy'])} to "
-        f"{percent(corruptions[worst][2]['accuracy'])}. The model is furthest from admitting it under {doubt}: at the "
-        f"fifth it is right in {percent(corruptions[doubt][-1]['accuracy'])} and takes itself to be in "
+        f"At the third of five severities, {worst} reduces accuracy most, from {percent(whole['accuracy'])} to "
+        f"{percent(corruptions[worst][2]['accuracy'])}. The model is most overconfident under {doubt}: at the "
+        f"fifth severity its accuracy is {percent(corruptions[doubt][-1]['accuracy'])}, but its mean confidence "
         f"{percent(corruptions[doubt][-1]['confidence'])}."
     )
     pictures = [
         ReportFigure(
             severity_curves(whole, corruptions),
-            f"Accuracy and mean confidence at severities 0 to 5 of {', '.join(corruptions)}; numbers: in the table.",
-            "Where the dashed line stays above the other, the model is surer than it should be.",
+            f"Accuracy and mean confidence at severities 0 to 5 of {', '.join(corruptions)}; the table has the "
+            "numbers.",
+            "Where the dashed line is above the solid one, the model is overconfident.",
         ),
         ReportFigure(
             example_sheet(example),
-            f"One face as it is, and at severities 1 to 5 of {', '.join(corruptions)}.",
-            "What the severities look like; the first picture of each row is the face as it is.",
+            f"One face unchanged, and at severities 1 to 5 of {', '.join(corruptions)}.",
+            "What the severities look like; the first picture in each row is the unchanged face.",
         ),
     ]
     header = ["corruption", "accuracy", "confidence", "calibration error", "coverage", "accuracy when certain"]

@@ -1,8 +1,8 @@
-"""Ways to corrupt the picture of a face, each in five severities: what cameras, networks and hands in the way do to it.
+"""Image corruptions with five severities each, as caused by cameras, compression and occlusion.
 
-After Hendrycks and Dietterich (2019, arXiv:1903.12261), with severities for faces: they begin where a model hardly
-notices and end where people begin to guess. Lengths are parts of the side, so that pictures of all sizes are corrupted
-alike; `size` alone is in pixels, since that is what is left of a small face.
+After Hendrycks and Dietterich (2019, arXiv:1903.12261), with severities for faces: from hardly any effect on a model to
+a level at which people start to guess. Lengths are fractions of the side, so that pictures of all sizes are corrupted
+equally; only `size` is in pixels, because that is the resolution left of a small face.
 """
 
 from collections.abc import Callable, Mapping

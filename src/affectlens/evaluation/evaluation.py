@@ -1,4 +1,4 @@
-"""Everything that is said about a model on labelled faces, as one JSON-ready dictionary."""
+"""All metrics of a model on labelled faces, as one JSON-serialisable dictionary."""
 
 import math
 from collections.abc import Mapping
@@ -56,13 +56,13 @@ class Scores:
         for name, array in self._arrays():
             wanted = (faces, classes) if name in ("probabilities", "votes") else (faces,)
             if array.shape != wanted:
-                raise BadData(f"{name} has the shape {array.shape}, expected {wanted}")
+                raise BadData(f"{name} must have the shape {wanted}, got {array.shape}")
         for name, column in self.groups.items():
             if column.shape != (faces,):
-                raise BadData(f"the group '{name}' has the shape {column.shape}, expected ({faces},)")
+                raise BadData(f"the group '{name}' must have the shape ({faces},), got {column.shape}")
         for name, compared in self.outputs.items():
             if len(compared.said) != faces:
-                raise BadData(f"the output '{name}' is said of {len(compared.said)} faces, expected {faces}")
+                raise BadData(f"the output '{name}' must have predictions for {faces} faces, got {len(compared.said)}")
         sums = self.probabilities.sum(axis=1)
         if not np.allclose(sums, 1, atol=1e-3) or not (self.probabilities >= 0).all():
             raise BadData("the probabilities of a face must be >= 0 and sum to 1")
@@ -71,7 +71,7 @@ class Scores:
         for name in ("valence", "arousal"):
             predicted, true = getattr(self, f"{name}_predicted"), getattr(self, f"{name}_true")
             if (predicted is None) != (true is None):
-                raise BadData(f"{name} must be given both as predicted and as true, or not at all")
+                raise BadData(f"{name} must be given as prediction and as ground truth, or not at all")
             if predicted is not None and not np.isfinite(predicted).all():
                 raise BadData(f"predicted {name} must be finite for every face")
         if not 0 <= self.uncertain_below <= 1:
@@ -147,7 +147,7 @@ def compare(a_correct: Bools, b_correct: Bools) -> dict[str, Any]:
     """
     a, b = np.asarray(a_correct, dtype=bool), np.asarray(b_correct, dtype=bool)
     if a.ndim != 1 or a.shape != b.shape:
-        raise BadData(f"two models are compared on the same faces, got arrays of shapes {a.shape} and {b.shape}")
+        raise BadData(f"two models must be compared on the same faces, got arrays of shapes {a.shape} and {b.shape}")
     rates = [float(part.mean()) if len(part) else math.nan for part in (a, b)]
     found = {"faces": len(a), "accuracy_a": rates[0], "accuracy_b": rates[1], "difference": rates[1] - rates[0]}
     ready: dict[str, Any] = _plain(found | asdict(metrics.mcnemar(a, b)))

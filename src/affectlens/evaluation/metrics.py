@@ -1,8 +1,8 @@
-"""Metrics in NumPy; the only implementation, which training calls too.
+"""Metrics in NumPy; the only implementation, also used by training.
 
 Precision, recall and F1 are those of scikit-learn with `zero_division=0` over the classes that have targets: a class
-that is never predicted has precision 0, a class without targets is NaN and in no mean. What cannot be measured, for
-want of faces or because all values are alike, is NaN.
+that is never predicted has precision 0, a class without targets is NaN and not included in means. Metrics that cannot
+be computed, because there are too few faces or all values are equal, are NaN.
 """
 
 import math
@@ -182,7 +182,7 @@ def accuracy_of_divisions(predicted: Floats, affect: Floats) -> NDArray[np.float
 
 def _check_columns(predicted: Floats | Bools, target: Floats) -> None:
     if predicted.shape[1] != target.shape[1]:
-        raise BadData(f"the network says {predicted.shape[1]} of each face, the data know {target.shape[1]}")
+        raise BadData(f"the network predicts {predicted.shape[1]} values per face, but the data have {target.shape[1]}")
 
 
 def by_group(values: Sequence[str] | NDArray[np.str_], predicted: Ints, target: Ints) -> dict[str, tuple[float, int]]:

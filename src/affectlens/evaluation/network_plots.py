@@ -1,6 +1,4 @@
-"""Figures of what is inside a trained network: its features, the relations of its outputs, its loss, in the style of
-`plots`.
-"""
+"""Figures of a trained network (features, relations between outputs, loss), in the style of `plots`."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""An output of a network beside what is known of the faces (`core.outputs`)."""
+"""A network output and its ground truth (`core.outputs`)."""
 
 import math
 from dataclasses import dataclass, replace
@@ -34,7 +34,10 @@ class Compared:
 
     def __post_init__(self) -> None:
         if len(self.said) != len(self.truth):
-            raise BadData(f"'{self.output.name}' is said of {len(self.said)} faces and known of {len(self.truth)}")
+            raise BadData(
+                f"'{self.output.name}' has predictions for {len(self.said)} faces, but ground truth for "
+                f"{len(self.truth)}"
+            )
 
     def keep(self, mask: Bools) -> "Compared":
         """The faces where the (N,) `mask` is true."""

@@ -1,9 +1,9 @@
-"""Figures of evaluations and trainings in one style; each function returns a matplotlib figure, `save` writes it.
+"""Figures of evaluations and training runs in one style; each function returns a matplotlib figure, `save` writes it.
 
 Labels have the colours of their expressions. All others are those of Okabe and Ito (2008), Color universal design,
-which people with any form of colour blindness tell apart; lines differ in their marks too. Figures are narrow, so that
-they can be read on a phone, and carry no title: the text around them says what they show. pyplot and its global state
-are not used.
+which are distinguishable with any form of colour blindness; lines also differ in their markers. Figures are narrow, so
+that they can be read on a phone, and have no title: the surrounding text says what they show. pyplot and its global
+state are not used.
 """
 
 import io
@@ -113,7 +113,7 @@ def reliability(bins: Mapping[str, Numbers]) -> "Figure":
     points = zip(bins["confidence"], bins["accuracy"], count, strict=True)
     if known := [point for *point, faces in points if faces >= MIN_BIN_FACES]:
         upper.plot(
-            *zip(*known, strict=True), color=COLOURS[0], marker="o", markersize=4, label="at its mean confidence"
+            *zip(*known, strict=True), color=COLOURS[0], marker="o", markersize=4, label="at the mean confidence"
         )
     upper.set(xlim=(0, 1), ylim=(0, 1.02))
     upper.tick_params(labelbottom=False)
@@ -133,7 +133,7 @@ def selective(
     coverage below 5 %, where single faces decide.
     """
     figure = figure_of(WIDTH_IN, 3.6)
-    axes = axes_in(figure, "coverage: fraction of faces answered", "accuracy on those")
+    axes = axes_in(figure, "coverage: fraction of faces answered", "accuracy on answered faces")
     heights = []
     for i, curve in enumerate(models.values()):
         coverage, accuracy = ([_float(value) for value in curve[key]] for key in ("coverage", "accuracy"))

@@ -1,4 +1,4 @@
-"""Reports as one self-contained HTML page: `render` fills the one template, the rest says what goes into it."""
+"""Reports as one self-contained HTML page: `render` fills the one template, the rest provides its contents."""
 
 import base64
 import importlib.util
@@ -155,7 +155,7 @@ def _rows(metrics: Metrics) -> dict[str, str]:
     """The metrics of the summary by name."""
     rows = {
         "faces": str(metrics["faces"]),
-        "faces without a single label": str(metrics["faces_without_label"]),
+        "faces without a majority label": str(metrics["faces_without_label"]),
         "accuracy": percent(metrics["accuracy"]),
         "95 % interval": _interval(metrics["accuracy_interval"]),
         "mean class accuracy": percent(metrics["mean_class_accuracy"]),
@@ -219,7 +219,7 @@ def _with_picture(section: Section, models: Mapping[str, Metrics]) -> Section:
         plots.parallel_coordinates(lines, list(measures)),
         f"{len(models)} models across {', '.join(measures)}; {best} has the highest accuracy, "
         f"{percent(models[best]['accuracy'])}.",
-        "Higher is better; each axis goes from the lowest to the highest of the models.",
+        "Higher is better; each axis ranges from the lowest to the highest value of the models.",
     )
     return Section(section.heading, section.text, [picture], section.tables)
 
@@ -238,8 +238,8 @@ def classes_section(metrics: Metrics) -> Section:
         ReportFigure(plots.per_class_bars(recall, metrics["labels"]), alt, "Recall of each class."),
         ReportFigure(
             plots.parallel_coordinates(shown, metrics["labels"], (0, 1), "mean probability"),
-            "Mean probability of every label for the faces of each class; the numbers are in the table.",
-            "Mean predicted probabilities, a line for the faces of each class.",
+            "Mean probability of every label for the faces of each class; the table has the numbers.",
+            "Mean predicted probabilities, with one line for the faces of each class.",
         ),
     ]
     tables = [
@@ -259,14 +259,16 @@ def _confusion(metrics: Metrics) -> Section:
     wrong = [(matrix[i][j], i, j) for i in range(len(labels)) for j in range(len(labels)) if i != j]
     most, i, j = max(wrong, default=(0, 0, 0))
     alt = f"Confusion matrix of {metrics['faces']} faces" + (
-        f"; the most frequent error is {labels[i]} taken for {labels[j]}: {most} of {sum(matrix[i])} faces."
+        f"; the most frequent error is {labels[i]} classified as {labels[j]}: {most} of {sum(matrix[i])} faces."
         if most
         else "; there are no errors."
     )
     rows = [[label, *map(str, row)] for label, row in zip(labels, matrix, strict=True)]
     return Section(
         "Confusion",
-        pictures=[ReportFigure(plots.confusion_matrix(matrix, labels), alt, "Faces, and per cent of their row.")],
+        pictures=[
+            ReportFigure(plots.confusion_matrix(matrix, labels), alt, "Number of faces, and per cent of the row.")
+        ],
         tables=[Table("Confusion matrix (rows: label, columns: prediction)", ["label", *labels], rows, folded=True)],
     )
 
@@ -287,8 +289,8 @@ def _calibration(metrics: Metrics) -> Section:
             ReportFigure(
                 plots.reliability(bins),
                 f"Accuracy against confidence in {len(rows)} bins; expected calibration error {error}.",
-                "Above: accuracy of the answers in each bin of confidence, with a point where it has "
-                f"{plots.MIN_BIN_FACES} or more. Below: how many there are.",
+                "Above: accuracy of the answers in each confidence bin, with a point if it has "
+                f"{plots.MIN_BIN_FACES} or more. Below: number of answers.",
             )
         ],
         [Table("Bins of confidence", ["confidence", "faces", "mean confidence", "accuracy"], rows, folded=True)],
@@ -302,8 +304,9 @@ def _selective(models: Mapping[str, Metrics]) -> Section:
         if metrics["uncertain_below"] > 0
     }
     said = [
-        f"{name} answers {percent(metrics['coverage'])} of the faces at its threshold of uncertainty, "
-        f"{percent(metrics['accuracy_when_certain'])} of those rightly, and of all faces {percent(metrics['accuracy'])}"
+        f"At its uncertainty threshold, {name} answers {percent(metrics['coverage'])} of the faces and is right "
+        f"for {percent(metrics['accuracy_when_certain'])} of them; its accuracy over all faces is "
+        f"{percent(metrics['accuracy'])}"
         for name, metrics in models.items()
     ]
     tables = [
@@ -323,7 +326,7 @@ def _selective(models: Mapping[str, Metrics]) -> Section:
     curves = {name: metrics["selective"] for name, metrics in models.items()}
     return Section(
         "Selective answers",
-        "Accuracy where only the surest faces are answered." + (f" The {said[0]}." if len(models) == 1 else ""),
+        "Accuracy when only the most confident answers are counted." + (f" The {said[0]}." if len(models) == 1 else ""),
         [ReportFigure(plots.selective(curves, chosen), "; ".join(said) + ".")],
         tables,
     )
@@ -400,8 +403,9 @@ def _differences(first: str, tests: Mapping[str, Mapping[str, Any]]) -> Section:
     header = ["model", "first", "this", "points", "p", "only first", "only this", "statistic", "faces"]
     return Section(
         "Differences",
-        f"McNemar's test of each model against the first, {first}, on the same faces. A small p says that they differ "
-        "in what they get right by more than chance: binomial where fewer than 25 faces tell them apart (the statistic "
-        "is the smaller of both counts), else chi-square with continuity correction.",
-        tables=[Table("Accuracy, difference in points, faces that only one gets right", header, rows)],
+        f"McNemar's test of each model against the first, {first}, on the same faces. A small p means that the "
+        "difference between the faces they get right is unlikely to be chance. The test is binomial if fewer "
+        "than 25 faces distinguish the models (the statistic is the smaller of the two counts), otherwise "
+        "chi-square with continuity correction.",
+        tables=[Table("Accuracy, difference in percentage points, faces that only one model gets right", header, rows)],
     )

@@ -1,4 +1,4 @@
-"""Tables of `analyze` and shards of `batch` summed up by a query engine, which reads them lazily and spills to disk."""
+"""Summaries of tables of `analyze` and shards of `batch`, by a query engine that reads lazily and spills to disk."""
 
 import csv
 import math
@@ -60,16 +60,17 @@ class Summary:
         except ImportError as error:
             raise MissingExtra("a summary", "summary") from error
         if not 0 < window_s < math.inf:
-            raise BadSetting(f"a time window must be longer than 0 s, and end, got {window_s}")
+            raise BadSetting(f"a time window must be a finite number of seconds > 0, got {window_s}")
         files = shards if shards is not None else sorted(path.glob("*.parquet")) if path.is_dir() else [path]
         if not files or not all(_is_parquet(file) for file in files):
             if not path.exists():
                 raise BadData(f"'{path}' does not exist")
             raise BadData(
-                f"'{path}' is not a Parquet file or a folder of shards; 'affectlens analyze --out X.parquet' makes one"
+                f"'{path}' is not a Parquet file or a folder of shards; create one with 'affectlens analyze "
+                "--out X.parquet'"
             )
         if groups is not None and not groups.is_file():
-            raise BadData(f"the file of groups '{groups}' {'is no file' if groups.exists() else 'does not exist'}")
+            raise BadData(f"the groups file '{groups}' {'is not a file' if groups.exists() else 'does not exist'}")
         self._error = duckdb.Error
         self._spill = TemporaryDirectory(prefix="affectlens-")
         settings = {"memory_limit": f"{memory_mb}MB", "temp_directory": self._spill.name}
@@ -120,7 +121,7 @@ class Summary:
         columns, separator = _header(file)
         groups = tuple(name for name in columns if name != "source")
         if "source" not in columns or not groups:
-            raise BadData(f"'{file}' needs a column 'source' and others to group by, has {', '.join(columns)}")
+            raise BadData(f"'{file}' must have a column 'source' and columns to group by, got {', '.join(columns)}")
         if "" in columns:
             raise BadData(f"'{file}' has a column without a name")
         folded = [name.casefold() for name in columns]
@@ -128,7 +129,7 @@ class Summary:
             raise BadData(f"'{file}' has the column '{twice[-1]}' twice")
         own = {name.casefold() for name in taken if name != "source"}
         if also := [name for name in groups if name.casefold() in own]:
-            raise BadData(f"'{file}' has a column '{also[0]}', which the rows have too; call it otherwise")
+            raise BadData(f"the column '{also[0]}' in '{file}' is also a column of the rows; rename it")
         lines = "read_csv(?, delim = ?, columns = ?, header = true, quote = '\"', escape = '\"', auto_detect = false, "
         lines += "hive_partitioning = false)"
         values = [_verbatim(file), separator, dict.fromkeys(columns, "VARCHAR")]
@@ -136,10 +137,10 @@ class Summary:
             self._base.execute(f"create table described as select * from {lines} where source is not null", values)
         except self._error as error:
             said = "; ".join(str(error).removeprefix("Invalid Input Error: ").splitlines()[:3])
-            raise BadData(f"'{file}' cannot be read: {said}") from error
+            raise BadData(f"cannot read '{file}': {said}") from error
         names = self._run("select source from described group by source having count(*) > 1 limit 1").fetchone()
         if names:
-            raise BadData(f"'{file}' names '{names[0]}' twice")
+            raise BadData(f"'{file}' lists '{names[0]}' twice")
         return groups
 
     def overall(self) -> Row:
@@ -201,7 +202,7 @@ class Summary:
     def _keys(self, by: Sequence[str]) -> list[str]:
         known = (*OWN, *self.groups)
         if unknown := [key for key in by if key not in known]:
-            raise BadSetting(f"faces can be summed up by {', '.join(known)}; got '{unknown[0]}'")
+            raise BadSetting(f"by must be one of {', '.join(known)}, got '{unknown[0]}'")
         return [_name("window_s" if key == "window" else key) for key in by]
 
     def _query(self, by: Sequence[str]) -> str:
@@ -236,7 +237,7 @@ class Summary:
         try:
             return self._base.execute(query, list(values))
         except self._error as error:
-            raise BadData(f"the rows cannot be summed up: {str(error).partition(chr(10))[0]}") from error
+            raise BadData(f"cannot summarise the rows: {str(error).partition(chr(10))[0]}") from error
 
 
 def _header(file: Path) -> tuple[list[str], str]:
@@ -245,7 +246,7 @@ def _header(file: Path) -> tuple[list[str], str]:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             first = stream.readline()
     except UnicodeDecodeError as error:
-        raise BadData(f"'{file}' is not in UTF-8; save it in that") from error
+        raise BadData(f"'{file}' is not encoded in UTF-8; save it as UTF-8") from error
     separator = max(_SEPARATORS, key=first.count)
     return next(csv.reader([first], delimiter=separator), []), separator
 

@@ -1,4 +1,4 @@
-"""The page of `affectlens summary`: expressions, their plane, time, sources and groups."""
+"""The report of `affectlens summary`: expressions, valence-arousal plane, time, sources and groups."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -59,14 +59,14 @@ def summary_report(
     others = [key for key, rows in tables.items() if key not in ("expression", "window") and rows]
     sections += [_groups(key, tables[key], totals[key], labels, means) for key in others]
     if asked:
-        sections.insert(0, Section("What was asked for", "", [], [asked]))
+        sections.insert(0, Section("Requested table", "", [], [asked]))
     return render(ReportPage(title, facts, sections))
 
 
 def _expressions(rows: Sequence[Row], means: Sequence[Column]) -> Section:
     names = [row["expression"] for row in rows]
     shares = [f"{row['share']:.1%}" for row in rows]
-    figure = plots.bars(names, {"share": [row["share"] for row in rows]}, "share of the faces", [shares])
+    figure = plots.bars(names, {"share": [row["share"] for row in rows]}, "share of faces", [shares])
     colours = colours_of(names)
     for name, bar in zip(names, figure.axes[0].patches, strict=True):
         bar.set_color(colours[name])
@@ -74,7 +74,7 @@ def _expressions(rows: Sequence[Row], means: Sequence[Column]) -> Section:
     return Section(
         "Expressions",
         "",
-        [ReportFigure(figure, f"Share of the faces: {said}.")],
+        [ReportFigure(figure, f"Share of faces: {said}.")],
         [table_by(["expression"], rows, means)],
     )
 
@@ -116,8 +116,8 @@ def _plane(plane: Sequence[tuple[float, float, int]]) -> Section:
     bar.ax.set_ylim(1, max(2, faces.max()))
     bar.ax.tick_params(labelsize=SMALL_PT)
     top = plane[int(faces.argmax())]
-    alt = f"Faces in the plane of valence and arousal; most lie near {top[0]:+.1f}, {top[1]:+.1f}."
-    note = "Each square is a tenth wide; the scale is logarithmic."
+    alt = f"Faces in the valence-arousal plane; most are near {top[0]:+.1f}, {top[1]:+.1f}."
+    note = "Each square is 0.1 wide; the colour scale is logarithmic."
     return Section("Valence and arousal", "", [ReportFigure(figure, alt, note)])
 
 
@@ -141,7 +141,7 @@ def _time(rows: Sequence[Row], labels: Sequence[str], width: float, means: Seque
     starts = [row["window_s"] if row else np.nan for row in drawn]
     edges = [edge for start in starts for edge in (start, start + width)]
     figure = figure_of(plots.WIDTH_IN, 4.4)
-    upper = axes_in(figure, "", "share of the faces", place=(3, 1, (1, 2)))
+    upper = axes_in(figure, "", "share of faces", place=(3, 1, (1, 2)))
     colours = colours_of(labels)
     top = np.zeros(len(edges))
     for label in labels:
@@ -150,7 +150,7 @@ def _time(rows: Sequence[Row], labels: Sequence[str], width: float, means: Seque
         upper.fill_between(edges, bottom, top, color=colours[label], linewidth=0, label=label)
     upper.set(ylim=(0, 1), yticks=[0, 0.5, 1])
     upper.tick_params(labelbottom=False)
-    lower = axes_in(figure, "seconds from the beginning of each video", "mean", place=(3, 1, 3))
+    lower = axes_in(figure, "seconds from the start of each video", "mean", place=(3, 1, 3))
     lower.axhline(0, color=GRID, linewidth=0.8)
     middles = [start + width / 2 for start in starts]
     for i, (name, mark) in enumerate((("valence", "o"), ("arousal", "s"))):

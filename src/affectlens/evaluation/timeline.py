@@ -89,14 +89,15 @@ def timeline_report(title: str, faces: Sequence[Series], events: Sequence[Sequen
     )
     picture = ReportFigure(
         timeline(faces, events),
-        f"Probabilities, events, valence and arousal of {len(_drawn(faces))} faces over time; the tables "
-        "below hold the numbers.",
-        "Areas: probabilities of the expressions, each frame's own. Strip above: events, a tick is the apex. Below: "
-        f"valence (solid) and arousal (dashed). {len(_drawn(faces))} of {len(faces)} faces are drawn, those seen most.",
+        f"Probabilities, events, valence and arousal of {len(_drawn(faces))} faces over time; the tables below "
+        "have the numbers.",
+        "Areas: probabilities of the expressions in each frame. Strip above: events, with a tick at the apex. "
+        f"Below: valence (solid) and arousal (dashed). Shows the {len(_drawn(faces))} of {len(faces)} faces that "
+        "are seen most.",
     )
     text = (
-        "An event begins where the median of five frames of an expression's probability reaches 0.5 and ends where it "
-        "falls below 0.35; its onset is where the rise began. Shorter ones than 0.2 s do not count."
+        "An event starts when the five-frame median of an expression's probability reaches 0.5 and ends when it "
+        "falls below 0.35; its onset is where the rise began. Events shorter than 0.2 s are not counted."
     )
     facts = {"videos": str(len({face.source for face in faces})), "faces": str(len(faces))}
     sections = [Section("Over time", "", [picture]), Section("Persons", tables=[persons])]

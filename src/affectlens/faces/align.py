@@ -1,4 +1,4 @@
-"""Cut a face out of a photo the way the model's training faces were cut (spec of the crop: `InputSpec`).
+"""Crop a face from a photo in the same way as the model's training faces (crop settings: `InputSpec`).
 
 Rotation follows the eye line, angle = atan2(dy, dx) of the eye centres (Antoniadis, eq. 3.1.1). By the box, the
 square's side is `margin` times its longer side; its centre lies `shift_y` times that longer side below the box centre,

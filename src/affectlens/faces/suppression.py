@@ -1,4 +1,4 @@
-"""Which boxes overlap, and greedy non-maximum suppression."""
+"""Overlap of boxes, and greedy non-maximum suppression."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,10 +1,9 @@
-"""Which face of this frame is which face of the frames before.
+"""Tracking: assignment of the faces in a frame to those of previous frames.
 
-Each face has a Kalman filter of its centre with constant velocity, in units of its own size, and a small picture of its
-appearance. Detections are assigned to all tracks at once (Hungarian algorithm; Kuhn 1955, doi:10.1002/nav.3800020109)
-at the least cost of place, size and appearance. The motion of the whole picture from one frame to the next, by phase
-correlation, is the camera's, and every track follows it; where pictures have nothing in common a new scene begins, and
-all tracks end.
+Each face has a constant-velocity Kalman filter of its centre, in units of its own size, and a small picture of its
+appearance. Detections are assigned to all tracks jointly (Hungarian algorithm; Kuhn 1955, doi:10.1002/nav.3800020109)
+at minimum cost of position, size and appearance. Camera motion is estimated by phase correlation of successive frames
+and applied to every track; if the frames have nothing in common, a new scene begins and all tracks end.
 """
 
 from collections.abc import Sequence
@@ -86,7 +85,7 @@ class Tracker:
 
     def __init__(self, max_lost_s: float = 2.0) -> None:
         if max_lost_s < 0:
-            raise BadSetting(f"max_lost_s must be 0 or more, got {max_lost_s}")
+            raise BadSetting(f"max_lost_s must be >= 0, got {max_lost_s}")
         self._max_lost_s = max_lost_s
         self._tracks: list[_Track] = []
         self._begun = 0

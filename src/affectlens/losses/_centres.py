@@ -1,4 +1,4 @@
-"""Centres of classes in feature space, learned by their own rule beside the network."""
+"""Class centres in feature space, learned by their own update rule."""
 
 from collections.abc import Callable
 
@@ -24,11 +24,11 @@ class Centres(nn.Module):
     def __init__(self, number: int, features: int, rate: float, learn: str) -> None:
         super().__init__()
         if not 0 < rate <= 1:
-            raise BadSetting(f"the rate of the centres must be in (0, 1], got {rate}")
+            raise BadSetting(f"rate must be in (0, 1], got {rate}")
         if learn not in ("rule", "gradient"):
-            raise BadSetting(f"centres learn by 'rule' or 'gradient', got '{learn}'")
+            raise BadSetting(f"learn must be 'rule' or 'gradient', got '{learn}'")
         if not features:
-            raise BadSetting("the network gives no features, which centres need")
+            raise BadSetting("a loss with centres needs features, which this network does not output")
         self.rate = rate
         drawn = torch.randn(number, features) / features**0.5
         self.by_rule = learn == "rule"

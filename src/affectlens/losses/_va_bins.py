@@ -1,4 +1,4 @@
-"""How often each expression comes in each square of the valence-arousal plane."""
+"""Frequency of each expression in each square of the valence-arousal plane."""
 
 import numpy as np
 import torch
@@ -22,7 +22,10 @@ class VABins(nn.Module):
         if bins < 1:
             raise BadSetting(f"bins must be at least 1, got {bins}")
         if not statistics.described.any():
-            raise BadSetting("no training face has a label, valence and arousal, which labels by VA bins need")
+            raise BadSetting(
+                "weights by valence-arousal bins need training faces with a label, valence and arousal, but there "
+                "are none"
+            )
         self.bins = bins
         counts = np.zeros((bins * bins, len(statistics.labels)), dtype=np.float32)
         places = self.place(torch.from_numpy(statistics.affect[statistics.described])).numpy()

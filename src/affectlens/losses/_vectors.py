@@ -1,4 +1,4 @@
-"""Small sums over vectors that losses share."""
+"""Vector operations shared by losses."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Binary cross-entropy of facial attributes, each by itself (Da Re, section 4.8.1, on CelebA's 40)."""
+"""Binary cross-entropy of facial attributes, each independently (Da Re, section 4.8.1, on CelebA's 40)."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def build(statistics: DatasetStatistics) -> Callable[[Tensor, Tensor], Tensor]:
         """
         if attributes.shape != attribute_target.shape:
             given, asked = attribute_target.shape[1], attributes.shape[1]
-            raise BadData(f"the loss 'attribute_bce' needs {asked} attributes for each face, the data have {given}")
+            raise BadData(f"the loss 'attribute_bce' needs {asked} attributes per face, but the data have {given}")
         known = attribute_target.isfinite()
         values = binary_cross_entropy_with_logits(attributes[known], attribute_target[known], reduction="none")
         return reduced(values, "mean")

@@ -1,4 +1,4 @@
-"""Island loss (Cai et al. 2018, arXiv:1710.03144): center loss, and the centres are pushed to point apart.
+"""Island loss (Cai et al. 2018, arXiv:1710.03144): center loss plus a term that pushes the directions of centres apart.
 Antoniadis, eq. 4.3.1 to 4.3.3.
 """
 

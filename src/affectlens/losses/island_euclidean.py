@@ -1,6 +1,7 @@
-"""Euclidean island loss (Antoniadis, eq. 4.3.4): center loss, and centres closer than a margin push each other away.
+"""Euclidean island loss (Antoniadis, eq. 4.3.4): center loss plus a term that pushes centres closer than a margin
+apart.
 
-The rule of the centres adds the gradient of the pairs as that of the island loss does (eq. 4.3.2).
+The update rule of the centres includes the gradient of the pairs, as for the island loss (eq. 4.3.2).
 """
 
 from torch import Tensor, nn

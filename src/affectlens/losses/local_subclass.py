@@ -69,6 +69,6 @@ def build(
     if subclasses < 1:
         raise BadSetting(f"subclasses must be at least 1, got {subclasses}")
     if learn == "rule" and subclasses > 1 and rate * weight * subclasses >= subclasses - 1:
-        raise BadSetting(f"centres with rate {rate} and weight {weight} never settle; choose a lower weight")
+        raise BadSetting(f"centres do not converge with rate {rate} and weight {weight}; choose a lower weight")
     centres = Centres(len(statistics.labels) * subclasses, statistics.feature_width, rate, learn)
     return LocalSubclassLoss(centres, subclasses, weight, margin, reduction)

@@ -1,4 +1,6 @@
-"""Multi-target loss: any label that enough raters named is right (Barsoum et al. 2016, arXiv:1608.01041, eq. 4)."""
+"""Multi-target loss: any label that enough raters chose counts as correct (Barsoum et al. 2016, arXiv:1608.01041, eq.
+4).
+"""
 
 from collections.abc import Callable
 

@@ -1,5 +1,5 @@
-"""VA-based center loss (Antoniadis, eq. 4.5.1 to 4.5.3): features are pulled towards the centre of their class the
-more, the closer the face is to the class's mean valence and arousal.
+"""VA-based center loss (Antoniadis, eq. 4.5.1 to 4.5.3): features are pulled towards the centre of their class, more
+strongly the closer the face is to the class's mean valence and arousal.
 
 The tables' rows are "VA-based Center local": the centre is the class's mean in the batch. Learned centres are an
 option.
@@ -58,8 +58,11 @@ def build(
         BadSetting: a setting is none of these, or no training face has valence and arousal.
     """
     if dimensions not in DIMENSIONS:
-        raise BadSetting(f"dimensions must be {', '.join(DIMENSIONS)}, got '{dimensions}'")
+        raise BadSetting(f"dimensions must be one of {', '.join(DIMENSIONS)}, got '{dimensions}'")
     if not statistics.described.any():
-        raise BadSetting("no training face has a label, valence and arousal, which the VA-based center loss needs")
+        raise BadSetting(
+            "the center loss by valence and arousal needs training faces with a label, valence and arousal, but "
+            "there are none"
+        )
     learned = None if centres == "batch" else Centres(len(statistics.labels), statistics.feature_width, rate, centres)
     return VACenterLoss(torch.from_numpy(statistics.class_affect), DIMENSIONS[dimensions], learned, reduction)

@@ -1,4 +1,4 @@
-"""The sector of the VA plane (quarter, eight, twelve) as a class of its own (Antoniadis, section 5.1.3).
+"""Classification loss over the sectors of the VA plane (quarter, eight, twelve) (Antoniadis, section 5.1.3).
 
 Sector floor((atan2(arousal, valence) mod 2 pi) / (2 pi / n)); how many there are is the width of the network's head.
 """
@@ -53,4 +53,6 @@ def build(statistics: DatasetStatistics, weighted: bool = True, gamma: float = 0
     """
     if not gamma >= 0:
         raise BadSetting(f"gamma must be >= 0, got {gamma}")
-    return VADivisionsLoss(torch.from_numpy(statistics.known_affect("the loss of their sectors")), weighted, gamma)
+    return VADivisionsLoss(
+        torch.from_numpy(statistics.known_affect("the loss over valence-arousal sectors")), weighted, gamma
+    )

@@ -14,7 +14,7 @@ def build(statistics: DatasetStatistics, reduction: Reduction = "mean") -> Calla
     Raises:
         BadSetting: no training face has valence and arousal.
     """
-    statistics.known_affect("the error of their regression")
+    statistics.known_affect("the regression loss of valence and arousal")
 
     def loss(affect: Tensor, affect_target: Tensor) -> Tensor:
         """(B, 2) and (B, 2) valence and arousal, the true ones NaN where unknown -> () over the known."""

@@ -1,4 +1,4 @@
-"""The half of the VA plane in each dimension as two signs: valence above 0, arousal above 0 (Antoniadis, section
+"""Loss over the signs of valence and arousal: two binary outputs, valence > 0 and arousal > 0 (Antoniadis, section
 5.1.2).
 """
 
@@ -18,9 +18,9 @@ def build(statistics: DatasetStatistics, by: str = "bce") -> Callable[[Tensor, T
     Raises:
         BadSetting: `by` is neither, or no training face has valence and arousal.
     """
-    statistics.known_affect("the loss of their signs")
+    statistics.known_affect("the loss over the signs of valence and arousal")
     if by not in ("bce", "mse"):
-        raise BadSetting(f"the signs are compared by 'bce' or 'mse', got '{by}'")
+        raise BadSetting(f"by must be 'bce' or 'mse', got '{by}'")
 
     def loss(divisions: Tensor, affect_target: Tensor) -> Tensor:
         """(B, 2) logits of the signs and (B, 2) true valence and arousal, NaN where unknown -> () over the known."""

@@ -1,7 +1,7 @@
-"""Cross-entropy in which a class weighs n_min / n_i by the faces n_i that training has of it.
+"""Cross-entropy with class weights n_min / n_i, where n_i is the number of training faces of the class.
 
-Antoniadis, section 3.3.4: the text has the ratio upside down, his code has it this way round. The mean is that of
-PyTorch's weighted cross-entropy: over the weights of the batch. On votes each share has its class's weight.
+Antoniadis, section 3.3.4: the text has the ratio inverted; his code uses it as here. The mean is that of PyTorch's
+weighted cross-entropy: over the weights of the batch. On votes each share has its class's weight.
 """
 
 import torch
@@ -20,7 +20,7 @@ def class_weights(statistics: DatasetStatistics) -> Tensor:
     """
     counts = statistics.class_counts
     if not counts.any():
-        raise BadSetting("no training face has a label, which weights by class need")
+        raise BadSetting("class weights need training faces with a label, but there are none")
     return rarity(torch.from_numpy(counts))
 
 

@@ -1,8 +1,7 @@
-"""DINOv2 with outputs for facial attributes: Da Re's stage on CelebA, whose backbone a Two-Stream network begins with.
+"""DINOv2 with outputs for facial attributes: Da Re's stage on CelebA, from whose backbone a Two-Stream network starts.
 
-40 attributes, each by itself (binary cross-entropy, `losses.attribute_bce`). CelebA has no expressions; of its two
-labels not_smiling and smiling the logits are 0 and the output for the attribute Smiling, so that their softmax is its
-sigmoid.
+40 independent attributes (binary cross-entropy, `losses.attribute_bce`). CelebA has no expressions; of its two labels
+not_smiling and smiling the logits are 0 and the output for the attribute Smiling, so that their softmax is its sigmoid.
 """
 
 from typing import Any
@@ -53,6 +52,6 @@ def build(classes: int, in_channels: int = 3, backbone: str = "base", image_px: 
     del in_channels  # either goes
     if classes != 2:
         raise BadSetting(
-            f"the network for attributes is for CelebA's labels not_smiling and smiling, got {classes} classes"
+            f"the attribute network needs CelebA's two labels not_smiling and smiling, got {classes} classes"
         )
     return Attributes(backbone, image_px)

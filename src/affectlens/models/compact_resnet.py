@@ -90,7 +90,7 @@ def build(
         BadSetting: `widths` and `depths` differ in length or are below 1, `dropout` is outside [0, 1), or `se` below 0.
     """
     if len(widths) != len(depths):
-        raise BadSetting(f"widths and depths must be of one length, got {len(widths)} and {len(depths)}")
+        raise BadSetting(f"widths and depths must have the same length, got {len(widths)} and {len(depths)}")
     if min(*widths, *depths) < 1:
         raise BadSetting(f"widths and depths must be at least 1, got {list(widths)} and {list(depths)}")
     if not 0 <= dropout < 1:

@@ -67,7 +67,7 @@ def build(
         BadSetting: `msa` without `stn`, in whose localiser it sits, or `dropout` outside [0, 1).
     """
     if msa and not stn:
-        raise BadSetting("msa sits in the localiser of the spatial transformer, so it needs stn=True")
+        raise BadSetting("msa needs stn=True, because it is part of the spatial transformer's localisation network")
     if not 0 <= dropout < 1:
         raise BadSetting(f"dropout must be in [0, 1), got {dropout}")
     attention = MultiSelfAttention(8, 42, form=msa_form) if msa else None

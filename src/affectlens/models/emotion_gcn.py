@@ -130,7 +130,9 @@ def correlations(statistics: DatasetStatistics) -> NDArray[np.float64]:
         BadData: no face has a label, valence and arousal.
     """
     if not statistics.described.any():
-        raise BadData("no training face has a label, valence and arousal, from which Emotion-GCN makes its graph")
+        raise BadData(
+            "Emotion-GCN builds its graph from training faces with a label, valence and arousal, but there are none"
+        )
     targets, affect = statistics.targets[statistics.described], statistics.affect[statistics.described]
     found = np.zeros((len(statistics.labels), 2))
     for label in range(len(statistics.labels)):
@@ -201,11 +203,11 @@ def glove(file: Path, names: tuple[str, ...]) -> NDArray[np.float32]:
                 if word in names:
                     found[word] = np.array(numbers.split(), dtype=np.float32)
                     if found[word].shape != (WORD_SIZE,):
-                        raise BadData(f"{file}, line {number}: {found[word].size} numbers, expected {WORD_SIZE}")
+                        raise BadData(f"{file}, line {number}: expected {WORD_SIZE} numbers, got {found[word].size}")
                 if len(found) == len(names):
                     break
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise BadData(f"'{file}' cannot be read as word vectors: {error}") from error
+        raise BadData(f"cannot read '{file}' as word vectors: {error}") from error
     if missing := [name for name in names if name not in found]:
         raise BadData(f"'{file}' has no vector for '{missing[0]}'")
     return np.stack([found[name] for name in names])

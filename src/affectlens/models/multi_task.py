@@ -58,7 +58,10 @@ class MultiTask(Explaining):
     def head_vectors(self) -> Tensor:
         """Classifiers and, beside them, the regressors of valence and arousal.  Raises BadSetting."""
         if self.fusion == "separate":
-            raise BadSetting("with fusion 'separate' classifiers and regressors see different features")
+            raise BadSetting(
+                "classifiers and regressors cannot be compared with fusion 'separate', because they use different "
+                "features"
+            )
         if self.affect != "regression" or self.regressor is None:
             return self.classifier.weight
         # of "concatenate" the classifier sees the regressed numbers after the features
@@ -114,9 +117,9 @@ def build(
         BadSetting: an option has no such value.
     """
     if affect not in AFFECT:
-        raise BadSetting(f"affect must be {', '.join(AFFECT)}, got '{affect}'")
+        raise BadSetting(f"affect must be one of {', '.join(AFFECT)}, got '{affect}'")
     if fusion not in FUSIONS:
-        raise BadSetting(f"fusion must be {', '.join(FUSIONS)}, got '{fusion}'")
+        raise BadSetting(f"fusion must be one of {', '.join(FUSIONS)}, got '{fusion}'")
     if affect == "none" and fusion != "classic":
         raise BadSetting(f"fusion '{fusion}' needs a second task; set affect")
     return MultiTask(backbone, classes, in_channels, affect, fusion, mask, expressions)

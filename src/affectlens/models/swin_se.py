@@ -70,9 +70,9 @@ def build(classes: int, in_channels: int = 3, se: str = "pooled", reduction: int
     """
     del in_channels  # either goes
     if se not in GATES:
-        raise BadSetting(f"se must be {', '.join(GATES)}, got '{se}'")
+        raise BadSetting(f"se must be one of {', '.join(GATES)}, got '{se}'")
     if reduction < 1:
         raise BadSetting(f"reduction must be at least 1, got {reduction}")
     if image_px % 4:
-        raise BadSetting(f"faces of {image_px} pixels do not fall into patches of 4")
+        raise BadSetting(f"the face size must be a multiple of 4 pixels, got {image_px}")
     return SwinSE(classes, se, reduction, image_px)

@@ -147,8 +147,8 @@ def build(
         if value not in allowed:
             raise BadSetting(f"{name} must be {' or '.join(allowed)}, got '{value}'")
     if mode == "literal" and backbone != "base":
-        raise BadSetting("the mode 'literal' needs the 768 channels of backbone 'base'")
+        raise BadSetting("the mode 'literal' needs backbone='base' (768 channels)")
     if landmarks == "none" and landmark_file:
-        raise BadSetting("landmark_file is for a network with landmarks")
+        raise BadSetting("landmark_file needs a network with a landmark stream")
     stream = LandmarkStream(landmark_file, landmark_input, 112, mean, std) if landmarks != "none" else None
     return TwoStream(classes, backbone, mode, stream, project_query, image_px)

@@ -44,14 +44,14 @@ class ViT(PartlyFrozen, Explaining):
         """ImageNet weights; positions are resized to the image.  Raises BadSetting or BadModelFile."""
         if self.size not in _WEIGHTS or self.patch_px != 16:
             raise BadSetting(
-                f"there are no published weights for a ViT '{self.size}' with patches of {self.patch_px}; use --set "
+                f"a ViT '{self.size}' with patch_px={self.patch_px} has no published weights; use --set "
                 "pretrained=false"
             )
         state = torchvision_state(_WEIGHTS[self.size], file)
         try:
             state = dict(interpolate_embeddings(self.image_px, 16, state))
         except (KeyError, ValueError) as error:
-            raise BadModelFile(f"'{file}' does not hold the positions of a ViT: {error}") from error
+            raise BadModelFile(f"'{file}' does not contain the position embeddings of a ViT: {error}") from error
         copy_into(self.backbone, state, f"ViT {self.size}")
 
     def forward(self, x: Tensor) -> Outputs:
@@ -95,9 +95,9 @@ def build(
     """
     del in_channels  # either goes
     if size not in SIZES:
-        raise BadSetting(f"size must be {', '.join(SIZES)}, got '{size}'")
+        raise BadSetting(f"size must be one of {', '.join(SIZES)}, got '{size}'")
     if patch_px < 1 or image_px % patch_px:
-        raise BadSetting(f"faces of {image_px} pixels do not fall into patches of {patch_px}")
+        raise BadSetting(f"the face size must be a multiple of patch_px={patch_px}, got {image_px}")
     if not 0 <= dropout < 1:
         raise BadSetting(f"dropout must be in [0, 1), got {dropout}")
     return ViT(classes, size, patch_px, image_px, dropout, train)

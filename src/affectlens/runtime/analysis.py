@@ -1,4 +1,4 @@
-"""The result for one image or one frame of a video, as objects, rows, a data frame or a picture."""
+"""The result for one image or one video frame, as objects, rows, a data frame or a picture."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What was found in one image or one frame of a video.
+    """Result for one image or one frame of a video.
 
     Attributes:
-        source: where the image came from; empty for an array.
+        source: name of the source; empty for an array.
         model: name of the expression model. labels: its labels in the order of the probability columns.
-        measures: what is said of a face beside its expression.
-        faces: best detection first.
-        reason: why there are no faces; None where there are.
-        detail: the same for people, one line.
-        image: (H, W, 3) RGB uint8, or None where it could not be read.
-        frame, time_s: place in the video and seconds since its beginning; None for photos.
-        incomplete: the file breaks off, after nine tenths of the picture or more.
+        measures: measures computed in addition to the expression.
+        faces: sorted by decreasing detection score.
+        reason: code of the reason why there are no faces; None if there are faces.
+        detail: the same as a one-line message.
+        image: (H, W, 3) RGB uint8, or None if it could not be read.
+        frame, time_s: frame number in the video and seconds since its start; None for photos.
+        incomplete: the file is truncated, after nine tenths of the picture or more.
     """
 
     source: str
@@ -50,11 +50,13 @@ class Analysis:
 
     @property
     def schema(self) -> Schema:
-        """The columns of its rows."""
+        """Columns of the rows."""
         return schema_of(self.labels, self.measures)
 
     def to_rows(self) -> list[Row]:
-        """One row per face, or one with a reason; what does not apply is None (`core.columns` says what cells hold)."""
+        """One row per face, or one row with a reason; values that do not apply are None (`core.columns` defines the
+        cells).
+        """
         return self.schema.rows(self, self.faces)
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -68,32 +70,36 @@ class Analysis:
         return to_pandas([self])
 
     def draw(self) -> NDArray[np.uint8] | None:
-        """A copy of the image with boxes, landmarks and answers, (H, W, 3) RGB uint8; None where there is no image.
+        """Annotated copy of the image with boxes, landmarks and answers, (H, W, 3) RGB uint8; None if there is no
+        image.
 
-        Images below 200 pixels a side are enlarged for it (`runtime.draw.draw_faces`); boxes are in the image's own.
+        Images smaller than 200 pixels a side are enlarged (`runtime.draw.draw_faces`); boxes stay in the coordinates of
+        the original.
         """
         return None if self.image is None else draw_faces(self.image, self.faces, self.measures)
 
     def save(self, path: str | Path) -> None:
-        """Write the drawn picture; the suffix decides the format (.jpg, .png, ...).
+        """Write the annotated picture; the suffix determines the format (.jpg, .png, ...).
 
         Raises:
-            BadSetting: there is no image, or no such format. OSError: the file cannot be written.
+            BadSetting: there is no image, or the format is unknown. OSError: the file cannot be written.
         """
         picture = self.draw()
         if picture is None:
-            raise BadSetting(f"there is no picture to write: {self.reason} ({self.detail})")
+            raise BadSetting(f"this analysis has no picture to write: {self.reason} ({self.detail})")
         save_image(Path(path), picture)
 
     def save_explanations(self, path: str | Path) -> None:
-        """Write the faces beside their heat maps (`runtime.draw.draw_explanations`), in the format of the suffix.
+        """Write the faces next to their heat maps (`runtime.draw.draw_explanations`); the suffix determines the format.
 
         Raises:
-            BadSetting: no face has an explanation (`Analyzer(explain=True)`), or no such format. OSError: the file
-                cannot be written.
+            BadSetting: no face has an explanation (`Analyzer(explain=True)`), or the format is unknown. OSError: the
+                file cannot be written.
         """
         if not any(face.explanation for face in self.faces):
-            raise BadSetting("there is nothing to show: no face, or the analyzer was not asked to explain")
+            raise BadSetting(
+                "this analysis has no explanations: it has no face, or the analyzer was created without explain=True"
+            )
         save_image(Path(path), draw_explanations(self.faces))
 
 

@@ -1,4 +1,4 @@
-"""The engine: image in, faces with expressions and affect out."""
+"""The engine: from an image to faces with expressions, valence and arousal."""
 
 import copy
 import os
@@ -39,30 +39,32 @@ VideoSource: TypeAlias = "str | os.PathLike[str] | BinaryIO | TimedArrays"
 
 
 class Analyzer:
-    """Finds faces and reads their expressions; needs no network.
+    """Find faces and estimate their expression, valence and arousal; works offline.
 
-    Safe to share: `analyze` keeps no state between calls and may run in any number of threads at once (with a detector
-    of your own: if that may), as may several videos and streams.
+    Safe to share between threads: `analyze` keeps no state between calls and can run in any number of threads at once
+    (if your own detector, where used, can too), as can several videos and streams.
 
     Args:
         model: "bundled", an ONNX file that affectlens exported, or the run folder that holds it.
-        detector: name of a detector ("mtcnn", "whole"), "yunet:FILE" with its model file, or any callable that is a
-            `core.detection.Detector`.
-        min_face_px: longer box side of the smallest face to look for, in pixels; None is the detector's default: 40 for
-            mtcnn and yunet, none for whole.
-        threads: of the expression network; 0 is one per core. Several photos at once use several cores better than
-            several threads on one photo.
-        explain: say for each face where the model looked (`Face.explanation`). Models that do not tell are asked 64
-            times more for it.
-        prior: "natural", or "balanced": rare expressions are found more often, and more often where there are none.
-        device: of the expression network: "cpu", or "cuda" with the package onnxruntime-gpu in onnxruntime's place.
-        measures: what else is said of a face (`core.measures`), by name or as measures of your own; None is all that
-            are installed and what the model says in outputs of its own (`core.outputs`), () none.
+        detector: name of a detector ("mtcnn", "whole"), "yunet:FILE" with its model file, or any callable that
+            implements `core.detection.Detector`.
+        min_face_px: minimum length of the longer side of a face box, in pixels; None uses the detector's default: 40
+            for mtcnn and yunet, no minimum for whole.
+        threads: number of threads of the expression network; 0 means one per core. Analyzing several photos at once
+            uses several cores better than several threads on one photo.
+        explain: add a heat map of where the model looked to each face (`Face.explanation`). Models without such an
+            output are run 64 more times per face.
+        prior: "natural", or "balanced", which finds rare expressions more often, but also reports them more often where
+            there are none.
+        device: device of the expression network: "cpu", or "cuda", which requires the package onnxruntime-gpu instead
+            of onnxruntime.
+        measures: measures to compute in addition to the expression (`core.measures`), by name or as `Measure` objects;
+            None means all installed ones and the further outputs of the model (`core.outputs`), () means none.
 
     Raises:
         BadModelFile: the model or a network of the detector cannot be used.
-        UnknownName, BadSetting: the detector or a measure does not exist or does not take these settings, `prior` or
-            `device` has no such value, or the model does not say how frequent its labels are.
+        UnknownName, BadSetting: the detector or a measure does not exist or does not accept these settings, `prior` or
+            `device` is invalid, or the model does not state its class frequencies (for "balanced").
     """
 
     def __init__(
@@ -79,53 +81,54 @@ class Analyzer:
         if not isinstance(detector, str) and not callable(detector):
             raise BadSetting(f"detector must be a name or a callable, got {type(detector).__name__}")
         if min_face_px is not None and not isinstance(detector, str):
-            raise BadSetting("min_face_px goes with a detector's name; set it where you make your own detector")
+            raise BadSetting("min_face_px applies to detectors given by name; set it in your own detector instead")
         self.recognizer = Recognizer(model, threads, explain, prior, device, measures)
         self._detect = _make_detector(detector, min_face_px) if isinstance(detector, str) else detector
 
     @property
     def spec(self) -> ModelSpec:
-        """What the model file says about itself."""
+        """Metadata of the model file."""
         return self.recognizer.spec
 
     @property
     def schema(self) -> Schema:
-        """The columns of its rows."""
+        """Columns of the rows."""
         return self.recognizer.schema
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        """What is said of a face beside its expression."""
+        """Measures that are computed in addition to the expression."""
         return self.recognizer.measures
 
     @property
     def detector(self) -> Detector:
-        """What finds the faces."""
+        """Face detector."""
         return self._detect
 
     def explaining(self) -> "Analyzer":
-        """The same engine, saying for each face where the model looked; the network is shared."""
+        """Analyzer with the same settings and `explain=True`; it shares the network."""
         other = copy.copy(self)
         other.recognizer = self.recognizer.explaining()
         return other
 
     def analyze(self, source: "Source", name: str = "", colour: str = ChannelOrder.RGB) -> Analysis:
-        """One image.
+        """Analyze one image.
 
         Args:
-            source: path of an image file, the bytes of one, (H, W, 3) uint8 array, (H, W) gray uint8 array, or PIL
-                image (turned upright by its EXIF orientation, if it still has one).
-            name: what the results call it; default the path.
-            colour: order of an array's channels: "rgb", or "bgr" as OpenCV reads them.
+            source: path or bytes of an image file, (H, W, 3) uint8 array, (H, W) grayscale uint8 array, or PIL image
+                (rotated according to its EXIF orientation, if it still has one).
+            name: name of the source in the results; by default the path.
+            colour: channel order of an array: "rgb", or "bgr" as in OpenCV.
 
         Returns:
-            The analysis; an image that cannot be read gives one without faces and with a `reason`, never an exception.
+            The analysis; for an image that cannot be read, it has no faces and a `reason`. No exception is raised for
+                it.
 
         Raises:
-            BadSetting: `source` is none of these, or `colour` no such order or not for an array.
+            BadSetting: `source` has another type, or `colour` is invalid or given for something other than an array.
         """
         if colour != ChannelOrder.RGB and not isinstance(source, np.ndarray):
-            raise BadSetting("colour is for arrays; files and PIL images have their own")
+            raise BadSetting("colour applies only to arrays; files and PIL images define their own channel order")
         try:
             if isinstance(source, (str, os.PathLike)):
                 path = Path(os.path.expanduser(source))
@@ -140,18 +143,18 @@ class Analyzer:
     def analyze_many(
         self, sources: "Iterable[Source]", colour: str = ChannelOrder.RGB, workers: int | None = None
     ) -> Iterator[Analysis]:
-        """Many images, several at once.
+        """Analyze many images, several at once.
 
         Args:
-            sources: as `analyze` takes them; they are taken as they are needed, `2 * workers` ahead.
-            colour: order of the channels of all that are arrays.
-            workers: threads; None is one per core.
+            sources: images as for `analyze`, consumed lazily, `2 * workers` ahead.
+            colour: channel order of all arrays among them.
+            workers: number of threads; None means one per core.
 
         Yields:
-            The analysis of each, in their order, as `analyze` gives it.
+            The analysis of each image, in order, as `analyze` returns it.
 
         Raises:
-            BadSetting: as `analyze`, or `workers` is less than 1.
+            BadSetting: as for `analyze`, or `workers` is less than 1.
         """
         workers = os.cpu_count() or 1 if workers is None else workers
         if workers < 1:
@@ -178,28 +181,29 @@ class Analyzer:
         colour: str = ChannelOrder.RGB,
         on_event: OnEvent | None = None,
     ) -> Iterator[Analysis]:
-        """A video, frame by frame, as it goes on.
+        """Analyze a video frame by frame, as it is decoded.
 
         Args:
             source: path of a video file, a binary stream of one, "rtsp://...", "camera:0", or an iterable: of pairs of
                 an image and its time in seconds, or of images with `frame_rate`. Images are (H, W, 3) uint8 or (H, W)
                 gray uint8, each an array of its own; they are taken in another thread, some frames ahead.
-            settings: which frames, and how answers follow in time; the default analyzes all and smooths.
-            name: what the results call it; default the path.
-            frame_rate: frames per second of images without times.
-            colour: order of the images' channels: "rgb", or "bgr" as OpenCV reads them.
-            on_event: called with each `StreamEvent`, in the thread that iterates; those that go on end with the video,
-                or where you leave it.
+            settings: which frames to analyze and how to smooth over time; by default all frames are analyzed and
+                smoothed.
+            name: name of the source in the results; by default the path.
+            frame_rate: frames per second, for images without times.
+            colour: channel order of arrays: "rgb", or "bgr" as in OpenCV.
+            on_event: called with each `StreamEvent`, in the iterating thread; expressions that are still active end
+                with the video, or when iteration stops.
 
         Yields:
-            The analysis of each frame, in order; of one that fails with a `reason`. Where the video ends before its
-            time or cannot be opened, one more with a `reason` and no `time_s`.
+            The analysis of each frame, in order; for a frame that fails, with a `reason`. If the video is truncated or
+                cannot be opened, one more analysis with a `reason` and no `time_s`.
 
         Raises:
-            BadSetting: the camera's number is none; an image is something else, or its time is missing, no number or
-                before that of the one before it; `frame_rate` is none above 0, or it or `colour` goes with a file or a
-                camera. Raised where it is met.
-            Exception: what `on_event` raises; it ends the video.
+            BadSetting: the camera number is invalid; an image has another type, or its time is missing, not a number or
+                less than the previous one; `frame_rate` is not > 0, or it or `colour` is given for a file or a camera.
+                Raised when it is encountered.
+            Exception: any exception from `on_event`; it ends the video.
         """
         given = name or (display_name(source) if isinstance(source, (str, os.PathLike)) else "")
         media = partial(open_frames, source, frame_rate, colour)
@@ -207,19 +211,19 @@ class Analyzer:
             yield from analyses
 
     def stream(self, settings: VideoSettings | None = None, on_event: OnEvent | None = None, name: str = "") -> Stream:
-        """Frames that you hold and push one by one: see `Stream`.
+        """Create a `Stream`, to which you push frames one by one.
 
         Args:
-            settings: how often to look for faces everywhere, and how answers follow in time.
+            settings: how often to search the whole frame for faces, and how to smooth over time.
             on_event: called with each `StreamEvent`, in the thread that pushes.
-            name: what the results call it.
+            name: name of the source in the results.
 
         Raises:
-            BadSetting: `settings` leave frames out; push only those that count.
+            BadSetting: `settings` skip frames (`every` or `fps`); push only the frames to analyze instead.
         """
         settings = settings or VideoSettings()
         if settings.every != 1 or settings.fps is not None:
-            raise BadSetting("a stream analyzes every frame that is pushed; leave `every` and `fps` out")
+            raise BadSetting("a stream analyzes every frame that is pushed; do not set `every` or `fps`")
         return Stream(self, settings, on_event, name)
 
     def _analyze_picture(self, picture: DecodedImage, source: str) -> Analysis:
@@ -259,4 +263,4 @@ def _from_pil(image: Any) -> NDArray[np.uint8]:
         image.load()
         return turned_upright(as_uint8(image), orientation_of(image))
     except OSError as error:
-        raise UnreadableMedia(Reason.TRUNCATED, "the PIL image cannot be decoded to its end") from error
+        raise UnreadableMedia(Reason.TRUNCATED, "cannot decode the PIL image completely") from error

@@ -1,4 +1,4 @@
-"""Annotated copies: photos and videos with their faces drawn, written as their analyses come."""
+"""Annotated copies of photos and videos, written as the analyses arrive."""
 
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Arrays that others hold, as images and as frames of a video."""
+"""Arrays from other programs as images and as video frames."""
 
 import math
 import os
@@ -63,9 +63,9 @@ def check_time(time_s: Any, before_s: float) -> float:
     seconds = _number(time_s)
     if not math.isfinite(seconds):
         got = repr(time_s) if isinstance(time_s, float | str | None) else type(time_s).__name__
-        raise BadSetting(f"time_s must be a finite number of seconds, got {got}; pairs are (image, time_s)")
+        raise BadSetting(f"time_s must be a finite number of seconds, got {got}; pairs must be (image, time_s)")
     if seconds < before_s:
-        raise BadSetting(f"time_s must not go back: got {seconds:g} s after {before_s:g} s")
+        raise BadSetting(f"time_s must not decrease: got {seconds:g} s after {before_s:g} s")
     return seconds
 
 
@@ -96,12 +96,14 @@ class ArrayFrames:
     def __init__(self, arrays: TimedArrays, frame_rate: float | None = None, colour: str = ChannelOrder.RGB) -> None:
         check_colour(colour)
         if isinstance(arrays, np.ndarray) and (arrays.ndim < 3 or (arrays.ndim == 3 and arrays.shape[2] == 3)):
-            raise BadSetting(f"expected frames, got a single image of shape {arrays.shape}; put it into a list")
+            raise BadSetting(
+                f"expected an iterable of frames, got a single image of shape {arrays.shape}; put it into a list"
+            )
         if not isinstance(arrays, Iterable):
             raise BadSetting(f"expected a video or an iterable of arrays, got {type(arrays).__name__}")
         rate = None if frame_rate is None else _number(frame_rate)
         if rate is not None and not (rate > 0 and math.isfinite(rate)):
-            raise BadSetting(f"frame_rate must be a finite number above 0, got {frame_rate!r}")
+            raise BadSetting(f"frame_rate must be a finite number > 0, got {frame_rate!r}")
         self._arrays, self._frame_rate, self._colour = arrays, rate, colour
 
     def __iter__(self) -> Iterator[Frame]:
@@ -116,18 +118,20 @@ class ArrayFrames:
         item: Any
         for number, item in enumerate(self._arrays):
             if isinstance(item, (str, os.PathLike)):
-                raise BadSetting(f"expected arrays, got the path '{os.fspath(item)}'; analyses_of takes lists of paths")
+                raise BadSetting(
+                    f"expected arrays, got the path '{os.fspath(item)}'; use analyses_of for lists of paths"
+                )
             timed = isinstance(item, tuple) and len(item) == 2
             if timed is (self._frame_rate is not None):
                 raise BadSetting(
-                    "frames are pairs (array, time_s), or arrays with frame_rate=...; got "
+                    "expected pairs (array, time_s), or arrays with frame_rate=...; got "
                     f"{'pairs and' if timed else 'arrays without'} frame_rate"
                 )
             image, time_s = item if timed else (item, number / (self._frame_rate or 1.0))
             before_s = check_time(time_s, before_s)
             yield Frame(number, before_s, as_rgb(image, self._colour))
         if number < 0:
-            raise UnreadableMedia(Reason.NO_FRAMES, "the iterable gave no images")
+            raise UnreadableMedia(Reason.NO_FRAMES, "the iterable yielded no images")
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,4 +1,4 @@
-"""The folder of a batch, as others than the batch itself read it: what its manifest says of sources and shards."""
+"""Reading of the output folder of a batch: the states of sources and the shards in its manifest."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
             base.executescript(TABLES)
         yield base
     except sqlite3.Error as error:
-        raise BadSetting(f"'{folder / NAME}' is no manifest: {error}") from error
+        raise BadSetting(f"'{folder / NAME}' is not a manifest: {error}") from error
     finally:
         base.close()
 
@@ -86,7 +86,9 @@ def all_there(folder: Path, shards: Sequence[Shard]) -> list[Path]:
     """The files of `shards`.  Raises BadData: one of them is not there."""
     files = [folder / shard.name for shard in shards]
     if lost := [file for file in files if not file.is_file()]:
-        raise BadData(f"'{lost[0]}' is not there ({len(lost)} of {len(files)} shards); '{folder / NAME}' counts on it")
+        raise BadData(
+            f"'{lost[0]}' is missing ({len(lost)} of {len(files)} shards are); it is listed in '{folder / NAME}'"
+        )
     return files
 
 

@@ -1,4 +1,4 @@
-"""Columns of photos in, a table of rows out: the engine for other people's pipelines."""
+"""From columns of photos to a table of rows: the engine for third-party pipelines."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 
 class BatchAnalyzer:
-    """Analyzes batches of photos: an actor for Ray Data's `map_batches`, a function for the `map` of Hugging Face
-    datasets and for Spark's `mapInArrow` and `mapInPandas` (docs/batch.md has one of each).
+    """Analyze batches of photos: usable as an actor in Ray Data's `map_batches`, and as a function in the `map` of
+    Hugging Face datasets and in Spark's `mapInArrow` and `mapInPandas` (docs/batch.md has an example of each).
 
-    It can be pickled; each process opens the model for itself, at its first batch.
+    It can be pickled; each process loads the model with its first batch.
 
     Args:
-        column: of the photos: paths, bytes of files, structures with `bytes` or `path`, RGB uint8 arrays, PIL images.
-        name: column that says what the rows call their photo; default the path, where it is one.
-        keep: columns that each row of a photo repeats.
-        options: of `Analyzer`; `model` and `detector` by name, so that they can be pickled.
+        column: column of the photos: paths, bytes of files, structures with `bytes` or `path`, RGB uint8 arrays, or PIL
+            images.
+        name: column with the name of each photo in the results; by default the path, if there is one.
+        keep: columns to copy into every row of a photo.
+        options: options of `Analyzer`; give `model` and `detector` by name, so that they can be pickled.
     """
 
     def __init__(self, column: str = "image", name: str = "", keep: Sequence[str] = (), **options: Any) -> None:
@@ -35,14 +36,14 @@ class BatchAnalyzer:
 
     @property
     def analyzer(self) -> Analyzer:
-        """The engine of this process.  Raises what `Analyzer` raises."""
+        """The analyzer of this process.  Raises the same errors as `Analyzer`."""
         if self._opened is None:
             self._opened = Analyzer(**self._options)
         return self._opened
 
     @property
     def schema(self) -> "pyarrow.Schema":
-        """Of the rows, but for the columns that are kept.  Raises MissingExtra without the extra "parquet"."""
+        """Schema of the rows, without the columns in `keep`.  Raises MissingExtra without the extra "parquet"."""
         return arrow_schema(self.analyzer.schema)
 
     def __call__(self, batch: "Mapping[str, Sequence[Any]] | pyarrow.Table") -> "pyarrow.Table":
@@ -82,7 +83,9 @@ def _cells(batch: Any, column: str) -> list[Any]:
     try:
         cells = batch[column]
     except KeyError as error:
-        raise BadSetting(f"the batch has no column '{column}'; it has {', '.join(map(str, _names(batch)))}") from error
+        raise BadSetting(
+            f"the batch has no column '{column}'; its columns are {', '.join(map(str, _names(batch)))}"
+        ) from error
     return cells.to_pylist() if hasattr(cells, "to_pylist") else list(cells)
 
 

@@ -1,4 +1,4 @@
-"""Faces drawn on a copy of their image: box, landmarks, and the answer with its probability."""
+"""Drawing of faces on a copy of their image: box, landmarks, and the answer with its probability."""
 
 from collections.abc import Sequence
 from dataclasses import replace

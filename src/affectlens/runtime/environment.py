@@ -1,4 +1,4 @@
-"""What a measurement was made with."""
+"""Conditions of a measurement: hardware and versions."""
 
 import os
 import platform

@@ -1,8 +1,8 @@
-"""Where a model looked: heat maps over the crops of faces, from what the model file says or by covering places.
+"""Where a model looked: heat maps over face crops, from an output of the model file or by occlusion.
 
-Files exported by affectlens from networks with a pooled map or attention carry an output for it
+Files exported by affectlens from networks with a pooled map or attention have an output for it
 (`models.layers.evidence`); any other model is explained by occlusion (Zeiler and Fergus 2014, arXiv:1311.2901): a gray
-square of a quarter of the side moves over the face, and what the logit of the expression loses is what counts there.
+square of a quarter of the side moves over the face, and the drop of the expression's logit is the value at that place.
 """
 
 from collections.abc import Callable

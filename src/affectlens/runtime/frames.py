@@ -1,4 +1,4 @@
-"""Rows as typed data frames, and tables of files read back as such."""
+"""Rows as typed data frames, and tables read back from files."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,16 +18,16 @@ _TYPES = {Kind.TEXT: "string", Kind.INTEGER: "Int64", Kind.BOOLEAN: "boolean", K
 
 
 def to_pandas(analyses: "Analysis | Iterable[Analysis | Iterable[Analysis]]") -> "pd.DataFrame":
-    """The rows of one analysis, or of several with the same columns, as one typed data frame; `analyses_of` gives what
-    it takes, too.
+    """Rows of one analysis, or of several with the same columns, as one typed data frame; also accepts the result of
+    `analyses_of`.
 
-    Text is "string", whole numbers are "Int64", truth values "boolean", reals are float64, and `expression`,
-    `va_source` and `reason` are categories of all that they can be; so frames of photos without a face concatenate with
-    others and keep their types.
+    Text is "string", integers are "Int64", booleans "boolean", reals float64, and `expression`, `va_source` and
+    `reason` are categories with all their possible values, so data frames of photos without a face can be concatenated
+    with others and keep their types.
 
     Raises:
-        MissingExtra: pandas is not installed. BadSetting: something else is given or nothing, or the analyses differ in
-            their columns.
+        MissingExtra: pandas is not installed. BadSetting: the argument is empty or something else, or the analyses have
+            different columns.
     """
     pandas = _pandas("to_pandas()")
     rows: list[Row] = []
@@ -35,10 +35,10 @@ def to_pandas(analyses: "Analysis | Iterable[Analysis | Iterable[Analysis]]") ->
     for analysis in _each(analyses):
         schema = schema or analysis.schema
         if analysis.schema.names != schema.names:
-            raise BadSetting("analyses of models or measures with different columns do not make one table")
+            raise BadSetting("analyses from models or measures with different columns cannot be combined in one table")
         rows += analysis.to_rows()
     if schema is None:
-        raise BadSetting("a data frame needs at least one analysis, which says what its columns are")
+        raise BadSetting("a data frame needs at least one analysis, which defines its columns")
     return typed(pandas.DataFrame(rows, columns=list(schema.names)), schema)
 
 
@@ -52,17 +52,17 @@ def _each(analyses: Any) -> "Iterator[Analysis]":
         for one in analyses:
             yield from _each(one)
     else:
-        raise BadSetting(f"expected analyses, got {type(analyses).__name__}; Analyzer.analyze makes one")
+        raise BadSetting(f"expected analyses, as returned by Analyzer.analyze, got {type(analyses).__name__}")
 
 
 def read_table(path: str | Path) -> "pd.DataFrame":
-    """A table of `affectlens analyze` or a shard of `affectlens batch` (.parquet, .csv or .jsonl), as `to_pandas` types
-    it. Columns of a measure that is not installed here are typed by what a Parquet file says of them, and keep the type
-    that they are found with in the others.
+    """Read a table of `affectlens analyze` or a shard of `affectlens batch` (.parquet, .csv or .jsonl), with the types
+    of `to_pandas`. Columns of a measure that is not installed here get the type stated in a Parquet file; in other
+    files they keep the type they are read with.
 
     Raises:
-        BadSetting: another suffix. BadData: not such a table. MissingExtra: pandas, or the extra "parquet", is not
-            installed. OSError: the file cannot be read.
+        BadSetting: unknown suffix. BadData: the file is not such a table. MissingExtra: pandas, or the extra "parquet",
+            is not installed. OSError: the file cannot be read.
     """
     _pandas("read_table()")
     table = read_arrow(Path(path))

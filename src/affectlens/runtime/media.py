@@ -1,4 +1,4 @@
-"""Sources on disk and how they become RGB arrays; every failure is an `UnreadableMedia` with a reason code."""
+"""Reading of sources on disk as RGB arrays; every failure is an `UnreadableMedia` with a reason code."""
 
 import os
 import re
@@ -72,7 +72,7 @@ def expand(source: str) -> Iterator[tuple[str, Path | str | UnreadableMedia]]:
         yield display_name(source), source
         return
     if re.match(r"(https?|ftp|s3|gs)://", source, re.IGNORECASE):
-        yield source, UnreadableMedia(Reason.MISSING, "addresses of files elsewhere are not fetched; download it first")
+        yield source, UnreadableMedia(Reason.MISSING, "URLs are not downloaded; download the file first")
         return
     path = Path(os.path.expanduser(source))
     if not has_magic(source) or os.path.lexists(path):
@@ -100,9 +100,9 @@ def _files(path: Path) -> Iterator[tuple[str, Path | UnreadableMedia]]:
                 found += 1
                 yield display_name(Path(folder, name)), Path(folder, name)
     for error in refused:
-        yield display_name(error.filename), UnreadableMedia(Reason.NO_PERMISSION, "the folder may not be listed")
+        yield display_name(error.filename), UnreadableMedia(Reason.NO_PERMISSION, "no permission to list the folder")
     if not found and not refused:
-        yield display_name(path), UnreadableMedia(Reason.NO_IMAGES, "the folder holds no images or videos")
+        yield display_name(path), UnreadableMedia(Reason.NO_IMAGES, "the folder contains no images or videos")
 
 
 def read_image(source: "str | os.PathLike[str] | bytes") -> NDArray[np.uint8]:
@@ -138,7 +138,7 @@ def file_reasons() -> Iterator[None]:
     except FileNotFoundError as error:
         raise UnreadableMedia(Reason.MISSING, "no such file or folder") from error
     except PermissionError as error:
-        raise UnreadableMedia(Reason.NO_PERMISSION, "the file may not be read") from error
+        raise UnreadableMedia(Reason.NO_PERMISSION, "no permission to read the file") from error
     except (OSError, ValueError) as error:
         raise UnreadableMedia(Reason.NOT_A_FILE, getattr(error, "strerror", None) or str(error)) from error
 
@@ -155,7 +155,7 @@ def read_bytes(path: Path) -> bytes:
     """All bytes of a regular file whose beginning is that of an image.  Raises UnreadableMedia, OSError."""
     size = regular_size(path)
     if size > MAX_BYTES:
-        raise UnreadableMedia(Reason.TOO_LARGE, f"{size:,} bytes, at most {MAX_BYTES:,} are read")
+        raise UnreadableMedia(Reason.TOO_LARGE, f"the file has {size:,} bytes; the limit is {MAX_BYTES:,}")
     with path.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
         if head:
@@ -171,9 +171,9 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
 def check_picture(path: Path) -> None:
     """Raises BadSetting where `save_image` could not write a picture of this name."""
     if path.is_dir():
-        raise BadSetting(f"'{path}' is a folder; name the picture to write in it")
+        raise BadSetting(f"'{path}' is a folder; expected the name of a picture file")
     if not path.suffix or not cv2.haveImageWriter(f"x{path.suffix}"):
-        raise BadSetting(f"cannot write pictures of the kind '{path.suffix}'; name the file .jpg or .png")
+        raise BadSetting(f"cannot write pictures with the suffix '{path.suffix}'; use .jpg or .png")
 
 
 def save_image(path: Path, image: NDArray[np.uint8]) -> None:
@@ -187,8 +187,8 @@ def save_image(path: Path, image: NDArray[np.uint8]) -> None:
         jpeg = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif") else []
         done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), jpeg)
     except cv2.error as error:
-        raise BadSetting(f"cannot write pictures of the kind '{path.suffix}'; name the file .jpg or .png") from error
+        raise BadSetting(f"cannot write pictures with the suffix '{path.suffix}'; use .jpg or .png") from error
     if not done:
         height, width = image.shape[:2]
-        raise BadSetting(f"a picture of {width}x{height} pixels does not fit into '{path.name}'")
+        raise BadSetting(f"a picture of {width}x{height} pixels is too large for the format of '{path.name}'")
     path.write_bytes(data.tobytes())

@@ -1,4 +1,4 @@
-"""Who was in a video, and what their faces mostly said."""
+"""Summary of a video: the people in it and their most frequent expressions."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
-"""Video in, one analysis per frame out: decode -> detect and track -> read expressions -> follow them in time.
+"""From a video to one analysis per frame: decode -> detect and track -> recognise expressions -> smooth over time.
 
-Three stages work at the same time, each in a thread of its own (the last in the caller's), with short queues between
-them, so that memory does not grow with the length of the video.
+Three stages run concurrently, each in its own thread (the last in the caller's), with short queues between them, so
+memory use does not grow with the length of the video.
 """
 
 import contextlib
@@ -35,17 +35,17 @@ _JOIN_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """How a video is analyzed.
+    """Settings for the analysis of a video.
 
     Attributes:
-        every: analyze each n-th frame.
-        fps: analyze at most so many frames per second; None does not limit them.
-        detect_every: look for faces everywhere at least every n frames; between them only where faces should be, if
-            the detector can (`core.detection.Follower`).
-        smoothing: how answers follow in time; None gives every frame's own.
+        every: analyze every n-th frame.
+        fps: maximum number of frames to analyze per second; None means no limit.
+        detect_every: search the whole frame for faces at least every n frames; in between, only where faces are
+            expected, if the detector supports it (`core.detection.Follower`).
+        smoothing: temporal smoothing; None reports each frame's own answer.
 
     Raises:
-        BadSetting: a value below 1, or `fps` not above 0.
+        BadSetting: a value is below 1, or `fps` is not > 0.
     """
 
     every: int = 1
@@ -57,7 +57,7 @@ class VideoSettings:
         if self.every < 1 or self.detect_every < 1:
             raise BadSetting(f"every and detect_every must be at least 1, got {self.every} and {self.detect_every}")
         if self.fps is not None and not self.fps > 0:
-            raise BadSetting(f"fps must be above 0, got {self.fps}")
+            raise BadSetting(f"fps must be > 0, got {self.fps}")
 
 
 def analyze_frames(

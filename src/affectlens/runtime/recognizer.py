@@ -1,4 +1,4 @@
-"""Crops to faces: the expression network, and all that is said of what it outputs. Internal: the engines share one."""
+"""From crops to faces: the expression network and the interpretation of its outputs. Internal; engines share it."""
 
 import copy
 from collections.abc import Sequence
@@ -229,5 +229,5 @@ def prior_of(prior: str, shares: Sequence[float] | None, model: str) -> NDArray[
     if prior == Prior.NATURAL:
         return None
     if shares is None:
-        raise BadSetting(f"{model} does not say how frequent its labels are; export it anew")
+        raise BadSetting(f"{model} does not state its class frequencies, which prior='balanced' needs; export it again")
     return np.array(shares)

@@ -1,4 +1,4 @@
-"""Write pictures with their times to a video file, with the sound of another."""
+"""Write pictures with their times to a video file, with the sound of another file."""
 
 import math
 from collections.abc import Iterator
@@ -93,7 +93,7 @@ class Recorder:
         except (self._av.FFmpegError, ValueError) as error:
             if isinstance(error, OSError):
                 raise
-            raise AffectLensError(f"'{self.file}' cannot be written: {error}") from error
+            raise AffectLensError(f"cannot write '{self.file}': {error}") from error
 
     def _open(self, width: int, height: int) -> None:
         container = self._av.open(str(self.file), "w")

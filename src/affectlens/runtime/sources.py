@@ -1,10 +1,10 @@
-"""Sources, whatever they are, to their analyses, and the one policy on what goes wrong with them.
+"""From sources of any kind to their analyses; the one error policy.
 
-What fails with one source (a file that cannot be read, an extra that only it needs, a decoder that breaks off) becomes
-an analysis with a `reason`, the last one of that source, and a frame whose analysis fails one in its place, after which
-the video goes on; what would fail with every source alike (a bad setting, a bad model file, an unknown name, a network
-that is forbidden) is raised.  `reason_of` decides which is which; `Analyzer.analyze` and `Analyzer.video`, streams, the
-commands and batches all go by it.
+An error that concerns one source (an unreadable file, a missing extra that only it needs, a decoder that fails) becomes
+an analysis with a `reason`, the last one of that source. A frame whose analysis fails gets one in its place, and the
+video continues. An error that would affect every source (a bad setting, a bad model file, an unknown name, forbidden
+network use) is raised. `reason_of` decides which is which, for `Analyzer.analyze` and `Analyzer.video`, streams, the
+commands and batches.
 """
 
 import os
@@ -73,26 +73,28 @@ def items_of(sources: "Sources") -> list[Item]:
 
 
 class Analyses:
-    """The analyses of one source: the one of a photo, or those of a video's frames. Iterate once; a context manager.
+    """Iterator over the analyses of one source: one for a photo, one per frame for a video. Iterate once; a context
+    manager.
 
-    The source is opened when this is made. What goes wrong with it is its last analysis, by the policy of this module.
+    The source is opened on construction. An error that concerns the source becomes its last analysis, by the error
+    policy of this module.
 
     Args:
-        analyzer: reads it.
+        analyzer: analyzer to use.
         media: path, "rtsp://..." or "camera:N", bytes or array of a photo, binary stream of a video, iterable of pairs
-            of an array and its time, frames that are open, an UnreadableMedia, or a callable that gives one of these.
-        settings: of videos.
-        name: what the results call it; default the path.
-        video: whether it is one; default by what it is, and for paths by their names.
-        on_event: of videos: called with each `StreamEvent`, in the thread that iterates.
+            of an array and its time, opened frames, an UnreadableMedia, or a callable that returns one of these.
+        settings: settings for videos.
+        name: name of the source in the results; by default the path.
+        video: whether the source is a video; by default inferred from its type, and for paths from their names.
+        on_event: for videos, called with each `StreamEvent`, in the iterating thread.
 
     Attributes:
-        name: what the results call it.
-        file: path of a photo or video file; None where it comes from elsewhere.
-        duration_s: announced seconds of a video, or None.
+        name: name of the source in the results.
+        file: path of a photo or video file; None for other sources.
+        duration_s: length of a video in seconds according to its header, or None.
 
     Raises:
-        AffectLensError: every source would fail alike.
+        AffectLensError: an error that would affect every source.
     """
 
     def __init__(
@@ -127,18 +129,20 @@ class Analyses:
 
     @property
     def is_video(self) -> bool:
-        """Whether it is a video that could be opened: its analyses then have the number of a frame."""
+        """Whether the source is a video that could be opened; its analyses then have frame numbers."""
         return self._frames is not None
 
     def __iter__(self) -> Iterator[Analysis]:
         """At least one analysis.
 
         Raises:
-            BadSetting: they were iterated already, or closed. AffectLensError: every source would fail alike.
+            BadSetting: they were iterated already, or closed. AffectLensError: an error that would affect every source.
             Exception: what `on_event` raises.
         """
         if self._closed:
-            raise BadSetting(f"the analyses of '{self.name}' are closed; iterate once, before the next are taken")
+            raise BadSetting(
+                f"the analyses of '{self.name}' are closed; iterate over them once, before taking the next source"
+            )
         with closing(self):
             yield from self._found
 
@@ -149,7 +153,7 @@ class Analyses:
         self.close()
 
     def close(self) -> None:
-        """Let the source go, wherever it stands."""
+        """Close the source, at any point."""
         self._closed = True
         self._found.close()
         if self._frames is not None:
@@ -159,19 +163,19 @@ class Analyses:
 def analyses_of(
     analyzer: "Analyzer", sources: "Sources", settings: VideoSettings | None = None
 ) -> Generator[Analyses, None, None]:
-    """The photos and videos behind one or several sources, one after the other.
+    """Analyze all photos and videos in one or several sources, one after another.
 
     Args:
         analyzer: reads them.
         sources: files, folders (searched recursively), globs, "rtsp://..." or "camera:N".
-        settings: of videos.
+        settings: settings for videos.
 
     Yields:
-        The analyses of each photo or video, to be iterated before the next are taken, which lets it go; what cannot be
-        listed or read has one analysis, with a `reason`.
+        The analyses of each photo or video. Iterate over them before taking the next, which closes them. A source that
+            cannot be listed or read has one analysis with a `reason`.
 
     Raises:
-        BadSetting: a source is no path. AffectLensError: every source would fail alike.
+        BadSetting: a source is not a path. AffectLensError: an error that would affect every source.
     """
     for name, media in items_of(sources):
         with Analyses(analyzer, media, settings, name) as analyses:
@@ -188,7 +192,7 @@ def open_frames(media: Any, frame_rate: float | None = None, colour: str = Chann
     if not isinstance(media, (str, os.PathLike)) and not hasattr(media, "read"):
         return ArrayFrames(media, frame_rate, colour)
     if frame_rate is not None or colour != ChannelOrder.RGB:
-        raise BadSetting("frame_rate and colour are for arrays; a file or camera has its own")
+        raise BadSetting("frame_rate and colour apply only to arrays; files and cameras define their own")
     return open_video(media)
 
 

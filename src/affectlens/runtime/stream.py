@@ -1,6 +1,6 @@
-"""Frames that others hold: who is in them from one to the next, what they show, and what happens to them.
+"""Frames from other programs: tracking of faces, smoothing of their expressions, and events.
 
-All videos go through it: files and cameras in `runtime.pipeline`, clients of the service, and frames that are pushed.
+Used for all videos: files and cameras in `runtime.pipeline`, clients of the service, and pushed frames.
 """
 
 import math
@@ -55,18 +55,19 @@ class _Person:
 
 
 class Stream:
-    """The frames of one camera, which you hold and push one by one; made by `Analyzer.stream`.
+    """Analysis of frames from one camera that you push one by one; created by `Analyzer.stream`.
 
-    Faces keep their number, answers are smoothed over time, and `on_event` is called with what happens. `push` returns
-    the analysis of the frame that it was given, without delay. When an expression changes, the smoothed label follows
-    within 0.15 seconds; events are known later, as `EventKind` says.
+    Faces keep their number, answers are smoothed over time, and `on_event` is called with each event. `push` returns
+    the analysis of the frame it was given, without waiting for later ones. When an expression changes, the smoothed
+    label follows within 0.15 seconds; events are reported later, as described in `EventKind`.
 
-    Make one for each camera: that takes microseconds, and the networks stay those of the analyzer. A stream is for one
-    thread at a time; several streams of one analyzer may run in as many threads. A context manager, which ends it.
+    Create one per camera: that takes microseconds, because the networks belong to the analyzer. Use a stream from one
+    thread at a time; several streams of one analyzer can run in several threads. A context manager that ends the
+    stream.
 
-    `push` is `locate`, reading the faces, and `follow`. The first and the last share no state: a program that reads the
-    faces of several streams together may locate those of the next frames in one thread while another thread follows,
-    each in the order of the frames.
+    `push` consists of `locate`, recognition of the faces, and `follow`. `locate` and `follow` share no state: a program
+    that analyzes the faces of several streams together can locate faces in the next frames in one thread while another
+    thread follows, each in the order of the frames.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Stream:
 
     @property
     def number(self) -> int:
-        """Number of the last frame that was pushed, from 0; -1 before the first."""
+        """Number of the last pushed frame, from 0; -1 before the first."""
         return self._number
 
     @property
@@ -100,23 +101,23 @@ class Stream:
         return self._time_s
 
     def push(self, image: NDArray[np.uint8], time_s: float | None = None, colour: str = ChannelOrder.RGB) -> Analysis:
-        """The next frame.
+        """Analyze the next frame.
 
         Args:
             image: (H, W, 3) uint8, or (H, W) gray uint8. RGB images are not copied; if you keep the analyses, do not
                 reuse the array for the next frame.
-            time_s: when it was taken, in seconds on any clock that does not go back; default the time since the first
-                push.
-            colour: order of its channels: "rgb", or "bgr" as OpenCV reads them.
+            time_s: time at which it was taken, in seconds on any clock that does not go backwards; by default the time
+                since the first push.
+            colour: channel order: "rgb", or "bgr" as in OpenCV.
 
         Returns:
-            Its analysis; if that fails, one with a `reason`, and the stream goes on.
+            The analysis of the frame; if it fails, one with a `reason`, and the stream continues.
 
         Raises:
-            BadSetting: `image` is something else, there is no such colour, `time_s` is no number or before that of the
-                frame before, or the stream has ended. The frame then does not count.
-            AffectLensError: every frame would fail alike.
-            Exception: what `on_event` raises; the frame counts, and its remaining events are lost.
+            BadSetting: `image` has another type, `colour` is invalid, `time_s` is not a number or less than that of the
+                previous frame, or the stream has ended. The frame is then not counted.
+            AffectLensError: an error that would affect every frame.
+            Exception: any exception from `on_event`; the frame is counted, and its remaining events are lost.
         """
         rgb = as_rgb(image, colour)
         frame = Frame(*self.next_place(time_s), rgb)
@@ -128,10 +129,10 @@ class Stream:
         return self.follow(tracked, faces, rgb)
 
     def end(self) -> None:
-        """Report the end of all expressions that go on and that everybody has left; no frame may follow.
+        """Report the end of all active expressions and that everyone has left; no more frames can be pushed.
 
         Raises:
-            Exception: what `on_event` raises; the remaining events are lost.
+            Exception: any exception from `on_event`; the remaining events are lost.
         """
         if not self._ended:
             self._ended = True
@@ -145,11 +146,11 @@ class Stream:
                 not, or the stream has ended.
         """
         if self._ended:
-            raise BadSetting("the stream has ended; make another one with Analyzer.stream()")
+            raise BadSetting("the stream has ended; create a new one with Analyzer.stream()")
         timed = time_s is not None
         if self._timed not in (None, timed):
             raise BadSetting(
-                "give time_s with every frame or with none; without it, it is the time since the first push"
+                "pass time_s with every frame or with none; if omitted, the time since the first push is used"
             )
         now_s = time.monotonic()
         begun_s = now_s if self._begun_s is None else self._begun_s
@@ -199,8 +200,8 @@ class Stream:
             The analysis of the frame; if a measure's history fails, one with a `reason`.
 
         Raises:
-            AffectLensError: every frame would fail alike.
-            Exception: what `on_event` raises; the frame counts, and its remaining events are lost.
+            AffectLensError: an error that would affect every frame.
+            Exception: any exception from `on_event`; the frame is counted, and its remaining events are lost.
         """
         events: list[StreamEvent] = []
         try:

@@ -1,4 +1,4 @@
-"""Tables of `affectlens analyze` as Arrow has them, and read back: the faces of their videos, one after the other."""
+"""Tables of `affectlens analyze` in Arrow format, and reading them back: the faces of their videos, one by one."""
 
 import json
 from collections.abc import Sequence
@@ -44,9 +44,9 @@ def _series(table: Any, labels: tuple[str, ...], file: Path) -> list[Series]:
     tracks = np.asarray(columns["track"], dtype=np.float64)
     followed = np.flatnonzero(np.isfinite(tracks))
     if not len(followed):
-        raise BadData(f"'{file}' holds no face of a video")
+        raise BadData(f"'{file}' contains no face from a video")
     if any(columns["uncertain"][row] is None for row in followed.tolist()):
-        raise BadData(f"'{file}' has a face for which 'uncertain' is neither true nor false")
+        raise BadData(f"'{file}' has a face whose 'uncertain' is neither true nor false")
     rows: dict[tuple[str, int], list[int]] = {}
     for row in followed.tolist():
         rows.setdefault((str(columns["source"][row]), int(tracks[row])), []).append(row)
@@ -112,14 +112,14 @@ def read_arrow(file: Path) -> Any:
     pyarrow = _pyarrow("reading tables")
     suffix = file.suffix.lower()
     if suffix not in (".parquet", ".csv", ".jsonl"):
-        raise BadSetting(f"tables are .parquet, .csv or .jsonl, got '{file}'")
+        raise BadSetting(f"tables must be .parquet, .csv or .jsonl files, got '{file}'")
     file.open("rb").close()  # Arrow says at length what the system says in a line
     try:
         if suffix == ".parquet":
             return _read_parquet(file)
         return _read_csv(file) if suffix == ".csv" else _read_jsonl(file)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, UnicodeDecodeError) as error:
-        raise BadData(f"'{file}' cannot be read as a table: {str(error).partition(chr(10))[0]}") from error
+        raise BadData(f"cannot read '{file}' as a table: {str(error).partition(chr(10))[0]}") from error
 
 
 def _known_types(names: Sequence[str]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _read_jsonl(file: Path) -> Any:
     except ValueError:
         row = None
     if not isinstance(row, dict):
-        raise BadData(f"'{file}' cannot be read as a table: its first line is not a JSON object")
+        raise BadData(f"cannot read '{file}' as a table: its first line is not a JSON object")
     schema = pyarrow.schema(list(_known_types(list(row)).items()))
     return arrow_json.read_json(file, parse_options=arrow_json.ParseOptions(explicit_schema=schema))
 

@@ -1,5 +1,5 @@
-"""Expressions over time: smoothing that trusts sure frames more, labels that do not flicker, what is neutral for a
-person, and events with onset, apex and offset.
+"""Expressions over time: smoothing that gives confident frames more weight, stable labels, the baseline of each person,
+and events with onset, apex and offset.
 """
 
 from collections import deque
@@ -37,17 +37,17 @@ _APEX_DECLINE = 1 / 3
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How answers follow in time.
+    """Settings for temporal smoothing.
 
     Attributes:
-        time_constant_s: of the exponential smoothing of a face on which raters would agree; the more they would not
-            (`Face.disagreement`), the slower it follows. 0 smooths nothing.
-        margin: by how much of its probability, in nats, another label must be ahead to replace the one that is shown.
-        band: how far beyond the model's threshold a probability must be to change `uncertain`.
-        baseline: learn what the person looks like at rest, and read that as neutral.
+        time_constant_s: time constant of the exponential smoothing for a face that raters would agree on; the higher
+            the predicted disagreement (`Face.disagreement`), the slower the smoothing. 0 turns smoothing off.
+        margin: log-probability difference in nats by which another label must lead to replace the current one.
+        band: distance from the model's threshold that a probability must exceed to change `uncertain`.
+        baseline: learn how each person looks at rest, and treat that as neutral.
 
     Raises:
-        BadSetting: a negative value.
+        BadSetting: a value is negative.
     """
 
     time_constant_s: float = 0.08
@@ -58,8 +58,7 @@ class Smoothing:
     def __post_init__(self) -> None:
         if min(self.time_constant_s, self.margin, self.band) < 0:
             raise BadSetting(
-                f"time_constant_s, margin and band must be 0 or more, got {self.time_constant_s}, {self.margin}, "
-                f"{self.band}"
+                f"time_constant_s, margin and band must be >= 0, got {self.time_constant_s}, {self.margin}, {self.band}"
             )
 
 
@@ -215,7 +214,7 @@ class EventFinder:
 
     def __init__(self, expression: str, on: float = 0.5, off: float = 0.35, min_s: float = 0.2) -> None:
         if not 0 < off <= on < 1:
-            raise BadSetting(f"0 < off <= on < 1 is needed, got on {on} and off {off}")
+            raise BadSetting(f"on and off must satisfy 0 < off <= on < 1, got on={on} and off={off}")
         self._expression, self._on, self._off, self._min_s = expression, on, off, min_s
         self._window: deque[tuple[float, float]] = deque(maxlen=_MEDIAN_FRAMES)
         self._before: deque[tuple[float, float]] = deque()

@@ -1,7 +1,7 @@
-"""Frames of video files, network streams and cameras, upright, with their times.
+"""Frames of video files, network streams and cameras, upright, with timestamps.
 
 Files and streams are decoded by FFmpeg's libraries in the package `av` (extra "video"), cameras by OpenCV. Containers
-are those of an allow-list, and a file may open no other: a playlist in disguise is refused.
+must be in an allow-list, and a file may not open other files: a playlist in disguise is refused.
 """
 
 import logging
@@ -138,7 +138,7 @@ class VideoFile:
                 try:
                     packet = next(packets, None)
                 except av.FFmpegError as error:
-                    detail = f"it breaks off after {number} frames ({error.strerror})"
+                    detail = f"the video is truncated after {number} frames ({error.strerror})"
                     raise UnreadableMedia(Reason.TRUNCATED, detail) from error
                 try:
                     pictures = packet.decode() if packet is not None else None
@@ -164,7 +164,7 @@ class VideoFile:
     def _check_size(self, width: int, height: int) -> None:
         width = max(width, self._width(width))
         if width * height > self._max_pixels:
-            what = f"{width} x {height} pixels a frame, at most {self._max_pixels:,} are read"
+            what = f"a frame has {width} x {height} pixels; the limit is {self._max_pixels:,}"
             raise UnreadableMedia(Reason.TOO_MANY_PIXELS, what)
 
     def _check_end(self, frames: int, end_s: float, damaged: int) -> None:
@@ -174,11 +174,13 @@ class VideoFile:
         if not frames:
             raise UnreadableMedia(Reason.NO_FRAMES, "the video has no frames")
         if self.duration_s and self.duration_s - end_s > _MISSING_S + _MISSING_SHARE * self.duration_s:
-            raise UnreadableMedia(Reason.TRUNCATED, f"it ends at {end_s:.1f} s, announced are {self.duration_s:.1f} s")
+            raise UnreadableMedia(
+                Reason.TRUNCATED, f"the video ends at {end_s:.1f} s, but its header states {self.duration_s:.1f} s"
+            )
         if self.live:
             raise UnreadableMedia(Reason.STREAM_LOST, f"the stream ended after {end_s:.1f} s")
         if damaged:
-            logger.warning("%d damaged pieces of the video were left out", damaged)
+            logger.warning("skipped %d damaged parts of the video", damaged)
 
     def close(self) -> None:
         """Let the file go; from any thread."""
@@ -197,8 +199,8 @@ class Camera:
 
     def __init__(self, number: str) -> None:
         if not number.isdecimal():
-            raise BadSetting(f"a camera is named by its number, for example camera:0; got 'camera:{number}'")
-        none = UnreadableMedia(Reason.NO_CAMERA, f"there is no camera {number}, or it may not be used")
+            raise BadSetting(f"expected the number of a camera, for example camera:0, got 'camera:{number}'")
+        none = UnreadableMedia(Reason.NO_CAMERA, f"there is no camera {number}, or access to it is denied")
         try:
             self._capture = cv2.VideoCapture(int(number))
         except cv2.error as error:
@@ -220,7 +222,9 @@ class Camera:
                     return
                 good, image = self._capture.read()
             if not good:
-                raise UnreadableMedia(Reason.STREAM_LOST, f"the camera gave no more pictures after {number} frames")
+                raise UnreadableMedia(
+                    Reason.STREAM_LOST, f"the camera stopped delivering pictures after {number} frames"
+                )
             rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
             now_s = time.monotonic()
             start_s = now_s if start_s is None else start_s
@@ -286,7 +290,7 @@ def moving_pictures(container: "InputContainer") -> "VideoStream":
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             return stream
-    raise UnreadableMedia(Reason.NO_VIDEO, "the file has no video in it, only other streams")
+    raise UnreadableMedia(Reason.NO_VIDEO, "the file has no video stream")
 
 
 def open_container(source: "str | os.PathLike[str] | BinaryIO", live: bool = False) -> "InputContainer":
@@ -302,10 +306,12 @@ def open_container(source: "str | os.PathLike[str] | BinaryIO", live: bool = Fal
         container: InputContainer = av.open(source, options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         if live:
-            raise UnreadableMedia(Reason.STREAM_LOST, f"the stream cannot be opened: {error.strerror}") from error
+            raise UnreadableMedia(Reason.STREAM_LOST, f"cannot open the stream: {error.strerror}") from error
         if _breaks_off(source):
-            raise UnreadableMedia(Reason.TRUNCATED, "the video ends before its index, which comes last") from error
-        raise UnreadableMedia(Reason.NOT_A_VIDEO, f"not a video that can be read ({error.strerror})") from error
+            raise UnreadableMedia(
+                Reason.TRUNCATED, "the video is truncated before its index, which is at the end"
+            ) from error
+        raise UnreadableMedia(Reason.NOT_A_VIDEO, f"not a readable video ({error.strerror})") from error
     return container
 
 

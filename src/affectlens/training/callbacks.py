@@ -1,4 +1,4 @@
-"""What happens around Lightning's loop: curves.csv, log.txt, progress, whole checkpoints, patience."""
+"""Lightning callbacks: curves.csv, log.txt, progress, atomic checkpoints, early stopping."""
 
 import csv
 import io
@@ -71,7 +71,7 @@ class Log(Callback):
         """What ended it."""
         del pl_module
         said = ": ".join(filter(None, (type(exception).__name__, str(exception))))
-        self._note(trainer, f"ended in epoch {trainer.current_epoch + 1} by {said}")
+        self._note(trainer, f"stopped in epoch {trainer.current_epoch + 1}: {said}")
 
     def _note(self, trainer: L.Trainer, text: str) -> None:
         if trainer.is_global_zero:

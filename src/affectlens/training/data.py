@@ -1,4 +1,6 @@
-"""What a recipe trains and validates on: two splits, cut as the recipe says, without near copies of held-out faces."""
+"""Training and validation data of a recipe: two splits, cropped as the recipe says, without near-duplicates of held-out
+faces.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -66,16 +68,16 @@ def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -
     try:
         valid = cut(source.load("valid"), recipe.input_spec(), recipe.find_faces, progress)
     except BadData as error:
-        raise BadData(f"there are no validation faces, which say which epoch is best: {error}") from error
+        raise BadData(f"no validation faces to select the best epoch with: {error}") from error
     if recipe.balanced:
         valid = valid.keep(balanced(valid, recipe.seed), "more than its class may have")
     train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
     if len(train) and recipe.train_share < 1:
         train = train.keep(stratified(train, recipe.train_share, recipe.seed), "not in the share for training")
     if not len(train):
-        raise BadData(f"nothing to train on; left out of the training split: {train.dropped}")
+        raise BadData(f"no training faces left; left out of the training split: {train.dropped}")
     if not valid.labelled.any():
-        raise BadData("no validation face has a majority label, so there is nothing to select on")
+        raise BadData("no validation face has a majority label, so the best epoch cannot be selected")
     if not recipe.drop_near_duplicates:
         return TrainingData(train, valid, 0, source.licence, source.reader, source.options)
     held_out = [valid.images]
@@ -84,7 +86,8 @@ def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -
     near_duplicates = has_near_duplicate(train.images, *held_out)
     if near_duplicates.all():
         raise BadData(
-            "every training face has a near-duplicate in validation or test; see the recipe key 'drop_near_duplicates'"
+            "every training face has a near-duplicate in validation or test; use --set "
+            "drop_near_duplicates=false to keep them"
         )
     kept = train.keep(~near_duplicates)
     return TrainingData(kept, valid, int(near_duplicates.sum()), source.licence, source.reader, source.options)
@@ -94,6 +97,6 @@ def check_landmarks(table: FaceTable, recipe: Recipe) -> None:
     """Raises BadData where the recipe aligns faces by landmarks that none of them has."""
     if recipe.eye_distance and not recipe.find_faces and not np.isfinite(table.landmarks_xy).any():
         raise BadData(
-            "no face has landmarks to be aligned by; use --set eye_distance=0 for crops as they are, or "
-            "--set find_faces=true for pictures"
+            "no face has landmarks for alignment; use --set eye_distance=0 for cropped faces, or --set "
+            "find_faces=true for larger pictures"
         )

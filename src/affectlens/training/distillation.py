@@ -1,4 +1,4 @@
-"""What networks that are trained already teach another."""
+"""Distillation: predictions of trained teacher networks as targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,8 @@ class Teacher:
         for key in keys:
             if getattr(self.input, key) != getattr(student, key):
                 raise BadSetting(
-                    f"a teacher has {key}={getattr(self.input, key)}, its student {key}={getattr(student, key)}"
+                    f"teacher and student must have the same {key}, got {getattr(self.input, key)} and "
+                    f"{getattr(student, key)}"
                 )
 
     def distribution(self, images: Tensor, light: Tensor | None, student: InputSpec, views: str) -> Tensor:

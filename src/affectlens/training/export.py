@@ -204,12 +204,13 @@ def check_parity(module: ExpressionModule, file: Path, table: FaceTable, faces: 
     got = run_model(session, to_input(list(some.images[rows]), spec))
     difference = float(np.abs(expected.logits - got.logits).max())
     if other := sorted(expected.others.keys() ^ got.others.keys()):
-        raise BadModelFile(f"'{file}' and torch do not both give {OUTPUTS[other[0]].meaning}")
+        raise BadModelFile(f"only one of '{file}' and the torch model outputs {OUTPUTS[other[0]].meaning}")
     for name, said in expected.others.items():
         difference = float(np.maximum(difference, np.abs(said - got.others[name]).max()))  # NaN if either is
     if not difference <= TOLERANCE:  # NaN is neither
         raise BadModelFile(
-            f"'{file}' differs from torch by {difference:.2e} in an answer, at most {TOLERANCE:.0e} is allowed"
+            f"an output of '{file}' differs from the torch model by {difference:.2e}; at most {TOLERANCE:.0e} is "
+            "allowed"
         )
     return difference
 

@@ -1,5 +1,5 @@
-"""What can be read off a trained network besides its outputs: features, classifiers, the graph of Emotion-GCN, the
-landmarks of MobileFaceNet.
+"""Internals of a trained network for figures: features, classifiers, the graph of Emotion-GCN, the landmarks of
+MobileFaceNet.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ def features(module: ExpressionModule, table: FaceTable) -> tuple[NDArray[np.flo
     with _watching(last) as seen:
         for outputs, places in _outputs(module, table):
             if outputs.features is None and not seen:
-                raise BadSetting(f"'{module.recipe.model}' has no feature vector")
+                raise BadSetting(f"the model '{module.recipe.model}' has no feature vector")
             vectors.append(outputs.features if outputs.features is not None else seen[-1].flatten(1))
             seen.clear()
             rows.append(places)
@@ -57,8 +57,8 @@ def around_the_gate(
     gates = [one for one in module.network.modules() if isinstance(one, Excitation) and not one.squeeze][-1:]
     if not gates:
         raise BadSetting(
-            f"'{module.recipe.model}' with these options has no squeeze and excitation of a feature vector; swin_se "
-            "(se=pooled), poster and two_stream have"
+            f"the model '{module.recipe.model}' with these options has no squeeze-and-excitation gate on a "
+            "feature vector; swin_se (se=pooled), poster and two_stream have one"
         )
     with _watching(gates) as seen:
         rows = [places for _, places in _outputs(module, table)]
@@ -97,7 +97,7 @@ def landmarks(file: Path, faces: list[NDArray[np.uint8]]) -> list[NDArray[np.flo
         BadModelFile: the file holds no such network.
     """
     if not file.is_file():
-        raise BadModelFile(f"'{file}' is no file; landmarks come from the file of MobileFaceNet's weights")
+        raise BadModelFile(f"'{file}' is not a file; expected the weights file of MobileFaceNet")
     network = MobileFaceNet()
     network.load_checkpoint(file)
     network.eval()
@@ -118,7 +118,7 @@ def heads(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArray[np
     with torch.inference_mode():
         vectors = module.network.head_vectors()
     if vectors is None:
-        raise BadSetting(f"'{module.recipe.model}' has no classifiers on a common feature vector")
+        raise BadSetting(f"the model '{module.recipe.model}' has no classifiers on a common feature vector")
     return vectors.detach().numpy(), (*labels, *AFFECT_NAMES)[: len(vectors)]
 
 
@@ -130,7 +130,7 @@ def adjacency(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArra
     """
     graph = module.network.graph()
     if graph is None:
-        raise BadSetting(f"'{module.recipe.model}' has no graph; the figure is for emotion_gcn")
+        raise BadSetting(f"the model '{module.recipe.model}' has no graph; use a run of emotion_gcn")
     return graph.numpy(), (*labels, *AFFECT_NAMES)
 
 

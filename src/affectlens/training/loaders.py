@@ -49,7 +49,7 @@ class FaceBatches(Dataset[Batch]):
         images, readable = decoded(self.table.images, picks[:, 0])
         if not images and len(picks) > 1:
             first = self.table.ids[picks[0, 0]]
-            raise BadData(f"none of the {len(picks)} images of a batch can be decoded, '{first}' first")
+            raise BadData(f"cannot decode any of the {len(picks)} images of a batch; the first is '{first}'")
         index, copy = picks[readable, 0], picks[readable, 1]
         pixels = to_pixels(images, self.spec)
         batch = {

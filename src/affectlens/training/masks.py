@@ -31,4 +31,4 @@ def draw(landmarks_xy: NDArray[np.float32], shape: tuple[int, ...], size_px: int
 def check(landmarks_xy: NDArray[np.float32], find_faces: bool = False) -> None:
     """Raises BadData where none of N faces has 68 known landmarks, (N, 68, 2), or where faces are still to be found."""
     if find_faces or landmarks_xy.shape[1] != 68 or not np.isfinite(landmarks_xy).all(axis=(1, 2)).any():
-        raise BadData("the mask task needs faces with 68 landmarks, and their pictures as they are (find_faces=false)")
+        raise BadData("the mask task needs faces with 68 landmarks, and find_faces=false")

@@ -1,4 +1,4 @@
-"""What a trained network says of faces."""
+"""Predictions of a trained network for faces."""
 
 from collections.abc import Callable
 from functools import partial
@@ -54,5 +54,5 @@ def outputs_for(
             outputs.append(run(images))
             rows.append(places)
     if not rows:
-        raise BadData(f"none of {len(table)} images can be decoded")
+        raise BadData(f"cannot decode any of {len(table)} images")
     return ModelOutputs.joined(outputs), np.concatenate(rows)

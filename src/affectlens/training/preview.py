@@ -1,4 +1,4 @@
-"""What a recipe makes of a data set's faces, before any training."""
+"""Preview of a data set's faces as a recipe transforms them."""
 
 from dataclasses import dataclass
 
@@ -97,7 +97,7 @@ def _pairs(
         if len(crops) == faces:
             break
     if not crops:
-        raise BadData(f"no face in any of {len(rows)} pictures")
+        raise BadData(f"no face was found in any of {len(rows)} pictures")
     return raw, crops, points
 
 

@@ -1,4 +1,4 @@
-"""An exported file with convolutions in whole numbers of eight bits: smaller, and faster where that can be measured."""
+"""8-bit integer quantisation of the convolutions in an exported file: smaller, and kept only if measurably faster."""
 
 import tempfile
 import time
@@ -44,9 +44,11 @@ class Gain:
     def check(self) -> None:
         """Raises BadModelFile where it is none."""
         if self.accuracy[1] < self.accuracy[0] - MAX_ACCURACY_LOSS:
-            raise BadModelFile(f"eight bits cost too much: validation accuracy {_arrow(self.accuracy)}")
+            raise BadModelFile(f"8-bit quantisation costs too much validation accuracy: {_arrow(self.accuracy)}")
         if self.ms_per_face[1] >= self.ms_per_face[0]:
-            raise BadModelFile(f"eight bits are no faster here: {_arrow(self.ms_per_face)} ms a face")
+            raise BadModelFile(
+                f"8-bit quantisation is not faster on this machine: {_arrow(self.ms_per_face)} ms per face"
+            )
 
 
 class _Faces(CalibrationDataReader):
@@ -73,14 +75,15 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
             BadData: the labels of the data are others than the model's, or no image can be decoded.
     """
     if out.resolve() == file.resolve():
-        raise BadSetting(f"'{out}' is the model itself; name another file")
+        raise BadSetting(f"'{out}' is the model itself; choose another file for --out")
     before = open_session(file)
     spec = read_spec(before, str(file))
     if "quantised" in spec.provenance:
-        raise BadModelFile(f"'{file}' has eight bits already")
+        raise BadModelFile(f"'{file}' is already quantised to eight bits")
     if data.valid.labels != spec.labels:
         raise BadData(
-            f"the labels of {spec.name} are {', '.join(spec.labels)}, of the data {', '.join(data.valid.labels)}"
+            f"the labels of {spec.name} are {', '.join(spec.labels)}, but those of the data are "
+            f"{', '.join(data.valid.labels)}"
         )
     faces = _faces_for_ranges(data.train, spec.input)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +114,7 @@ def _faces_for_ranges(train: FaceTable, spec: InputSpec) -> NDArray[np.float32]:
     chosen = np.random.default_rng(0).permutation(len(train)) < _CALIBRATION_FACES
     pictures, _ = next(in_chunks(train.keep(chosen).images, _CALIBRATION_FACES))
     if not pictures:
-        raise BadData(f"none of {chosen.sum()} training images can be decoded")
+        raise BadData(f"cannot decode any of {chosen.sum()} training images")
     return to_input(pictures, spec)
 
 

@@ -55,59 +55,62 @@ class Recipe:
     """All settings of one training run.
 
     Attributes:
-        work, row: the recipe's name is `work/row`.
-        data: reader that the recipe is for. data_options: its options where the data are that reader's and do not say
-            otherwise.
+        work, row: parts of the recipe's name, `work/row`.
+        data: reader that the recipe is meant for. data_options: options for data of that reader, unless the data
+            specification sets them.
         drop_near_duplicates: leave out training faces that have a near-duplicate in the validation or test split.
-        model, model_options: catalogue name and the keyword arguments of its `build`.
-        losses, loss_options: name -> weight; name -> keyword arguments of its `build`. A name is that of the catalogue,
-            or of an output in `core.outputs`, which stands for the output's usual loss.
-        target: what the losses see: "votes" (the distribution), "label" (its one label) or "drawn" (one label drawn
-            from the distribution, anew each epoch). logit_adjustment: how much of the classes' log frequencies losses
-            add to the logits, so that these come out without it: with more, rare classes are answered more often (tau
-            in Menon et al. 2021, arXiv:2007.07314, equation 10; 1 takes all classes for equally frequent).
-        train_share: fraction of each class's training faces that is used, drawn by the seed. balanced: validation and
-            test have equally many faces of each class, as many as the smallest has, drawn by the seed.
-        find_faces: search larger pictures for the largest face and cut it out as the runtime does.
+        model, model_options: catalog name, and keyword arguments of its `build`.
+        losses, loss_options: name -> weight; name -> keyword arguments of its `build`. A name is one in the catalog, or
+            that of an output in `core.outputs`, which stands for the output's usual loss.
+        target: target of the losses: "votes" (the distribution), "label" (its majority label) or "drawn" (one label
+            drawn from the distribution, again in each epoch). logit_adjustment: share of the log class frequencies that
+            losses add to the logits, so that the outputs do not contain it: the higher, the more often rare classes are
+            predicted (tau in Menon et al. 2021, arXiv:2007.07314, equation 10; 1 treats all classes as equally
+            frequent).
+        train_share: fraction of each class's training faces to use, selected by the seed. balanced: use the same number
+            of faces of each class in validation and test, namely that of the smallest class, selected by the seed.
+        find_faces: search larger pictures for the largest face and crop it as the runtime does.
         size_px, channels, mean, std, relight: input of the network, as in `core.preprocessing.InputSpec`.
-        margin, shift_y, rotate: crop at inference on photos, likewise. eye_distance, eye_height: likewise, and faces
-            whose data have landmarks are cut so in training too.
-        epochs, batch_size: whole passes; faces per step.
-        sampler: which faces make an epoch, a name in `data.samplers.SAMPLERS`.
-        optimiser: "sgd", "adam" or "adamw". momentum, nesterov: of SGD. weight_decay: of all; norms and biases are
-            spared unless `decay_all`.
-        sam_radius: rho of sharpness-aware minimisation (`training.sam`) over the optimiser; 0: off.
+        margin, shift_y, rotate: crop for inference on photos, likewise. eye_distance, eye_height: likewise, and also
+            applied in training to faces with landmarks.
+        epochs, batch_size: number of passes over the data; faces per step.
+        sampler: selection of the faces of an epoch, a name in `data.samplers.SAMPLERS`.
+        optimiser: "sgd", "adam" or "adamw". momentum, nesterov: for SGD. weight_decay: for all; norms and biases are
+            excluded unless `decay_all`.
+        sam_radius: rho of sharpness-aware minimisation (`training.sam`) on top of the optimiser; 0: off.
         learning_rate, schedule: "one-cycle" (the rate is the peak, reached after the fraction `warmup` of all steps),
-            "plateau" (times `schedule_factor` after more than `schedule_patience` epochs without a better `select`),
-            "exponential" (times `schedule_factor` each epoch), "steps" (times it every `schedule_patience` epochs) or
-            "constant".
-        select: what says which epoch is best, "nll", "accuracy", "macro_recall", or the metric of an output in
+            "plateau" (multiplied by `schedule_factor` after more than `schedule_patience` epochs without a better
+            `select`), "exponential" (multiplied by `schedule_factor` after each epoch), "steps" (the same every
+            `schedule_patience` epochs) or "constant".
+        select: metric that selects the best epoch: "nll", "accuracy", "macro_recall", or the metric of an output in
             `core.outputs`: "ccc" (mean of valence and arousal), "attribute_accuracy" (mean over attributes),
             "division_accuracy" (of signs or sectors), on validation.
-        early_stop: epochs without a better one after which training ends; 0: never.
-        gradient_clip: largest norm of the gradient of all weights; 0: any.
-        ema: decay per step of the averaged weights, which are then what is evaluated and exported; 0: no averaging.
+        early_stop: number of epochs without improvement after which training ends; 0: never.
+        gradient_clip: maximum norm of the gradient of all weights; 0: no clipping.
+        ema: decay per step of the moving average of the weights, which is then evaluated and exported; 0: no averaging.
         precision: "bf16-mixed" or "32-true".
-        seed: of initialisation, order, augmentation and dropout.
+        seed: seed of initialisation, order, augmentation and dropout.
         flip, autocontrast, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side),
             brightness (normalised units), exposure (factor of the light), contrast, saturation, hue (fraction of the
-            circle), sharpness: largest deviation to either side. 0 switches a step off. erase_with: "zero" or "noise".
-            erase_shape: "square" or "rectangle". blur (deviation in pixels), noise (deviation in normalised units): the
-            largest, each of half of the faces; teachers see the picture before these two. mixup, cutmix: probabilities
-            of mixing a face with another (`training.mix`), for losses that learn distributions.
-        tta: what evaluation averages over: "one", "flip" (and the mirror image) or "ten-crop" (centre and corners of
-            7/8 of the side, and their mirror images).
-        teacher: run folder or exported file of a network that teaches, or "bundled", or several with commas between (""
-            for none): the target is the mean of the votes and, with `teacher_weight` in [0, 1], the teachers' mean
-            distribution on the same augmented face (Beyer et al. 2022, arXiv:2106.05237: a patient and consistent
-            teacher), averaged over `teacher_tta`, of which "one" takes half the time of "flip".
-        start_from: begin with the weights of a run folder, an exported file or "bundled", of the same architecture; ""
-            for fresh ones. freeze_norms: batch norms keep their statistics, as they must after an exported file.
-        pretrained: begin with the model's published weights, for those that have some, from `pretrained_file` or, where
-            that is "", from the hub that the model's file names. A run folder as `pretrained_file` gives the backbone
-            that was trained there, whatever its outputs were.
-        classifier: "network", or "svm": after training a linear support vector machine on the features takes the place
-            of the network's last layer (`training.svm`).
+            circle), sharpness: maximum change in either direction. 0 turns a step off. erase_with: "zero" or "noise".
+            erase_shape: "square" or "rectangle". blur (standard deviation in pixels), noise (standard deviation in
+            normalised units): maximum, each applied to half of the faces; teachers see the picture before these two.
+            mixup, cutmix: probabilities of mixing a face with another (`training.mix`), for losses that learn
+            distributions.
+        tta: test-time augmentation that evaluation averages over: "one" (none), "flip" (also the mirror image) or
+            "ten-crop" (centre and corners of 7/8 of the side, and their mirror images).
+        teacher: run folder or exported file of a teacher network, or "bundled", or several separated by commas ("" for
+            none): the target is the mean of the votes and, with `teacher_weight` in [0, 1], the teachers' mean
+            prediction for the same augmented face (Beyer et al. 2022, arXiv:2106.05237: a patient and consistent
+            teacher), averaged over `teacher_tta` ("one" takes half the time of "flip").
+        start_from: initial weights: a run folder, an exported file or "bundled", of the same architecture; "" for
+            random initialisation. freeze_norms: batch norms keep their statistics, which is required when starting from
+            an exported file.
+        pretrained: start from the model's published weights, if it has any, from `pretrained_file` or, if that is "",
+            from the hub named in the model's file. If `pretrained_file` is a run folder, the backbone trained there is
+            used, whatever its outputs were.
+        classifier: "network", or "svm": after training, a linear support vector machine on the features replaces the
+            network's last layer (`training.svm`).
     """
 
     work: str
@@ -190,12 +193,12 @@ class Recipe:
 
     @property
     def teachers(self) -> tuple[str, ...]:
-        """Run folders or files of those that teach, or "bundled"."""
+        """Run folders or files of the teachers, or "bundled"."""
         return tuple(name for name in self.teacher.split(",") if name)
 
     @property
     def folder_name(self) -> str:
-        """What its run folder is called by default."""
+        """Default name of its run folder."""
         return f"{self.work}-{self.row}"
 
     def __post_init__(self) -> None:
@@ -203,11 +206,11 @@ class Recipe:
             if isinstance(value, float) and not math.isfinite(value):
                 raise BadSetting(f"recipe {self.name}: {key} must be a finite number, got {value}")
         if self.seed > 2**31:
-            raise BadSetting(f"recipe {self.name}: seed must be at most 2^31, got {self.seed}")
+            raise BadSetting(f"recipe {self.name}: seed must be <= 2^31, got {self.seed}")
         if self.schedule == "plateau" and self.schedule_factor >= 1:
-            raise BadSetting(f"recipe {self.name}: schedule_factor must be below 1, got {self.schedule_factor}")
+            raise BadSetting(f"recipe {self.name}: schedule_factor must be < 1, got {self.schedule_factor}")
         if self.train_share > 1:
-            raise BadSetting(f"recipe {self.name}: train_share must be at most 1, got {self.train_share}")
+            raise BadSetting(f"recipe {self.name}: train_share must be <= 1, got {self.train_share}")
         for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "schedule_factor", "train_share"):
             if not getattr(self, key) > 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be > 0, got {getattr(self, key)}")
@@ -215,7 +218,9 @@ class Recipe:
             if getattr(self, key) < 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be >= 0, got {getattr(self, key)}")
         if self.pretrained and self.start_from:
-            raise BadSetting(f"recipe {self.name}: pretrained and start_from both name the first weights; use one")
+            raise BadSetting(
+                f"recipe {self.name}: pretrained and start_from both set the initial weights; use only one"
+            )
         if self.pretrained_file and not self.pretrained:
             raise BadSetting(f"recipe {self.name}: pretrained_file needs pretrained=true")
         if not self.teacher and self.teacher_weight:
@@ -224,23 +229,25 @@ class Recipe:
             if not 0 <= getattr(self, key) <= 1:
                 raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")
         if self.mixup + self.cutmix > 1:
-            raise BadSetting(f"recipe {self.name}: mixup and cutmix must be at most 1 together")
+            raise BadSetting(f"recipe {self.name}: mixup and cutmix must not sum to more than 1")
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise BadSetting(f"recipe {self.name}: {key} must be {' or '.join(allowed)}, got {getattr(self, key)}")
         if self.nesterov and self.optimiser == "sgd" and not self.momentum:
             raise BadSetting(f"recipe {self.name}: nesterov needs a momentum > 0")
         if not self.losses or not all(math.isfinite(weight) and weight >= 0 for weight in self.losses.values()):
-            raise BadSetting(f"recipe {self.name}: losses must name at least one, with weights >= 0, got {self.losses}")
+            raise BadSetting(
+                f"recipe {self.name}: losses must contain at least one loss, with weights >= 0, got {self.losses}"
+            )
         if stray := [name for name in self.loss_options if name not in self.losses]:
-            raise BadSetting(f"recipe {self.name}: loss_options for '{stray[0]}', which is not among the losses")
+            raise BadSetting(f"recipe {self.name}: loss_options for '{stray[0]}', which is not one of the losses")
         self.input_spec()
 
     def input_spec(self) -> InputSpec:
-        """The recipe's input as the runtime will read it from the exported file.
+        """Input specification, as the runtime will read it from the exported file.
 
         Raises:
-            BadSetting: the settings of the input do not fit together.
+            BadSetting: the input settings are inconsistent.
         """
         try:
             return InputSpec.model_validate({name: getattr(self, name) for name in InputSpec.model_fields})
@@ -251,7 +258,7 @@ class Recipe:
             raise BadSetting(f"recipe {self.name}: {where}: {said}") from error
 
     def as_dict(self) -> dict[str, Any]:
-        """All settings, ready for JSON."""
+        """All settings, JSON-serialisable."""
         return asdict(self)
 
 
@@ -285,9 +292,9 @@ def from_yaml(file: Path) -> Recipe:
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadSetting(f"'{file}' is not YAML: {' '.join(str(error).split())}") from error
+        raise BadSetting(f"'{file}' is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
-        raise BadSetting(f"'{file}' must hold recipe keys and their values, got {type(settings).__name__}")
+        raise BadSetting(f"'{file}' must contain recipe keys and their values, got {type(settings).__name__}")
     try:
         return from_dict(settings)
     except BadSetting as error:
@@ -348,7 +355,7 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any] | Sequence[str]) -
     for path, value in settings.items() if isinstance(settings, Mapping) else map(_split, settings):
         key, dot, entry = path.partition(".")
         if key in ("work", "row"):
-            raise BadSetting(f"'{key}' names the recipe and cannot be set")
+            raise BadSetting(f"'{key}' is the name of the recipe and cannot be set")
         if key not in hints:
             raise BadSetting(unknown("recipe key", key, [f.name for f in fields(Recipe)]))
         has_entries = typing.get_origin(hints[key]) is Mapping
@@ -358,7 +365,7 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any] | Sequence[str]) -
             known = changes.get(key, getattr(recipe, key))
             changes[key] = _with_entry(known, entry, value if typed else _scalar(value))
         elif has_entries and not typed:
-            raise BadSetting(f"recipe key '{key}' is set entry by entry: --set {key}.NAME=VALUE")
+            raise BadSetting(f"recipe key '{key}' must be set entry by entry: --set {key}.NAME=VALUE")
         else:
             changes[key] = value if typed else _parse(path, value, hints[key])
     return from_dict({f.name: getattr(recipe, f.name) for f in fields(Recipe)} | changes)
@@ -376,12 +383,12 @@ def _with_entry(mapping: Mapping[str, Any], path: str, value: Any) -> dict[str, 
     """A copy of `mapping` with the entry at the dotted path set."""
     key, dot, rest = path.partition(".")
     if dot and not isinstance(mapping.get(key, {}), Mapping):
-        raise BadSetting(f"'{key}' is a value, so '{path}' cannot be set in it")
+        raise BadSetting(f"cannot set '{path}', because '{key}' is a single value")
     return {**mapping, key: _with_entry(mapping.get(key, {}), rest, value) if dot else value}
 
 
 def _scalar(text: str) -> Any:
-    """true, false, a number, numbers joined by commas, or the text itself."""
+    """true, false, a number, numbers separated by commas, or the text itself."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if "," in text:
@@ -402,5 +409,5 @@ def _parse(key: str, text: str, kind: Any) -> Any:
             return tuple(float(part) for part in text.split(","))
         return kind(text)
     except (KeyError, ValueError) as error:
-        expected = "true or false" if kind is bool else "numbers joined by commas" if origin else kind.__name__
+        expected = "true or false" if kind is bool else "numbers separated by commas" if origin else kind.__name__
         raise BadSetting(f"recipe key '{key}' expects {expected}, got '{text}'") from error

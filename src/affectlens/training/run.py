@@ -24,9 +24,9 @@ from affectlens.training.recipe import Recipe, from_dict
 _NOT_TRAINED = ("margin", "shift_y", "rotate")
 """Settings of the crop on photos; a finished run can be exported again with others."""
 _SOURCES = {
-    "teacher": "train that first, or name another run or exported file with --set teacher=PATH",
-    "start_from": "train that first, or name a run folder or an exported file with --set start_from=PATH",
-    "pretrained_file": "train that first, or name a file of published weights or a run folder with --set "
+    "teacher": "train it first, or use another run or exported file with --set teacher=PATH",
+    "start_from": "train it first, or use another run folder or exported file with --set start_from=PATH",
+    "pretrained_file": "train it first, or use a file of published weights or a run folder with --set "
     "pretrained_file=PATH, or train from scratch with --set pretrained=false --set pretrained_file=",
 }
 """Recipe key that names a file or a run -> what to do where it is not there."""
@@ -65,9 +65,11 @@ def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: 
         earlier = _read(out, "versions.json")[-1]
         if other := [key for key in facts if key in earlier and earlier[key] != facts[key]]:
             key = other[0]
-            raise BadSetting(f"the run in '{out}' has other data: {key} was {earlier[key]}, is {facts[key]}")
+            raise BadSetting(
+                f"the run in '{out}' was started with other data: {key} was {earlier[key]}, got {facts[key]}"
+            )
         if load_labels(out) != tuple(labels):
-            raise BadSetting(f"the run in '{out}' has the labels {', '.join(load_labels(out))}; the data have others")
+            raise BadSetting(f"the run in '{out}' was started with other labels: {', '.join(load_labels(out))}")
     out.mkdir(parents=True, exist_ok=True)
     for file in (out / "model.onnx", out / "metrics.json", refitted_checkpoint(out)):
         file.unlink(missing_ok=True)
@@ -85,11 +87,11 @@ def check_free(recipe: Recipe, out: Path, resume: bool) -> bool:
         BadSetting: it holds one and `resume` is off, or one of another recipe.
     """
     if out.is_file():
-        raise BadSetting(f"'{out}' is a file; a run needs a folder")
+        raise BadSetting(f"'{out}' is a file, expected a folder for the run")
     if not (out / "recipe.json").is_file():
         return False
     if not resume:
-        raise BadSetting(f"'{out}' already holds a run; choose another --out or continue it with --resume")
+        raise BadSetting(f"'{out}' already contains a run; choose another --out or continue it with --resume")
     check_recipe(recipe, out)
     return True
 
@@ -122,11 +124,13 @@ def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
         spared.add("epochs")
     if changed := [key for key in now if key not in spared and now[key] != then[key]]:
         key = changed[0]
-        advice = f"{key} is {then[key]} there, {now[key]} here; see '{folder / 'recipe.json'}'"
+        advice = f"{key} was {then[key]}, got {now[key]}; see '{folder / 'recipe.json'}'"
         if changed == ["epochs"] and recipe.schedule == "one-cycle":
-            advice += " (the schedule one-cycle depends on their number)"
+            advice += " (the schedule one-cycle depends on the number of epochs)"
         verb = "differs" if len(changed) == 1 else "differ"
-        raise BadSetting(f"the run in '{folder}' has another recipe: {', '.join(changed)} {verb}; {advice}")
+        raise BadSetting(
+            f"the run in '{folder}' was started with another recipe: {', '.join(changed)} {verb}; {advice}"
+        )
 
 
 def check_data(source: DataSource, folder: Path) -> None:
@@ -137,7 +141,7 @@ def check_data(source: DataSource, folder: Path) -> None:
     """
     then, now = _read(folder, "versions.json")[-1]["data"], name_of(source.reader, source.options)
     if then != now:
-        raise BadSetting(f"the run in '{folder}' has other data: {then}, not {now}")
+        raise BadSetting(f"the run in '{folder}' was started with other data: {then}, got {now}")
 
 
 def check_sources(recipe: Recipe) -> None:
@@ -146,13 +150,13 @@ def check_sources(recipe: Recipe) -> None:
     wanted += [(key, getattr(recipe, key), advice) for key, advice in _SOURCES.items() if key != "teacher"]
     for option, content in getattr(catalog.load("models", recipe.model), "FILES", {}).items():
         key = f"model_options.{option}"
-        advice = f"name {content} with --set {key}=FILE, or none with --set {key}="
+        advice = f"name {content} with --set {key}=FILE, or use none with --set {key}="
         wanted.append((key, str(recipe.model_options.get(option, "")), advice))
     for key, name, advice in wanted:
         where = Path(name).expanduser()
         bundled = name == "bundled" and key in ("teacher", "start_from")
         if name and not (bundled or best_checkpoint(where).is_file() or where.is_file()):
-            raise BadModelFile(f"{recipe.name} needs what is not there: {key} is '{name}'; {advice}")
+            raise BadModelFile(f"{recipe.name} needs {key}='{name}', which does not exist; {advice}")
 
 
 def load_recipe(folder: Path) -> Recipe:
@@ -205,14 +209,14 @@ def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> Expressio
         BadModelFile: the file is missing, no checkpoint, or of another network.
     """
     if not checkpoint.is_file():
-        raise BadModelFile(f"there is no trained run: '{checkpoint}' does not exist")
+        raise BadModelFile(f"no trained run: '{checkpoint}' does not exist")
     module = ExpressionModule(recipe, classes)
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict({key: value for key, value in state.items() if not key.startswith("losses.")})
     except Exception as error:  # torch raises many types for a file that is not its own
         said = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]  # without torch's advice
-        raise BadModelFile(f"'{checkpoint}' is no checkpoint of {recipe.name}: {said}") from error
+        raise BadModelFile(f"'{checkpoint}' is not a checkpoint of {recipe.name}: {said}") from error
     module.eval()
     return module
 
@@ -269,7 +273,7 @@ def _read(folder: Path, name: str) -> Any:
     try:
         return json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise BadModelFile(f"'{folder}' holds no run: no {name}") from error
+        raise BadModelFile(f"'{folder}' is not a run folder: it has no {name}") from error
     except ValueError as error:
         raise BadModelFile(f"'{folder / name}' is damaged: {error}") from error
 

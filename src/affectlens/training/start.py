@@ -1,4 +1,4 @@
-"""Begin with, or learn from, trained weights: those of a run folder, or of an exported file such as the bundled one."""
+"""Start from, or learn from, trained weights in a run folder or an exported file such as the bundled one."""
 
 from pathlib import Path
 
@@ -63,12 +63,13 @@ def start_from(network: nn.Module, recipe: Recipe, labels: tuple[str, ...]) -> N
     ]
     if unfit or (outer and ours[outer[0]].shape[1] != weights[outer[0]].shape[1]):
         raise BadSetting(
-            f"'{recipe.start_from}' has another architecture than '{recipe.model}' with these options: "
-            f"{(unfit or outer)[0]} does not fit"
+            f"'{recipe.start_from}' has a different architecture from '{recipe.model}' with these options: "
+            f"{(unfit or outer)[0]} does not match"
         )
     if not outer and known != labels:
         raise BadSetting(
-            f"'{recipe.model}' has no layer of classifiers, so it goes on with the labels {', '.join(known)}"
+            f"'{recipe.model}' has no classification layer that could be replaced, so the labels must be "
+            f"{', '.join(known)}"
         )
     for key in outer:
         rows = ours[key].clone()
@@ -109,7 +110,10 @@ def open_teacher(name: str, student: Recipe, statistics: DatasetStatistics) -> T
         known, share = described.labels, described.settings.get("logit_adjustment", 0.0)
         network, spec = Exported(session), described.input
     if known != statistics.labels:
-        raise BadSetting(f"the teacher '{name}' knows {', '.join(known)}; the data have {', '.join(statistics.labels)}")
+        raise BadSetting(
+            f"the labels of the teacher '{name}' are {', '.join(known)}, but those of the data are "
+            f"{', '.join(statistics.labels)}"
+        )
     teacher = Teacher(network, spec, adjustment(share, statistics))
     teacher.check(student)
     return teacher
@@ -133,7 +137,7 @@ def _copy_backbone(network: nn.Module, folder: Path, recipe: Recipe) -> None:
     ours, theirs = (getattr(one, "backbone", None) for one in (network, load_run(folder).network))
     if not isinstance(ours, nn.Module) or not isinstance(theirs, nn.Module):
         which = f"the model '{recipe.model}'" if ours is None else f"the network in '{folder}'"
-        raise BadSetting(f"{which} has no backbone that another network could begin with; use start_from")
+        raise BadSetting(f"{which} has no separate backbone; use start_from instead of pretrained_file")
     copy_into(ours, theirs.state_dict(), str(folder))
 
 
@@ -149,13 +153,13 @@ def _unfold(network: nn.Module, file: Path, recipe: Recipe) -> dict[str, Tensor]
     for conv, norm in _norms_behind(network, recipe).items():
         if f"{conv}.weight" not in weights:
             raise BadSetting(
-                f"'{recipe.start_from}' has another architecture than '{recipe.model}' with these options: {conv} "
-                "does not fit"
+                f"'{recipe.start_from}' has a different architecture from '{recipe.model}' with these options: "
+                f"{conv} does not match"
             )
         bias = weights.pop(f"{conv}.weight_bias", None)
         module = network.get_submodule(norm)
         if bias is None or not isinstance(module, nn.BatchNorm2d) or module.running_var is None:
-            raise BadModelFile(f"'{file}' holds no folded bias for '{conv}'; its export is not understood")
+            raise BadModelFile(f"'{file}' has no folded bias for '{conv}'; export it again with this version")
         state |= {
             f"{norm}.weight": torch.full_like(bias, (1 + module.eps) ** 0.5),
             f"{norm}.bias": bias,

@@ -1,4 +1,4 @@
-"""What an exported file holds beside its graph: its metadata, and weights in full, half or eight-bit precision."""
+"""Storage in exported files: metadata, and weights in single, half or 8-bit precision."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""A linear support vector machine in the place of a trained network's last layer (Antoniadis, section 5.4).
+"""A linear support vector machine as replacement for a trained network's last layer (Antoniadis, section 5.4).
 
 The thesis fits ThunderSVM to the features of the softmax network without giving its settings. Here: scikit-learn's
 `LinearSVC` (one class against the rest, squared hinge, C = 0.001), classes balanced, features standardised for the
@@ -30,7 +30,7 @@ def check(module: ExpressionModule, train: FaceTable) -> None:
         raise MissingExtra("a support vector machine", "train")
     if not isinstance(getattr(module.network, "classifier", None), nn.Linear):
         raise BadSetting(
-            f"'{module.recipe.model}' has no linear classifier that a support vector machine could replace"
+            f"the model '{module.recipe.model}' has no linear classifier that a support vector machine could replace"
         )
     if module.recipe.tta != "one":
         raise BadSetting("classifier=svm needs tta=one")
@@ -39,7 +39,7 @@ def check(module: ExpressionModule, train: FaceTable) -> None:
 
 def _check_classes(targets: NDArray[np.int64], labels: tuple[str, ...]) -> None:
     if missing := [label for i, label in enumerate(labels) if not (targets == i).any()]:
-        raise BadData(f"classifier=svm needs training faces of every class; there is none of '{missing[0]}'")
+        raise BadData(f"classifier=svm needs training faces of every class, but there are none of '{missing[0]}'")
 
 
 def refit(module: ExpressionModule, train: FaceTable) -> None:

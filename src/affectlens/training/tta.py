@@ -1,4 +1,4 @@
-"""Test-time augmentation: the outputs for several views of a face are averaged (its mirror image, or ten crops)."""
+"""Test-time augmentation: averages the outputs for several views of a face (its mirror image, or ten crops)."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Where a model can be trusted: groups of faces, and corrupted pictures."""
+"""Reliability of a model on groups of faces and corrupted pictures."""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,16 +32,17 @@ def audit(
     prior: str = Prior.NATURAL,
     progress: Progress = SILENT,
 ) -> Report:
-    """Score a model on a split as it is, in groups of faces, and under ten corruptions of five severities each.
+    """Score a model on an unchanged split, on groups of faces, and under ten corruptions with five severities each.
 
-    Groups are the columns of the data (?meta=FILE adds some), quarters by size, sharpness, brightness and contrast, and
-    the codes of `Face.quality`. Arguments are those of `evaluate`.
+    Groups are the group columns of the data (?meta=FILE adds some), quartiles of size, sharpness, brightness and
+    contrast, and the codes of `Face.quality`. The arguments are those of `evaluate`.
 
     Returns:
-        `metrics` has "clean", "corruptions" and "calibration", as `evaluation.audit.audit` gives them.
+        `metrics` has "clean", "corruptions" and "calibration", as returned by `evaluation.audit.audit`.
 
     Raises:
-        As `evaluate`. BadData: also where the data have a column that audit measures itself.
+        As `evaluate`. BadData: also if the data have a group column with the name of a group that audit measures
+            itself.
     """
     (opened,), source, table = open_all([model], data, split, progress)
     changes = [(lambda face, _: face), *_changes()]
@@ -68,7 +69,9 @@ def _with_measures(scored: Scored) -> Scored:
         seen += [_measured(face) for face in faces]
     given, measured = scored.scores.groups, auditing.measured_groups(seen)
     if taken := sorted(given.keys() & measured.keys()):
-        raise BadData(f"the data have a column '{taken[0]}', which audit measures itself; call it otherwise")
+        raise BadData(
+            f"the group column '{taken[0]}' of the data has the name of a group that audit measures itself; rename it"
+        )
     return scored.with_groups({**given, **measured})
 
 

@@ -1,4 +1,4 @@
-"""Models side by side on the same labelled faces."""
+"""Comparison of models on the same labelled faces."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,17 +24,17 @@ def compare(
     prior: str = Prior.NATURAL,
     progress: Progress = SILENT,
 ) -> Report:
-    """Score two or more models on the faces that all of them can answer for.
+    """Score two or more models on the faces that all of them can score.
 
-    Where one of the models was trained on faces that are searched for, all get these. Arguments are those of
-    `evaluate`.
+    If one of the models was trained on faces found by the detector, all are scored on such faces. The arguments are
+    those of `evaluate`.
 
     Returns:
-        `metrics` has "models", name -> metrics, and "against_the_first": of each other model its difference in accuracy
-        and McNemar's test (`evaluation.evaluation.compare`).
+        `metrics` has "models" (name -> metrics) and "against_the_first": for each other model, its difference in
+            accuracy and McNemar's test (`evaluation.evaluation.compare`).
 
     Raises:
-        As `evaluate`. BadSetting: also for fewer than two models, or the same one twice.
+        As `evaluate`. BadSetting: also if there are fewer than two models, or the same one twice.
     """
     if len(models) < 2:
         raise BadSetting(f"compare needs at least two models, got {len(models)}")
@@ -60,7 +60,7 @@ def _names(own: list[str], given: list[str]) -> list[str]:
     """What the models are called: by their own names, and where two have the same, by what the user called them."""
     unique = [name if own.count(name) == 1 else model for name, model in zip(own, given, strict=True)]
     if len(set(unique)) < len(unique):
-        raise BadSetting(f"the same model twice: {', '.join(unique)}")
+        raise BadSetting(f"the same model is given twice: {', '.join(unique)}")
     return unique
 
 
@@ -68,7 +68,7 @@ def _shared(scored: dict[str, Scored]) -> dict[str, Scored]:
     """The answers for the faces that every model has answered for."""
     common = set.intersection(*(set(part.table.ids) for part in scored.values()))
     if not common:
-        raise BadData("there is no face that all models have answered for")
+        raise BadData("no face was scored by all models")
     return {name: part.keep(np.array([i in common for i in part.table.ids])) for name, part in scored.items()}
 
 

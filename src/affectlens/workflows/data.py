@@ -1,4 +1,4 @@
-"""Data sets as people name them."""
+"""Data sets by the names that users give."""
 
 from pathlib import Path
 
@@ -31,15 +31,16 @@ def is_path(data: str | Path) -> bool:
 
 
 def load_data(data: str | Path | DataSource, split: str = "train") -> FaceTable:
-    """The labelled faces of a split, "train", "valid" or "test".
+    """Load the labelled faces of a split.
 
     Args:
         data: "NAME:FOLDER[?key=value&...]", several joined by "+", or the path of a folder with one folder of pictures
             per label, or of a CSV or Parquet file with the columns `path` and `expression`.
-        split: "train", "valid" or "test"; where the data have no splits, a tenth of the faces each is valid and test.
+        split: "train", "valid" or "test"; if the data have no splits, a tenth of the faces each is used for valid and
+            test.
 
     Raises:
-        BadData: the data cannot be read, or the split has no face. BadSetting: there is no such split or option.
-            UnknownName: there is no such reader.
+        BadData: the data cannot be read, or the split has no faces. BadSetting: the split or an option does not exist.
+            UnknownName: the reader does not exist.
     """
     return source_of(data).load(split)

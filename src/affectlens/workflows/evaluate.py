@@ -1,4 +1,4 @@
-"""A model on labelled faces."""
+"""Evaluation of a model on labelled faces."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -28,25 +28,25 @@ def evaluate(
     prior: str = Prior.NATURAL,
     progress: Progress = SILENT,
 ) -> Report:
-    """Score a model on the labelled faces of a split, and on those without a near copy in the split train.
+    """Score a model on the labelled faces of a split, and on those without a near-duplicate in the training split.
 
     Args:
         model: "bundled", an ONNX file, a run folder, or a checkpoint in one (extra `train`).
-        data: "NAME:FOLDER[?key=value&...]". Options of the data that the model was trained with hold where the data
-            are of the same reader and do not set them.
+        data: "NAME:FOLDER[?key=value&...]". For data of the same reader, data options that the model was trained with
+            apply unless they are set here.
         split: "train", "valid" or "test".
         find_faces: search pictures of more than 128 pixels a side for their largest face.
-        prior: "natural", or "balanced" to take all expressions for equally frequent.
-        progress: told how far it is.
+        prior: "natural", or "balanced" to treat all expressions as equally frequent.
+        progress: receives progress updates.
 
     Returns:
-        `metrics` has "all" and, but for the split train and data without one, "without_near_duplicates_of_train", each
-        as `evaluation.evaluation.compute_metrics` gives them. Faces without a label count for disagreement, valence and
-        arousal.
+        `metrics` has "all" and, except for the training split and data without one, "without_near_duplicates_of_train",
+            each as returned by `evaluation.evaluation.compute_metrics`. Faces without a label are used only for
+            disagreement, valence and arousal.
 
     Raises:
-        BadData: the data cannot be read, have no labelled face, or classes that the model does not know. BadModelFile:
-            there is no such model. BadSetting: there is no such split, option or prior.
+        BadData: the data cannot be read, have no labelled faces, or have classes that the model does not have.
+            BadModelFile: the model does not exist. BadSetting: the split, an option or the prior is invalid.
     """
     (opened,), source, table = open_all([model], data, split, progress)
     train = None

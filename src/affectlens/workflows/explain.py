@@ -1,4 +1,4 @@
-"""Where a model looked, as a sheet of heat maps."""
+"""Sheets of heat maps that show where a model looked."""
 
 from pathlib import Path
 
@@ -16,26 +16,27 @@ def explain(
     detector: str = "mtcnn",
     min_face_px: int | None = None,
 ) -> Analysis:
-    """Draw each face of a photo beside a heat map of where the model looked, one row per face.
+    """Draw each face of a photo next to a heat map of where the model looked, one row per face.
 
     Args:
         photo: path of an image file.
-        out: the picture to write; its suffix decides the format (.png, .jpg, ...).
+        out: picture file to write; its suffix determines the format (.png, .jpg, ...).
         model: as for `Analyzer`.
         detector: as for `Analyzer`.
         min_face_px: as for `Analyzer`.
 
     Returns:
-        What the photo shows; `Face.explanation` holds the heat maps.
+        The analysis of the photo; `Face.explanation` has the heat maps.
 
     Raises:
-        BadSetting: no such format. AffectLensError: the photo cannot be read or has no face; then nothing is written.
+        BadSetting: the format is unknown. AffectLensError: the photo cannot be read or has no face; nothing is written
+            then.
     """
     out = Path(out)
     check_picture(out)
     analysis = Analyzer(model, detector, min_face_px, explain=True).analyze(photo)
     if not analysis.faces:
-        raise AffectLensError(f"'{photo}' cannot be explained: {analysis.detail} ({analysis.reason})")
+        raise AffectLensError(f"cannot explain '{photo}': {analysis.detail} ({analysis.reason})")
     out.parent.mkdir(parents=True, exist_ok=True)
     analysis.save_explanations(out)
     return analysis

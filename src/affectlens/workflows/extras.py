@@ -1,4 +1,4 @@
-"""What workflows need that the base installation does not bring."""
+"""Optional dependencies of workflows."""
 
 import importlib.util
 

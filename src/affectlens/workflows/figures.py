@@ -1,4 +1,4 @@
-"""One figure about a data set or a trained network."""
+"""Figures of a data set or a trained network."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -98,9 +98,7 @@ class FigureOptions:
         model = model or self.model()
         folder = Path(model).expanduser()
         if not folder.is_dir():
-            raise BadSetting(
-                f"the figure '{self.name}' needs the folder of a run (of 'affectlens train'), got '{model}'"
-            )
+            raise BadSetting(f"the figure '{self.name}' needs a run folder of 'affectlens train', got '{model}'")
         return run.load_run(folder), run.load_labels(folder)
 
 
@@ -112,7 +110,7 @@ def figure(asked: FigureOptions) -> "Figure":
     """
     if asked.points % 2 == 0:
         raise BadSetting(
-            f"--points must be odd, so that the weights as they are stand in the middle; got {asked.points}"
+            f"--points must be odd, so that the middle point is at the trained weights, got {asked.points}"
         )
     return _FIGURES[asked.name](asked)
 
@@ -142,8 +140,8 @@ def _va_plane(asked: FigureOptions) -> "Figure":
     data = asked.source()
     table = data.load(asked.split)
     if not (np.isfinite(table.valence) & np.isfinite(table.arousal) & table.labelled).any():
-        lacking = f"no labelled face of the split '{asked.split}' has valence and arousal"
-        raise BadData(f"{lacking} (ferplus has them with ?va=projected)")
+        lacking = f"no labelled face in the split '{asked.split}' has valence and arousal"
+        raise BadData(f"{lacking} (for ferplus, use ?va=projected)")
     affect = np.stack([table.valence, table.arousal], axis=1)
     note = "valence and arousal projected from the raters' votes" if data.options.get("va") == "projected" else ""
     return affect_plots.va_plane(affect, table.targets, table.labels, asked.divisions, note)
@@ -173,7 +171,7 @@ def _features(asked: FigureOptions) -> "Figure":
     from affectlens.training import insights
 
     table = _cut(module, data, asked, _MAX_FACES_IN_A_MAP)
-    with asked.progress.task(f"features of {len(table):,} faces and their map, which can take minutes"):
+    with asked.progress.task(f"computing features and their UMAP for {len(table):,} faces (can take minutes)"):
         vectors, rows = insights.features(module, table)
         targets = table.targets[rows]
         present = [label for label in range(len(table.labels)) if (targets == label).any()]
@@ -192,7 +190,9 @@ def _distances(asked: FigureOptions) -> "Figure":
     before, after, rows = insights.around_the_gate(module, table)
     targets, classes = table.targets[rows], len(table.labels)
     if len(np.unique(targets)) < 2:
-        raise BadData(f"distances between classes need faces of at least two; the split '{asked.split}' has fewer")
+        raise BadData(
+            f"distances between classes need faces of at least two classes; the split '{asked.split}' has fewer"
+        )
     parts = {
         name: metrics.class_distances(vectors, targets, classes)
         for name, vectors in (("before the gate", before), ("after the gate", after))
@@ -229,7 +229,7 @@ def _cut(module: "ExpressionModule", data: DataSource, asked: FigureOptions, usu
     table = run.with_data_options(recipe, data).load(asked.split)
     table = table.keep(table.labelled)
     if not len(table):
-        raise BadData(f"no face of the split '{asked.split}' has a label")
+        raise BadData(f"no face in the split '{asked.split}' has a label")
     if len(table) > most:
         table = table.keep(stratified(table, most / len(table), recipe.seed))
     return crops.cut(table, recipe.input_spec(), recipe.find_faces, asked.progress)
@@ -282,7 +282,7 @@ def _some(data: DataSource, asked: FigureOptions) -> FaceTable:
     labelled = table.keep(table.labelled)
     chosen = labelled.keep(np.isin(np.arange(len(labelled)), in_turns(labelled)[: asked.faces or _FACES_ON_A_SHEET]))
     if not len(chosen):
-        raise BadData(f"no face of the split '{asked.split}' has a label")
+        raise BadData(f"no face in the split '{asked.split}' has a label")
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""The bundled model, trained on with the user's own labels."""
+"""Fine-tuning of the bundled model on the user's own labels."""
 
 from pathlib import Path
 
@@ -19,17 +19,17 @@ def finetune(
     resume: bool = False,
     progress: Progress = SILENT,
 ) -> Run | None:
-    """Train the bundled model on with your own pictures and labels (extra `train`).
+    """Fine-tune the bundled model on your own pictures and labels (extra `train`).
 
     Args:
         data: a folder with one folder of pictures per label, a CSV or Parquet file with the columns `path` and
-            `expression`, or "NAME:FOLDER". Labels that name a known expression get its name here ("happy" and "joy"
-            become "happiness"), others stay as they are. Without splits a tenth of the pictures is kept for validation
-            and another for test.
-        out: run folder, as in `train`.
-        settings: changes of the recipe "finetune".
-        resume: go on after the last complete epoch of the run folder, where there is one.
-        progress: told how far it is.
+            `expression`, or "NAME:FOLDER". Labels that name a known expression get its standard name ("happy" and "joy"
+            become "happiness"); others are kept. Without splits, a tenth of the pictures is held out for validation and
+            another tenth for test.
+        out: run folder, as for `train`.
+        settings: changes to the recipe "finetune".
+        resume: continue after the last complete epoch in the run folder, if there is one.
+        progress: receives progress updates.
 
     Returns:
         As `train`.

@@ -1,4 +1,4 @@
-"""What a recipe makes of the training faces, in pictures."""
+"""Preview pictures of the training faces as a recipe transforms them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Progress in notebooks and in logs; that of a terminal is the command line's."""
+"""Progress in notebooks and logs; the command line has its own for terminals."""
 
 import logging
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from affectlens.core.progress import Advance
 
 
 class NotebookProgress:
-    """Messages and bars by `tqdm.auto`: widgets in a notebook, text elsewhere.
+    """Show messages and progress bars with `tqdm.auto`: widgets in a notebook, text elsewhere.
 
     Raises:
-        MissingExtra: the extra `train`, which brings tqdm, is not installed.
+        MissingExtra: the extra `train`, which includes tqdm, is not installed.
     """
 
     def __init__(self) -> None:
@@ -23,18 +23,18 @@ class NotebookProgress:
         self._bar = tqdm
 
     def message(self, text: str) -> None:
-        """One line, above the bar if there is one."""
+        """Show one line, above the bar if there is one."""
         self._bar.write(text)
 
     @contextmanager
     def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
-        """A bar that is taken away at the end."""
+        """Show a bar, which is removed at the end."""
         with self._bar(desc=description, total=total, leave=False) as bar:
             yield bar.update
 
 
 class LoggingProgress:
-    """Messages and the beginnings of tasks as lines of a logger."""
+    """Write messages and the starts of tasks to a logger."""
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
         """`logger` is "affectlens" by default; its level must let INFO through."""
@@ -46,6 +46,6 @@ class LoggingProgress:
 
     @contextmanager
     def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
-        """One line at the beginning."""
+        """Log one line at the start."""
         self._logger.info("%s%s", description, "" if total is None else f" ({total} steps)")
         yield lambda: None

@@ -1,4 +1,4 @@
-"""A model file in eight bits, where that is faster and costs nothing to speak of."""
+"""8-bit quantisation of a model, if it is faster and costs hardly any accuracy."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -38,10 +38,12 @@ def quantise(model: str | Path, data: str | Path | DataSource, out: str | Path, 
 
     file, out = model_file(str(model)), Path(out)
     if out.suffix != ".onnx":
-        raise BadSetting(f"'{out}' is no name for a model; it must end in .onnx")
+        raise BadSetting(f"--out must end in .onnx, got '{out}'")
     spec = read_spec(open_session(file), str(file))
     if not spec.settings:
-        raise BadModelFile(f"'{file}' does not say how it was trained, which tells how its faces are cut")
+        raise BadModelFile(
+            f"'{file}' does not contain the settings it was trained with, which define how faces are cropped"
+        )
     recipe = replace(from_dict(spec.settings), drop_near_duplicates=False)
     source = source_of(data)
     return quantising.quantise(file, load_data(recipe, source, progress), out)

@@ -1,4 +1,4 @@
-"""The recipes of the catalogue."""
+"""Recipes in the catalog."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

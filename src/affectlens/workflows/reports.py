@@ -1,4 +1,4 @@
-"""What evaluations find: metrics, ready for JSON, and the HTML page that shows them."""
+"""Results of evaluations: JSON-serialisable metrics, and the HTML page that shows them."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,19 +12,19 @@ from affectlens.evaluation import report
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Figures of an evaluation, a comparison, an audit or a summary.
+    """Results of an evaluation, a comparison, an audit or a summary.
 
     Attributes:
-        metrics: all of them, with what they are about (data, split, classes, versions, what was left out); plain
+        metrics: all metrics and their context (data, split, classes, versions, samples left out), as plain
             dictionaries, lists, numbers and text, as in report.json.
-        page: makes the HTML; `html` looks first whether all is there that it needs.
+        page: function that renders the HTML; `html` first checks that the required packages are installed.
     """
 
     metrics: dict[str, Any]
     page: Callable[[], str]
 
     def html(self) -> str:
-        """One self-contained HTML page.
+        """Render one self-contained HTML page.
 
         Raises:
             MissingExtra: the extra `report` is not installed.
@@ -33,7 +33,7 @@ class Report:
         return self.page()
 
     def save(self, folder: str | Path) -> Path:
-        """Write report.json and report.html into `folder`, created if missing; returns the path of the page.
+        """Write report.json and report.html to `folder`, which is created if missing; returns the path of the page.
 
         Raises:
             MissingExtra: the extra `report` is not installed. OSError: the folder cannot be written to.

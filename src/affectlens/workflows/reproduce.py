@@ -1,4 +1,4 @@
-"""The rows of a published table, trained and tested, beside the paper's figures."""
+"""Training and testing of the rows of a published table, next to the paper's figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,28 +30,28 @@ def reproduce(
     runs: str | Path = "runs",
     progress: Progress = SILENT,
 ) -> Path:
-    """Train each row of a published table (or go on with it), test it once, and write the table (extra `train`).
+    """Train each row of a published table (or continue it), test it once, and write the table (extra `train`).
 
-    A row whose run is finished is not trained again. One whose test is written is not tested again, whatever number of
-    epochs it had; a row there of other settings is an error.
+    A row whose run is finished is not trained again. A row that has been tested is not tested again, whatever its
+    number of epochs; if it was tested with other settings, an error is raised.
 
     Args:
-        work: name of a work, "caciolai" for example.
-        data: its data, "NAME:FOLDER[?key=value&...]".
-        rows: which; by default those with published figures that are about these data.
-        settings: changes of every row.
-        test: data to test on; by default the split test of `data`.
-        other_data: measure on data of another kind than the paper's; the table says so.
-        out: `out`/WORK/ receives README.md with the table, and a folder per row: settings, versions, log, curves,
-            confusion matrix, figures.
-        runs: the folder of the runs.
-        progress: told what is done and how far it is.
+        work: name of a work, for example "caciolai".
+        data: data set of the work, "NAME:FOLDER[?key=value&...]".
+        rows: rows to train; by default those with published figures for these data.
+        settings: changes to every row.
+        test: data to test on; by default the test split of `data`.
+        other_data: allow a data set other than the paper's; the table says so.
+        out: `out`/WORK/README.md is written with the table, next to a folder per row with settings, versions, log,
+            curves, confusion matrix and metrics.
+        runs: folder for the runs.
+        progress: receives messages and progress updates.
 
     Returns:
         The table, a Markdown file.
 
     Raises:
-        As `train`. UnknownName: there is no such work or row.
+        As `train`. UnknownName: the work or a row does not exist.
     """
     require_training("reproducing a table")
     from affectlens.training import run
@@ -60,7 +60,7 @@ def reproduce(
     results, runs = Path(out), Path(runs)
     module = catalog.load("training.recipes", work)
     if not hasattr(module, "PAPER"):
-        raise BadSetting(f"'{work}' is no published table")
+        raise BadSetting(f"'{work}' has no published table")
     source = source_of(data)
     if strange := [row for row in rows if row not in module.ROWS]:
         raise UnknownName(unknown(f"row of '{work}'", strange[0], list(module.ROWS)))
@@ -69,7 +69,10 @@ def reproduce(
     recipes = {row: find_recipe(module.ROWS[row], settings) for row in rows}
     for recipe in recipes.values():
         if source.reader != recipe.data and not other_data:
-            raise BadSetting(f"'{recipe.name}' is about '{recipe.data}', got '{source.reader}'; see --other-data")
+            raise BadSetting(
+                f"'{recipe.name}' expects data of '{recipe.data}', got '{source.reader}'; to allow this, use "
+                "--other-data"
+            )
     for row, recipe in recipes.items():
         tested = (results / work / row / "metrics.json").is_file()
         there = results / work / row if tested else runs / recipe.folder_name
@@ -81,7 +84,8 @@ def reproduce(
         if (target / "metrics.json").is_file():
             epochs = run.load_recipe(target).epochs
             progress.message(
-                f"{work}/{row}: tested already with epochs={epochs}, see '{target}'; for others choose --out"
+                f"{work}/{row}: already tested with epochs={epochs}, see '{target}'; to test again, choose "
+                "another --out"
             )
             continue
         folder = runs / recipe.folder_name
@@ -110,4 +114,6 @@ def _published(module: ModuleType, source: DataSource, other_data: bool) -> list
     reader = first.data if other_data else source.reader
     if found := [row for row in module.PAPER if module.ROWS[row].data == reader]:
         return found
-    raise BadSetting(f"'{first.work}' is about '{first.data}', got '{source.reader}'; see --other-data")
+    raise BadSetting(
+        f"'{first.work}' expects data of '{first.data}', got '{source.reader}'; to allow this, use --other-data"
+    )

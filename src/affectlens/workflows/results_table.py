@@ -1,4 +1,4 @@
-"""A published table beside our own metrics: results/WORK/ROW/ for each row, and results/WORK/README.md for all."""
+"""A published table next to measured results: results/WORK/ROW/ for each row, and results/WORK/README.md for all."""
 
 import json
 import shutil

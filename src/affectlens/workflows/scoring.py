@@ -1,4 +1,4 @@
-"""What a model says about a table of labelled faces, whether it is a file for the runtime or a run of training."""
+"""Scoring of a model (an exported file or a training run) on a table of labelled faces."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,8 @@ class Predictor:
             options = "&".join(f"{key}={value}" for key, value in self.data_options.items())
             hint = f"; it was trained with {self.reader}:...?{options}" if options else ""
             raise BadData(
-                f"the labels of {self.name} are {', '.join(self.labels)}; the data also have {', '.join(foreign)}{hint}"
+                f"the labels of {self.name} are {', '.join(self.labels)}, but the data also have "
+                f"{', '.join(foreign)}{hint}"
             )
 
 
@@ -71,7 +72,7 @@ class Scored:
 
     def keep(self, mask: NDArray[np.bool_]) -> "Scored":
         """The outputs where the (N,) `mask` is true."""
-        return Scored(self.name, self.table.keep(mask, "another model has no answer"), self.scores.keep(mask))
+        return Scored(self.name, self.table.keep(mask, "not scored by another model"), self.scores.keep(mask))
 
     def with_groups(self, groups: Mapping[str, NDArray[np.str_]]) -> "Scored":
         """The outputs with these group columns."""
@@ -164,7 +165,7 @@ def score_changed(
         for part, change in zip(outputs, changes, strict=True) if faces else ():
             part.append(model.run([change(face, row) for face, row in zip(faces, rows.tolist(), strict=True)]))
     if not any(outputs):
-        raise BadData("no image of the data can be decoded")
+        raise BadData("none of the images can be decoded")
     kept = table.keep(readable, "image cannot be decoded")
     columns = [model.labels.index(label) for label in table.labels]
     shares = None if shares is None else shares[columns]

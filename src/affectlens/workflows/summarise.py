@@ -1,4 +1,4 @@
-"""The rows of a batch, or of one table, summed up."""
+"""Summaries of the rows of a batch, or of one table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,32 +32,35 @@ def summarise(
     window_s: float = 60.0,
     csv: str | Path | None = None,
 ) -> SummaryReport:
-    """Sum up faces by expression, source, time window or groups of your own, in constant memory (extra `summary`).
+    """Summarise faces by expression, source, time window or your own groups, in constant memory (extra `summary`).
 
     Args:
-        path: the folder of a batch, or a Parquet file of `affectlens analyze`.
-        by: "expression", "source", "window" or a column of `groups`; several are crossed.
-        groups: a CSV file with a column `source` (or the name of its file) and columns to group by.
-        window_s: length of a time window in seconds, from the beginning of each video.
-        csv: a file for the whole table.
+        path: output folder of a batch, or a Parquet file of `affectlens analyze`.
+        by: "expression", "source", "window" or a column of `groups`; several are combined.
+        groups: CSV file with a column `source` (source or file name) and columns to group by.
+        window_s: length of a time window in seconds, from the start of each video.
+        csv: file for the complete table.
 
     Returns:
-        `metrics` has "rows", "sources", "faces", "reasons" (rows without a face), "states" (sources of the batch, or
+        `metrics` has "rows", "sources", "faces", "reasons" (rows without a face), "states" (sources in the batch, or
         None), "by", "count" (rows of the table) and "table" (those with the most faces, or the first windows).
 
     Raises:
-        BadData: there are no rows with faces. BadSetting: there is no such group. MissingExtra.
+        BadData: there are no rows with faces. BadSetting: a group does not exist. MissingExtra: the extra `summary` is
+            not installed.
     """
     path, keys = Path(path), list(dict.fromkeys(by))
     states = states_in(path)
     shards = None if states is None else shards_of(path)
     if shards == []:
-        raise BadData(f"the batch in '{path}' has written no rows yet; go on with 'affectlens batch --resume'")
+        raise BadData(
+            f"the batch in '{path}' has not written any rows yet; continue it with 'affectlens batch --resume'"
+        )
     group_file = None if groups is None else Path(groups)
     with Summary(path, group_file, window_s, shards=shards) as found:
         result: dict[str, Any] = {"path": str(path), **found.overall(), "states": states}
         if not result["faces"]:
-            raise BadData(f"'{path}' holds no face; its rows say why: {reasons_in(result)}")
+            raise BadData(f"'{path}' contains no faces; the reasons in its rows are: {reasons_in(result)}")
         rows = found.table(keys, WINDOWS if "window" in keys else LISTED)
         result |= {"by": keys, "count": found.count(keys), "table": rows}
         if csv is not None:
@@ -76,11 +79,11 @@ def _page(found: Summary, result: dict[str, Any], window_s: float) -> str:
     totals = {key: found.count([key]) for key in keys}
     facts = {"folder": result["path"]} | {key: f"{result[key]:,}" for key in ("rows", "sources", "faces")}
     if result["states"]:
-        facts["sources of the batch"] = states_in_words(result)
+        facts["sources in the batch"] = states_in_words(result)
     if result["reasons"]:
         facts["rows without a face"] = reasons_in(result)
     if result.get("ungrouped", {}).get("sources"):
-        facts["sources not in the file of groups"] = f"{result['ungrouped']['sources']:,}"
+        facts["sources not in the groups file"] = f"{result['ungrouped']['sources']:,}"
     several = len(result["by"]) > 1
     asked = table_by(result["by"], result["table"], found.means, result["count"]) if several else None
     return summary_report(facts, found.labels, tables, totals, found.plane(), window_s, found.means, asked)
@@ -92,5 +95,5 @@ def reasons_in(metrics: dict[str, Any]) -> str:
 
 
 def states_in_words(metrics: dict[str, Any]) -> str:
-    """How many sources of the batch are in each state, in one line."""
+    """How many sources in the batch are in each state, in one line."""
     return ", ".join(f"{count:,} {state}" for state, count in metrics["states"].items())

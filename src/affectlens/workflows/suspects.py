@@ -1,4 +1,4 @@
-"""Labels that a model doubts."""
+"""Labels that a model finds unlikely."""
 
 from dataclasses import dataclass
 

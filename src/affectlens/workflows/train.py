@@ -1,4 +1,4 @@
-"""A recipe and data in, a run folder with a calibrated ONNX model out."""
+"""From a recipe and data to a run folder with a calibrated ONNX model."""
 
 import logging
 from collections.abc import Iterator
@@ -26,10 +26,10 @@ class Run:
     """A finished run.
 
     Attributes:
-        folder: the run folder, which stands for its model wherever one is named.
-        metrics: those on validation after calibration, as in metrics.json.
-        temperature: by which the logits are divided.
-        remark: what people should know of the run, "" for nothing.
+        folder: the run folder; it can be used wherever a model is expected.
+        metrics: metrics on validation after calibration, as in metrics.json.
+        temperature: the logits are divided by it.
+        remark: remark for the user about the run, or "".
     """
 
     folder: Path
@@ -58,23 +58,24 @@ def train(
     """Train a model, calibrate it on validation, export it, and check the file against torch (extra `train`).
 
     Args:
-        recipe: "WORK/ROW", the name of a work for its first row, a YAML file, or a `Recipe`.
+        recipe: "WORK/ROW", "WORK" for its first row, a YAML file, or a `Recipe`.
         data: "NAME:FOLDER[?key=value&...]".
-        out: run folder; "runs/WORK-ROW" by default. It receives recipe.json, labels.json, versions.json, curves.csv and
-            .png, log.txt, checkpoints/, metrics.json and model.onnx.
-        settings: changes of the recipe.
-        resume: go on after the last complete epoch of the run folder, where there is one.
-        devices: processes (or GPUs) on each host.
-        nodes: hosts.
-        strategy: a strategy of Lightning.
-        progress: told what the data are, how far it is, and what came of each epoch.
+        out: run folder; by default "runs/WORK-ROW". Files written: recipe.json, labels.json, versions.json, curves.csv
+            and .png, log.txt, checkpoints/, metrics.json and model.onnx.
+        settings: changes to the recipe.
+        resume: continue after the last complete epoch in the run folder, if there is one.
+        devices: number of processes (or GPUs) per machine.
+        nodes: number of machines.
+        strategy: Lightning strategy.
+        progress: receives a description of the data, progress updates, and the results of each epoch.
 
     Returns:
-        The run; None in all but the first of several processes.
+        The run; None in all processes except the first.
 
     Raises:
-        BadSetting: a setting that there is not, or `out` holds another run. BadData: nothing to train or validate on.
-            BadModelFile: weights that the recipe starts from are missing. MissingExtra.
+        BadSetting: a setting does not exist, or `out` contains another run. BadData: there are no faces to train or
+            validate on. BadModelFile: weights that the recipe starts from are missing. MissingExtra: the extra `train`
+            is not installed.
     """
     require_training("training")
     from affectlens.training.fit import Machines
@@ -102,7 +103,7 @@ def run_recipe(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     first = rank_zero_only.rank == 0
     if first and not run.check_free(recipe, folder, resume) and resume:
-        progress.message(f"nothing to go on with in '{folder}': a new run")
+        progress.message(f"no run to continue in '{folder}'; starting a new one")
     run.check_sources(recipe)
     data = load_data(recipe, source, progress)
     if first:
@@ -142,7 +143,7 @@ def _interruptible(last: Path) -> Iterator[None]:
             raise
         if last.is_file():
             logging.getLogger("affectlens").warning(
-                "interrupted; --resume (or the same 'affectlens reproduce') goes on after the last complete epoch"
+                "interrupted; continue after the last complete epoch with --resume (or the same 'affectlens reproduce')"
             )
         raise KeyboardInterrupt from end
 
@@ -182,9 +183,9 @@ def _facts(name: str, data: "TrainingData") -> Iterator[str]:
             yield f"  {split}: {int((~described).sum())} without valence and arousal"
     held_out = set(data.valid.targets.tolist())
     if absent := [label for i, label in enumerate(data.train.labels) if i not in held_out]:
-        yield f"  valid: no face of {', '.join(absent)}"
+        yield f"  valid: no faces of {', '.join(absent)}"
     selecting = int(data.valid.labelled.sum())
     if without := len(data.valid) - selecting:
-        yield f"  valid: {without} have no majority label and do not count in the metrics"
+        yield f"  valid: {without} have no majority label and are not included in the metrics"
     if selecting < MIN_VALID_FACES:
-        yield f"  valid: with {selecting} labelled faces the choice of the epoch and the calibration are rough"
+        yield f"  valid: with only {selecting} labelled faces, epoch selection and calibration are unreliable"

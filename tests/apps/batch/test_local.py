@@ -76,7 +76,7 @@ def test_what_crashes_its_process_fails_and_the_rest_goes_on(sources, poison):
     (deadly,) = [number for number, item in sources if item.name.endswith("/4.jpg")]
     rows, end = parts[deadly]
     assert (end.read, end.reason) == (False, Reason.CRASHED)
-    assert end.detail == f"the process that read it ended with {-signal.SIGSEGV}"
+    assert end.detail == f"the process that read it exited with code {-signal.SIGSEGV}"
     assert [row["reason"] for row in rows] == ["crashed"]
     assert sum(end.read for _, end in parts.values()) == 9
 
@@ -116,7 +116,7 @@ def test_what_every_source_would_meet_ends_the_batch(sources, tmp_path):
 @pytest.mark.slow
 def test_processes_that_never_begin_end_the_batch(sources, poison, monkeypatch):
     monkeypatch.setenv("AFFECTLENS_TEST_WORKER", "1")
-    with pytest.raises(AffectLensError, match=r"worker processes end before they begin \(exit code -9\)"):
+    with pytest.raises(AffectLensError, match=r"worker processes exit before they start working \(exit code -9\)"):
         list(analyze_in_processes(iter(sources), poison("start"), 2))
 
 

@@ -57,16 +57,19 @@ def test_other_settings_are_refused(tmp_path):
     with Manifest(tmp_path) as manifest:
         manifest.begin({"prior": "natural", "min_face_px": None})
         manifest.begin({"prior": "natural", "min_face_px": None})
-        with pytest.raises(BadSetting, match="this batch was begun with min_face_px=null, not 30; name another folder"):
+        with pytest.raises(
+            BadSetting,
+            match="this batch was started with min_face_px=null, got 30; use the same settings",
+        ):
             manifest.begin({"prior": "natural", "min_face_px": 30})
 
 
 def test_of_nested_settings_the_one_that_changed_is_named(tmp_path):
     with Manifest(tmp_path) as manifest:
         manifest.begin({"video": {"every": 1, "smoothing": {"margin": 0.6}}})
-        with pytest.raises(BadSetting, match=r"begun with margin=0\.6, not 0\.7;"):
+        with pytest.raises(BadSetting, match=r"started with margin=0\.6, got 0\.7;"):
             manifest.begin({"video": {"every": 1, "smoothing": {"margin": 0.7}}})
-        with pytest.raises(BadSetting, match=r"begun with smoothing=\{\"margin\": 0\.6\}, not null;"):
+        with pytest.raises(BadSetting, match=r"started with smoothing=\{\"margin\": 0\.6\}, got null;"):
             manifest.begin({"video": {"every": 1, "smoothing": None}})
 
 
@@ -79,7 +82,7 @@ def test_reasons_are_counted_over_failed_sources(tmp_path):
 
 
 def test_one_process_at_a_time_writes(tmp_path):
-    with Manifest(tmp_path), pytest.raises(BadSetting, match="another process writes to"):
+    with Manifest(tmp_path), pytest.raises(BadSetting, match="another process is writing to"):
         Manifest(tmp_path)
     with Manifest(tmp_path) as manifest:
         assert manifest.counts() == {"done": 0, "failed": 0, "not yet": 0}
@@ -89,7 +92,7 @@ def test_a_commit_is_whole_or_nothing(tmp_path):
     with Manifest(tmp_path) as manifest:
         manifest.add(ITEMS)
         manifest.commit([Shard("part-000000.parquet", 5)], [(1, End(True))])
-        with pytest.raises(AffectLensError, match=r"the manifest cannot be written: UNIQUE constraint .* --resume"):
+        with pytest.raises(AffectLensError, match=r"cannot write the manifest: UNIQUE constraint .* --resume"):
             manifest.commit([Shard("new", 1), Shard("part-000000.parquet", 5)], [(2, End(True))])
         assert manifest.shards() == [Shard("part-000000.parquet", 5)]
         assert [number for number, _ in manifest.waiting()] == [2, 3]
@@ -97,7 +100,7 @@ def test_a_commit_is_whole_or_nothing(tmp_path):
 
 def test_a_file_that_is_no_manifest_is_one_line(tmp_path):
     (tmp_path / NAME).write_bytes(b"something else" * 100)
-    with pytest.raises(BadSetting, match="is no manifest: file is not a database"):
+    with pytest.raises(BadSetting, match="is not a manifest: file is not a database"):
         Manifest(tmp_path)
 
 

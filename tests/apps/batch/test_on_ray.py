@@ -162,7 +162,7 @@ def test_an_address_at_which_nothing_listens_is_told_at_once(scheme, photos, tmp
     with socket.socket() as closed:  # bound, and listens to nothing
         closed.bind(("127.0.0.1", 0))
         address = f"{scheme}127.0.0.1:{closed.getsockname()[1]}"
-        with pytest.raises(AffectLensError, match=rf"^Ray: nothing answers at '{address}' \("):
+        with pytest.raises(AffectLensError, match=rf"^no Ray cluster responds at '{address}' \("):
             run(str(photos), tmp_path / "out", BatchSettings(), 2, 5, engine=Engine.RAY, address=address)
     assert not (tmp_path / "out").exists()
 
@@ -211,7 +211,7 @@ def test_the_command_starts_ray_where_no_address_is_given(photos, tmp_path, read
     )
     assert (done.returncode, done.stdout) == (0, f"10 of 12 done, 2 failed; rows: 12, shards in {tmp_path}/out: 1\n")
     said = done.stderr.splitlines()
-    assert said[-1].startswith("warning: 2 of 12 have no answer (")
+    assert said[-1].startswith("warning: 2 of 12 sources could not be read (")
     assert all(" of 12 sources, " in line for line in said[:-1])  # one each half minute
     rows, states = read_back(tmp_path / "out")
     assert sorted(row["source"] for row in rows) == sorted(states)

@@ -18,7 +18,9 @@ def test_shards_of_something_else_are_neither_deleted_nor_mixed_in(photos, tmp_p
     go(photos, tmp_path / "first")
     (tmp_path / "first" / "manifest.sqlite").unlink()
     kept = sorted((tmp_path / "first").glob("part-*.parquet"))
-    with pytest.raises(BadSetting, match=r"holds shards \(part-000000.parquet\) of no batch; name another folder"):
+    with pytest.raises(
+        BadSetting, match=r"contains shards \(part-000000.parquet\) but no manifest; choose another folder"
+    ):
         go(photos, tmp_path / "first")
     assert sorted((tmp_path / "first").glob("part-*.parquet")) == kept
 
@@ -40,7 +42,7 @@ def test_it_goes_on_from_another_folder(photos, tmp_path, monkeypatch, read_back
     monkeypatch.chdir(tmp_path)
     assert go("photos", tmp_path / "out", progress=stopped).waiting == 6
     monkeypatch.chdir(tmp_path / "photos")
-    with pytest.raises(BadSetting, match=r"this batch was begun with source="):
+    with pytest.raises(BadSetting, match=r"this batch was started with source="):
         go("photos", tmp_path / "out", resume=True)
     outcome = go("../photos/", tmp_path / "out", resume=True)
     assert (outcome.done, outcome.failed, outcome.waiting) == (10, 2, 0)
@@ -52,26 +54,26 @@ def test_a_batch_that_lost_a_shard_does_not_go_on(photos, tmp_path):
     go(photos, tmp_path / "out")
     lost = tmp_path / "out" / "part-000001.parquet"
     lost.unlink()
-    with pytest.raises(BadData, match=rf"'{lost}' is not there \(1 of 3 shards\)"):
+    with pytest.raises(BadData, match=rf"'{lost}' is missing \(1 of 3 shards are\)"):
         go(photos, tmp_path / "out", resume=True)
 
 
 def test_another_version_does_not_go_on(photos, tmp_path, monkeypatch):
     go(photos, tmp_path / "out")
     monkeypatch.setattr("affectlens.apps.batch.run.__version__", "99")
-    with pytest.raises(BadSetting, match=rf'begun with affectlens="{__version__}", not "99"'):
+    with pytest.raises(BadSetting, match=rf'started with affectlens="{__version__}", got "99"'):
         go(photos, tmp_path / "out", resume=True)
 
 
 def test_copies_are_drawn_of_all_or_none(photos, tmp_path):
     go(photos, tmp_path / "out")
-    with pytest.raises(BadSetting, match="this batch was begun with annotate=false, not true"):
+    with pytest.raises(BadSetting, match="this batch was started with annotate=false, got true"):
         run(str(photos), tmp_path / "out", BatchSettings(annotate_in=tmp_path / "out"), 0, 5, resume=True)
 
 
 def test_a_folder_at_a_url_is_refused(photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadSetting, match="written to a folder of this machine"):
+    with pytest.raises(BadSetting, match="must be a folder on this machine"):
         go(photos, type(tmp_path)("s3://bucket/faces"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
 

@@ -155,5 +155,5 @@ def test_a_manifest_that_cannot_be_written_stops_the_batch(make, manifest, tmp_p
     shards = make()
     shards.add(part(1, 2))
     manifest._base.execute("drop table shards")
-    with pytest.raises(AffectLensError, match="the manifest cannot be written"):
+    with pytest.raises(AffectLensError, match="cannot write the manifest"):
         shards.close()

@@ -28,7 +28,7 @@ def test_a_copy_that_cannot_be_written_is_a_warning(worker, tmp_path):
     (tmp_path / COPIES).rmdir()
     (part,) = worker.parts(7, PHOTO)
     assert (len(part.rows), part.end.reason) == (1, None)
-    assert part.end.warning.startswith("no annotated copy: ")
+    assert part.end.warning.startswith("cannot write the annotated copy: ")
     assert list((tmp_path / UNFINISHED).iterdir()) == []
 
 

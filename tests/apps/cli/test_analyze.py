@@ -42,7 +42,10 @@ def test_a_folder_with_one_good_and_many_bad_files_loses_none(process, bad_files
     shutil.copy(PORTRAIT, folder / "good.jpg")
     result = process("analyze", folder, "--format", "csv")
     unread = f"{len(reasons)} of {len(reasons) + 1}"
-    assert (result.code, result.errors) == (0, [f"warning: {unread} have no answer; their rows say why"])
+    assert (result.code, result.errors) == (
+        0,
+        [f"warning: {unread} sources could not be read; see the reason in their rows"],
+    )
     assert {row["source"]: row["reason"] for row in rows_of(result.out)} == reasons | {str(folder / "good.jpg"): ""}
 
 
@@ -78,7 +81,7 @@ def test_people_are_told_where_the_rows_are_and_scripts_are_not(cli, tmp_path, p
     assert cli("analyze", PORTRAIT, photo, "--out", file).err == ""
     monkeypatch.setattr(console, "err", Console(stderr=True, force_terminal=True, **console.PLAIN))
     result = cli("analyze", PORTRAIT, photo, "--out", file)
-    assert f"{len(rows_of(file.read_text()))} rows in {file}\n" in result.err
+    assert f"{len(rows_of(file.read_text()))} rows to {file}\n" in result.err
     assert result.out == ""
 
 
@@ -126,7 +129,7 @@ def test_an_output_folder_that_does_not_exist_is_one_line(cli, tmp_path, format)
 
 def test_a_file_where_a_folder_is_needed_is_named(cli, photo):
     result = cli("analyze", photo, "--annotate", photo)
-    assert (result.code, result.errors) == (1, [f"error: '{photo}' is a file; a folder is needed"])
+    assert (result.code, result.errors) == (1, [f"error: '{photo}' is a file, expected a folder"])
 
 
 def test_an_output_that_is_a_folder_is_one_line(cli, tmp_path):
@@ -165,7 +168,10 @@ def test_a_source_that_gives_nothing_still_gives_a_row(cli, tmp_path, monkeypatc
 @pytest.mark.parametrize("bad", ["nowhere.jpg", "*.nope", "x" * 300])
 def test_a_bad_source_does_not_lose_the_good_one_after_it(cli, bad):
     result = cli("analyze", bad, PORTRAIT, "--format", "csv")
-    assert (result.code, result.errors) == (0, ["warning: 1 of 2 have no answer; their rows say why"])
+    assert (result.code, result.errors) == (
+        0,
+        ["warning: 1 of 2 sources could not be read; see the reason in their rows"],
+    )
     assert [row["face"] for row in rows_of(result.out)] == ["", "0"]
 
 
@@ -181,7 +187,10 @@ def test_heic_without_its_extra_is_not_passed_over_and_says_what_to_install(cli,
     assert [row["reason"] for row in rows_of(cli("analyze", tmp_path, "--format", "csv").out)] == ["", ""]
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     result = cli("analyze", tmp_path, "--format", "csv")
-    assert (result.code, result.errors) == (0, ["warning: 1 of 2 have no answer; their rows say why"])
+    assert (result.code, result.errors) == (
+        0,
+        ["warning: 1 of 2 sources could not be read; see the reason in their rows"],
+    )
     assert [row["reason"] for row in rows_of(result.out)] == ["unsupported", ""]
     alone = cli("analyze", tmp_path / "phone.heic")
     assert alone.code == 1
@@ -193,7 +202,7 @@ def test_a_file_that_the_decoder_refuses_adds_no_lines_of_the_decoder(cli, tmp_p
     (tmp_path / "photo.tiff").write_bytes((tmp_path / "photo.tiff").read_bytes()[:-1000])
     result = cli("analyze", tmp_path, PORTRAIT, "--format", "csv")
     assert [row["reason"] for row in rows_of(result.out)] == ["truncated", ""]
-    assert result.errors == ["warning: 1 of 2 have no answer; their rows say why"]
+    assert result.errors == ["warning: 1 of 2 sources could not be read; see the reason in their rows"]
 
 
 def test_a_photo_that_breaks_off_late_has_its_row_and_a_warning(cli, tmp_path):
@@ -201,7 +210,9 @@ def test_a_photo_that_breaks_off_late_has_its_row_and_a_warning(cli, tmp_path):
     (tmp_path / "cut.jpg").write_bytes(whole[: int(0.96 * len(whole))])
     result = cli("analyze", tmp_path / "cut.jpg", "--format", "csv")
     assert (result.code, [row["reason"] for row in rows_of(result.out)]) == (0, [""])
-    assert result.errors == [f"warning: {tmp_path / 'cut.jpg'}: the file breaks off; what there is of it was analyzed"]
+    assert result.errors == [
+        f"warning: {tmp_path / 'cut.jpg'}: the file is truncated; the part that could be decoded was analyzed"
+    ]
 
 
 @pytest.mark.parametrize("name", ["a[1].jpg", "[red].jpg", "two\nlines.jpg", "a,b.jpg", 'say "hi".jpg'])

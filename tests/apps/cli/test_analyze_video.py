@@ -81,7 +81,9 @@ def test_a_folder_of_photos_clips_and_bad_files_loses_none(cli, clip, tmp_path, 
     new = {str(folder / "text.mov"): "not_a_video", str(folder / "none.mkv"): "empty_file"}
     assert whole == reasons | new
     assert sum(row["source"] == str(folder / "a.mp4") for row in rows) == 20
-    assert result.errors == [f"warning: {len(whole)} of {len(whole) + 1} have no answer; their rows say why"]
+    assert result.errors == [
+        f"warning: {len(whole)} of {len(whole) + 1} sources could not be read; see the reason in their rows"
+    ]
 
 
 def test_a_clip_that_breaks_off_keeps_its_rows_and_says_so(cli, make_video, tmp_path):
@@ -95,7 +97,7 @@ def test_a_clip_that_breaks_off_keeps_its_rows_and_says_so(cli, make_video, tmp_
     assert [row["reason"] for row in rows] == [""] * (len(rows) - 1) + ["truncated"]
     (line,) = result.errors
     assert "(truncated)" in line
-    assert f"the {len(rows) - 1} frames before have their rows" in line
+    assert f"the {len(rows) - 1} frames before that were analyzed" in line
 
 
 def test_without_the_extra_photos_go_on_and_videos_have_a_reason(cli, clip, monkeypatch, tmp_path):
@@ -105,7 +107,7 @@ def test_without_the_extra_photos_go_on_and_videos_have_a_reason(cli, clip, monk
     result = cli("analyze", tmp_path, "--format", "csv")
     assert result.code == 0
     assert [row["reason"] for row in rows_of(result.out)] == ["missing_extra", "no_face"]
-    assert "1 of 2 have no answer; their rows say why; " in result.err
+    assert "1 of 2 sources could not be read; see the reason in their rows; " in result.err
     assert "affectlens[video]" in result.err
     result = cli("analyze", clip)
     assert (result.code, len(result.errors)) == (1, 1)
@@ -129,7 +131,10 @@ def test_a_picture_that_cannot_be_written_costs_one_line(cli, clip, tmp_path):
 
 def test_parquet_needs_a_file(cli, clip):
     result = cli("analyze", clip, "--format", "parquet")
-    assert (result.code, result.errors) == (1, ["error: Parquet goes to a file; name it with --out"])
+    assert (result.code, result.errors) == (
+        1,
+        ["error: Parquet cannot be written to the terminal; name a file with --out"],
+    )
 
 
 def test_each_frame_for_itself_and_a_baseline(cli, clip):

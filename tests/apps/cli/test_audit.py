@@ -56,7 +56,7 @@ def test_a_column_that_audit_measures_itself_is_not_lost(cli, ferplus, tmp_path)
     (tmp_path / "meta.csv").write_text("id,brightness\nfer0.png,bright\n")
     result = cli("audit", "bundled", "--data", f"ferplus:{ferplus}?meta={tmp_path / 'meta.csv'}")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "have a column 'brightness', which audit measures itself" in result.err
+    assert "'brightness' of the data has the name of a group that audit measures itself" in result.err
 
 
 @pytest.mark.slow

@@ -47,26 +47,26 @@ SPECS = {
     "ferplus:.?protocol=caciolay": "unknown value of 'ferplus' option 'protocol' 'caciolay'; did you mean 'caciolai'?",
     "ferplus:.?protocol": "an option of a data set is KEY=VALUE, got 'protocol'",
     "ferplus:.?meta=nowhere.csv": "meta file 'nowhere.csv' does not exist",
-    "ferplus:plus": "line 1: 5 columns",
-    "ferplus:word": "line 1: votes must be whole numbers",
+    "ferplus:plus": "line 1: expected name, box and ten votes, got 5 columns",
+    "ferplus:word": "line 1: votes must be integers",
     "fer2013:.": "fer2013.csv",
     "fer2013:pixels": "line 2",
     "rafdb:.": "list_patition_label.txt",
     "affectnet:.": "'.'",
     "ckplus:.": "'.'",
     "folder:.": "has no pictures in class folders",
-    "folder:good.csv": "'good.csv' is none",
-    "table:raf": "'raf' is no table",
-    "table:face.png": "'face.png' is no table",
+    "folder:good.csv": "'good.csv' is not a folder",
+    "table:raf": "'raf' is not a table",
+    "table:face.png": "'face.png' is not a table",
     "table:columns.csv": "'columns.csv' lacks the column 'path'; found: file, expression",
     "table:image.csv": "lacks the column 'path'",
     "table:empty.csv": "lacks the column 'path'; found: nothing",
-    "table:short.csv": "short.csv, line 2: the number of cells",
+    "table:short.csv": "short.csv, line 2: expected",
     "table:numbers.csv": "numbers.csv, line 2: valence must be a number, got 'much'",
-    "table:votes.csv": "votes.csv, line 2: 3 votes for 1 classes",
+    "table:votes.csv": "votes.csv, line 2: got 3 votes for 1 classes",
     "table:split.csv": "split.csv, line 2: split must be one of",
-    "table:twice.csv": "'face.png' comes twice",
-    "table:bad.parquet": "'bad.parquet' cannot be read as Parquet",
+    "table:twice.csv": "duplicate id 'face.png'",
+    "table:bad.parquet": "cannot read 'bad.parquet' as Parquet",
     "table:good.csv?meta=meta.csv": "'meta.csv' lacks the column 'id'",
     "table:good.csv?meta=ages.csv": "ages.csv, line 2: age_years must be a number, got 'young'",
     "table:good.csv?lables=a": "did you mean 'labels'?",
@@ -128,7 +128,7 @@ def test_inspect_and_prepare_count_what_cannot_be_used(cli, place, spec, named):
     assert (result.code, result.err) == (0, "")
     assert ("bad: train/bad.png" if "decoded" in named else f"left out: {named}") in result.out
     result = cli(*COMMANDS["prepare"](spec))
-    check(result, f"nothing of '{spec}' can be written", place)
+    check(result, f"no sample of '{spec}' could be written", place)
     assert f"train: 1 left out: {named}" in result.out.splitlines()
     assert "written" not in result.out
 
@@ -159,7 +159,7 @@ def test_a_valence_that_is_not_known_is_no_mistake(cli, place, command, monkeypa
         (("train", "default", "--set", "teacher=nowhere"), "nowhere"),
         (("train", "default", "--set", "start_from=nowhere"), "nowhere"),
         (("train", "default", "--set", "start_from=nowhere.onnx"), "nowhere.onnx"),
-        (("train", "antoniadis/t6.1-single", "--set", "pretrained_file=nowhere"), "pretrained_file is 'nowhere'"),
+        (("train", "antoniadis/t6.1-single", "--set", "pretrained_file=nowhere"), "pretrained_file='nowhere'"),
         (("train", "default", "--set", "size_px=4"), "size_px"),
         (("data", "preview", "table:good.csv", "--recipe", "defalt"), "did you mean 'default'?"),
         (("data", "preview", "table:good.csv", "--set", "epoch=1"), "did you mean 'epochs'?"),

@@ -30,7 +30,7 @@ def test_it_says_what_analyze_says(cli, photos, tmp_path, analyzer):
     result = cli("batch", photos, "--out", tmp_path / "out", "--workers", 2)
     assert (result.code, result.out) == (0, f"3 of 4 done, 1 failed; rows: 4, shards in {tmp_path}/out: 1\n")
     assert result.errors == [
-        f"warning: 1 of 4 have no answer (truncated 1); '{tmp_path}/out/manifest.sqlite' names them"
+        f"warning: 1 of 4 sources could not be read (truncated 1); '{tmp_path}/out/manifest.sqlite' lists them"
     ]
     assert cli("analyze", photos, "--out", tmp_path / "rows.parquet").code == 0
     wanted = parquet.read_table(tmp_path / "rows.parquet")
@@ -47,14 +47,14 @@ def test_it_goes_on_only_when_told_to_and_as_it_began(cli, photos, tmp_path):
     again = cli("batch", photos, "--out", out, "--workers", 0)
     assert (again.code, again.errors) == (
         1,
-        [f"error: '{out}' holds a batch already; go on with --resume, or name another folder"],
+        [f"error: '{out}' already contains a batch; continue it with --resume, or choose another folder"],
     )
     (photos / "e.jpg").write_bytes((photos / "a.jpg").read_bytes())
     assert cli("batch", photos, "--out", out, "--workers", 0, "--resume").code == 0
     assert len(rows_of(out)) == 4
     other = cli("batch", photos, "--out", out, "--resume", "--prior", "balanced")
     assert (other.code, len(other.errors)) == (1, 1)
-    assert 'begun with prior="natural", not "balanced"' in other.err
+    assert 'started with prior="natural", got "balanced"' in other.err
 
 
 @pytest.mark.slow
@@ -84,14 +84,14 @@ def test_a_copy_that_cannot_be_written_costs_a_warning(cli, photos, tmp_path):
     result = cli("batch", photos / "a.jpg", "--out", out, "--workers", 0, "--annotate")
     assert result.code == 0
     assert len(result.errors) == 1
-    assert result.err.startswith("warning: no annotated copy: ")
+    assert result.err.startswith("warning: cannot write the annotated copy: ")
     assert len(rows_of(out)) == 1
 
 
 def test_where_nothing_can_be_read_it_exits_1(cli, photos, tmp_path):
     out = tmp_path / "out"
     result = cli("batch", photos / "d.jpg", "--out", out, "--workers", 0)
-    why = f"error: nothing could be read (truncated 1); '{out}/manifest.sqlite' names each source"
+    why = f"error: no source could be read (truncated 1); '{out}/manifest.sqlite' lists them"
     assert (result.code, result.errors) == (1, [why])
     states = sqlite3.connect(out / "manifest.sqlite").execute("select state, reason from sources").fetchall()
     assert states == [("failed", "truncated")]
@@ -107,16 +107,16 @@ def test_options_that_do_not_fit_are_one_line(cli, photos, tmp_path):
     alone = cli("batch", photos, "--out", tmp_path / "out", "--address", "auto")
     assert (alone.code, alone.errors) == (
         1,
-        ["error: --address names a Ray cluster and goes with --engine ray"],
+        ["error: --address requires --engine ray"],
     )
     nobody = cli("batch", photos, "--out", tmp_path / "out", "--engine", "ray", "--workers", 0)
     assert (nobody.code, nobody.errors) == (
         1,
-        ["error: --workers 0 does all in one process and goes with --engine local"],
+        ["error: --workers 0 requires --engine local"],
     )
     device = cli("batch", photos, "--out", tmp_path / "out", "--gpus", "0.5")
     assert device.code == 1
-    assert "does not know the device 'cuda'" in device.err
+    assert "does not support the device 'cuda'" in device.err
     assert not (tmp_path / "out").exists()
 
 
@@ -127,7 +127,7 @@ def test_a_log_gets_a_line_now_and_then(cli, photos, tmp_path, monkeypatch):
     assert [re.sub(r"[\d.]+(/s| min)", r"N\1", line) for line in lines] == [
         f"{number} of 4 sources, N/s, N min left" for number in (1, 2, 3, 4)
     ]
-    assert last.startswith("warning: 1 of 4 have no answer")
+    assert last.startswith("warning: 1 of 4 sources could not be read")
 
 
 def test_ctrl_c_says_how_far_it_came(cli, photos, tmp_path, monkeypatch):
@@ -139,4 +139,4 @@ def test_ctrl_c_says_how_far_it_came(cli, photos, tmp_path, monkeypatch):
     monkeypatch.setattr("affectlens.apps.cli.batch._shown", stopped)
     result = cli("batch", photos, "--out", tmp_path / "out", "--workers", "0", "--shard-rows", "2")
     assert (result.code, result.out) == (130, "")
-    assert result.errors == ["warning: stopped, 2 of 4 are written; --resume goes on"]
+    assert result.errors == ["warning: stopped, 2 of 4 sources are written; continue with --resume"]

@@ -45,7 +45,7 @@ def test_a_clip_without_a_face_is_no_clip_for_a_benchmark(cli, make_video, tmp_p
     clip = make_video(tmp_path / "wall.mp4", [np.full((60, 80, 3), 90, dtype=np.uint8)] * 3)
     result = cli("bench", "--repeats", 3, "--clip", clip, "--frames", 10)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "the clip must show one face" in result.err
+    assert "the clip must show exactly one face" in result.err
 
 
 def test_a_clip_needs_the_extra(cli, monkeypatch):

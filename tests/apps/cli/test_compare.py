@@ -97,7 +97,7 @@ def test_the_same_model_twice_is_refused(cli, data, always):
     model = always("neutral")
     result = cli("compare", model, model, "--data", data)
     assert (result.code, result.out, len(result.errors)) == (1, "", 1)
-    assert "the same model twice" in result.err
+    assert "the same model is given twice" in result.err
     result = cli("compare", "bundled", "bundled", "--data", data)
     assert (result.code, len(result.errors)) == (1, 1)
 

@@ -83,7 +83,7 @@ def test_inspect_as_json_counts_every_file_once(cli, ferplus):
             "bad": [
                 {
                     "id": "train/fer6.png",
-                    "what": f"'{ferplus / 'FER2013Train' / 'fer6.png'}' cannot be decoded as an image: {NO_IMAGE}",
+                    "what": f"cannot decode '{ferplus / 'FER2013Train' / 'fer6.png'}' as an image: {NO_IMAGE}",
                 }
             ],
             "sizes": {"48x48": 5},
@@ -175,7 +175,7 @@ def test_inspect_with_the_bundled_model_prints_as_many_suspects_as_asked(cli, ma
     assert (result.code, result.err) == (0, "")
     lines = [line for line in result.out.splitlines() if line.startswith("suspect: ")]
     assert len(lines) == 3
-    pattern = r"suspect: (train|valid|test)/fer\d\.png: (neutral|happiness) \(p = 0\.\d{3}\), the model says \w+"
+    pattern = r"suspect: (train|valid|test)/fer\d\.png: (neutral|happiness) \(p = 0\.\d{3}\), the model predicts \w+"
     assert all(re.fullmatch(pattern, line) for line in lines)
 
 
@@ -334,7 +334,7 @@ def test_preview_takes_the_protocol_and_the_settings_of_the_recipe(cli, ferplus,
         (("--recipe", "defalt"), "did you mean 'default'?"),
         (("--recipe", "default/ferpluss"), "did you mean 'ferplus'?"),
         (("--set", "samplr=age"), "did you mean 'sampler'?"),
-        (("--set", "sampler=age"), "needs ages"),
+        (("--set", "sampler=age"), "needs a column age_years"),
     ],
 )
 def test_a_preview_that_cannot_be_drawn_is_one_line_and_leaves_no_folder(cli, ferplus, tmp_path, settings, named):

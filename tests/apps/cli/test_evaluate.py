@@ -321,7 +321,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(cli, run, tmp
     for model in (tmp_path / "run", checkpoint):
         result = cli("evaluate", model, "--data", data)
         assert (result.code, result.out, len(result.errors)) == (1, "", 1)
-        assert "best.ckpt' is no checkpoint of caciolai/baseline" in result.err
+        assert "best.ckpt' is not a checkpoint of caciolai/baseline" in result.err
         assert not (tmp_path / "made").exists()
         assert "still be loaded" not in result.err  # torch's advice to open it all the same
 
@@ -344,9 +344,9 @@ def test_a_damaged_file_of_a_run_is_one_line_that_names_it(cli, run, tmp_path, n
     [
         ("nowhere", "model file 'nowhere' does not exist"),
         ("nowhere.onnx", "model file 'nowhere.onnx' does not exist"),
-        ("nowhere.ckpt", "holds no run: no recipe.json"),
-        ("{empty}", "holds no run: no recipe.json"),
-        ("{empty}/junk.onnx", "is not a model that onnxruntime can open"),
+        ("nowhere.ckpt", "is not a run folder: it has no recipe.json"),
+        ("{empty}", "is not a run folder: it has no recipe.json"),
+        ("{empty}/junk.onnx", "onnxruntime cannot open"),
     ],
 )
 def test_a_model_that_is_not_there_is_one_line(cli, ferplus, tmp_path, model, named):
@@ -395,7 +395,7 @@ def test_the_page_has_both_views_and_counts_what_was_left_out(cli, ferplus, tmp_
     assert cli("evaluate", "bundled", "--data", f"ferplus:{ferplus}", "--report", report).code == 0
     page = (report / "report.html").read_text()
     assert "<dt>left out: image cannot be decoded</dt><dd>1</dd>" in page
-    summary = page[page.index("All metrics") : page.index("faces without a single label")]
+    summary = page[page.index("All metrics") : page.index("faces without a majority label")]
     assert "without near-duplicates of Train" in summary
 
 

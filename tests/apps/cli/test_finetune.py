@@ -38,7 +38,7 @@ def test_a_folder_of_ones_own_labels_becomes_a_model_that_analyzes(cli, folder, 
         "finetune/bundled: 10 faces for training (0 left out as near-duplicates of held-out faces), 3 for validation",
         f"  classes: {', '.join(CLASSES)}",
         "  train: 1 left out: no face found",
-        "  valid: with 3 labelled faces the choice of the epoch and the calibration are rough",
+        "  valid: with only 3 labelled faces, epoch selection and calibration are unreliable",
     ]
     assert result.out.splitlines()[-1] == f"model: {out / 'model.onnx'}"  # there are no test pictures
     assert f"model: {out / 'model.onnx'}" in result.out
@@ -67,7 +67,7 @@ def test_the_command_that_scores_the_held_out_pictures_is_named(cli, folder, tmp
         shutil.copy(folder / "train" / CLASSES[0] / "0.png", folder / "train" / CLASSES[0] / f"more{number}.png")
     result = cli("finetune", folder, "--out", tmp_path / "run", *SHORT, "--set=drop_near_duplicates=false")
     assert (result.code, result.err) == (0, "")
-    command = result.out.splitlines()[-1].removeprefix("on the test pictures, which it has not seen: affectlens ")
+    command = result.out.splitlines()[-1].removeprefix("to score the model on the held-out test pictures: affectlens ")
     scored = cli(*shlex.split(command), "--json")
     assert (scored.code, scored.err) == (0, "")
     assert json.loads(scored.out)["all"]["faces"] == len(CLASSES)
@@ -100,7 +100,7 @@ def test_the_bundled_file_fits_only_its_own_architecture(cli, folder, tmp_path):
     for setting in ("model_options.depths=2,3,3,2", "model_options.widths=8,8,8,8"):
         result = cli("finetune", folder, "--out", tmp_path / "run", *SHORT, f"--set={setting}")
         assert (result.code, len(result.errors)) == (1, 1)
-        assert "'bundled' has another architecture" in result.err
+        assert "'bundled' has a different architecture" in result.err
         assert not (tmp_path / "run").exists()
 
 
@@ -122,7 +122,7 @@ def test_pictures_of_the_test_split_without_a_face_do_not_stop_it(cli, folder, t
         ("foldr:.", "unknown reader 'foldr'; did you mean 'folder'?"),
         ("empty", "'empty' has no pictures in class folders"),
         ("columns.csv", "'columns.csv' lacks the column 'path'; found: file, label"),
-        ("nobody", "nothing to train on; left out of the training split: {'no face found': "),
+        ("nobody", "no training faces left; left out of the training split: {'no face found': "),
         ("test_only", "split 'train'"),
     ],
 )

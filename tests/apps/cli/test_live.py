@@ -53,7 +53,7 @@ def shown(monkeypatch):
 def test_a_clip_is_shown_and_kept(cli, clip, shown, tmp_path):
     result = cli("live", "--camera", clip, "--record", tmp_path / "kept")
     assert (result.code, result.err) == (0, "")
-    assert result.out == f"{len(shown)} frames shown, kept in {tmp_path / 'kept'}\n"
+    assert result.out == f"{len(shown)} frames shown, recorded in {tmp_path / 'kept'}\n"
     assert 1 <= len(shown) <= 10
     assert shown[-1][0].shape == (480, 480, 3)
     assert shown[-1][1].startswith("faces: 1, ")
@@ -81,7 +81,7 @@ def test_a_stopped_process_leaves_a_recording_that_plays(make_video, portrait, t
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
     video = open_video(tmp_path / "kept" / "live.mp4")
-    assert out == f"{len(list(video))} frames analyzed, kept in kept\n"
+    assert out == f"{len(list(video))} frames analyzed, recorded in kept\n"
     video.close()
 
 
@@ -89,7 +89,7 @@ def test_a_recording_is_not_overwritten(cli, clip, shown, tmp_path):
     assert cli("live", "--camera", clip, "--record", tmp_path / "kept").code == 0
     again = cli("live", "--camera", tmp_path / "kept" / "live.mp4", "--record", tmp_path / "kept")
     assert (again.code, len(again.errors)) == (1, 1)
-    assert "already holds a recording" in again.err
+    assert "already contains a recording" in again.err
 
 
 def test_nothing_is_kept_unless_asked_for(cli, clip, shown, tmp_path, monkeypatch):
@@ -132,7 +132,7 @@ def test_an_unplugged_camera_ends_it_with_a_warning(cli, shown, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: Capture(np.full((60, 80, 3), 90, dtype=np.uint8)))
     result = cli("live", "--camera", 3)
     assert (result.code, len(result.errors)) == (0, 1)
-    assert "warning: camera:3: the camera gave no more pictures after 6 frames (stream_lost)" in result.err
+    assert "warning: camera:3: the camera stopped delivering pictures after 6 frames (stream_lost)" in result.err
 
 
 def test_a_recording_that_is_refused_lets_the_camera_go(cli, monkeypatch, tmp_path):
@@ -149,7 +149,7 @@ def test_without_a_display_the_line_says_what_to_do(cli, clip, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":97")
     result = cli("live", "--camera", clip)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'affectlens serve' shows the same in a browser, --no-window goes on without one" in result.err
+    assert "use 'affectlens serve' for a page in the browser, or --no-window to run without one" in result.err
 
 
 def test_without_a_window_analysis_and_recording_go_on(cli, clip, shown, monkeypatch, tmp_path):
@@ -158,7 +158,7 @@ def test_without_a_window_analysis_and_recording_go_on(cli, clip, shown, monkeyp
     assert (result.code, result.err, shown) == (0, "", [])
     with (tmp_path / "kept" / "faces.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert result.out == f"{len(rows)} frames analyzed, kept in {tmp_path / 'kept'}\n"
+    assert result.out == f"{len(rows)} frames analyzed, recorded in {tmp_path / 'kept'}\n"
 
 
 def test_ctrl_c_ends_it(cli, clip, monkeypatch, tmp_path):
@@ -196,7 +196,8 @@ def test_colours_that_are_never_used_are_mentioned(cli, clip, shown, palette):
     result = cli("live", "--camera", clip, "--palette", palette)
     assert (result.code, len(result.errors)) == (0, 1)
     assert (
-        "warning: the palette's colour of 'hapiness' is never used; the model's labels are: neutral, hap" in result.err
+        "warning: the palette has a colour for 'hapiness', which the model does not have; its labels are neutral, hap"
+        in result.err
     )
 
 
@@ -229,7 +230,7 @@ def test_a_dead_lamp_stops_nothing(cli, clip, shown):
         result = cli("live", "--camera", clip, "--no-window", "--light", url)
     assert (result.code, len(result.errors)) == (0, 1)
     assert result.err.startswith("warning: mqtt://127.0.0.1:")
-    assert "does not answer" in result.err
+    assert "does not respond" in result.err
     assert "s3cret" not in result.err
     assert 1 <= int(result.out.removesuffix(" frames analyzed\n")) <= 10
 

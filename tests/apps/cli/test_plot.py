@@ -71,12 +71,12 @@ def test_every_figure_is_drawn(cli, name, table, trained, tmp_path):
     [
         (("va-plane",), "the figure 'va-plane' needs --data"),
         (("adjacency",), "the figure 'adjacency' needs --model"),
-        (("similarity", "--model", "nowhere"), "needs the folder of a run (of 'affectlens train'), got 'nowhere'"),
+        (("similarity", "--model", "nowhere"), "needs a run folder of 'affectlens train', got 'nowhere'"),
         (("heatmaps", "--model", "a", "--model", "b"), "the figure 'heatmaps' needs --model once"),
         (("landscape", "--points", 4), "--points must be odd"),
-        (("samples", "--out", "x.jpg"), "figures are PNG files; name it .png, got 'x.jpg'"),
+        (("samples", "--out", "x.jpg"), "figures are written as PNG; --out must end in .png, got 'x.jpg'"),
         (("landscape",), "the figure 'landscape' needs --model, once or several times"),
-        (("adjacency", "--model", "bundled"), "needs the folder of a run (of 'affectlens train'), got 'bundled'"),
+        (("adjacency", "--model", "bundled"), "needs a run folder of 'affectlens train', got 'bundled'"),
     ],
 )
 def test_what_is_missing_is_one_line(cli, arguments, message):
@@ -88,7 +88,7 @@ def test_what_is_missing_is_one_line(cli, arguments, message):
 def test_the_plane_of_data_without_valence_and_arousal_names_a_way_to_have_them(cli, make_ferplus, tmp_path):
     result = cli("plot", "va-plane", "--data", f"ferplus:{make_ferplus(tmp_path / 'ferplus')}", "--split", "train")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "has valence and arousal (ferplus has them with ?va=projected)" in result.err
+    assert "has valence and arousal (for ferplus, use ?va=projected)" in result.err
 
 
 def test_captions_say_what_is_uncertain():
@@ -137,7 +137,7 @@ def test_distances_before_and_after_the_gate_and_the_landscapes_of_two_runs(cli,
     assert cv2.imread(str(tmp_path / "l.png")).std() > 10
     result = cli("plot", "distances", "--data", table, "--model", plain)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'swin_se' with these options has no squeeze and excitation" in result.err
+    assert "'swin_se' with these options has no squeeze-and-excitation gate" in result.err
 
 
 def test_landmarks_are_those_of_the_file(cli, table, tmp_path):
@@ -148,7 +148,7 @@ def test_landmarks_are_those_of_the_file(cli, table, tmp_path):
     assert cv2.imread(str(tmp_path / "marks.png")).std() > 10
     result = cli("plot", "landmarks", "--model", "bundled", *more)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'bundled' is no file; landmarks come from" in result.err
+    assert "'bundled' is not a file; expected the weights file" in result.err
 
 
 def test_features_are_those_of_faces_as_training_cuts_them(cli, table, trained, tmp_path, monkeypatch):
@@ -187,11 +187,11 @@ def test_the_timeline_of_a_clip_as_figure_and_report(cli, make_video, portrait, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("timeline",), "the figure 'timeline' needs a table"),
-        (("samples", "faces.csv"), "the figure 'samples' takes no table"),
+        (("timeline",), "the figure 'timeline' needs a TABLE argument"),
+        (("samples", "faces.csv"), "the figure 'samples' takes no TABLE argument"),
         (("timeline", "nowhere.csv"), "nowhere.csv"),
-        (("timeline", "faces.txt"), "tables are .parquet, .csv or .jsonl"),
-        (("timeline", "faces.csv", "--out", "t.pdf"), "name it .png or .html, got 't.pdf'"),
+        (("timeline", "faces.txt"), "tables must be .parquet, .csv or .jsonl files"),
+        (("timeline", "faces.csv", "--out", "t.pdf"), "--out must end in .png or .html, got 't.pdf'"),
     ],
 )
 def test_timelines_without_what_they_need_are_one_line(cli, arguments, message):

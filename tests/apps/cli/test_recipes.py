@@ -30,7 +30,7 @@ def test_the_list_has_a_line_for_every_row_of_every_work(cli):
     lines = {line.split()[0]: line for line in result.out.splitlines() if "/" in line.partition(" ")[0]}
     assert list(lines) == EVERY
     assert "…" not in result.out
-    assert "caciolai: data ferplus, model deep_emotion, epochs 300, size_px 48 unless said otherwise" in result.out
+    assert "caciolai: data ferplus, model deep_emotion, epochs 300, size_px 48 unless listed" in result.out
     assert lines["caciolai/vgg-stn"].split(maxsplit=2)[1:] == ["soft_cross_entropy", "model=custom_vgg"]
     assert lines["antoniadis/t3.2-soft"].endswith(
         "weighted_cross_entropy + 0.1 va_soft                        va_soft.bins=5"
@@ -105,7 +105,7 @@ def test_train_takes_the_yaml_file_with_its_changes_and_settings(cli, mine, make
         (lambda s: s.update(epochs=None), "recipe key 'epochs'"),
         (lambda s: s.update(epochs=0), "epochs must be > 0"),
         (lambda s: s.update(losses="soft_cross_entropy"), "recipe key 'losses'"),
-        (lambda s: s.update(losses={}), "losses must name at least one"),
+        (lambda s: s.update(losses={}), "losses must contain at least one loss"),
         (lambda s: s.update(losses={"soft_cross_entropy": float("nan")}), "losses"),
         (lambda s: s.update(model_options=[]), "recipe key 'model_options'"),
         (lambda s: s.update(mean=0.5), "recipe key 'mean'"),

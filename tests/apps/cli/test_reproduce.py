@@ -80,7 +80,7 @@ def test_a_second_call_neither_trains_nor_tests_again_and_prints_the_table(repro
         monkeypatch.setattr(reproduce, name, lambda *_, **__: pytest.fail("it was done again"))
     result = cli(*arguments(reproduced, "--row", "baseline", *SHORT))
     assert (result.code, result.err) == (0, "")
-    said = f"tested already with epochs=1, see '{reproduced / 'results' / 'caciolai' / 'baseline'}'"
+    said = f"already tested with epochs=1, see '{reproduced / 'results' / 'caciolai' / 'baseline'}'"
     assert said in result.out
     assert result.out.rstrip().endswith((reproduced / "results" / "caciolai" / "README.md").read_text().rstrip())
 
@@ -89,7 +89,7 @@ def test_a_row_that_was_tested_after_other_epochs_stays_as_it_is(reproduced, cli
     monkeypatch.setattr(reproduce, "run_recipe", lambda *_, **__: pytest.fail("it was trained again"))
     result = cli(*arguments(reproduced, "--row", "baseline", *SHORT, "--set=epochs=9"))
     assert (result.code, result.err) == (0, "")
-    assert "tested already with epochs=1" in result.out
+    assert "already tested with epochs=1" in result.out
     assert "caciolai/baseline: up to" not in result.out
 
 
@@ -111,7 +111,9 @@ def test_what_was_made_of_other_data_is_not_passed_off_as_these(reproduced, cli,
     other = f"ferplus:{reproduced / 'ferplus'}?protocol=standard"
     result = cli(*arguments(reproduced, "--row", "baseline", *SHORT, "--data", other, "--out", out))
     assert (result.code, result.out, len(result.errors)) == (1, "", 1)
-    assert "has other data: ferplus&protocol=caciolai&mode=votes, not ferplus&protocol=standard" in result.err
+    assert (
+        "was started with other data: ferplus&protocol=caciolai&mode=votes, got ferplus&protocol=standard" in result.err
+    )
 
 
 @pytest.mark.slow
@@ -127,7 +129,7 @@ def test_an_interrupted_row_goes_on_when_it_is_called_again(reproduced, cli, mon
         patch.setattr(ExpressionModule, "on_train_epoch_end", interrupt)
         result = cli(*call)
     assert result.code == 130
-    assert "(or the same 'affectlens reproduce') goes on" in result.err
+    assert "(or the same 'affectlens reproduce')" in result.err
     assert cli(*call).code == 0
     log = (tmp_path / "caciolai-stn" / "log.txt").read_text()
     assert "training from epoch 1 of 2" in log
@@ -147,16 +149,16 @@ def test_a_finished_run_that_was_not_tested_is_tested_and_not_trained(reproduced
 def test_a_finished_run_of_other_settings_is_not_tested_as_if_it_were_this_one(reproduced, cli, tmp_path):
     result = cli(*arguments(reproduced, "--row", "baseline", "--out", tmp_path, *SHORT, "--set=seed=7"))
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "has another recipe: seed differs" in result.err
+    assert "was started with another recipe: seed differs" in result.err
     assert not (tmp_path / "caciolai").exists()
 
 
 def test_other_data_than_those_of_the_table_are_refused(cli, tmp_path):
     result = cli("reproduce", "caciolai", "--data", f"table:{tmp_path}", "--out", tmp_path / "out")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'caciolai' is about 'ferplus', got 'table'; see --other-data" in result.err
+    assert "'caciolai' expects data of 'ferplus', got 'table'; to allow this, use --other-data" in result.err
     result = cli("reproduce", "caciolai", "--row", "stn", "--data", f"table:{tmp_path}", "--out", tmp_path / "out")
-    assert "'caciolai/stn' is about 'ferplus', got 'table'; see --other-data" in result.err
+    assert "'caciolai/stn' expects data of 'ferplus', got 'table'; to allow this, use --other-data" in result.err
 
 
 def test_without_a_row_those_with_published_figures_on_these_data_are_run(make_ferplus, cli, monkeypatch, tmp_path):
@@ -207,8 +209,8 @@ def untouched(monkeypatch, make_ferplus, tmp_path):
     ("work", "more", "named"),
     [
         ("caciolay", (), "unknown recipe 'caciolay'; did you mean 'caciolai'?"),
-        ("default", (), "'default' is no published table"),
-        ("finetune", (), "'finetune' is no published table"),
+        ("default", (), "'default' has no published table"),
+        ("finetune", (), "'finetune' has no published table"),
         ("caciolai", ("--row", "baselin"), "unknown row of 'caciolai' 'baselin'; did you mean 'baseline'?"),
         ("caciolai", ("--row", "baseline", "--row", "stm"), "unknown row of 'caciolai' 'stm'; did you mean 'stn'?"),
         ("caciolai", ("--set", "epoch=1"), "unknown recipe key 'epoch'; did you mean 'epochs'?"),
@@ -226,7 +228,7 @@ def test_what_does_not_exist_is_one_line_before_anything_is_trained(cli, untouch
 def test_a_tested_row_of_other_settings_is_not_taken_for_this_one(reproduced, cli):
     result = cli(*arguments(reproduced, "--row", "baseline", "--set", "seed=5"))
     assert (result.code, result.out, len(result.errors)) == (1, "", 1)
-    assert "has another recipe: " in result.err
+    assert "was started with another recipe: " in result.err
     assert "results" in result.err
 
 
@@ -239,4 +241,4 @@ def test_a_run_of_other_settings_is_not_mixed_in(reproduced, cli, tmp_path):
         *arguments(reproduced, "--row", "baseline", "--runs", tmp_path / "runs", "--out", tmp_path / "results")
     )
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "has another recipe: batch_size, precision differ" in result.err
+    assert "was started with another recipe: batch_size, precision differ" in result.err

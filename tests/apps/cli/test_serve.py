@@ -90,7 +90,7 @@ def test_beyond_loopback_a_token_is_needed(cli):
 def test_the_token_may_come_from_the_environment(started):
     process, url = started("--host", "0.0.0.0", AFFECTLENS_TOKEN="secret")
     assert urlsplit(url).hostname == socket.gethostname().lower()
-    assert "without --certificate token and pictures can be read" in process.stderr.readline()
+    assert "without --certificate, token and pictures are sent unencrypted" in process.stderr.readline()
     address = f"http://127.0.0.1:{urlsplit(url).port}"
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(f"{address}/v1/model")

@@ -22,7 +22,7 @@ def test_a_batch_is_summed_up(cli, faces):
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
     assert lines[0] == f"{faces}: 2 rows, 2 sources, 1 faces"
-    assert lines[1:3] == ["  sources of the batch: 1 done, 1 failed, 0 not yet", "  rows without a face: truncated 1"]
+    assert lines[1:3] == ["  sources in the batch: 1 done, 1 failed, 0 not yet", "  rows without a face: truncated 1"]
     assert lines[3].split()[:4] == ["expression", "faces", "share", "sources"]
     assert lines[4].split()[:4] == ["happiness", "1", "100.0%", "1"]
 
@@ -39,9 +39,9 @@ def test_groups_csv_report_and_json(cli, faces, tmp_path):
     assert "By crew" in page
     other = str(tmp_path / "photos" / "b.jpg")
     assert found["ungrouped"] == {"sources": 1, "one": other}
-    assert "sources not in the file of groups" in page
+    assert "sources not in the groups file" in page
     lines = cli("summary", faces, *options).out.splitlines()
-    assert lines[3] == f"  not in the file of groups: 1 sources, such as '{other}'"
+    assert lines[3] == f"  not in the groups file: 1 sources, for example '{other}'"
 
 
 def test_json_has_more_rows_than_the_terminal_and_a_key_counts_once(cli, faces, monkeypatch):
@@ -55,7 +55,7 @@ def test_a_batch_that_was_killed_before_it_listed_anything_is_told(cli, tmp_path
     (tmp_path / "begun" / "manifest.sqlite").write_bytes(b"")
     result = cli("summary", tmp_path / "begun")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "has written no rows yet" in result.err
+    assert "has not written any rows yet" in result.err
 
 
 def test_a_name_with_a_line_break_stays_in_its_row(cli, tmp_path):
@@ -68,7 +68,7 @@ def test_a_name_with_a_line_break_stays_in_its_row(cli, tmp_path):
 
 def test_the_rest_of_a_long_table_is_announced(cli, faces, monkeypatch):
     monkeypatch.setattr("affectlens.apps.cli.summary._MAX_ROWS_SHOWN", 0)
-    assert cli("summary", faces).out.splitlines()[-1] == "0 of 1 rows; --csv FILE writes all"
+    assert cli("summary", faces).out.splitlines()[-1] == "showing 0 of 1 rows; --csv FILE writes all"
 
 
 def test_of_a_batch_its_shards_count_and_nothing_else(cli, faces):
@@ -81,7 +81,7 @@ def test_of_a_batch_its_shards_count_and_nothing_else(cli, faces):
     shard.rename(faces / "moved")
     result = cli("summary", faces)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert f"'{shard}' is not there (1 of 1 shards)" in result.err
+    assert f"'{shard}' is missing (1 of 1 shards are)" in result.err
 
 
 def test_a_batch_without_rows_is_told(cli, tmp_path):
@@ -90,7 +90,7 @@ def test_a_batch_without_rows_is_told(cli, tmp_path):
         pass
     result = cli("summary", tmp_path / "begun")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "has written no rows yet; go on with 'affectlens batch --resume'" in result.err
+    assert "has not written any rows yet; continue it with 'affectlens batch --resume'" in result.err
 
 
 def test_what_cannot_be_summed_up_is_one_line(cli, faces, tmp_path):

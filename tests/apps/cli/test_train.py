@@ -93,7 +93,7 @@ def test_a_model_that_regresses_valence_and_arousal_says_so_wherever_it_answers(
         ("loss_options.soft_cross_entropy.temp=2", "did you mean 'temperature'?"),
         ("model_options={}", "--set model_options.NAME=VALUE"),
         ("data_options.protocol=majority", "unknown value of 'ferplus' option 'protocol' 'majority'"),
-        ("sampler=age", "'age' needs ages"),
+        ("sampler=age", "'age' needs a column age_years"),
         ("teacher_weight=0.5", "needs a teacher"),
         ("optimiser=lion", "optimiser must be sgd or adam or adamw, got lion"),
     ],
@@ -172,7 +172,7 @@ def test_a_picture_that_is_damaged_in_the_middle_is_named_once_and_training_ends
     result = quick(f"folder:{large}", "--set=sampler=shuffle")
     assert result.code == 0
     (line,) = result.errors
-    assert line.startswith(f"warning: left out: '{damaged}' cannot be decoded as an image: not a JPEG")
+    assert line.startswith(f"warning: left out: cannot decode '{damaged}' as an image: not a JPEG")
     assert epochs(tmp_path / "run") == ["0", "1"]
     assert Analyzer(tmp_path / "run" / "model.onnx").spec.labels == ("calm", "keen")
 
@@ -199,7 +199,7 @@ def test_damaged_pictures_are_counted_before_training(quick, large, monkeypatch)
         "caciolai/baseline: 7 faces for training (0 left out as near-duplicates of held-out faces), 4 for validation",
         "  classes: calm, keen",
         "  train: 1 left out: image cannot be decoded",
-        "  valid: with 4 labelled faces the choice of the epoch and the calibration are rough",
+        "  valid: with only 4 labelled faces, epoch selection and calibration are unreliable",
     ]
 
 
@@ -217,8 +217,8 @@ def test_faces_without_one_label_are_named_and_a_hundred_with_one_are_enough(qui
     monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
     monkeypatch.setattr(data, "load_data", many)
     lines = quick(ferplus).out.splitlines()
-    assert f"  valid: {120 - labelled} have no majority label and do not count in the metrics" in lines
-    rough = "  valid: with 99 labelled faces the choice of the epoch and the calibration are rough"
+    assert f"  valid: {120 - labelled} have no majority label and are not included in the metrics" in lines
+    rough = "  valid: with only 99 labelled faces, epoch selection and calibration are unreliable"
     assert (rough in lines) == (labelled == 99)
 
 
@@ -243,7 +243,7 @@ def test_faces_without_valence_and_arousal_are_counted_where_others_have_them(
 def test_a_class_without_a_validation_face_is_named(quick, large, monkeypatch):
     shutil.rmtree(large / "valid" / "keen")
     monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
-    assert "  valid: no face of keen" in quick(f"folder:{large}").out.splitlines()
+    assert "  valid: no faces of keen" in quick(f"folder:{large}").out.splitlines()
 
 
 def test_a_run_that_is_interrupted_in_its_first_epoch_promises_nothing(quick, ferplus, at_epoch):
@@ -253,18 +253,21 @@ def test_a_run_that_is_interrupted_in_its_first_epoch_promises_nothing(quick, fe
     at_epoch(0, interrupt)
     result = quick(ferplus)
     assert result.code == 130
-    assert "goes on" not in result.err
+    assert "continue" not in result.err
 
 
 def test_a_file_in_the_place_of_the_run_folder_is_named_before_the_data_are_read(cli, tmp_path):
     (tmp_path / "run").touch()
     result = cli("train", "caciolai", "--data", f"folder:{tmp_path}", "--out", tmp_path / "run")
-    assert (result.code, result.errors) == (1, [f"error: '{tmp_path / 'run'}' is a file; a run needs a folder"])
+    assert (result.code, result.errors) == (
+        1,
+        [f"error: '{tmp_path / 'run'}' is a file, expected a folder for the run"],
+    )
 
 
 def test_resuming_where_nothing_is_says_so(quick, ferplus, tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "fit", lambda *_, **__: None)
-    said = f"nothing to go on with in '{tmp_path / 'run'}': a new run"
+    said = f"no run to continue in '{tmp_path / 'run'}'; starting a new one"
     assert quick(ferplus, "--resume").out.splitlines()[0] == said
     assert said not in quick(ferplus).out
 
@@ -277,11 +280,11 @@ def test_an_interrupted_run_says_how_to_go_on(quick, ferplus, tmp_path, at_epoch
     at_epoch(1, interrupt)
     result = quick(ferplus, "--set=epochs=3")
     assert result.code == 130
-    assert "interrupted; --resume (or the same 'affectlens reproduce') goes on" in result.err
+    assert "with --resume (or the same 'affectlens reproduce')" in result.err
     assert "Traceback" not in result.err
     resumed = quick(ferplus, "--set=epochs=3", "--resume")
     assert resumed.code == 0
-    assert "nothing to go on with" not in resumed.out
+    assert "no run to continue in" not in resumed.out
     with (tmp_path / "run" / "curves.csv").open() as curves:
         assert [row["epoch"] for row in csv.DictReader(curves)] == ["0", "1", "2"]
 
@@ -290,7 +293,7 @@ def test_a_missing_run_to_learn_or_start_from_is_named_before_the_data_are_read(
     (tmp_path / "empty").mkdir()
     result = cli("train", "default/distilled", "--data", f"folder:{tmp_path / 'empty'}", "--out", tmp_path / "run")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "teacher is 'runs/default-ferplus'" in result.err
+    assert "teacher='runs/default-ferplus'" in result.err
     assert "--set teacher=PATH" in result.err
     known = tmp_path / "known" / "checkpoints"
     known.mkdir(parents=True)
@@ -298,7 +301,7 @@ def test_a_missing_run_to_learn_or_start_from_is_named_before_the_data_are_read(
     more = ("--data", f"folder:{tmp_path / 'empty'}", "--out", tmp_path / "run", f"--set=teacher={tmp_path / 'known'}")
     result = cli("train", "default/distilled", *more)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "start_from is 'runs/default-ferplus'" in result.err
+    assert "start_from='runs/default-ferplus'" in result.err
 
 
 def test_a_damaged_picture_that_was_not_opened_at_first_does_not_stop_the_search_for_near_duplicates(

@@ -208,7 +208,7 @@ def test_an_unknown_parameter_is_named_with_the_nearest(url):
 
 def test_a_clip_cannot_be_explained(url, clip):
     answer = httpx2.post(f"{url}/v1/analyze?explain=true", content=clip, headers={"content-type": "video/mp4"})
-    assert (answer.status_code, answer.json()["detail"]) == (400, "explain is for photos")
+    assert (answer.status_code, answer.json()["detail"]) == (400, "the parameter 'explain' applies only to photos")
 
 
 def test_who_opens_the_interface_in_a_browser_is_told_how_it_is_used(url):

@@ -78,7 +78,7 @@ def test_a_token_is_asked_of_all_but_health(serve):
 
 def test_a_browser_without_the_token_is_told_what_to_open(serve):
     answer = get(serve(token="secret"), "/", accept="text/html,*/*;q=0.8")
-    assert (answer.status_code, answer.text) == (401, "the service asks for its token; open /?token=TOKEN once\n")
+    assert (answer.status_code, answer.text) == (401, "the token is missing or wrong; open /?token=TOKEN once\n")
 
 
 def test_a_browser_shows_the_token_once_and_then_a_cookie(serve):

@@ -89,9 +89,9 @@ def test_a_token_is_shown_and_missed(serve, portrait):
     with Client(url, token="secret") as client:
         assert client.analyze(PORTRAIT).faces
         assert len(list(client.stream([portrait]))) == 1
-    with Client(url) as client, pytest.raises(ServiceError, match=r"token .unauthorized."):
+    with Client(url) as client, pytest.raises(ServiceError, match=r"token is missing or wrong .unauthorized."):
         client.analyze(PORTRAIT)
-    with Client(url) as client, pytest.raises(ServiceError, match=r"token .unauthorized."):
+    with Client(url) as client, pytest.raises(ServiceError, match=r"token is missing or wrong .unauthorized."):
         list(client.stream([portrait]))
 
 

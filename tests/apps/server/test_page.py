@@ -200,7 +200,7 @@ def test_live_reads_a_face_and_lets_the_camera_go(visit, url):
         assert drawn(page, f"#live {canvas}", "#f5b400") > 0.0005, canvas
     page.get_by_label("Name", exact=True).fill("Eileen")
     described(page, "#live .overlay", "Eileen: happiness")
-    expect(page.locator("#live .figures")).to_have_text(re.compile(r"^\d+ pictures a second · \d+ ms$"))
+    expect(page.locator("#live .figures")).to_have_text(re.compile(r"^\d+ pictures per second · \d+ ms$"))
     page.get_by_text("All faces as a table").first.click()
     expect(page.get_by_role("row", name=re.compile("Eileen happiness"))).to_be_visible()
     page.evaluate("window.camera = document.querySelector('#live video').srcObject.getVideoTracks()[0]")
@@ -264,7 +264,7 @@ def test_a_real_clip_as_camera(visit, browse, url, media, tmp_path):
 @pytest.mark.parametrize(
     ("failing", "text"),
     [
-        ("NotAllowedError", "The camera was refused"),
+        ("NotAllowedError", "Camera access was denied"),
         ("NotFoundError", "No camera was found"),
         ("NotReadableError", "another program may be using it"),
     ],
@@ -280,7 +280,7 @@ def test_no_camera_is_said_in_a_line(visit, url, failing, text):
 
 def test_a_refused_camera_is_said(visit, browse, url):
     page = visit(url, browse(answer="=deny"), permissions=[])
-    start(page, "The camera was refused")
+    start(page, "Camera access was denied")
 
 
 def test_an_unplugged_camera_is_said(visit, url):
@@ -289,7 +289,7 @@ def test_an_unplugged_camera_is_said(visit, url):
     page.evaluate(
         "document.querySelector('#live video').srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))"
     )
-    status(page, "live", "The camera is gone")
+    status(page, "live", "The camera was disconnected")
 
 
 @contextmanager
@@ -324,12 +324,12 @@ def test_a_service_that_is_gone_is_said_once_and_found_again(visit):
                 new MutationObserver(() => said.push(line.textContent)).observe(line, { childList: true });
             }"""
         )
-    status(page, "live", "The service cannot be reached or has no room. Trying again")
+    status(page, "live", "The service is unreachable or busy. Trying again")
     page.wait_for_timeout(1200)
     with process(port):
-        status(page, "live", "Connected again")
+        status(page, "live", "Reconnected")
         expect(page.locator("#live .answer strong")).to_have_text("happiness")
-    assert [line[:12] for line in page.evaluate("said")][:2] == ["The service ", "Connected ag"]
+    assert [line[:12] for line in page.evaluate("said")][:2] == ["The service ", "Reconnected;"]
 
 
 # Review
@@ -407,7 +407,7 @@ def test_cursor_picture_bars_and_timeline_move_together(review, clip):
         assert drawn(page, "#review .timeline", colour) > left
         page.get_by_role("checkbox", name=name).uncheck()
         assert drawn(page, "#review .timeline", colour) < left
-    page.get_by_role("checkbox", name="Unfold face 0").uncheck()
+    page.get_by_role("checkbox", name="Expand face 0").uncheck()
     assert page.locator("#review .timeline").bounding_box()["height"] < box["height"] - 40
 
 
@@ -486,8 +486,8 @@ def test_annotations_of_another_clip_are_taken_over_only_if_wanted(review, clip,
     status(page, "review", "portrait.jpg: 1 person")
     expect(page.get_by_label("Name of face 0")).to_have_value("")
     drop(page, notes)
-    status(page, "review", "0 annotations and 1 names of other.mp4 are taken over")
-    assert [message.partition(".")[0] for message in asked] == ["These annotations are of other"] * 2
+    status(page, "review", "Loaded 0 annotations and 1 names from other.mp4")
+    assert [message.partition(".")[0] for message in asked] == ["These annotations belong to other"] * 2
     (row,) = csv.DictReader(StringIO(Path(saved(page, "Download CSV").path()).read_text()))
     assert row["name"] == "'=Mallory"
 
@@ -539,7 +539,7 @@ def test_playing_ends_where_nothing_is_analyzed(review, portrait, make_video, tm
     page.get_by_role("slider", name="Frame").focus()
     page.keyboard.press("End")
     page.keyboard.press(" ")
-    status(page, "review", "What comes after .* is not analyzed")
+    status(page, "review", "The clip is not analyzed after ")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
 
 
@@ -581,7 +581,7 @@ def test_changes_are_not_lost_unasked(review, clip):
     page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
     drop(page, clip)
     expect(page.get_by_label("Name of face 0")).to_have_value("Ada")
-    assert "portrait.jpg were not downloaded" in asked[0]
+    assert "portrait.jpg have not been downloaded" in asked[0]
     page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
     page.close(run_before_unload=True)
     page.wait_for_event("close")
@@ -593,7 +593,7 @@ def test_what_cannot_be_read_is_one_line_and_the_next_drop_works(review, clip, t
     for name, data, text in (
         ("party.mp4", b"no video" * 100, "party.mp4: .+"),
         ("half.jpg", PORTRAIT.read_bytes()[:20_000], "half.jpg: .+"),
-        ("notes.json", b"{]", "notes.json holds no annotations"),
+        ("notes.json", b"{]", "notes.json is not a file of annotations"),
     ):
         drop(page, {"name": name, "mimeType": "", "buffer": data})
         status(page, "review", text)
@@ -612,8 +612,8 @@ def test_a_clip_cut_short_keeps_what_there_is(review, tmp_path, portrait, make_v
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     page = review(strict=False)
     drop(page, cut)
-    status(page, "review", r"cut.mkv: .+; 1 person, in \d\d of \d\d frames until there")
-    expect(page.locator("#review .hint")).to_contain_text("cannot show cut.mkv")
+    status(page, "review", r"cut.mkv: .+; 1 person, in \d\d of \d\d frames before that")
+    expect(page.locator("#review .hint")).to_contain_text("cannot display cut.mkv")
     rows = list(csv.DictReader(StringIO(Path(saved(page, "Download CSV").path()).read_text())))
     assert rows[-1]["reason"] == "truncated"
     assert len(rows) > 20
@@ -629,7 +629,7 @@ def test_an_analysis_can_be_cancelled(review, tmp_path, portrait, make_video):
     page.locator("#review .people li").wait_for()
     expect(page.get_by_role("progressbar", name="Analysis")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
-    status(page, "review", r"long.mp4: cancelled; 1 person, in \d+ of \d+ frames until there")
+    status(page, "review", r"long.mp4: cancelled; 1 person, in \d+ of \d+ frames before that")
     drop(page, PORTRAIT)
     status(page, "review", "portrait.jpg: 1 person")
 
@@ -637,7 +637,7 @@ def test_an_analysis_can_be_cancelled(review, tmp_path, portrait, make_video):
 def test_too_large_a_file_is_not_even_sent(review, serve, clip):
     page = review(serve(Limits(video_bytes=10_000)))
     drop(page, clip)
-    status(page, "review", "at most 0 MB are taken")
+    status(page, "review", "is larger than the limit of 0 MB")
 
 
 def test_labels_without_coordinates(review, serve, write_model, tmp_path):
@@ -750,5 +750,5 @@ def test_text_can_be_read_and_fits_at_any_width(review, clip, scheme):
 
 def test_the_page_says_where_pictures_go_and_what_the_law_says(visit, url):
     footer = visit(url).get_by_role("contentinfo")
-    expect(footer).to_contain_text(f"Pictures go only to {urlsplit(url).netloc} (this computer)")
-    expect(footer).to_contain_text("at work and in schools is forbidden in the European Union")
+    expect(footer).to_contain_text(f"Pictures are sent only to {urlsplit(url).netloc} (this computer)")
+    expect(footer).to_contain_text("it is prohibited to infer the emotions of people at work and in schools")

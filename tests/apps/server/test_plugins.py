@@ -61,7 +61,7 @@ def test_what_is_of_another_kind_than_its_column_is_not_understood(gloss, portra
         assert client._analysis(json.dumps(given), "").faces[0].measures["gloss"]["gloss"] > 0
         face = given["faces"][0]
         (face if part == "measures" else face["smoothed"])["measures"]["gloss"]["gloss"] = "much"
-        with pytest.raises(ServiceError, match="the service answers something else"):
+        with pytest.raises(ServiceError, match="unexpected response from the service"):
             client._analysis(json.dumps(given), "")
 
 

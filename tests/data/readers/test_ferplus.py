@@ -322,10 +322,10 @@ def test_a_bad_line_of_the_tables_is_named(ferplus_tables, refusal, votes):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('fer0000001.png,"(0, 0, 48, 48)",1,2,3\n', "5 columns, expected name, box and ten votes"),
-        ("\nfer0000001.png\n", "0 columns, expected name, box and ten votes"),
-        ('fer0000001.png,"(0, 0, 48, 48)",9,x,0,0,0,0,0,0,0,0\n', "votes must be whole numbers"),
-        ('fer0000001.png,"(0, 0, 48, 48)",9.5,0,0,0,0,0,0,0,0,0\n', "votes must be whole numbers"),
+        ('fer0000001.png,"(0, 0, 48, 48)",1,2,3\n', "expected name, box and ten votes, got 5 columns"),
+        ("\nfer0000001.png\n", "expected name, box and ten votes, got 0 columns"),
+        ('fer0000001.png,"(0, 0, 48, 48)",9,x,0,0,0,0,0,0,0,0\n', "votes must be integers"),
+        ('fer0000001.png,"(0, 0, 48, 48)",9.5,0,0,0,0,0,0,0,0,0\n', "votes must be integers"),
     ],
 )
 def test_a_bad_line_is_named_with_file_and_line(ferplus, refusal, line, message):

@@ -48,6 +48,6 @@ def test_a_body_is_frozen_only_if_it_is_trained():
     with_weights, without = Network("head"), Network("head")
     assert with_weights.settle(pretrained=True) == ""
     assert {key for key, p in with_weights.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
-    assert "the whole network learns, because there are no pretrained weights" in without.settle(pretrained=False)
+    assert "the whole network is trained, because there are no pretrained weights" in without.settle(pretrained=False)
     assert all(p.requires_grad for p in without.parameters())
     assert Network().settle(pretrained=True) == ""

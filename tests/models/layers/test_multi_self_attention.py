@@ -131,7 +131,10 @@ def test_the_memory_layout_of_the_maps_does_not_matter():
 
 @pytest.mark.parametrize(
     ("channels", "form", "message"),
-    [(12, "separate", "needs a multiple of 8 channels, got 12"), (8, "both", "must be separate or joint, got 'both'")],
+    [
+        (12, "separate", "must be a multiple of 8 for multiple self-attention, got 12"),
+        (8, "both", "must be 'separate' or 'joint', got 'both'"),
+    ],
 )
 def test_a_layer_that_cannot_be_is_refused(channels, form, message):
     with pytest.raises(BadSetting, match=message):

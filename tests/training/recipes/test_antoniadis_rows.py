@@ -60,12 +60,12 @@ def test_selection_by_concordance_needs_valence_and_arousal(data, tmp_path):
     alone = with_settings(find("antoniadis/t6.1-single"), settings)
     with pytest.raises(BadSetting, match="select=ccc needs valence and arousal, which 'multi_task'"):
         fit(alone, data, tmp_path / "run", resume=False)
-    with pytest.raises(BadSetting, match="no training face has valence and arousal"):
+    with pytest.raises(BadSetting, match="needs training faces with valence and arousal"):
         fit(with_settings(find("antoniadis/t6.1-ccc"), settings), data, tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
 
 
 def test_recipes_that_align_refuse_faces_without_landmarks(videos):
     recipe = with_settings(ROWS["t6.1-single-affwild2"], ["eye_distance=0.4"])
-    with pytest.raises(BadData, match="no face has landmarks to be aligned by; use --set eye_distance=0"):
+    with pytest.raises(BadData, match="no face has landmarks for alignment; use --set eye_distance=0"):
         load_data(recipe, videos)

@@ -1,4 +1,4 @@
-"""One source of a batch: a file, or a picture inside one."""
+"""One source in a batch: a file, or a picture inside a file."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,6 @@
-"""What a batch consists of: photos and videos behind a folder, glob, list, Parquet or tar files, here or at a URL."""
+"""Listing of the sources of a batch: photos and videos in a folder, glob, list, Parquet or tar files, local or at a
+URL.
+"""
 
 import os
 import re
@@ -41,7 +43,7 @@ def list_items(source: str) -> Iterator[Item]:
             no column of images or paths. MissingExtra: it needs the extra "batch".
     """
     if is_live(source):
-        raise BadSetting(f"'{source}' has no end; read it with 'affectlens analyze'")
+        raise BadSetting(f"'{source}' is a live source without an end; analyze it with 'affectlens analyze'")
     items = _items(source)
     first = next(items, None)
     second = next(items, None)
@@ -56,7 +58,7 @@ def _shards_in(source: str) -> str:
     with suppress(BadSetting, OSError):
         for glob in (f"{source.rstrip('/')}/{pattern}" for pattern in _SHARDS if not has_magic(source)):
             if next(_files(glob)).fault is None:
-                return f"; those in its files are read with '{glob}'"
+                return f"; to read those inside its tar or Parquet files, use '{glob}'"
     return ""
 
 
@@ -95,7 +97,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
     try:
         found: tuple[Any, str] = url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise BadSetting(f"'{url}' cannot be reached: {error}") from error
+        raise BadSetting(f"cannot reach '{url}': {error}") from error
     return found
 
 
@@ -125,7 +127,7 @@ def _entries(file: str, entry: str) -> Iterator[Item]:
     source = beside(file, entry)
     try:
         if is_live(source):
-            raise BadSetting("a camera or stream has no end; read it with 'affectlens analyze'")
+            raise BadSetting("a camera or stream has no end; analyze it with 'affectlens analyze'")
         yield from _items(source, in_list=True)
     except (BadSetting, MissingExtra) as error:
         reason = Reason.MISSING_EXTRA if isinstance(error, MissingExtra) else Reason.MISSING
@@ -155,7 +157,7 @@ def _remote(url: str) -> Iterator[Item]:
     except OSError:
         raise
     except Exception as error:  # of any store's own kind
-        raise BadSetting(f"'{url}' cannot be listed: {type(error).__name__}: {error}") from error
+        raise BadSetting(f"cannot list '{url}': {type(error).__name__}: {error}") from error
     if not found:
         yield Item(url, url, fault=(Reason.MISSING, "no file matches"))
 
@@ -217,7 +219,7 @@ def _in_tar(file: Item) -> Iterator[Item]:
             archive.members.clear()  # type: ignore[attr-defined]  # or it remembers all
         stream.seek(archive.offset)  # where tarfile stops at what is no header, without a word
         if stream.read(_TAR_END) != bytes(_TAR_END):
-            raise tarfile.ReadError("the tar file is cut off or damaged behind what was found in it")
+            raise tarfile.ReadError("the tar file is truncated or damaged after the last member that was found")
 
 
 def _in_parquet(file: Item) -> Iterator[Item]:
@@ -262,8 +264,8 @@ def parquet_column(schema: Any, name: str) -> tuple[str, bool]:
         if str(kinds.get(column)) in texts:
             return column, True
     raise BadSetting(
-        f"'{name}' has no column of images ({', '.join(_IN_CELLS)}) or paths ({', '.join(_PATHS)}); it has "
-        f"{', '.join(f'{column} ({kind})' for column, kind in kinds.items())}"
+        f"'{name}' has no column of images ({', '.join(_IN_CELLS)}) or paths ({', '.join(_PATHS)}); its columns "
+        f"are {', '.join(f'{column} ({kind})' for column, kind in kinds.items())}"
     )
 
 

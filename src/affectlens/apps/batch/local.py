@@ -1,4 +1,4 @@
-"""The engine for one machine: processes that each analyze whole sources, so that none of them waits for another."""
+"""Engine for one machine: independent processes, each of which analyzes whole sources."""
 
 import multiprocessing
 import os
@@ -92,7 +92,7 @@ def _after_death(
     if not dead.started:
         deaths[_IDLE] += 1
         if deaths[_IDLE] > _MAX_FAILED_STARTS:
-            raise AffectLensError(f"worker processes end before they begin (exit code {code})")
+            raise AffectLensError(f"worker processes exit before they start working (exit code {code})")
         again.extend(dead.given)
         return
     number, item = dead.given.popleft()
@@ -100,7 +100,7 @@ def _after_death(
     if deaths[number] < MAX_DEATHS:
         again.append((number, item))
     else:
-        yield here().failed(number, item, Reason.CRASHED, f"the process that read it ended with {code}")
+        yield here().failed(number, item, Reason.CRASHED, f"the process that read it exited with code {code}")
     again.extend(dead.given)
 
 

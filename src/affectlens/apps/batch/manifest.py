@@ -1,4 +1,4 @@
-"""How far a batch is: a row for each source, in a file that survives the death of any process."""
+"""State of a batch: one row per source, in a file that survives the death of any process."""
 
 import json
 import os
@@ -41,14 +41,14 @@ class Manifest:
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise BadSetting(f"another process writes to '{folder}'") from error
+            raise BadSetting(f"another process is writing to '{folder}'") from error
         self._base = sqlite3.connect(folder / NAME, isolation_level=None)
         try:
             self._base.execute("pragma synchronous = full")
             self._base.executescript(batch_folder.TABLES)
         except sqlite3.Error as error:
             self.__exit__()
-            raise BadSetting(f"'{folder / NAME}' is no manifest: {error}") from error
+            raise BadSetting(f"'{folder / NAME}' is not a manifest: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +70,8 @@ class Manifest:
             if known and (begun := known.get(key, "null")) != value:
                 name, before, now = _what_changed(key, json.loads(begun), json.loads(value))
                 raise BadSetting(
-                    f"this batch was begun with {name}={json.dumps(before)}, not {json.dumps(now)}; name another folder"
+                    f"this batch was started with {name}={json.dumps(before)}, got {json.dumps(now)}; use the "
+                    "same settings or choose another folder for --out"
                 )
         with self._transaction():
             self._base.executemany("insert or ignore into settings values (?, ?)", wanted.items())
@@ -159,7 +160,7 @@ class Manifest:
         except sqlite3.Error as error:
             if self._base.in_transaction:
                 self._base.execute("rollback")
-            raise AffectLensError(f"the manifest cannot be written: {error}; go on with --resume") from error
+            raise AffectLensError(f"cannot write the manifest: {error}; continue with --resume") from error
         except BaseException:
             if self._base.in_transaction:
                 self._base.execute("rollback")

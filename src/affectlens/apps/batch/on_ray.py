@@ -1,4 +1,4 @@
-"""The engine for several machines: Ray Data reads the sources in tasks, and its actors analyze them."""
+"""Engine for several machines: tasks of Ray Data read the sources, and its actors analyze them."""
 
 import logging
 import os
@@ -45,13 +45,13 @@ def check_address(address: str) -> None:
         found = urlsplit(address if "://" in address else f"ray://{address}")
         host, port = found.hostname, found.port
     except ValueError as error:
-        raise AffectLensError(f"Ray: '{address}' is no address: {error}") from error
+        raise AffectLensError(f"'{address}' is not a valid address of a Ray cluster: {error}") from error
     if host is None or port is None:  # "auto", or a name of Ray's own
         return
     try:
         socket.create_connection((host, port), _PING_TIMEOUT_S).close()
     except OSError as error:
-        raise AffectLensError(f"Ray: nothing answers at '{address}' ({error.strerror or error})") from error
+        raise AffectLensError(f"no Ray cluster responds at '{address}' ({error.strerror or error})") from error
 
 
 def analyze_on_ray(

@@ -1,4 +1,4 @@
-"""The bytes of the sources of a batch."""
+"""Reading of the sources of a batch as bytes."""
 
 import io
 from collections.abc import Iterator
@@ -92,7 +92,7 @@ class Reader:
         self._file.seek(start)
         data: bytes = self._file.read(size)
         if len(data) < size:
-            raise UnreadableMedia(Reason.TRUNCATED, "the tar file ends before the picture does")
+            raise UnreadableMedia(Reason.TRUNCATED, "the tar file ends before the end of the picture")
         return data
 
     def _in_parquet(self, item: Item) -> bytes:
@@ -126,4 +126,4 @@ class Reader:
 
 def _check_size(size: int) -> None:
     if size > MAX_BYTES:
-        raise UnreadableMedia(Reason.TOO_LARGE, f"{size:,} bytes, at most {MAX_BYTES:,} are read")
+        raise UnreadableMedia(Reason.TOO_LARGE, f"the file has {size:,} bytes; the limit is {MAX_BYTES:,}")

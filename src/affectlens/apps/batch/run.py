@@ -1,4 +1,4 @@
-"""A batch from its beginning, or from where it was, to its end."""
+"""Run a batch from the start, or from where it stopped, to the end."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -80,11 +80,11 @@ def run(
     """
     begun = (folder / NAME).exists()
     if begun and not resume:
-        raise BadSetting(f"'{folder}' holds a batch already; go on with --resume, or name another folder")
+        raise BadSetting(f"'{folder}' already contains a batch; continue it with --resume, or choose another folder")
     if not begun and (found := files_like_shards(folder)):
-        raise BadSetting(f"'{folder}' holds shards ({found[0].name}) of no batch; name another folder")
+        raise BadSetting(f"'{folder}' contains shards ({found[0].name}) but no manifest; choose another folder")
     if is_url(url := folder.as_posix().replace(":/", "://", 1)):
-        raise BadSetting(f"'{url}' is a URL; shards and manifest are written to a folder of this machine")
+        raise BadSetting(f"'{url}' is a URL; --out must be a folder on this machine")
     model = model_file(settings.model)
     settings = settings.everywhere()
     here = settings if engine is Engine.LOCAL else replace(settings, gpus=0)  # a cluster's GPUs are elsewhere

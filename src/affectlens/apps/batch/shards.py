@@ -1,4 +1,4 @@
-"""Parquet shards that hold every source once, whenever the process that writes them is killed."""
+"""Parquet shards that contain every source exactly once, even if the writing process is killed at any point."""
 
 import re
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What is done with each source of a batch, on whatever engine."""
+"""Processing of one source of a batch, the same for all engines."""
 
 import json
 import re
@@ -127,9 +127,9 @@ class Worker:
         said = (analysis.image is None and analysis.time_s is None) or not faces
         reason, detail = (analysis.reason, analysis.detail) if said else (None, "")
         if analysis.incomplete:
-            warnings.append("the file breaks off; what there is of it was analyzed")
+            warnings.append("the file is truncated; the part that could be decoded was analyzed")
         if failed and read:
-            warnings.append(f"{failed} {'frame' if failed == 1 else 'frames'} failed; their rows say why")
+            warnings.append(f"{failed} {'frame' if failed == 1 else 'frames'} failed; see the reason in their rows")
         yield ResultPart(number, rows, first, End(read, reason, detail, "; ".join(warnings)))
 
     def failed(self, number: int, item: Item, reason: Reason, detail: str) -> ResultPart:
@@ -151,5 +151,8 @@ class Worker:
         stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(name).stem)[:80]
         sound = Path(item.url) if item.video and not item.within and not is_url(item.url) else None
         return AnnotatedCopy(
-            place, f"{number:06d}-{stem}", sound, lambda error: warnings.append(f"no annotated copy: {error}")
+            place,
+            f"{number:06d}-{stem}",
+            sound,
+            lambda error: warnings.append(f"cannot write the annotated copy: {error}"),
         )

@@ -1,4 +1,4 @@
-"""`affectlens analyze`: photos and videos in, rows out."""
+"""`affectlens analyze`: from photos and videos to rows."""
 
 import re
 from collections.abc import Iterable
@@ -63,13 +63,15 @@ def analyze(
     format: Annotated[
         str | None,
         typer.Option(
-            parser=_known_format, metavar=f"[{'|'.join(FORMATS)}]", help="Default: by the suffix of --out, else table."
+            parser=_known_format,
+            metavar=f"[{'|'.join(FORMATS)}]",
+            help="Output format.  [default: from the suffix of --out, otherwise table]",
         ),
     ] = None,
     annotate: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write each photo and video with its faces drawn into DIR, small ones enlarged."
+            metavar="DIR", help="Write an annotated copy of each photo and video into DIR; small pictures are enlarged."
         ),
     ] = None,
     detector: DetectorOption = "mtcnn",
@@ -81,10 +83,10 @@ def analyze(
     baseline: Baseline = False,
     offline: Offline = False,
 ) -> None:
-    """Find the faces in photos and videos and read their expression, valence and arousal.
+    """Analyze the faces in photos and videos: expression, valence and arousal.
 
-    One row per face (of a video: in each frame); a photo or frame without a usable face gives one row with a reason.
-    Exits 1 if nothing could be read. On the terminal a video is summed up, a line per person.
+    Writes one row per face (for videos, per face and frame); a photo or frame without a usable face has one row with a
+    reason code. On the terminal, a video is summarised with one line per person. Exits with 1 if nothing could be read.
     """
     if offline:
         forbid_network()
@@ -93,7 +95,7 @@ def analyze(
     items = items_of(sources)
     inputs = {item.resolve() for _, item in items if isinstance(item, Path)}
     if out and out.resolve() in inputs:
-        raise BadSetting(f"--out would overwrite the source '{out}'")
+        raise BadSetting(f"--out would overwrite the source '{out}'; choose another file")
     if annotate:
         annotate.mkdir(parents=True, exist_ok=True)
     copies = FreeNames(annotate, inputs) if annotate else None
@@ -117,22 +119,24 @@ def analyze(
             read += frames > 0
             extra = f"; {analysis.detail}" if analysis.reason == Reason.MISSING_EXTRA else extra
             if analysis.incomplete:
-                warn(f"{name}: the file breaks off; what there is of it was analyzed")
+                warn(f"{name}: the file is truncated; the part that could be decoded was analyzed")
             if failed:
-                warn(f"{name}: {failed} {'frame' if failed == 1 else 'frames'} failed; their rows say why")
+                warn(f"{name}: {failed} {'frame' if failed == 1 else 'frames'} failed; see the reason in their rows")
             if frames and analysis.image is None and analysis.time_s is None:
-                warn(f"{name}: {analysis.detail} ({analysis.reason}); the {frames} frames before have their rows")
+                warn(f"{name}: {analysis.detail} ({analysis.reason}); the {frames} frames before that were analyzed")
     if not read:
-        raise AffectLensError(f"nothing could be read; the last was '{name}': {analysis.detail} ({analysis.reason})")
+        raise AffectLensError(
+            f"no source could be read; the last one was '{name}': {analysis.detail} ({analysis.reason})"
+        )
     if read < len(items):
-        warn(f"{len(items) - read} of {len(items)} have no answer; their rows say why{extra}")
+        warn(f"{len(items) - read} of {len(items)} sources could not be read; see the reason in their rows{extra}")
 
 
 def _say_where(rows: int, out: Path | None, annotated: Path | None) -> None:
     if out and rows:
-        note(f"{rows} {'row' if rows == 1 else 'rows'} in {out}")
+        note(f"wrote {rows} {'row' if rows == 1 else 'rows'} to {out}")
     if annotated and rows:
-        note(f"annotated copies in {annotated}")
+        note(f"wrote annotated copies to {annotated}")
 
 
 def _under_a_bar(bars: Bars, analyses: Analyses) -> Iterable[Analysis]:
@@ -155,7 +159,9 @@ def _format(wanted: str | None, out: Path | None) -> str:
     if suffix not in FORMATS:
         files = [f".{name}" for name in FORMATS if name != TABLE]
         known = f"{', '.join(files[:-1])} or {files[-1]}"
-        raise BadSetting(f"cannot tell a format from '{out.name}'; name it {known}, or give --format")
+        raise BadSetting(
+            f"cannot infer a format from the file name '{out.name}'; use the suffix {known}, or set --format"
+        )
     return suffix
 
 

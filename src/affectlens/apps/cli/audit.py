@@ -1,4 +1,4 @@
-"""`affectlens audit`: where a model can be trusted, in groups of faces and under corrupted pictures."""
+"""`affectlens audit`: reliability of a model on groups of faces and on corrupted pictures."""
 
 from typing import Annotated, Any
 
@@ -20,7 +20,12 @@ def register(app: typer.Typer) -> None:
 
 
 def audit(
-    model: Annotated[str, typer.Argument(help="'bundled', an exported ONNX file, a run folder, or its checkpoint.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Model to score: 'bundled', an exported ONNX file, a run folder, or a checkpoint of a run."
+        ),
+    ],
     data: Data,
     split: SplitOption = Split.TEST,
     find_faces: FindFaces = False,
@@ -28,10 +33,11 @@ def audit(
     folder: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model where it is hard: pictures corrupted in ten ways, and groups of faces.
+    """Score a model under ten kinds of image corruption, and on groups of faces.
 
-    Groups are the columns of the data (?meta=FILE adds some), quarters by size, sharpness, brightness and contrast, and
-    what the column `quality` of 'analyze' says. Each has its accuracy, and how sure the model is of itself.
+    Groups are the group columns of the data (?meta=FILE adds some), quartiles of size, sharpness, brightness and
+    contrast, and the values of the column `quality` in 'affectlens analyze'. Reports accuracy and mean confidence for
+    each.
     """
     if folder:
         ready(folder)

@@ -1,4 +1,4 @@
-"""`affectlens batch`: photos and videos by the million, into Parquet shards."""
+"""`affectlens batch`: from millions of photos and videos to Parquet shards."""
 
 import time
 from collections.abc import Iterator
@@ -40,34 +40,35 @@ def batch(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder, a glob, a list (.txt, a source on each line), Parquet with images or paths, tar shards; "
-            "here or at a URL (s3://, gs://, hf://, ...).",
+            help="A folder, a glob, a list (.txt, one source per line), a Parquet file with images or paths, or tar "
+            "shards; local or at a URL (s3://, gs://, hf://, ...).",
         ),
     ],
-    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where shards and manifest are written.")],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the shards and the manifest.")],
     engine: Annotated[
-        Engine, typer.Option(help="local: processes of this machine. ray: Ray Data, here or on a cluster.")
+        Engine, typer.Option(help="local: processes on this machine. ray: Ray Data, on this machine or a cluster.")
     ] = Engine.LOCAL,
     workers: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=0,
-            help="Processes, or actors of Ray; 0 does all in this one.  [default: one for each core, of a cluster all]",
+            help="Number of processes, or of Ray actors; 0 does everything in one process.  [default: one per core "
+            "of the machine or cluster]",
         ),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster; without one Ray is started on this machine.")
+        str | None, typer.Option(help="Address of a Ray cluster; without it, Ray is started on this machine.")
     ] = None,
     gpus: Annotated[
         float,
         typer.Option(metavar="F", min=0, help="Share of a GPU for each worker's network (needs onnxruntime-gpu)."),
     ] = 0,
-    shard_rows: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many rows in a shard.")] = 10_000,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the batch in DIR.")] = False,
+    shard_rows: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of rows per shard.")] = 10_000,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the batch in DIR.")] = False,
     annotate: Annotated[
         bool,
-        typer.Option("--annotate", help="Also write each photo and video with its faces drawn into DIR/annotated."),
+        typer.Option("--annotate", help="Also write an annotated copy of each photo and video into DIR/annotated."),
     ] = False,
     model: ModelOption = "bundled",
     detector: DetectorOption = "mtcnn",
@@ -78,36 +79,39 @@ def batch(
     smooth: Smooth = True,
     baseline: Baseline = False,
 ) -> None:
-    """Analyze any number of photos and videos on all cores, and go on where it was stopped or killed.
+    """Analyze any number of photos and videos on all cores; resumable at any point.
 
-    DIR gets part-*.parquet with the columns of 'affectlens analyze', in which every source comes once, and
-    manifest.sqlite, which says for each whether it is done, failed (and why) or not yet analyzed. Exits 1 if nothing
-    could be read.
+    Writes part-*.parquet, with the columns of 'affectlens analyze' and every source exactly once, and manifest.sqlite,
+    which lists for each source whether it is done, failed (and why) or not yet analyzed. Exits with 1 if nothing could
+    be read.
     """
     in_time = video_settings(every, fps, smooth, baseline)
     settings = BatchSettings(model, detector, min_face, prior, in_time, folder if annotate else None, gpus)
     if address and engine is not Engine.RAY:
-        raise BadSetting("--address names a Ray cluster and goes with --engine ray")
+        raise BadSetting("--address requires --engine ray")
     if workers == 0 and engine is Engine.RAY:
-        raise BadSetting("--workers 0 does all in one process and goes with --engine local")
+        raise BadSetting("--workers 0 requires --engine local")
     started = time.monotonic()
     try:
         outcome = run(source, folder, settings, workers, shard_rows, resume, engine, address, _listed, _shown, warn)
     except KeyboardInterrupt:
         if so_far := states_in(folder):
-            warn(f"stopped, {so_far[DONE] + so_far[FAILED]} of {sum(so_far.values())} are written; --resume goes on")
+            warn(
+                f"stopped, {so_far[DONE] + so_far[FAILED]} of {sum(so_far.values())} sources are written; continue "
+                "with --resume"
+            )
         raise
     sources = outcome.done + outcome.failed + outcome.waiting
     out.print(f"{outcome.done} of {sources} done, {outcome.failed} failed; rows: {outcome.rows}, ", end="")
     out.print(f"shards in {folder}: {outcome.shards}")
     note(f"{time.monotonic() - started:.1f} s")
     if outcome.waiting:
-        raise AffectLensError(f"{outcome.waiting} of {sources} are not analyzed yet; go on with --resume")
+        raise AffectLensError(f"{outcome.waiting} of {sources} sources are not analyzed yet; continue with --resume")
     why = ", ".join(f"{reason} {number}" for reason, number in outcome.reasons.items())
     if not outcome.done:
-        raise AffectLensError(f"nothing could be read ({why}); '{folder / MANIFEST}' names each source")
+        raise AffectLensError(f"no source could be read ({why}); '{folder / MANIFEST}' lists them")
     if outcome.failed:
-        warn(f"{outcome.failed} of {sources} have no answer ({why}); '{folder / MANIFEST}' names them")
+        warn(f"{outcome.failed} of {sources} sources could not be read ({why}); '{folder / MANIFEST}' lists them")
 
 
 def _listed(items: Iterator[Item]) -> Iterator[Item]:
@@ -131,5 +135,5 @@ def _shown(parts: Iterator[ResultPart], waiting: int) -> Iterator[ResultPart]:
             if now - said >= _LINE_EVERY_S and not err.is_terminal:
                 said = now
                 rate = ended / (now - started)
-                left = f"{(waiting - ended) / rate / 60:.1f} min left" if rate else "no end in sight"
+                left = f"{(waiting - ended) / rate / 60:.1f} min left" if rate else "time left unknown"
                 err.print(f"{ended} of {waiting} sources, {rate:.3g}/s, {left}")

@@ -1,4 +1,4 @@
-"""`affectlens bench`: how fast this installation is on this machine."""
+"""`affectlens bench`: speed of this installation on this machine."""
 
 import importlib.util
 import json
@@ -34,19 +34,23 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    repeats: Annotated[int, typer.Option(min=3, help="Timed calls of network and pipeline; their median counts.")] = 50,
+    repeats: Annotated[
+        int, typer.Option(min=3, help="Number of timed calls of network and pipeline; the median is reported.")
+    ] = 50,
     clip: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Clip with one face for the videos.  [default: the portrait, moving]"),
+        typer.Option(
+            metavar="FILE", help="Clip with one face for the video measurements.  [default: the portrait, moving]"
+        ),
     ] = None,
-    frames: Annotated[int, typer.Option(min=10, help="Frames of each video.")] = 300,
+    frames: Annotated[int, typer.Option(min=10, help="Number of frames per video.")] = 300,
 ) -> None:
     """Time the bundled model.
 
-    Network per face at batch 1 in one thread and in batches on all cores, whole pipeline per 640x480 frame with one
-    face and with five, and cold start: the wall time (best of three) and peak memory of a new process that analyzes one
-    photo. With the extra 'video' also whole videos of 640x480 with one and with five faces, from the file to the last
-    row, in frames per second.
+    Measures the network per face (batch size 1 in one thread, and batches on all cores), the whole pipeline per 640x480
+    frame with one face and with five, and the cold start: wall time (best of three) and peak memory of a new process
+    that analyzes one photo. With the extra 'video', also measures whole 640x480 videos with one face and with five,
+    from the file to the last row, in frames per second.
     """
     with_videos = importlib.util.find_spec("av") is not None
     if clip is not None and not with_videos:
@@ -98,7 +102,10 @@ def _videos(analyzer: Analyzer, clip: Path | None, frames: int) -> dict[str, flo
             found = sum(len(analysis.faces) for analysis in analyzer.video(video.file))
             rates[f"video_fps_{faces}"] = round(frames / (time.perf_counter() - start), 1)
             if found < 0.9 * faces * frames:
-                raise BadData(f"{found} faces were found in {frames} frames of {faces}; the clip must show one face")
+                raise BadData(
+                    f"found {found} faces in {frames} frames with {faces} faces each; the clip must show exactly one "
+                    "face"
+                )
     return rates
 
 

@@ -1,4 +1,4 @@
-"""What the commands share on the terminal."""
+"""Terminal output shared by the commands."""
 
 import logging
 import sys
@@ -41,9 +41,9 @@ def fail(error: Exception) -> None:
     if isinstance(error, OSError) and error.filename:
         text = f"{error.strerror}: '{error.filename}'"
         if isinstance(error, FileExistsError) and Path(error.filename).is_file():
-            text = f"'{error.filename}' is a file; a folder is needed"
+            text = f"'{error.filename}' is a file, expected a folder"
         if isinstance(error, FileNotFoundError) and not (parent := Path(error.filename).parent).exists():
-            text = f"no '{error.filename}': the folder '{parent}' does not exist"
+            text = f"cannot write '{error.filename}': the folder '{parent}' does not exist"
     print("error:", " ".join(text.split()), file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""`affectlens data`: look into a data set, see what a recipe makes of it, or bring it into one format."""
+"""`affectlens data`: inspect a data set, preview what a recipe makes of it, or convert it to shards."""
 
 import json
 from collections import Counter
@@ -24,7 +24,8 @@ data = typer.Typer(help="Inspect, preview and prepare labelled data.", no_args_i
 Spec = Annotated[
     str,
     typer.Argument(
-        metavar="SPEC", help="NAME:FOLDER[?key=value&...], several joined by +; for example ferplus:~/data/ferplus."
+        metavar="SPEC",
+        help="Data set, as NAME:FOLDER[?key=value&...], several joined by +; for example ferplus:~/data/ferplus.",
     ),
 ]
 
@@ -41,12 +42,13 @@ def inspect(
         str | None,
         typer.Option(metavar="MODEL", help="Also list the faces whose label this model finds least likely."),
     ] = None,
-    suspects: Annotated[int, typer.Option(min=1, help="How many of them.")] = 20,
+    suspects: Annotated[int, typer.Option(min=1, help="Maximum number of such faces.")] = 20,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, with all bad files, near-duplicates and suspects.")
+        bool,
+        typer.Option("--json", help="Print one JSON object, with all unreadable files, near-duplicates and suspects."),
     ] = False,
 ) -> None:
-    """Count faces per split and class, and find bad files, faces that stand in two splits, and doubtful labels."""
+    """Count faces per split and class; find unreadable files, faces that occur in two splits, and doubtful labels."""
     chosen = source.parse(spec)
     opened = open_model(model) if model else None
     labels = chosen.labels()
@@ -59,7 +61,7 @@ def inspect(
         return
     _print(found, labels)
     for line in doubtful:
-        out.print(f"suspect: {line.id}: {line.label} (p = {line.p:.3f}), the model says {line.model}")
+        out.print(f"suspect: {line.id}: {line.label} (p = {line.p:.3f}), the model predicts {line.model}")
 
 
 def _print(found: Inspection, labels: tuple[str, ...]) -> None:
@@ -135,31 +137,31 @@ def prepare_(
 ) -> None:
     """Write a data set as Parquet shards: image bytes, label, votes, valence, arousal, landmarks, ages, groups.
 
-    Read them with any Arrow tool, or here as `table:DIR`.
+    Read them with any Arrow tool, or with affectlens as `table:DIR`.
     """
     counts: Counter[tuple[str, str | None]] = Counter()
     counts.update(track(prepare.prepare(source.parse(spec), folder, shard_rows), None, "preparing"))
     for (split, reason), count in counts.items():
         out.print(f"{split}: {count:,} {'written' if reason is None else f'left out: {reason}'}")
     if not any(reason is None for _, reason in counts):
-        raise BadData(f"nothing of '{spec}' can be written")
+        raise BadData(f"no sample of '{spec}' could be written")
     out.print(f"shards: {folder}")
 
 
 @data.command()
 def preview(
     spec: Spec,
-    recipe: Annotated[str, typer.Option(help="Whose input, augmentation and sampler to show.")] = "default",
+    recipe: Annotated[str, typer.Option(help="Recipe whose input, augmentation and sampler to show.")] = "default",
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for the pictures.  [default: preview]")
     ] = None,
-    faces: Annotated[int, typer.Option(min=1, max=24, help="How many faces.")] = 8,
+    faces: Annotated[int, typer.Option(min=1, max=24, help="Number of faces to show.")] = 8,
     settings: Settings = None,
 ) -> None:
-    """Draw what a recipe makes of the training faces: faces.png and classes.png.
+    """Draw the training faces as a recipe transforms and samples them.
 
-    faces.png shows some faces raw, as network input, and as three epochs augment them; classes.png how often each class
-    comes in an epoch without and with the recipe's sampler.
+    faces.png shows some faces as stored, as network input, and as augmented in three epochs; classes.png shows how
+    often each class occurs in an epoch without and with the recipe's sampler.
     """
     folder = folder or Path("preview")
     count = previewing.preview(recipe, spec, folder, faces=faces, settings=settings or ())

@@ -1,4 +1,4 @@
-"""`affectlens demo`: the main job on a portrait that ships with the package."""
+"""`affectlens demo`: analysis of the bundled portrait."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +18,11 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    annotate: Annotated[Path, typer.Option(metavar="FILE", help="Where the annotated portrait goes.")] = Path(
+    annotate: Annotated[Path, typer.Option(metavar="FILE", help="File for the annotated portrait.")] = Path(
         "affectlens-demo.jpg"
     ),
 ) -> None:
-    """Analyze the bundled portrait (NASA, public domain) and write it with its face drawn."""
+    """Analyze the bundled portrait (NASA, public domain) and write an annotated copy."""
     analysis = replace(Analyzer().analyze(PORTRAIT), source=PORTRAIT.name)
     with table_writer(None) as write:
         write(analysis)

@@ -1,4 +1,6 @@
-"""`affectlens evaluate` and `affectlens compare`: models on labelled faces, in numbers, tables and one HTML report."""
+"""`affectlens evaluate` and `affectlens compare`: scores of models on labelled faces, as numbers, tables and an HTML
+report.
+"""
 
 import json
 from collections.abc import Callable
@@ -24,7 +26,12 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="'bundled', an exported ONNX file, a run folder, or its checkpoint.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Model to score: 'bundled', an exported ONNX file, a run folder, or a checkpoint of a run."
+        ),
+    ],
     data: Data,
     split: SplitOption = Split.TEST,
     find_faces: FindFaces = False,
@@ -34,8 +41,8 @@ def evaluate(
 ) -> None:
     """Score a model on labelled faces.
 
-    Over all faces, and over those without a near-duplicate in Train (the same picture, its mirror image, or nearly so).
-    Faces without a label count for disagreement, valence and arousal only.
+    Reports metrics over all faces, and over those without a near-duplicate in the training split (the same picture, its
+    mirror image, or a close copy). Faces without a label are used only for disagreement, valence and arousal.
     """
     if folder:
         ready(folder)
@@ -52,9 +59,9 @@ def compare(
     folder: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put models side by side on the same faces; McNemar's test says whether each differs from the first.
+    """Compare models on the same faces, with McNemar's test of each against the first.
 
-    Where one of the models was trained on faces that are searched for, all get these.
+    If one of the models was trained on faces found by the detector, all models are scored on such faces.
     """
     if folder:
         ready(folder)

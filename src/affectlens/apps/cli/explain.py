@@ -1,4 +1,4 @@
-"""`affectlens explain`: where a model looked, as a heat map beside each face."""
+"""`affectlens explain`: where a model looked, as a heat map next to each face."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,19 +18,20 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    photo: Annotated[Path, typer.Argument(help="A photo.")],
+    photo: Annotated[Path, typer.Argument(help="Photo to explain.")],
     model: ModelOption = "bundled",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Picture to write.  [default: NAME-explained.png, here]")
+        Path | None,
+        typer.Option(metavar="FILE", help="Picture to write.  [default: NAME-explained.png in the current folder]"),
     ] = None,
     detector: DetectorOption = "mtcnn",
     min_face: MinFace = None,
     offline: Offline = False,
 ) -> None:
-    """Show where the model looked: each face as it was cut, beside it with a heat map of what made its expression.
+    """Show where the model looked: each face crop next to a heat map of the evidence for its expression.
 
-    Red is where most of it lies, of each face for itself. Names what a typical face of that expression does (action
-    units of FACS), which is not measured here.
+    Red marks the strongest evidence, scaled for each face separately. Also lists the action units (FACS) that are
+    typical of the expression; these are not measured on the face.
     """
     if offline:
         forbid_network()

@@ -1,4 +1,4 @@
-"""`affectlens finetune`: the bundled model with the user's own labels."""
+"""`affectlens finetune`: fine-tuning of the bundled model on the user's own labels."""
 
 import shlex
 from pathlib import Path
@@ -31,15 +31,15 @@ def finetune(
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder.")] = Path("runs/finetune"),
     resume: Resume = False,
 ) -> None:
-    """Train the bundled model on with your own pictures and labels.
+    """Fine-tune the bundled model on your own pictures and labels.
 
-    Labels that name a known expression get the project's name for it (happy and joy become happiness), others
-    stay as they are. Without folders or a column of splits, a tenth of the pictures is kept for validation and another
-    for test. Faces are found and cut out as `analyze` does; pictures of at most 128 pixels a side are taken for faces
-    that are already cut out. The run folder ends with a calibrated model.onnx, whose labels are yours:
+    Labels that name a known expression get its standard name (happy and joy become happiness); others are kept. If
+    there are no folders train, valid and test and no column `split`, a tenth of the pictures is held out for validation
+    and another tenth for test. Faces are detected and cropped as in `analyze`; pictures of at most 128 pixels a side
+    are assumed to be cropped faces. The result is a calibrated model.onnx with your labels in the run folder:
     `affectlens analyze photo.jpg --model runs/finetune/model.onnx`.
     """
     finetuning.finetune(source, folder, settings=settings or (), resume=resume, progress=TERMINAL)
     if sources.has_faces(source_of(source), "test"):
         command = shlex.join(["affectlens", "evaluate", str(folder), "--data", source])
-        out.print(f"on the test pictures, which it has not seen: {command}")
+        out.print(f"to score the model on the held-out test pictures: {command}")

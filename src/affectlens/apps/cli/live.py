@@ -1,4 +1,4 @@
-"""`affectlens live`: a camera or a clip in a window, with what is read of each face beside it, and as light."""
+"""`affectlens live`: a camera or a clip in a window, with the results for each face, and as ambient light."""
 
 import time
 from collections import deque
@@ -43,16 +43,17 @@ def register(app: typer.Typer) -> None:
 
 
 def live(
-    camera: Annotated[str, typer.Option(help="Number of the camera, rtsp://..., or a clip to play instead.")] = "0",
+    camera: Annotated[str, typer.Option(help="Camera number, rtsp://... URL, or a clip to play instead.")] = "0",
     model: ModelOption = "bundled",
     detector: DetectorOption = "mtcnn",
     min_face: MinFace = None,
     prior: PriorOption = Prior.NATURAL,
     record: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep what is shown (live.mp4) and its rows (faces.csv) in DIR.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Record the annotated video (live.mp4) and its rows (faces.csv) in DIR."),
     ] = None,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="Learn how each person looks at rest, and read it as neutral.")
+        bool, typer.Option("--baseline", help="Learn how each person looks at rest, and treat that as neutral.")
     ] = False,
     light: Annotated[
         str | None,
@@ -64,14 +65,17 @@ def live(
         ),
     ] = None,
     palette: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Colours and pace of the light, as JSON (docs/light.md).")
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON file with the colours and timing of the light (docs/light.md)."),
     ] = None,
-    no_window: Annotated[bool, typer.Option("--no-window", help="For machines without a display.")] = False,
+    no_window: Annotated[
+        bool, typer.Option("--no-window", help="Do not open a window, for machines without a display.")
+    ] = False,
     offline: Offline = False,
 ) -> None:
-    """Show a camera with each face's probabilities, valence and arousal, as it happens; q, Escape or Ctrl-C ends it.
+    """Show a camera with live probabilities, valence and arousal of each face; q, Escape or Ctrl-C quits.
 
-    Nothing is kept unless --record is given.
+    Nothing is stored unless --record is given.
     """
     if offline:
         forbid_network()
@@ -89,7 +93,7 @@ def live(
         shown, ended = _show(analyses, not no_window, room, keep)
     if ended is not None and not shown:
         raise AffectLensError(f"'{name}': {ended.detail} ({ended.reason})")
-    out.print(f"{shown} frames {'analyzed' if no_window else 'shown'}" + (f", kept in {record}" if record else ""))
+    out.print(f"{shown} frames {'analyzed' if no_window else 'shown'}" + (f", recorded in {record}" if record else ""))
     if ended is not None:
         warn(f"{name}: {ended.detail} ({ended.reason})")
 
@@ -129,7 +133,9 @@ def _show(
 def _warn_of_unused(palette: Palette, labels: tuple[str, ...]) -> None:
     """Say which colours no answer of the model will have, which are slips of the pen."""
     for label in sorted(palette.colours.keys() - COLOURS.keys() - set(labels)):
-        warn(f"the palette's colour of '{label}' is never used; the model's labels are: {', '.join(labels)}")
+        warn(
+            f"the palette has a colour for '{label}', which the model does not have; its labels are {', '.join(labels)}"
+        )
 
 
 class _Room:
@@ -195,7 +201,7 @@ class _Recording:
 
     def __init__(self, folder: Path, analyzer: Analyzer, stack: ExitStack) -> None:
         if (folder / "faces.csv").exists():
-            raise BadSetting(f"'{folder}' already holds a recording; name another folder")
+            raise BadSetting(f"'{folder}' already contains a recording; choose another folder for --record")
         folder.mkdir(parents=True, exist_ok=True)
         self._write = stack.enter_context(csv.build(folder / "faces.csv", analyzer.schema))
         self._video = stack.enter_context(Recorder(folder / "live.mp4"))

@@ -1,4 +1,4 @@
-"""`affectlens models`: what a model file says about itself."""
+"""`affectlens models`: metadata of a model file."""
 
 import json
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ import typer
 from affectlens.core.files import sha256_of
 from affectlens.core.session import model_file, open_session, read_spec
 
-models = typer.Typer(help="Expression models and their provenance.", no_args_is_help=True)
+models = typer.Typer(help="Show expression models and their provenance.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,9 @@ def _group() -> None:
 
 @models.command()
 def show(
-    model: Annotated[str, typer.Argument(help="'bundled', a run folder or an ONNX file exported by affectlens.")],
+    model: Annotated[
+        str, typer.Argument(help="Model: 'bundled', a run folder, or an ONNX file exported by affectlens.")
+    ],
 ) -> None:
     """Print labels, input, calibration, provenance, licence and SHA-256 of a model as JSON."""
     file = model_file(model)

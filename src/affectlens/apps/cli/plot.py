@@ -1,4 +1,4 @@
-"""`affectlens plot`: one figure about a data set or a trained network."""
+"""`affectlens plot`: a figure of a data set or a trained network."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,51 +23,59 @@ def plot(
         FigureName,
         typer.Argument(
             metavar="FIGURE",
-            help="va-plane: valence and arousal of each class. samples: faces with what is said about them and what is "
-            "true. heatmaps: the same, and where the model looked. features: a UMAP of a network's features with the "
-            "centres of the classes. distances: within and between classes, before and after a network's gate of "
-            "squeeze and excitation. adjacency: the graph of Emotion-GCN. similarity: cosines between classifiers and "
-            "regressors. landscape: the loss around the weights of one or several runs, along two random directions as "
-            "long as the weights themselves, filter by filter. landmarks: the 68 of MobileFaceNet. timeline: the faces "
-            "of a video, from a table of 'affectlens analyze'.",
+            help="va-plane: valence and arousal of each class. samples: faces with predictions and ground truth. "
+            "heatmaps: the same, with heat maps of where the model looked. features: UMAP of a network's "
+            "features, with class centres. distances: within and between classes, before and after a network's "
+            "squeeze-and-excitation gate. adjacency: the graph of Emotion-GCN. similarity: cosines between "
+            "classifiers and regressors. landscape: the loss around the weights of one or several runs, along "
+            "two random directions with the norm of the weights, filter by filter. landmarks: the 68 landmarks "
+            "of MobileFaceNet. timeline: the faces of a video, from a table of 'affectlens analyze'.",
         ),
     ],
     table: Annotated[
-        Path | None, typer.Argument(metavar="TABLE", help="For timeline: the .parquet, .csv or .jsonl of a video.")
+        Path | None, typer.Argument(metavar="TABLE", help="For timeline: .parquet, .csv or .jsonl file of a video.")
     ] = None,
-    data: Annotated[str | None, typer.Option(metavar="SPEC", help="Data; not for adjacency and similarity.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Data set; not used for adjacency and similarity.")
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run folder; for samples and heatmaps also 'bundled' or an ONNX file, for landmarks the file of "
-            "MobileFaceNet's weights. Several for landscape."
+            help="Run folder; for samples and heatmaps also 'bundled' or an ONNX file; for landmarks the weights "
+            "file of MobileFaceNet. Repeatable for landscape."
         ),
     ] = None,
     split: SplitOption = Split.TEST,
-    divisions: Annotated[int, typer.Option(help="Sectors drawn in va-plane: 0, 4, 8 or 12.")] = 8,
+    divisions: Annotated[int, typer.Option(help="Number of sectors drawn in va-plane: 0, 4, 8 or 12.")] = 8,
     faces: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Most faces in samples, heatmaps, landmarks (24), landscape (256), features, distances (5000)."
+            min=1,
+            help="Maximum number of faces.  [default: 24 for samples, heatmaps and landmarks; 256 for landscape; "
+            "5000 for features and distances]",
         ),
     ] = None,
-    points: Annotated[int, typer.Option(min=3, max=51, help="Steps along each direction of landscape.")] = 11,
+    points: Annotated[
+        int, typer.Option(min=3, max=51, help="Number of points along each direction of landscape (odd).")
+    ] = 11,
     file: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="PNG file, of timeline also HTML.  [default: NAME.png; timeline: both]"
+            "--out", metavar="FILE", help="PNG file; for timeline PNG or HTML.  [default: NAME.png; timeline: both]"
         ),
     ] = None,
 ) -> None:
-    """Draw one figure into a PNG file."""
+    """Draw a figure and write it to a PNG file."""
     if (name is FigureName.TIMELINE) != (table is not None):
-        raise BadSetting(f"the figure '{name}' {'needs a' if name is FigureName.TIMELINE else 'takes no'} table")
+        raise BadSetting(
+            f"the figure '{name}' {'needs a' if name is FigureName.TIMELINE else 'takes no'} TABLE argument"
+        )
     if table is not None:
         _timeline(table, file)
         return
     file = file or Path(f"{name}.png")
     if file.suffix.lower() != ".png" or file.is_dir():
-        raise BadSetting(f"figures are PNG files; name it .png, got '{file}'")
+        raise BadSetting(f"figures are written as PNG; --out must end in .png, got '{file}'")
     drawn = figure(FigureOptions(name, data, model or (), split, divisions, faces, points, progress=TERMINAL))
     file.parent.mkdir(parents=True, exist_ok=True)
     plots.save(drawn, file)
@@ -78,7 +86,7 @@ def _timeline(table: Path, file: Path | None) -> None:
     """Write the figure, the report, or both."""
     files = [file] if file else [Path("timeline.png"), Path("timeline.html")]
     if any(one.suffix.lower() not in (".png", ".html") or one.is_dir() for one in files):
-        raise BadSetting(f"timelines are PNG or HTML files; name it .png or .html, got '{file}'")
+        raise BadSetting(f"timelines are written as PNG or HTML; --out must end in .png or .html, got '{file}'")
     if any(one.suffix.lower() == ".html" for one in files):
         report.require()
     for one in files:

@@ -1,4 +1,4 @@
-"""`affectlens quantise`: a model file in eight bits, where that is faster and costs nothing to speak of."""
+"""`affectlens quantise`: 8-bit quantisation of a model, if it is faster and costs hardly any accuracy."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,14 +17,16 @@ def register(app: typer.Typer) -> None:
 
 
 def quantise(
-    model: Annotated[str, typer.Argument(help="A run folder or an ONNX file exported by affectlens.")],
+    model: Annotated[
+        str, typer.Argument(help="Model to quantise: a run folder or an ONNX file exported by affectlens.")
+    ],
     data: Data,
-    file: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")],
+    file: Annotated[Path, typer.Option("--out", metavar="FILE", help="ONNX file to write.")],
 ) -> None:
-    """Store a model in eight bits, with the data that it was trained on, and measure what that changes.
+    """Quantise a model to eight bits, using the data it was trained on, and measure the effect.
 
-    The new file is calibrated anew on the validation faces. It is written only if it is faster on this machine and
-    loses at most 0.3 points of validation accuracy.
+    The new file is recalibrated on the validation faces. It is written only if it is faster on this machine and loses
+    at most 0.3 percentage points of validation accuracy.
     """
     source = model_file(model)
     gain = quantising.quantise(source, data, file, TERMINAL)

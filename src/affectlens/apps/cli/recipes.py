@@ -1,4 +1,4 @@
-"""`affectlens recipes`: what can be trained, and with which settings."""
+"""`affectlens recipes`: list the recipes and show their settings."""
 
 from collections import Counter
 from typing import Annotated, Any
@@ -23,9 +23,11 @@ def register(app: typer.Typer) -> None:
 
 @recipes.command("list")
 def list_(
-    work: Annotated[str | None, typer.Argument(help="Only the recipes of this work.  [default: of all]")] = None,
+    work: Annotated[
+        str | None, typer.Argument(help="List only the recipes of this work.  [default: all works]")
+    ] = None,
 ) -> None:
-    """All recipes, work by work: the losses of each and the settings that set it apart from most of its work."""
+    """List all recipes by work, with their losses and the settings that differ from most recipes of the work."""
     for name in [work] if work else works():
         rows = rows_of(name)
         settings = [_flat(recipe.as_dict()) for recipe in rows.values()]
@@ -33,12 +35,12 @@ def list_(
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("recipe", no_wrap=True)
         table.add_column("losses")
-        table.add_column("settings of its own", overflow="fold")
+        table.add_column("differing settings", overflow="fold")
         for recipe, row in zip(rows.values(), settings, strict=True):
             losses = " + ".join(loss if w == 1 else f"{w:g} {loss}" for loss, w in recipe.losses.items())
             own = [f"{key}={_text(row.get(key))}" for key in usual if row.get(key) != usual[key]]
             table.add_row(recipe.name, losses, ", ".join(own))
-        out.print(f"{name}: {', '.join(f'{key} {usual[key]}' for key in _IN_HEADING)} unless said otherwise")
+        out.print(f"{name}: {', '.join(f'{key} {usual[key]}' for key in _IN_HEADING)} unless listed")
         print_table(table, out if out.is_terminal else wide, fold=True)
         out.print()
 
@@ -75,12 +77,12 @@ def _text(value: Any) -> str:
 
 @recipes.command()
 def show(
-    name: Annotated[str, typer.Argument(help="WORK/ROW, the name of a work for its first row, or a YAML file.")],
+    name: Annotated[str, typer.Argument(help="Recipe: WORK/ROW, WORK for its first row, or a YAML file.")],
     as_yaml: Annotated[
-        bool, typer.Option("--yaml", help="As a YAML file that `affectlens train` takes when edited.")
+        bool, typer.Option("--yaml", help="Print YAML, which can be edited and passed to `affectlens train`.")
     ] = False,
 ) -> None:
-    """All settings of a recipe."""
+    """Show all settings of a recipe."""
     recipe = find_recipe(name)
     if as_yaml:
         typer.echo(yaml_of(recipe), nl=False)

@@ -1,4 +1,4 @@
-"""`affectlens reproduce`: run the rows of a published table and write it beside our own figures."""
+"""`affectlens reproduce`: train the rows of a published table and write it next to the measured results."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,28 +16,31 @@ def register(app: typer.Typer) -> None:
 
 
 def reproduce(
-    work: Annotated[str, typer.Argument(help="Name of a work, for example caciolai.")],
-    data: Annotated[str, typer.Option(metavar="SPEC", help="Its data, for example ferplus:~/data/ferplus.")],
+    work: Annotated[str, typer.Argument(help="Name of the work, for example caciolai.")],
+    data: Annotated[
+        str, typer.Option(metavar="SPEC", help="Data set of the work, for example ferplus:~/data/ferplus.")
+    ],
     rows: Annotated[
         list[str] | None,
-        typer.Option("--row", metavar="NAME", help="Only this row.  [default: those with published figures]"),
+        typer.Option(
+            "--row", metavar="NAME", help="Train only this row; repeatable.  [default: those with published figures]"
+        ),
     ] = None,
     settings: Settings = None,
     test: Annotated[
-        str | None, typer.Option(metavar="SPEC", help="Test on these data.  [default: the test split of --data]")
+        str | None, typer.Option(metavar="SPEC", help="Data set to test on.  [default: the test split of --data]")
     ] = None,
     other_data: Annotated[
-        bool, typer.Option("--other-data", help="Measure on data of another kind than the paper's; the table says so.")
+        bool, typer.Option("--other-data", help="Allow a data set other than the paper's; the table says so.")
     ] = False,
-    results: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the table goes.")] = Path("results"),
-    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where the runs are.")] = Path("runs"),
+    results: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the table.")] = Path("results"),
+    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder for the runs.")] = Path("runs"),
 ) -> None:
-    """Train each row of a published table (or go on with it), test it once, and write the table.
+    """Train each row of a published table (or continue it), test it once, and write the table.
 
-    A row whose run is finished is not trained again. One whose test is written is not tested again, whatever number of
-    epochs it had; a row there of other settings is an error: choose another --out.
-    DIR/WORK/ receives README.md with the table, and a folder per row: settings, versions, log, curves, confusion
-    matrix, figures.
+    A row whose run is finished is not trained again. A row that has been tested is not tested again, whatever its
+    number of epochs; if it was tested with other settings, choose another --out. Writes DIR/WORK/README.md with the
+    table, and a folder per row with settings, versions, log, curves, confusion matrix and metrics.
     """
     table = reproducing.reproduce(
         work,

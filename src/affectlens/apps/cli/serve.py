@@ -1,4 +1,4 @@
-"""`affectlens serve`: the page and the service."""
+"""`affectlens serve`: the web page and the HTTP service."""
 
 import socket
 from contextlib import suppress
@@ -24,33 +24,46 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = PORT,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any address other than loopback requires a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = PORT,
     model: ModelOption = "bundled",
     detector: DetectorOption = "mtcnn",
     min_face: MinFace = None,
     prior: PriorOption = Prior.NATURAL,
     token: Annotated[
-        str | None, typer.Option(envvar="AFFECTLENS_TOKEN", help="What clients must show.", show_envvar=True)
+        str | None, typer.Option(envvar="AFFECTLENS_TOKEN", help="Token that clients must send.", show_envvar=True)
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A further host name by which clients may call.")
+        list[str] | None, typer.Option(metavar="NAME", help="Additional host name that clients may use; repeatable.")
     ] = None,
-    certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: PEM file.")] = None,
-    key: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: key of the certificate.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM file with the certificate for https.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM file with the key of the certificate.")] = None,
     workers: Annotated[
         int,
-        typer.Option(min=0, help="Threads that decode and find faces.  [default: one per core]", show_default=False),
+        typer.Option(
+            min=0,
+            help="Number of threads that decode pictures and detect faces.  [default: one per core]",
+            show_default=False,
+        ),
     ] = 0,
-    waiting: Annotated[int, typer.Option(min=1, help="Photos taken on at once; one more is answered 503.")] = 32,
+    waiting: Annotated[
+        int, typer.Option(min=1, help="Maximum number of photos in progress; further requests get status 503.")
+    ] = 32,
     palette: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Colours of the light on the page, as JSON (docs/light.md).")
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON file with the colours of the light on the page (docs/light.md)."),
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Refuse any use of the network but to answer.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Forbid all network use except answering clients.")
+    ] = False,
 ) -> None:
-    """Serve the page, the interface for programs and its documentation (/docs) until Ctrl-C.
+    """Serve the web page, the HTTP API and its documentation (/docs) until Ctrl-C.
 
-    Nothing that is uploaded is stored.
+    Uploads are never stored.
     """
     if offline:
         forbid_network()
@@ -62,9 +75,11 @@ def serve(
     except ImportError as error:
         raise MissingExtra("the service", "serve") from error
     if not is_loopback(host) and not token:
-        raise BadSetting(f"'{host}' can be reached from other machines: to bind to it set --token or AFFECTLENS_TOKEN")
+        raise BadSetting(
+            f"'{host}' can be reached from other machines, which requires a token: set --token or AFFECTLENS_TOKEN"
+        )
     if token and not (token.isascii() and token.isprintable()):
-        raise BadSetting("the token must be of printable ASCII characters: headers hold no others")
+        raise BadSetting("the token must consist of printable ASCII characters, because it is sent in a header")
     if (certificate is None) != (key is None):
         raise BadSetting("https needs both --certificate and --key")
     colours = Palette.read(palette) if palette else None
@@ -75,7 +90,7 @@ def serve(
         server = Server(application, certificate, key)
     except OSError as error:
         detail = error.strerror or error
-        raise BadSetting(f"https cannot be set up with '{certificate}' and '{key}': {detail}") from error
+        raise BadSetting(f"cannot set up https with '{certificate}' and '{key}': {detail}") from error
     with _listen(host, port) as listening:
         number = listening.getsockname()[1]
         everywhere = host in ("0.0.0.0", "::")
@@ -84,7 +99,10 @@ def serve(
         hint = "; in a browser, open it once with ?token=TOKEN" if token else ""
         out.print(f"{scheme}://{name}:{number}/ (Ctrl-C ends it{hint})")
         if not certificate and not is_loopback(host):
-            warn("without --certificate token and pictures can be read on their way, and browsers give no camera")
+            warn(
+                "without --certificate, token and pictures are sent unencrypted, and browsers do not allow camera "
+                "access"
+            )
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
 
@@ -99,6 +117,6 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise AffectLensError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; --port N takes another"
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another port with --port"
         ) from error
     return listening

@@ -1,4 +1,4 @@
-"""`affectlens summary`: what is in the rows of a batch, by expression, source, time and groups."""
+"""`affectlens summary`: summary of the rows of a batch, by expression, source, time and groups."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,29 +23,37 @@ def register(app: typer.Typer) -> None:
 
 def summary(
     path: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder of 'affectlens batch', or a Parquet file of 'analyze'.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Output folder of 'affectlens batch', or Parquet file of 'affectlens analyze'."
+        ),
     ],
     by: Annotated[
         list[str] | None,
         typer.Option(
-            help="expression, source, window or a column of --groups; several are crossed.  [default: expression]"
+            help="Group by expression, source, window or a column of --groups; repeat to group by combinations.  "
+            "[default: expression]"
         ),
     ] = None,
     window: Annotated[
-        float, typer.Option(metavar="S", help="Seconds of a time window, from the beginning of each video.")
+        float, typer.Option(metavar="S", help="Length of a time window in seconds, from the start of each video.")
     ] = 60.0,
     groups: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV with a column 'source' (or file name) and columns to group by."),
+        typer.Option(
+            metavar="FILE", help="CSV file with a column 'source' (source or file name) and columns to group by."
+        ),
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the whole table there.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the complete table to this file.")
+    ] = None,
     folder: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sum up faces by expression, source, time window or groups of your own: a table, a CSV, an HTML page with plots.
+    """Summarise faces by expression, source, time window or your own groups, as a table, CSV or HTML report.
 
-    Reads any number of rows in constant memory (extra summary). The terminal shows the first twenty rows, those with
-    the most faces or the first windows.
+    Reads any number of rows in constant memory (extra 'summary'). The terminal shows at most twenty rows: those with
+    the most faces, or the first time windows.
     """
     if folder:
         ready(folder)
@@ -64,12 +72,12 @@ def _print(found: SummaryReport) -> None:
     keys = result["by"]
     out.print(f"{result['path']}: {result['rows']:,} rows, {result['sources']:,} sources, {result['faces']:,} faces")
     if result["states"]:
-        out.print(f"  sources of the batch: {states_in_words(result)}")
+        out.print(f"  sources in the batch: {states_in_words(result)}")
     if result["reasons"]:
         out.print(f"  rows without a face: {reasons_in(result)}")
     if result.get("ungrouped", {}).get("sources"):
         lost = result["ungrouped"]
-        out.print(f"  not in the file of groups: {lost['sources']:,} sources, such as '{lost['one']}'")
+        out.print(f"  not in the groups file: {lost['sources']:,} sources, for example '{lost['one']}'")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in (*keys, *header(means)):
         table.add_column(name, justify="left" if name in (*keys, "mostly") else "right")
@@ -79,6 +87,6 @@ def _print(found: SummaryReport) -> None:
         table.add_row(*("–" if value is None else " ".join(str(value).split()) for value in shown), *cells(row, means))
     print_table(table, wide)
     if "window" in keys:
-        out.print("faces of photos have no time and are in no window; window is where one begins, in seconds")
+        out.print("faces in photos have no time and belong to no window; 'window' is the start of a window in seconds")
     if result["count"] > len(listed):
-        out.print(f"{len(listed)} of {result['count']:,} rows; --csv FILE writes all")
+        out.print(f"showing {len(listed)} of {result['count']:,} rows; --csv FILE writes all")

@@ -1,4 +1,4 @@
-"""Analyses as a table for people."""
+"""Analyses as a table on the terminal."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""A light that follows the faces in time, without jumps."""
+"""Ambient light that follows the faces smoothly over time."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Keeps a lamp at the newest light, however slow or broken the lamp is."""
+"""Thread that keeps a lamp at the newest light, however slow or unreliable the lamp is."""
 
 import logging
 import math
@@ -79,12 +79,12 @@ class LampThread:
         except Exception as error:  # whatever is wrong with a lamp, the analysis goes on
             if not self._failures:
                 reason = getattr(error, "strerror", None) or error
-                logger.warning("%s does not answer (%s); it will be tried again and again", self._lamp.name, reason)
+                logger.warning("%s does not respond (%s); still retrying", self._lamp.name, reason)
             self._failures += 1
             self._shown = None
             return False
         if self._failures:
-            logger.warning("%s answers again", self._lamp.name)
+            logger.warning("%s responds again", self._lamp.name)
         self._failures = 0
         self._shown = light
         return True

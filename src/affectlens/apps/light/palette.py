@@ -1,4 +1,4 @@
-"""From expression, valence and arousal to the colour and brightness of a lamp."""
+"""Mapping from expression, valence and arousal to the colour and brightness of a lamp."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Rgb = tuple[int, int, int]
 
 def _with_light(rgb: Rgb) -> Rgb:
     if not any(rgb):
-        raise ValueError("black has no colour; a brightness of 0 turns a lamp off")
+        raise ValueError("black has no hue; to turn a lamp off, use a brightness of 0")
     return rgb
 
 
@@ -103,7 +103,7 @@ class Palette(BaseModel):
     @model_validator(mode="after")
     def _in_order(self) -> "Palette":
         if self.dim > self.bright:
-            raise ValueError(f"dim must not be above bright, got {self.dim} and {self.bright}")
+            raise ValueError(f"dim must be <= bright, got {self.dim} and {self.bright}")
         return self
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The light itself, for those without a lamp: on the terminal and in a picture."""
+"""Display of the light without a lamp: on the terminal and in a picture."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The live window: pygame shows pictures and tells what keys were pressed."""
+"""The live window, based on pygame: shows pictures and reports key presses."""
 
 import importlib.util
 import os
@@ -42,8 +42,8 @@ class Window:
         except self._pygame.error as error:
             self._pygame.display.quit()
             raise AffectLensError(
-                f"no window can be opened here ({error}); 'affectlens serve' shows the same in a browser, "
-                "--no-window goes on without one"
+                f"cannot open a window ({error}); use 'affectlens serve' for a page in the browser, or "
+                "--no-window to run without one"
             ) from error
         self._pygame.display.set_caption(TITLE)
 

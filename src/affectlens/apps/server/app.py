@@ -1,4 +1,4 @@
-"""The ASGI application: routes, page, refusals, measurements, access."""
+"""The ASGI application: routes, web page, error responses, metrics, access control."""
 
 import mimetypes
 import time
@@ -117,7 +117,9 @@ async def _gone(_: Any, __: Any) -> Response:
 
 async def _failed(_: Any, __: Any) -> Response:
     """The error itself is raised on, for the log."""
-    return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, Reason.FAILED, "the analysis broke off; see the log").response()
+    return Refused(
+        HTTPStatus.INTERNAL_SERVER_ERROR, Reason.FAILED, "the analysis failed; see the log of the service"
+    ).response()
 
 
 class _Measured:

@@ -1,6 +1,6 @@
-"""Who may talk to the service: hosts, origins, tokens.
+"""Access control of the service: hosts, origins, tokens.
 
-A page of another site that is open in the same browser can send requests to this machine; it is told apart by its
+A page of another site that is open in the same browser can send requests to this machine; it is recognised by its
 `Origin`, and a site whose name was pointed at this machine (DNS rebinding) by its `Host`.
 """
 
@@ -84,15 +84,19 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._known(host):
-            raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "forbidden", f"this service is not called {host!r:.80}")
+            raise Refused(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "forbidden",
+                f"unknown host name {host!r:.80}; allow it with --allow-host",
+            )
         origin = headers.get("origin")
         if origin is not None and _place(origin) != host.lower():
-            raise Refused(HTTPStatus.FORBIDDEN, "forbidden", "pages of other sites may not use this service")
+            raise Refused(HTTPStatus.FORBIDDEN, "forbidden", "requests from pages of other sites are not allowed")
         elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if elsewhere and headers.get("sec-fetch-mode") != "navigate":
-            raise Refused(HTTPStatus.FORBIDDEN, "forbidden", "pages of other sites may not use this service")
+            raise Refused(HTTPStatus.FORBIDDEN, "forbidden", "requests from pages of other sites are not allowed")
         if self._token and scope["path"] not in _OPEN and not self._shown(headers, scope):
-            raise Refused(HTTPStatus.UNAUTHORIZED, "unauthorized", "the service asks for its token")
+            raise Refused(HTTPStatus.UNAUTHORIZED, "unauthorized", "the token is missing or wrong")
 
     def _known(self, host: str) -> bool:
         """Whether a Host header names this service."""

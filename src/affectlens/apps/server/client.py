@@ -1,4 +1,4 @@
-"""A client of the service that answers as the analyzer does."""
+"""A client of the service with the interface of the analyzer."""
 
 import os
 import ssl
@@ -30,18 +30,18 @@ _READ = frozenset(reason.value for reason in Reason)
 
 
 class Client:
-    """Talks to `affectlens serve`; a context manager. Safe to share between threads.
+    """Client of `affectlens serve`; a context manager. Safe to share between threads.
 
     Args:
         url: address of the service.
-        token: what it asks for, if it does.
-        certificate: PEM file of the authority behind its https, where the system does not know it.
-        timeout_s: how long to wait for its answers' next bytes.
-        patience_s: how long to come again while it is busy.
+        token: access token, if the service requires one.
+        certificate: PEM file of the authority behind the service's https certificate, if the system does not trust it.
+        timeout_s: how long to wait for the next bytes of a response.
+        patience_s: how long to retry while the service is busy.
 
     Raises:
-        MissingExtra: the extra "client" is not installed. BadSetting: a token that no header can hold, or a
-            certificate that cannot be used.
+        MissingExtra: the extra "client" is not installed. BadSetting: the token has characters that a header cannot
+            contain, or the certificate cannot be used.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Client:
             raise MissingExtra("the client", "client") from error
         self._url, self._timeout_s, self._patience_s = url.rstrip("/"), timeout_s, patience_s
         if token and not (token.isascii() and token.isprintable()):
-            raise BadSetting("the token must be of printable ASCII characters: headers hold no others")
+            raise BadSetting("the token must consist of printable ASCII characters, because it is sent in a header")
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._known: ModelInfo | None = None
         self._errors: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.InvalidURL)
         try:
             self._trust = ssl.create_default_context(cafile=certificate)
         except OSError as error:
-            raise BadSetting(f"the certificate '{certificate}' cannot be used: {error.strerror or error}") from error
+            raise BadSetting(f"cannot use the certificate '{certificate}': {error.strerror or error}") from error
         self._http = httpx2.Client(
             base_url=self._url, headers=self._headers, timeout=timeout_s, verify=self._trust, trust_env=False
         )
@@ -77,30 +77,30 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._http.close()
 
     def model(self) -> ModelInfo:
-        """What the service's model answers, and what the service takes.
+        """Describe the service's model and limits.
 
         Raises:
-            ServiceError: it cannot be reached or refuses.
+            ServiceError: the service cannot be reached or refuses the request.
         """
         with self._answer("GET", "/v1/model") as response:
             return ModelInfo.model_validate_json(response.read())
 
     def analyze(self, source: "str | os.PathLike[str] | bytes | NDArray[np.uint8]", explain: bool = False) -> Analysis:
-        """One image, as `affectlens.Analyzer.analyze` does.
+        """Analyze one image, like `affectlens.Analyzer.analyze`.
 
         Args:
             source: path of an image file, its bytes, or (H, W, 3) RGB uint8 array, which is sent as JPEG of quality 95.
-            explain: say for each face where the model looked.
+            explain: add a heat map of where the model looked to each face.
 
         Returns:
-            The analysis; an image that cannot be read gives one without faces and with a `reason`.
+            The analysis; for an image that cannot be read, it has no faces and a `reason`.
 
         Raises:
-            ServiceError: the service cannot be reached or refuses, or is still busy after `patience_s`.
+            ServiceError: the service cannot be reached, refuses the request, or is still busy after `patience_s`.
         """
         name = display_name(source) if isinstance(source, (str, os.PathLike)) else ""
         try:
@@ -122,7 +122,7 @@ class Client:
         smooth: bool = True,
         baseline: bool = False,
     ) -> Iterator[Analysis]:
-        """A video file, frame by frame as the service goes on; analyses have no image.
+        """Analyze a video file; yields frames as the service analyzes them. The analyses have no image.
 
         Raises:
             ServiceError: as `analyze`.
@@ -140,9 +140,9 @@ class Client:
     def stream(
         self, images: Iterable[NDArray[np.uint8]], smooth: bool = True, baseline: bool = False
     ) -> Iterator[Analysis]:
-        """Pictures as they come, (H, W, 3) RGB uint8 -> one analysis each, in order; faces keep their number.
+        """Analyze pictures as they arrive: (H, W, 3) RGB uint8 -> one analysis each, in order; faces keep their number.
 
-        A picture that the service had no time for is left out.
+        Pictures that the service had no time for are skipped.
 
         Raises:
             ServiceError: as `analyze`.
@@ -176,7 +176,8 @@ class Client:
             return from_wire(result, source, image, measures_in(self._model_of(result)))
         except (BadSetting, TypeError, ValueError) as error:
             raise ServiceError(
-                "not_understood", "the service answers something else; is it another version?"
+                "not_understood",
+                "unexpected response from the service; client and service may be of different versions",
             ) from error
 
     def _model_of(self, result: Result | None = None) -> ModelInfo:
@@ -231,7 +232,9 @@ class Client:
         except self._errors as error:
             raise ServiceError("unreachable", f"{self._url}: {error or type(error).__name__}") from error
         except ValidationError as error:
-            raise ServiceError("not_understood", f"{self._url} answers something else") from error
+            raise ServiceError(
+                "not_understood", f"unexpected response from {self._url}; it may not be an affectlens service"
+            ) from error
 
     @contextmanager
     def _socket(self, query: str) -> "Iterator[ClientConnection]":
@@ -243,11 +246,13 @@ class Client:
             with socket:
                 yield socket
         except InvalidURI as error:
-            raise BadSetting(f"'{self._url}' is not the address of a service") from error
+            raise BadSetting(f"'{self._url}' is not a valid address of a service; expected http://HOST:PORT") from error
         except (WebSocketException, OSError, TimeoutError) as error:
             raise ServiceError("unreachable", f"{self._url}: {error}") from error
         except ValidationError as error:
-            raise ServiceError("not_understood", f"{self._url} answers something else") from error
+            raise ServiceError(
+                "not_understood", f"unexpected response from {self._url}; it may not be an affectlens service"
+            ) from error
 
     def _connected(self, address: str) -> "ClientConnection":
         from websockets.exceptions import InvalidStatus
@@ -283,7 +288,7 @@ def _refused(status: int, body: bytes) -> AffectLensError:
     try:
         problem = Problem.model_validate_json(body)
     except ValidationError:
-        return ServiceError("unreachable", f"the service answered {status}")
+        return ServiceError("unreachable", f"the service responded with status {status}")
     if problem.reason in _READ - {Reason.FAILED}:
         return UnreadableMedia(problem.reason, problem.detail)
     return ServiceError(problem.reason, problem.detail)
@@ -293,7 +298,7 @@ def _read(path: "str | os.PathLike[str]") -> bytes:
     with file_reasons():
         file = Path(os.path.expanduser(path))
         if (size := regular_size(file)) > MAX_BYTES:
-            raise UnreadableMedia(Reason.TOO_LARGE, f"{size:,} bytes, at most {MAX_BYTES:,} are read")
+            raise UnreadableMedia(Reason.TOO_LARGE, f"the file has {size:,} bytes; the limit is {MAX_BYTES:,}")
         return file.read_bytes()
 
 
@@ -302,5 +307,5 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
         raise BadSetting("expected (H, W, 3) RGB uint8, bytes of an image file, or a path")
     done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not done:
-        raise BadSetting(f"a picture of {image.shape[1]}x{image.shape[0]} pixels cannot be sent as JPEG")
+        raise BadSetting(f"cannot encode a picture of {image.shape[1]}x{image.shape[0]} pixels as JPEG")
     return data.tobytes()

@@ -1,4 +1,4 @@
-"""What stands between requests and the analyzer: a bounded queue, threads, and faces read together."""
+"""Between requests and the analyzer: a bounded queue, threads, and batching of faces."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""How the service says no: a status, a code and a line for people."""
+"""Error responses of the service: a status, a code and a one-line message."""
 
 import asyncio
 import contextlib

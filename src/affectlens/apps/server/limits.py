@@ -1,4 +1,4 @@
-"""How much the service takes on."""
+"""Limits of the service."""
 
 import os
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < (0 if name == "workers" else 1e-3 if name.endswith("_s") else 1):
-                raise BadSetting(f"the service's limit '{name}' is too small: {value}")
+                raise BadSetting(f"the limit '{name}' of the service is too small: {value}")
 
     @property
     def threads(self) -> int:

@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus."""
+"""Metrics of the service for Prometheus."""
 
 from collections.abc import Sequence
 
@@ -18,20 +18,20 @@ class ServiceMetrics:
         self.requests = Counter("affectlens_requests", "Answered requests.", ["path", "status"], registry=own)
         self.seconds = Histogram(
             "affectlens_request_seconds",
-            "From request to the beginning of its answer.",
+            "Time from the request to the start of the response.",
             ["path"],
             buckets=_SECONDS,
             registry=own,
         )
-        self.pictures = Counter("affectlens_pictures", "Photos and frames read.", ["kind"], registry=own)
+        self.pictures = Counter("affectlens_pictures", "Photos and frames analyzed.", ["kind"], registry=own)
         self.faces = Counter("affectlens_faces", "Faces read.", registry=own)
         self.batch = Histogram(
-            "affectlens_batch_pictures", "Pictures read together.", buckets=(1, 2, 4, 8, 16, 32), registry=own
+            "affectlens_batch_pictures", "Pictures analyzed together.", buckets=(1, 2, 4, 8, 16, 32), registry=own
         )
-        self.waiting = Gauge("affectlens_waiting", "Photos and frames taken on and not yet answered.", registry=own)
+        self.waiting = Gauge("affectlens_waiting", "Photos and frames in progress.", registry=own)
         self.streams = Gauge("affectlens_streams", "Open streams.", registry=own)
         self.videos = Gauge("affectlens_videos", "Videos being analyzed.", registry=own)
-        self.held = Gauge("affectlens_upload_held_bytes", "Uploads in memory.", registry=own)
+        self.held = Gauge("affectlens_upload_held_bytes", "Size of uploads in memory.", registry=own)
 
     def count(self, kind: str, faces: Sequence[Face]) -> None:
         """One picture more, with its faces."""

@@ -1,4 +1,4 @@
-"""The interface for programs: photos, videos and streams in, analyses out."""
+"""The HTTP API: from photos, videos and streams to analyses."""
 
 import asyncio
 import logging
@@ -33,32 +33,32 @@ logger = logging.getLogger(__name__)
 router = APIRouter()
 
 LINES = "application/x-ndjson"
-DESCRIPTION = """Facial expression and affect of the faces in photos, videos and camera streams. Nothing that is
-uploaded is stored.
+DESCRIPTION = """Facial expression and affect of the faces in photos, videos and camera streams. Uploads are never
+stored.
 
-A stream is a WebSocket at `/v1/stream`: a binary message with a JPEG (or another image) each in, a `Result` as text for
-each out, in order. Its parameters are `smooth` and `baseline`, as those of `/v1/analyze`."""
+Streams use a WebSocket at `/v1/stream`: send each JPEG (or other image) as a binary message, and receive a `Result` for
+each as a text message, in order. The parameters are `smooth` and `baseline`, as in `/v1/analyze`."""
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {"schema": {"type": "object", "required": ["file"], "properties": {"file": _BINARY["schema"]}}}
 _KINDS = ("image/*", "video/*", "application/octet-stream")
 _BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": _FORM} | dict.fromkeys(_KINDS, _BINARY)}}
 _FOUND: dict[str, Any] = {
-    "description": "A photo: one Result. A video: one for each frame, a line each, as they are done.",
+    "description": "For a photo, one Result. For a video, one Result per frame, one per line, as they are ready.",
     "content": {LINES: {"schema": {"type": "string"}}},
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in (
-        (400, "A parameter or the form is wrong."),
+        (400, "A parameter or the form is invalid."),
         (401, "The token is missing or wrong."),
-        (403, "A page of another site asks."),
+        (403, "The request comes from a page of another site."),
         (408, "The upload stalled."),
         (413, "The upload is too large, has too many pixels, or lasts too long."),
-        (415, "Neither a photo, a video nor a form."),
-        (421, "The service is called by a foreign name."),
-        (422, "It cannot be read; the reason says why."),
-        (503, "Too many requests at once; Retry-After says when to come again."),
+        (415, "The body is not a photo, video or form."),
+        (421, "The request uses an unknown host name."),
+        (422, "The file cannot be read; see the reason."),
+        (503, "Too many requests at once; Retry-After says when to try again."),
     )
 }
 _RESPONSES[200] = _FOUND
@@ -67,11 +67,19 @@ _RESPONSES[200] = _FOUND
 @router.post("/v1/analyze", response_model=Result, responses=_RESPONSES, openapi_extra=_BODY, tags=["analysis"])
 async def analyze(
     request: Request,
-    explain: Annotated[bool, Query(description="Photos: say for each face where the model looked.")] = False,
-    every: Annotated[int, Query(ge=1, description="Videos: analyze each n-th frame.")] = 1,
-    fps: Annotated[float | None, Query(gt=0, description="Videos: at most so many frames a second.")] = None,
-    smooth: Annotated[bool, Query(description="Videos: labels change only where the change is clear.")] = True,
-    baseline: Annotated[bool, Query(description="Videos: learn how each person looks at rest.")] = False,
+    explain: Annotated[
+        bool, Query(description="Photos: add a heat map of where the model looked for each face.")
+    ] = False,
+    every: Annotated[int, Query(ge=1, description="Videos: analyze every n-th frame.")] = 1,
+    fps: Annotated[
+        float | None, Query(gt=0, description="Videos: analyze at most this many frames per second.")
+    ] = None,
+    smooth: Annotated[
+        bool, Query(description="Videos: change a label only when the change is clear over time.")
+    ] = True,
+    baseline: Annotated[
+        bool, Query(description="Videos: learn how each person looks at rest, and treat that as neutral.")
+    ] = False,
 ) -> Response:
     """A photo gives one JSON object; a video one JSON object per frame, a line each, as they are done."""
     service = service_of(request)
@@ -80,7 +88,7 @@ async def analyze(
         try:
             upload.check()
             if explain and not upload.is_photo:
-                raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", "explain is for photos")
+                raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", "the parameter 'explain' applies only to photos")
             if upload.is_photo:
                 result = to_wire(*await service.engine.photo(upload.data, explain))
                 return Response(result.model_dump_json(), media_type="application/json")
@@ -161,10 +169,10 @@ async def _follow(socket: WebSocket, service: Service, settings: VideoSettings) 
             async with asyncio.timeout(limits.idle_s):
                 data = await socket.receive_bytes()
         except TimeoutError:
-            await socket.close(1000, f"no picture came for {limits.idle_s:g} s")
+            await socket.close(1000, f"no picture was received for {limits.idle_s:g} s")
             return
         except KeyError:
-            await socket.close(1003, "pictures are binary messages")
+            await socket.close(1003, "pictures must be sent as binary messages")
             return
         try:
             analysis, size = await service.engine.frame(data, following)
@@ -183,7 +191,7 @@ async def _follow(socket: WebSocket, service: Service, settings: VideoSettings) 
             async with asyncio.timeout(limits.stall_s):
                 await socket.send_text(text)
         except TimeoutError:
-            await socket.close(1008, "the answers were not taken")
+            await socket.close(1008, "the client does not receive its results")
             return
 
 
@@ -241,6 +249,6 @@ def _unread(error: UnreadableMedia, upload: Upload) -> Refused:
     if error.reason in (Reason.TOO_MANY_PIXELS, Reason.TOO_LARGE):
         return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.reason, error.detail)
     if error.reason == Reason.NOT_A_VIDEO and not upload.kind.startswith("video/"):
-        detail = f"neither a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image nor a video that can be read"
+        detail = f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image, and not a readable video"
         return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, Reason.NOT_AN_IMAGE, detail)
     return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, error.reason, error.detail)

@@ -1,4 +1,4 @@
-"""What goes over the wire: the analysis of one picture as JSON, and back."""
+"""JSON schemas: conversion of analyses to JSON and back."""
 
 import base64
 import math
@@ -18,11 +18,13 @@ from affectlens.core.measures import Measure
 from affectlens.core.reasons import Flaw
 from affectlens.runtime.analysis import Analysis
 
-Probabilities = Annotated[dict[str, float], Field(description="Of each label, in the model's order; they sum to 1.")]
-Measures = Annotated[
-    dict[str, dict[str, Any]], Field(description="By measure and column; `/v1/model` describes the columns.")
+Probabilities = Annotated[
+    dict[str, float], Field(description="Probability of each label, in the model's order; they sum to 1.")
 ]
-Unit = Annotated[float | None, Field(description="In [-1, 1]; null where the labels have no coordinates.")]
+Measures = Annotated[
+    dict[str, dict[str, Any]], Field(description="Values by measure and column; `/v1/model` describes the columns.")
+]
+Unit = Annotated[float | None, Field(description="In [-1, 1]; null if the labels have no coordinates.")]
 _MAX_CROP_PIXELS = 4_000_000
 """Of the face in an explanation."""
 
@@ -34,7 +36,7 @@ class Explanation(BaseModel):
 
     method: str
     crop: Png
-    heat: Annotated[str, Field(description="A gray PNG in base64, 255 where most of it lies.")]
+    heat: Annotated[str, Field(description="A grayscale PNG in base64, scaled so that the maximum is 255.")]
 
 
 class Smoothed(BaseModel):
@@ -60,8 +62,8 @@ class _Face(BaseModel):
 
 
 _QUALITY: dict[str, Any] = {
-    "code": (str, Field(description="'ok', or the flaws joined by '+'.")),
-    "flaws": (list[Flaw], Field(description="Why the answer deserves less trust; follows from the rest.")),
+    "code": (str, Field(description="'ok', or the quality flags joined by '+'.")),
+    "flaws": (list[Flaw], Field(description="Quality flags; derived from the other fields.")),
     **{part.name: (float | None, ...) for part in fields(quality.Quality)},
 }
 Quality = create_model("Quality", __doc__="How well a face can be seen (`core.quality.Quality`).", **_QUALITY)
@@ -86,9 +88,9 @@ class _Result(BaseModel):
     """What was found in one photo, or one frame of a video or stream."""
 
     labels: list[str]
-    width: Annotated[int, Field(description="Pixels; 0 where the picture could not be read.")]
+    width: Annotated[int, Field(description="Pixels; 0 if the picture could not be read.")]
     height: int
-    duration_s: Annotated[float | None, Field(description="Announced length of the video.")]
+    duration_s: Annotated[float | None, Field(description="Length of the video according to its header.")]
     faces: list[Face]
     detail: str
     light: Light | None = None
@@ -129,19 +131,21 @@ class ModelInfo(BaseModel):
 
     name: str
     labels: list[str]
-    colours: Annotated[dict[str, str], Field(description="#rrggbb of each label in pictures and figures.")]
-    circumplex: Annotated[dict[str, tuple[float, float]], Field(description="Valence and arousal of known labels.")]
+    colours: Annotated[dict[str, str], Field(description="Colour (#rrggbb) of each label in pictures and figures.")]
+    circumplex: Annotated[
+        dict[str, tuple[float, float]], Field(description="Valence and arousal coordinates of known labels.")
+    ]
     uncertain_below: Annotated[float, Field(description="Top probability below which a face is uncertain.")]
     licence: str
-    photo_bytes: Annotated[int, Field(description="Of the largest photo that is taken.")]
-    video_bytes: Annotated[int, Field(description="Of the largest video.")]
-    video_s: Annotated[float, Field(description="Of the longest video.")]
+    photo_bytes: Annotated[int, Field(description="Size limit for photos.")]
+    video_bytes: Annotated[int, Field(description="Size limit for videos.")]
+    video_s: Annotated[float, Field(description="Length limit for videos.")]
     columns: Annotated[
         list[Column],
         Field(
             default_factory=list,
-            description="Of tables made of the results: `path` says where a value stands, beginning with 'frame' (the "
-            "result), 'face', or 'place' (the number of the face in the result).",
+            description="Columns of tables made from the results: `path` locates the value, starting with 'frame' (the "
+            "result), 'face', or 'place' (the index of the face in the result).",
         ),
     ]
 
@@ -287,7 +291,7 @@ def _picture(png: str) -> DecodedImage:
 def _gray(png: str) -> NDArray[np.uint8]:
     pixels = _picture(png).pixels
     if pixels.ndim != 2:
-        raise ValueError(f"a heat map is gray, got {pixels.shape}")
+        raise ValueError(f"a heat map must be grayscale, got shape {pixels.shape}")
     return pixels
 
 

@@ -1,4 +1,4 @@
-"""All parts of one service."""
+"""The components of one service."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""uvicorn, as this service needs it."""
+"""Configuration of uvicorn for this service."""
 
 import asyncio
 import socket

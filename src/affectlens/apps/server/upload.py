@@ -1,4 +1,4 @@
-"""The bytes of an upload, counted as they come and kept in memory only."""
+"""Uploads: bytes are counted as they arrive and kept only in memory."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -16,7 +16,8 @@ from affectlens.core.errors import UnreadableMedia
 from affectlens.core.image_file import HEAD_BYTES, check_format, format_of
 from affectlens.core.reasons import Reason
 
-_KINDS = "send an image/..., video/... or application/octet-stream body, or multipart/form-data with the field 'file'"
+_KINDS = "send a body of type image/..., video/... or application/octet-stream, or multipart/form-data with the field "
+"'file'"
 _FRAMING_BYTES = 64 * 1024
 """What a form may have around its file."""
 _MAX_STALLS = 15
@@ -42,11 +43,11 @@ class Upload:
     def check(self) -> None:
         """Raises UnreadableMedia where it is empty, or plainly not what it is said to be."""
         if not self.data:
-            raise UnreadableMedia(Reason.EMPTY_FILE, "the upload has no bytes")
+            raise UnreadableMedia(Reason.EMPTY_FILE, "the upload is empty")
         if self.kind.startswith("image/"):
             check_format(self.data[:HEAD_BYTES])
         if self.kind.startswith("video/") and self.is_photo:
-            raise UnreadableMedia(Reason.NOT_A_VIDEO, "an image, not a video")
+            raise UnreadableMedia(Reason.NOT_A_VIDEO, "the file is an image, not a video")
 
 
 class Uploads:
@@ -75,7 +76,9 @@ class Uploads:
                 async with self.patience(_MAX_STALLS):
                     upload = await counted.upload()
             except TimeoutError as error:
-                raise Refused(HTTPStatus.REQUEST_TIMEOUT, "stalled", "the upload did not come to its end") from error
+                raise Refused(
+                    HTTPStatus.REQUEST_TIMEOUT, "stalled", "the upload stopped before it was complete"
+                ) from error
             yield upload
         finally:
             self.held_bytes -= counted.bytes
@@ -125,11 +128,11 @@ class _Counted:
         try:
             form = await _InMemory(self._request.headers, self._chunks(), max_files=1, max_fields=8).parse()
         except MultiPartException as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", f"the form cannot be read: {error.message}") from error
+            raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", f"cannot read the form: {error.message}") from error
         try:
             file = form.get("file")
             if not isinstance(file, UploadFile):
-                raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", "the form has no file in a field named 'file'")
+                raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", "the form has no file in the field 'file'")
             data: bytes = await file.read()
         finally:
             await form.close()
@@ -174,5 +177,5 @@ def is_photo(data: bytes | bytearray) -> bool:
 
 
 def _too_large(most: int) -> Refused:
-    detail = f"at most {most / MEGABYTE:.0f} MB are taken"
+    detail = f"the limit is {most / MEGABYTE:.0f} MB"
     return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Reason.TOO_LARGE, detail)

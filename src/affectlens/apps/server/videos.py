@@ -1,4 +1,4 @@
-"""Uploaded videos: few at once, each read in threads of its own."""
+"""Uploaded videos: few at a time, each analyzed in its own threads."""
 
 import asyncio
 import threading
@@ -132,6 +132,6 @@ class _Bounded:
 
 def _check_length(time_s: float, frames: int, limits: Limits) -> None:
     if time_s > limits.video_s:
-        raise UnreadableMedia(Reason.TOO_LARGE, f"the video is longer than {limits.video_s:g} s")
+        raise UnreadableMedia(Reason.TOO_LARGE, f"the video is longer than the limit of {limits.video_s:g} s")
     if frames >= limits.video_frames:
-        raise UnreadableMedia(Reason.TOO_LARGE, f"the video has more than {limits.video_frames:,} frames")
+        raise UnreadableMedia(Reason.TOO_LARGE, f"the video has more frames than the limit of {limits.video_frames:,}")

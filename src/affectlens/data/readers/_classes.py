@@ -1,4 +1,4 @@
-"""Class names of users' own data: known expressions by their one name, others as they are."""
+"""Class names in users' own data: known expressions get their standard name, others are kept."""
 
 from collections.abc import Iterable
 

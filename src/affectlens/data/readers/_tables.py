@@ -1,4 +1,4 @@
-"""Tables of text as data sets bring them, line by line, each with the place to name in messages."""
+"""Text tables of data sets, read line by line, with the location for error messages."""
 
 import csv
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def lines(file: Path) -> Iterator[tuple[str, str]]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadData(f"'{file}' is not a table of text: {error}") from error
+        raise BadData(f"cannot read '{file}' as a text table: {error}") from error
     for number, line in enumerate(text.rstrip().splitlines(), start=1):
         yield f"{file}, line {number}", line
 
@@ -51,10 +51,10 @@ def rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, 
             for row in reader:
                 place = f"{file}, line {reader.line_num}"
                 if None in row or None in row.values():
-                    raise BadData(f"{place}: the number of cells is not that of the {len(found)} columns")
+                    raise BadData(f"{place}: expected {len(found)} cells, one per column")
                 yield place, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadData(f"'{file}' is not a table of text: {error}") from error
+        raise BadData(f"cannot read '{file}' as a text table: {error}") from error
 
 
 def number(text: str, place: str, what: str) -> float:
@@ -77,5 +77,5 @@ def whole(text: str, place: str, what: str) -> int:
     """
     value = number(text, place, what)
     if not value.is_integer():
-        raise BadData(f"{place}: {what} must be a whole number, got '{text}'")
+        raise BadData(f"{place}: {what} must be an integer, got '{text}'")
     return int(value)

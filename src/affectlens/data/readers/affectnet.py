@@ -2,16 +2,16 @@
 
 Two layouts. First release: training.csv and validation.csv with the columns subDirectory_filePath, face_x, face_y,
 face_width, face_height, facial_landmarks (68 points, x;y;...), expression, valence, arousal; the images under
-Manually_Annotated_Images/ or beside the tables. Later release: train_set/ and val_set/, each with images/N.jpg
+Manually_Annotated_Images/ or next to the tables. Later release: train_set/ and val_set/, each with images/N.jpg
 (224x224) and annotations/N_exp.npy, N_val.npy, N_aro.npy and, optionally, N_lnd.npy (x, y, x, y, ...). `?release=auto`
-takes the first where one of its tables is there.
+uses the first release if one of its tables exists.
 
 Expressions: 0 Neutral, 1 Happy, 2 Sad, 3 Surprise, 4 Fear, 5 Disgust, 6 Anger, 7 Contempt, 8 None, 9 Uncertain,
 10 Non-face; the last three are left out, and contempt too under `?classes=7`. A face whose valence or arousal is
 outside [-1, 1] (-2 stands for none) keeps its expression and loses both.
 
-The test set of the authors was never published: here the published validation set is the test split, and a tenth of the
-training set, chosen by a hash of the image's name, the validation split.
+The authors never published their test set: here the published validation set is the test split, and a tenth of the
+training set, chosen by a hash of the image name, is the validation split.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -166,7 +166,7 @@ def _value(file: Path) -> str:
     """The one value of an annotation, which is a number or a text."""
     array = _array(file)
     if array.size != 1:
-        raise BadData(f"'{file}' must hold one value, got {array.size}")
+        raise BadData(f"'{file}' must contain one value, got {array.size}")
     return str(array.item())
 
 
@@ -174,5 +174,5 @@ def _array(file: Path) -> NDArray[np.generic]:
     try:
         array: NDArray[np.generic] = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise BadData(f"the annotation '{file}' is missing or no array: {error}") from error
+        raise BadData(f"the annotation '{file}' is missing or not an array: {error}") from error
     return array

@@ -9,8 +9,8 @@ The two sets overlap and are joined on video and frame: a frame with one valid a
 `?both=yes` only frames with both annotations are kept.
 
 The test set's annotations are not published: here the published validation set is the test split, and a tenth of the
-training videos, chosen by a hash of their name, the validation split. A video that is in a Validation_Set of one task
-is test for both, so that none is on two sides. `groups` carry the video.
+training videos, chosen by a hash of their name, is the validation split. A video in the Validation_Set of one task
+belongs to the test split for both, so that no video is in two splits. `groups` contain the video.
 """
 
 from collections.abc import Iterator, Mapping

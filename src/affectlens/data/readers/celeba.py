@@ -1,4 +1,4 @@
-"""CelebA (Liu et al. 2015, arXiv:1411.7766): 202,599 faces with 40 attributes each, to train features on.
+"""CelebA (Liu et al. 2015, arXiv:1411.7766): 202,599 faces with 40 attributes each, for training features.
 
 Layout: list_attr_celeba.txt (line 1 the count, line 2 the names, then "000001.jpg -1 1 ..."), list_eval_partition.txt
 ("000001.jpg 0"; 0, 1, 2: train, valid, test) and img_align_celeba/ (178x218).
@@ -52,7 +52,9 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     del options
     folder = directory / "img_align_celeba"
     if not folder.is_dir():
-        raise BadData(f"CelebA expects '{folder}', with list_attr_celeba.txt and list_eval_partition.txt beside it")
+        raise BadData(
+            f"CelebA expects the folder '{folder}', with list_attr_celeba.txt and list_eval_partition.txt next to it"
+        )
     images = set(os.listdir(folder))
     splits = _splits(directory / "list_eval_partition.txt")
     table = lines(directory / "list_attr_celeba.txt")
@@ -61,14 +63,14 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     names = header.split()
     missing = [name for name in ATTRIBUTES if name not in names]
     if missing:
-        raise BadData(f"{place}: expected the names of {len(ATTRIBUTES)} attributes, lacks '{missing[0]}'")
+        raise BadData(f"{place}: expected the names of {len(ATTRIBUTES)} attributes, but '{missing[0]}' is missing")
     columns = [names.index(name) for name in ATTRIBUTES]
     for place, line in table:
         name, *values = line.split() or [""]
         if len(values) != len(names) or not {"1", "-1"}.issuperset(values):
-            raise BadData(f"{place}: expected an image and {len(names)} values of 1 or -1, got '{line[:40]}...'")
+            raise BadData(f"{place}: expected an image name and {len(names)} values of 1 or -1, got '{line[:40]}...'")
         if name not in splits:
-            raise BadData(f"{place}: list_eval_partition.txt does not name '{name}'")
+            raise BadData(f"{place}: list_eval_partition.txt has no entry for '{name}'")
         if splits[name] != split:
             continue
         if name not in images:
@@ -84,6 +86,6 @@ def _splits(table: Path) -> dict[str, str]:
     for place, line in lines(table):
         name, _, partition = line.partition(" ")
         if partition.strip() not in _SPLITS:
-            raise BadData(f"{place}: expected an image and 0, 1 or 2, got '{line}'")
+            raise BadData(f"{place}: expected an image name and 0, 1 or 2, got '{line}'")
         splits[name] = _SPLITS[partition.strip()]
     return splits

@@ -7,8 +7,8 @@ sadness/ and surprise/ instead is CK+48: 981 peak frames of 48x48, named like S0
 The data set labels sequences, not frames. As most works do, the last three frames are the expression (`?last=`) and the
 first is neutral (`?first=`); a frame that is both is neutral. `?classes=7` leaves the frames of contempt out.
 
-There are no published splits, and frames of one person must not be on two sides: subjects are split by a hash of their
-name, a tenth each to test and validation. `groups` carry the subject.
+There are no published splits, and frames of one person must not occur in two splits: subjects are assigned by a hash of
+their name, a tenth each to test and validation. `groups` contain the subject.
 """
 
 import re
@@ -59,7 +59,7 @@ def _left_out(expression: str | None, options: Mapping[str, str]) -> bool:
 def _from_sequences(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sample | Dropped]:
     images, emotion = directory / _IMAGES, directory / "Emotion"
     if not emotion.is_dir():
-        raise BadData(f"CK+ expects '{emotion}', with the label of each sequence of {_IMAGES}")
+        raise BadData(f"CK+ expects the folder '{emotion}', with the label of each sequence in {_IMAGES}")
     first, last = _count(options, "first", 1), _count(options, "last", 3)
     sequences = {(folder.parent.name, folder.name) for folder in images.glob("*/*") if folder.is_dir()}
     sequences |= {(file.parent.parent.name, file.parent.name) for file in emotion.glob("*/*/*_emotion.txt")}
@@ -94,7 +94,7 @@ def _from_classes(directory: Path, split: str, options: Mapping[str, str]) -> It
         for path in sorted(folder.glob("*.png")):
             named = re.match(r"S\d+(?=_)", path.name)
             if named is None:
-                raise BadData(f"'{path}' does not tell its subject, expected a name like S010_004_00000017.png")
+                raise BadData(f"cannot tell the subject from '{path}'; expected a name like S010_004_00000017.png")
             subject = named.group()
             if by_hash(subject) == split:
                 sample_id = f"{split}/{folder.name}/{path.name}"

@@ -3,30 +3,30 @@
 Two layouts. Folders: FER2013Train/, FER2013Valid/ and FER2013Test/, each with fer*.png (48x48, gray) and a headless
 label.csv: file name, face box, then the votes for neutral, happiness, surprise, sadness, anger, disgust, fear,
 contempt, unknown, and not-a-face. CSV pair: fer2013.csv (emotion, pixels, Usage) and fer2013new.csv (Usage, Image name,
-the ten votes), row by row; the folders are used where both are there.
+the ten votes), row by row; if both layouts exist, the folders are used.
 
 The votes are processed as in the authors' code: a single vote for a label counts as an outlier and is zeroed; a face
 whose most frequent answer is unknown or not-a-face is left out. `expression` is the majority label: the one with more
-than half of the votes that the outlier rule left (unknown and not-a-face counted among them), else None.
+than half of the votes that the outlier rule left (including unknown and not-a-face), otherwise None.
 
-`?mode=` decides what training sees; validation and test always score the majority label:
+`?mode=` determines the training targets; validation and test always use the majority label:
 
 - `votes`: the shares of the eight labels (the default).
 - `majority`: only faces with a majority, and only that label.
 - `cross-entropy`, `probability`: the shares of the most frequent labels up to 75 % of the votes, three at most; faces
-  where these hold no more than half of the votes, or more than three of them tie, are left out. For `probability`
-  one label is to be drawn from them each epoch: recipe key target=drawn.
+    where these hold no more than half of the votes, or more than three of them tie, are left out. For `probability`,
+    one label is drawn from them in each epoch: use the recipe key target=drawn.
 - `multi-target`: the labels with at least 30 % of the votes, as shares; to be used with the loss `multi_target`.
 
-`?va=projected` gives each face valence and arousal, which FER+ has not: the expectation of the coordinates of
-`core.expressions.CIRCUMPLEX` under its raters' votes for the labels, after the outlier rule where that applies. They
-are no annotations; the option stands in every result.
+`?va=projected` gives each face valence and arousal, which FER+ does not have: the expected value of the coordinates in
+`core.expressions.CIRCUMPLEX` under its raters' votes for the labels, after the outlier rule if it applies. They are not
+annotations; every result states the option.
 
-`?classes=7` leaves out the faces whose top is contempt, and the votes for it.
+`?classes=7` leaves out the faces whose most frequent vote is contempt, and all votes for it.
 
-`?protocol=caciolai` is that of Caciolai's public code: the label is the plurality over all ten columns without the
-outlier rule; faces whose top is contempt, unknown or not-a-face are left out, which leaves seven classes; validation is
-the private split (FER2013Test) and test the public one (FER2013Valid).
+`?protocol=caciolai` is the protocol of Caciolai's public code: the label is the plurality over all ten columns without
+the outlier rule; faces whose most frequent vote is contempt, unknown or not-a-face are left out, which leaves seven
+classes; validation is the private split (FER2013Test) and test the public one (FER2013Valid).
 """
 
 from collections.abc import Iterator, Mapping
@@ -82,7 +82,7 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
         return  # this split is not there
     faces = _from_folder(directory, stored) if FOLDERS[stored] in folders else _from_pair(directory, stored)
     if caciolai and options["mode"] != "votes":
-        raise BadSetting("FER+: ?mode= belongs to the standard protocol; that of Caciolai has one label per face")
+        raise BadSetting("FER+: ?mode= requires protocol=standard; protocol=caciolai always uses one label per face")
     mode = options["mode"] if split == "train" else "votes"
     for sample, counts in faces:
         sample_id = f"{split}/{sample.id}"
@@ -180,7 +180,7 @@ def _from_folder(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]
     folder = directory / FOLDERS[stored]
     for place, row in cells(folder / "label.csv"):
         if len(row) != 2 + _VOTES:
-            raise BadData(f"{place}: {len(row)} columns, expected name, box and ten votes")
+            raise BadData(f"{place}: expected name, box and ten votes, got {len(row)} columns")
         yield Sample(row[0], folder / row[0], stored), _counts(row[2:], place)
 
 
@@ -197,12 +197,12 @@ def _from_pair(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]:
         raise BadData(f"'{table}' must have the columns {', '.join(_HEADER)}, found: {', '.join(header)}")
     faces = list(fer2013.lines(directory / "fer2013.csv"))
     if len(rows) != len(faces):
-        raise BadData(f"'{table}' has {len(rows)} rows, fer2013.csv has {len(faces)}; they belong together row by row")
+        raise BadData(f"'{table}' has {len(rows)} rows, but fer2013.csv has {len(faces)}; their rows must correspond")
     for number, ((place, row), face) in enumerate(zip(rows, faces, strict=True), start=1):
         if len(row) != 2 + _VOTES:
-            raise BadData(f"{place}: {len(row)} columns, expected usage, image name and ten votes")
+            raise BadData(f"{place}: expected usage, image name and ten votes, got {len(row)} columns")
         if row[0] != face.usage:
-            raise BadData(f"{place}: usage '{row[0]}', fer2013.csv says '{face.usage}'")
+            raise BadData(f"{place}: usage is '{row[0]}', but '{face.usage}' in fer2013.csv")
         if face.usage == USAGES[stored]:
             name = row[1] or f"row{number:07d}"
             yield Sample(name, table, stored, content=face.pixels()), _counts(row[2:], place)
@@ -213,4 +213,4 @@ def _counts(votes: list[str], place: str) -> Votes:
     try:
         return np.array([int(value) for value in votes], dtype=np.float32)
     except ValueError as error:
-        raise BadData(f"{place}: votes must be whole numbers, got {votes}") from error
+        raise BadData(f"{place}: votes must be integers, got {votes}") from error

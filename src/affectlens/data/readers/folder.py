@@ -1,14 +1,15 @@
 """Class folders: images sorted into one folder per class.
 
 Layout: DIR/train/CLASS/*, DIR/valid/CLASS/* (or val, validation) and DIR/test/CLASS/*; or DIR/CLASS/* without splits.
-Images are the files with one of `SUFFIXES`; names that begin with a dot or an underscore are passed over.
+Images are the files with one of `SUFFIXES`; names that start with a dot or an underscore are skipped.
 
-A class that is a known expression gets the project's name ("happy" becomes "happiness"), any other keeps its own. The
-order is that of FER+, then others sorted; `?labels=a,b,c` names the classes and their order, and leaves others out.
+A class that is a known expression gets its standard name ("happy" becomes "happiness"); others are kept. Classes are in
+the order of FER+, followed by the others, sorted; `?labels=a,b,c` sets the classes and their order, and leaves others
+out.
 
-Without splits, a tenth of the images each goes to test and validation by a hash of the file's name, and at least one of
-every class that has three (so small classes may change when they grow); where only the validation folder is missing,
-a tenth of the training images stands in for it, and at least one of every class that has two.
+Without splits, a tenth of the images each is assigned to test and validation by a hash of the file name, and at least
+one of every class that has three (so the splits of small classes may change when they grow). If only the validation
+folder is missing, a tenth of the training images is used instead, and at least one of every class that has two.
 """
 
 from collections.abc import Iterator, Mapping
@@ -90,5 +91,5 @@ def _splits(directory: Path) -> dict[str, Path]:
 
 def _folders(directory: Path) -> list[Path]:
     if not directory.is_dir():
-        raise BadData(f"class folders are expected in a folder, '{directory}' is none")
+        raise BadData(f"expected a folder with class folders, but '{directory}' is not a folder")
     return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))

@@ -1,10 +1,10 @@
 """RAF-DB (Li et al. 2017, CVPR, pp. 2852-2861), basic expressions: 12,271 training and 3,068 test faces.
 
-Layout: EmoLabel/list_patition_label.txt (spelt so) with lines like "train_00001.jpg 5", and
-Image/aligned/train_00001_aligned.jpg (100x100); both in the folder or in its basic/, as the archive has it. 1 Surprise,
-2 Fear, 3 Disgust, 4 Happy, 5 Sad, 6 Anger, 7 Neutral.
+Layout: EmoLabel/list_patition_label.txt (sic) with lines like "train_00001.jpg 5", and
+Image/aligned/train_00001_aligned.jpg (100x100); both in the folder itself or, as in the archive, in its subfolder
+basic/. 1 Surprise, 2 Fear, 3 Disgust, 4 Happy, 5 Sad, 6 Anger, 7 Neutral.
 
-There is no published validation split: it is a tenth of the training set, chosen by a hash of the image's name.
+There is no published validation split; a tenth of the training set, chosen by a hash of the image name, is used.
 """
 
 from collections.abc import Iterator, Mapping

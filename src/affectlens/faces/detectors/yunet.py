@@ -28,18 +28,18 @@ def build(min_face_px: int = 40, model: Path | None = None, score: float = 0.7, 
         BadModelFile: the file is missing or OpenCV cannot open it.
     """
     if model is None:
-        raise BadSetting("the detector 'yunet' needs its model file: 'yunet:FILE'")
+        raise BadSetting("the detector 'yunet' needs a model file; use 'yunet:FILE'")
     if not model.is_file():
         raise BadModelFile(f"YuNet model '{model}' does not exist")
     if min_face_px < 1:
-        raise BadSetting(f"the smallest face must be at least 1 px, got {min_face_px}")
+        raise BadSetting(f"min_face_px must be at least 1 px, got {min_face_px}")
     if not (0 <= score <= 1 and 0 <= overlap <= 1):
         raise BadSetting(f"score and overlap must be in [0, 1], got {score} and {overlap}")
     detector = YuNet(min_face_px, model, score, overlap)
     try:
         detector.open().detect(np.zeros((320, 320, 3), dtype=np.uint8))
     except cv2.error as error:
-        raise BadModelFile(f"'{model}' does not work as a YuNet model") from error
+        raise BadModelFile(f"'{model}' is not a valid YuNet model") from error
     return detector
 
 

@@ -1,4 +1,4 @@
-"""Which way the head is turned, as the quality gate estimates it from five landmarks: rough, some ten degrees."""
+"""Head pose, estimated from five landmarks by `core.quality`; accurate only to about ten degrees."""
 
 from affectlens.core.columns import Column, Kind
 from affectlens.core.measures import LANDMARKS, QUALITY, Measure, Values, View
@@ -6,9 +6,9 @@ from affectlens.core.measures import LANDMARKS, QUALITY, Measure, Values, View
 _COLUMNS = tuple(
     Column(name, Kind.REAL, meaning, (), "deg", 1)
     for name, meaning in {
-        "yaw_deg": "rotation of the head about its vertical axis, positive where it looks to the right of the picture",
-        "pitch_deg": "rotation of the head about the axis through the ears, positive where it looks down",
-        "roll_deg": "rotation of the head in the plane of the picture, positive where it is turned clockwise",
+        "yaw_deg": "rotation of the head about its vertical axis, positive when turned to the right of the picture",
+        "pitch_deg": "rotation of the head about the axis through the ears, positive when looking down",
+        "roll_deg": "rotation of the head in the plane of the picture, positive when turned clockwise",
     }.items()
 )
 

@@ -1,4 +1,4 @@
-"""Gray faces for networks whose weights are those of RGB."""
+"""Grayscale faces as input of networks with RGB weights."""
 
 from torch import Tensor
 

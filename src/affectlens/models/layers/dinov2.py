@@ -23,7 +23,7 @@ def create(size: str, image_px: int) -> Any:
     if size not in _NAMES:
         raise BadSetting(f"backbone must be {' or '.join(_NAMES)}, got '{size}'")
     if image_px % _PATCH_PX:
-        raise BadSetting(f"faces must be a multiple of {_PATCH_PX} pixels for DINOv2, got {image_px}")
+        raise BadSetting(f"the face size must be a multiple of {_PATCH_PX} pixels for DINOv2, got {image_px}")
     return timm.create_model(_NAMES[size], num_classes=0, img_size=image_px)
 
 

@@ -1,7 +1,7 @@
-"""Where in the picture the evidence for each class lies, for networks whose answer is linear in a pooled map.
+"""Location of the evidence for each class, for networks whose output is linear in a pooled map.
 
-Class activation maps (Zhou et al. 2016, arXiv:1512.04150): the logit of class c is its bias plus the sum over all
-places of what stands there, so the maps are exact, not an estimate.
+Class activation maps (Zhou et al. 2016, arXiv:1512.04150): the logit of class c is its bias plus the sum of its map
+over all places, so the maps are exact, not an estimate.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Networks of which parts do not learn."""
+"""Networks with frozen parts."""
 
 from typing import Any, Self
 
@@ -31,7 +31,7 @@ class PartlyFrozen(Network):
     def settle(self, pretrained: bool) -> str:
         """Freeze the backbone if only the head learns; return why it learns after all, else ""."""
         if self.head_only and not pretrained:
-            return "the whole network learns, because there are no pretrained weights below its last layer"
+            return "the whole network is trained, because there are no pretrained weights below its last layer"
         if self.head_only:
             self.freeze(self.backbone)
         return ""

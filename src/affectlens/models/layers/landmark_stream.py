@@ -1,4 +1,6 @@
-"""The landmark stream of POSTER++ and of the Two-Stream network: MobileFaceNet's maps, frozen where it is trained."""
+"""The landmark stream of POSTER++ and of the Two-Stream network: MobileFaceNet's maps, frozen if trained weights are
+given.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

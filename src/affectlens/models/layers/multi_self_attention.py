@@ -44,9 +44,11 @@ class MultiSelfAttention(nn.Module):
     def __init__(self, channels: int, side_px: int, heads: int = 8, form: Form = "separate") -> None:
         super().__init__()
         if channels % 8:
-            raise BadSetting(f"multiple self-attention needs a multiple of 8 channels, got {channels}")
+            raise BadSetting(
+                f"the number of channels must be a multiple of 8 for multiple self-attention, got {channels}"
+            )
         if form not in ("separate", "joint"):
-            raise BadSetting(f"the form of multiple self-attention must be separate or joint, got '{form}'")
+            raise BadSetting(f"form must be 'separate' or 'joint', got '{form}'")
         self.heads = heads
         self.form = form
         self.blocks = heads if form == "separate" else 1

@@ -1,4 +1,4 @@
-"""What training, export and figures ask of a network; the defaults are those of one that has nothing but logits."""
+"""Interface of networks for training, export and figures; the defaults are those of a network with only logits."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""What a network says about a batch of faces beyond the logits of the expressions."""
+"""Outputs of a network for a batch of faces: logits and further outputs."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,8 +1,8 @@
-"""Published weights of timm's and torchvision's networks: from a file that the user names, or from where the libraries
-keep them.
+"""Published weights of timm's and torchvision's networks: from a file given by the user, or from the libraries' own
+sources.
 
-No file is executed: torch's are opened with `weights_only`, and what comes from torchvision's cache or server must have
-the SHA-256 that its name carries.
+No file is executed: torch files are opened with `weights_only`, and files from torchvision's cache or server must have
+the SHA-256 in their name.
 """
 
 import logging
@@ -42,7 +42,7 @@ def timm_state(name: str, file: str = "", **options: Any) -> dict[str, Tensor]:
         found = {"state_dict": _opened(path)}  # opened here: older versions of timm unpickle what a file holds
         network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=found, **options)
     except Exception as error:  # readers of weights raise many types for a file that is not theirs
-        raise BadModelFile(f"'{path}' does not hold the weights of '{name}': {_last_line(error)}") from error
+        raise BadModelFile(f"'{path}' does not contain the weights of '{name}': {_last_line(error)}") from error
     return dict(network.state_dict())
 
 
@@ -61,7 +61,9 @@ def torchvision_state(weights: WeightsEnum, file: str = "") -> dict[str, Tensor]
     if not cached.is_file():
         _download(str(weights.url), cached, digits)
     if not re.fullmatch("[0-9a-f]{8,64}", digits) or not sha256_of(cached).startswith(digits):
-        raise BadModelFile(f"'{cached}' is not the file that torchvision publishes (its SHA-256 differs); delete it")
+        raise BadModelFile(
+            f"'{cached}' is not the file that torchvision publishes (its SHA-256 differs); delete it and try again"
+        )
     return state_in(cached)
 
 
@@ -72,8 +74,8 @@ def _download(url: str, target: Path, digits: str) -> None:
         torch.hub.download_url_to_file(url, str(target), hash_prefix=digits, progress=False)
     except Exception as error:  # OSError, or RuntimeError where the file is not what it should be
         raise BadModelFile(
-            f"the weights '{target.name}' cannot be fetched from torchvision's server ({type(error).__name__}); name a "
-            f"local file with --set pretrained_file=FILE ('{target.name}'), or train from scratch with "
+            f"cannot download the weights '{target.name}' from torchvision's server ({type(error).__name__}); "
+            f"name a local file with --set pretrained_file=FILE ('{target.name}'), or train from scratch with "
             "--set pretrained=false"
         ) from error
 
@@ -88,7 +90,7 @@ def state_in(file: Path) -> dict[str, Tensor]:
     try:
         return _opened(file)
     except Exception as error:  # torch raises many types for a file that is not its own
-        raise BadModelFile(f"'{file}' cannot be read as weights: {_last_line(error)}") from error
+        raise BadModelFile(f"cannot read '{file}' as weights: {_last_line(error)}") from error
 
 
 def _opened(file: Path) -> dict[str, Tensor]:
@@ -105,7 +107,7 @@ def copy_into(network: nn.Module, state: dict[str, Tensor], name: str) -> None:
     """All weights of `network` from `state`, which may hold more.  Raises BadModelFile."""
     missing = [key for key in network.state_dict() if key not in state]
     if missing:
-        raise BadModelFile(f"the weights of '{name}' lack '{missing[0]}'")
+        raise BadModelFile(f"the weights of '{name}' do not contain '{missing[0]}'")
     try:
         network.load_state_dict({key: state[key] for key in network.state_dict()})
     except RuntimeError as error:
@@ -128,9 +130,9 @@ def _from_hub(name: str) -> Path:
             return Path(hf_hub_download(repository, _HUB_FILE))
     except Exception as error:  # the hub raises many types when it is out of reach
         raise BadModelFile(
-            f"the weights of '{name}' cannot be fetched from the Hugging Face hub ({type(error).__name__}); name a "
-            f"local file with --set pretrained_file=FILE ('{_HUB_FILE}' of '{repository}'), or train from scratch with "
-            "--set pretrained=false"
+            f"cannot download the weights of '{name}' from the Hugging Face hub ({type(error).__name__}); name a "
+            f"local file with --set pretrained_file=FILE ('{_HUB_FILE}' of '{repository}'), or train from "
+            "scratch with --set pretrained=false"
         ) from error
 
 
@@ -148,5 +150,5 @@ def quiet(logger: str) -> Iterator[None]:
 
 def _last_line(error: Exception) -> str:
     if isinstance(error, UnpicklingError):  # torch's own words advise to open it all the same
-        return "it is damaged, or holds more than weights, which is never opened"
+        return "the file is damaged, or contains more than weights, which is refused for security"
     return (str(error).splitlines() or [type(error).__name__])[-1].strip()

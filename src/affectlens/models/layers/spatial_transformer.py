@@ -1,4 +1,4 @@
-"""Spatial transformer: a small network looks at a feature map and says how to move it (Jaderberg et al. 2015,
+"""Spatial transformer: a small network predicts an affine transformation of a feature map (Jaderberg et al. 2015,
 arXiv:1506.02025).
 """
 

@@ -1,4 +1,4 @@
-"""CSV: a header, and a line per row; empty cells for None, `true` and `false` for truth values."""
+"""CSV: a header and one line per row; empty cells for None, `true` and `false` for booleans."""
 
 import csv
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""JSON Lines: an object per row with all columns; null for None."""
+"""JSON Lines: one object per row with all columns; null for None."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Parquet, typed, with unit and meaning of each column in its metadata."""
+"""Typed Parquet, with the unit and meaning of each column in its metadata."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ def build(file: Path | None, schema: Schema) -> Iterator[Writer]:
         BadSetting: there is no file. MissingExtra: the extra "parquet" is not installed. OSError: it cannot be written.
     """
     if file is None:
-        raise BadSetting("Parquet goes to a file; name it with --out")
+        raise BadSetting("Parquet cannot be written to the terminal; name a file with --out")
     types = arrow_schema(schema)
     import pyarrow
     from pyarrow import parquet

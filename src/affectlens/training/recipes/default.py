@@ -1,10 +1,10 @@
 """Recipes of the bundled model: a compact network on FER+ with the raters' votes as target.
 
-The first row is what the name of the work alone stands for. Averaged with its mirror image, its network is better by
-most of a point; `distilled` goes on for some epochs with its own mirror-averaged answers as part of the target, which
-folds that gain in likelihood, and a fifth of that in accuracy, into a single pass. `wide` is a network of three times
-the arithmetic, to teach. `taught`, of a size between them, learns from both; `shipped` goes on from there with itself
-among the teachers.
+The name of the work alone stands for the first row. Averaging its predictions with those for the mirror image gains
+most of a percentage point; `distilled` continues for some epochs with its own mirror-averaged predictions as part of
+the target, which brings that gain in likelihood, and a fifth of that in accuracy, into a single pass. `wide` is a
+teacher with three times the arithmetic. `taught`, of intermediate size, learns from both; `shipped` continues from
+there with itself among the teachers.
 """
 
 from dataclasses import replace

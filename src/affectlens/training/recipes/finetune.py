@@ -1,7 +1,7 @@
-"""The bundled model with other faces and labels: it starts from the bundled weights and keeps their statistics.
+"""Fine-tuning for other faces and labels: starts from the bundled weights and keeps their batch-norm statistics.
 
-Chosen for some hundred to some thousand pictures: classes come equally often, a tenth of the usual rate, half the
-augmentation's geometry. Pictures larger than faces are searched for the largest face (`find_faces`).
+Chosen for a few hundred to a few thousand pictures: classes occur equally often, a tenth of the usual learning rate,
+half of the geometric augmentation. Pictures larger than faces are searched for the largest face (`find_faces`).
 """
 
 from dataclasses import replace

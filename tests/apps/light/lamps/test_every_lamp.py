@@ -113,7 +113,7 @@ def test_a_password_is_in_no_message(broker, drive, until, caplog):
     port = broker({"ann": "right"}).port
     drive(f"mqtt://ann:s3cret@127.0.0.1:{port}/lamp").set(ORANGE)
     until(lambda: caplog.messages)
-    assert f"mqtt://127.0.0.1:{port}/lamp does not answer (the broker refuses: not authorized)" in caplog.text
+    assert f"mqtt://127.0.0.1:{port}/lamp does not respond (the broker refuses: not authorized)" in caplog.text
     assert "s3cret" not in caplog.text
 
 
@@ -132,8 +132,8 @@ def test_mqtt_survives_a_broker_that_stops_and_starts(broker, listen, drive, unt
     until(lambda: len(caplog.messages) == 2)
     thread.set(ORANGE)
     until(lambda: json.loads(messages.get(timeout=20).payload)["color"] == {"r": 255, "g": 128, "b": 0})
-    assert "does not answer" in caplog.messages[0]
-    assert "answers again" in caplog.messages[1]
+    assert "does not respond" in caplog.messages[0]
+    assert "responds again" in caplog.messages[1]
     assert len(caplog.messages) == 2
 
 

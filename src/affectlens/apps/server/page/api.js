@@ -17,12 +17,12 @@ async function ask(path, options) {
     response = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ServiceError("the service cannot be reached");
+    throw new ServiceError("cannot reach the service");
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
   const wait_s = response.status === 503 ? Number(response.headers.get("retry-after")) || 1 : 0;
-  throw Object.assign(new ServiceError(problem.detail || `the service answers ${response.status}`), { wait_s });
+  throw Object.assign(new ServiceError(problem.detail || `the service returned status ${response.status}`), { wait_s });
 }
 
 async function patiently(path, options, onWait) {
@@ -64,7 +64,7 @@ export async function analyze(file, { query = {}, signal, onResult, onWait }) {
   let rest = "";
   for (;;) {
     const { done, value } = await reader.read().catch((error) => {
-      throw error.name === "AbortError" ? error : new ServiceError("the service broke off");
+      throw error.name === "AbortError" ? error : new ServiceError("the connection to the service was interrupted");
     });
     const lines = (rest + (value ?? "")).split("\n");
     rest = lines.pop();

@@ -106,7 +106,7 @@ export class Desk {
     const last_s = this.frames.at(-1)?.time_s ?? 0;
     if (time_s <= last_s + this.gap_s) return this.move(this.placeOf(time_s));
     this.go(this.frames.length - 1);
-    this.onProblem(`What comes after ${seconds(last_s)} is not analyzed.`);
+    this.onProblem(`The clip is not analyzed after ${seconds(last_s)}.`);
   }
 
   move(place) {
@@ -151,7 +151,7 @@ export class Desk {
       this.player.video.pause();
       const picture = photo ? file : await this.player.still();
       if (file !== this.file) return;
-      if (!picture) throw new Error("this browser cannot show the picture");
+      if (!picture) throw new Error("this browser cannot display the picture");
       await this.heat.show(picture, face, this.people.name(number), time_s);
     } catch (error) {
       if (error.name !== "AbortError") this.onProblem(`No heat map: ${error.message}`);
@@ -173,7 +173,7 @@ export class Desk {
     this.button.disabled = this.player.refused;
     const hint = this.part(".hint");
     hint.hidden = !this.player.refused;
-    hint.textContent = `This browser cannot show ${this.file?.name}. What was found in it is below.`;
+    hint.textContent = `This browser cannot display ${this.file?.name}. The results are shown below.`;
     this.drawCursor();
   }
 
@@ -249,7 +249,7 @@ export class Desk {
     const { number } = track;
     const item = make("li");
     const size = () => (item.style.height = `${track.open ? ROW : FOLDED}px`);
-    const box = make("input", { type: "checkbox", checked: track.open, ariaLabel: `Unfold face ${number}` });
+    const box = make("input", { type: "checkbox", checked: track.open, ariaLabel: `Expand face ${number}` });
     const name = make("input", { type: "text", maxLength: 60, value: this.people.get(number) ?? "" });
     Object.assign(name, { placeholder: `Face ${number}`, ariaLabel: `Name of face ${number}`, autocomplete: "off" });
     box.onchange = () => (track.open = box.checked, size(), this.drawTimeline());
@@ -268,7 +268,7 @@ export class Desk {
       this.drawPeople();
     }
     this.part(".more").hidden = !hidden;
-    this.part(".more").textContent = `and ${hidden} more, who were seen for less time; the CSV has all`;
+    this.part(".more").textContent = `and ${hidden} more people, seen for less time; the CSV has all of them`;
     this.draw();
   }
 

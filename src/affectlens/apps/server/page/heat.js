@@ -36,7 +36,7 @@ export class Heat {
     let result = null;
     await analyze(blob, { query: { explain: true }, signal: asked.signal, onResult: (one) => (result = one) });
     const seen = nearest(result.faces, face.box_xyxy);
-    if (!seen) throw new Error("in this still no face is found at that place");
+    if (!seen) throw new Error("no face was found at this position in the still");
     await this.draw(seen);
     if (asked !== this.asked) return;
     const when = time_s === null ? "" : ` at ${seconds(time_s)}`;

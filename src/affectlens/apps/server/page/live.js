@@ -13,13 +13,13 @@ const AWAY_S = 2;
 const RATE_S = 2;
 const SIDE_PX = 640;
 const BUSY_MS = 250;
-const REFUSED = "The camera was refused. Allow it in the browser’s settings for this page, then start again.";
+const REFUSED = "Camera access was denied. Allow it in the browser’s settings for this page, then start again.";
 const WHY = {
   NotAllowedError: REFUSED,
   SecurityError: REFUSED,
   NotFoundError: "No camera was found.",
-  OverconstrainedError: "This camera is not there any more. Choose another one.",
-  NotReadableError: "The camera cannot be read; another program may be using it.",
+  OverconstrainedError: "This camera is no longer available. Choose another one.",
+  NotReadableError: "Cannot read from the camera; another program may be using it.",
 };
 
 export class Live {
@@ -67,10 +67,10 @@ export class Live {
       if (run !== this.run) return release(camera);
       this.camera = camera;
     } catch (error) {
-      if (run === this.run) this.stop(WHY[error.name] ?? `The camera cannot be used: ${error.message}`, true);
+      if (run === this.run) this.stop(WHY[error.name] ?? `Cannot use the camera: ${error.message}`, true);
       return;
     }
-    const gone = "The camera is gone; it was unplugged or taken away.";
+    const gone = "The camera was disconnected.";
     this.camera.getVideoTracks()[0].onended = () => this.stop(gone, true);
     this.video.srcObject = this.camera;
     this.video.play().catch(() => {});
@@ -123,8 +123,8 @@ export class Live {
   turn(state) {
     this.forget();
     this.draw();
-    if (state === "lost") say(this.status, "The service cannot be reached or has no room. Trying again …", true);
-    else say(this.status, this.connections++ ? "Connected again; faces are numbered anew." : "The camera is on.");
+    if (state === "lost") say(this.status, "The service is unreachable or busy. Trying again …", true);
+    else say(this.status, this.connections++ ? "Reconnected; faces are numbered afresh." : "The camera is on.");
   }
 
   /** Send each picture of the camera for which there is room; hidden pages get none. */
@@ -157,7 +157,7 @@ export class Live {
     }
     this.taken = [...this.taken.filter((one) => now_s - one <= RATE_S), now_s];
     const rate = this.taken.length > 1 ? (this.taken.length - 1) / (now_s - this.taken[0]) : 0;
-    this.figures(`${rate.toFixed(0)} pictures a second · ${latency_ms.toFixed(0)} ms`);
+    this.figures(`${rate.toFixed(0)} pictures per second · ${latency_ms.toFixed(0)} ms`);
     this.light(result.light);
     this.choose(now_s);
     this.draw();
@@ -215,7 +215,7 @@ export class Live {
 }
 
 async function openCamera(deviceId) {
-  if (!navigator.mediaDevices) throw new Error("browsers give it only to pages of this computer or over https");
+  if (!navigator.mediaDevices) throw new Error("browsers allow it only for pages from this computer or over https");
   const size = { width: { ideal: 1280 }, height: { ideal: 720 } };
   return navigator.mediaDevices.getUserMedia({ video: deviceId ? { ...size, deviceId: { exact: deviceId } } : size });
 }

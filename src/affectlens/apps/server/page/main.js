@@ -50,7 +50,7 @@ try {
   listen(new Live(find("#live"), model), new Review(find("#review"), model));
   document.body.classList.add("ready");
 } catch (error) {
-  find("#about").textContent = `${error.message}; load the page again`;
+  find("#about").textContent = `${error.message}; reload the page`;
   find("#about").classList.add("bad");
   throw error;
 }

@@ -79,17 +79,17 @@ export class Review {
     const notes = files.find(({ name }) => /\.json$/i.test(name));
     const [file, ...others] = files.filter((one) => one !== notes);
     if (notes && !(await this.readNotes(notes))) return;
-    if (file) await this.load(file, others.length ? `Of ${files.length} files one is opened. ` : "");
+    if (file) await this.load(file, others.length ? `Only one of ${files.length} files was opened. ` : "");
     else if (this.file && this.waiting) this.applyNotes();
-    else if (notes) say(this.status, `Annotations of ${this.waiting.source || "a clip"} are read; drop the clip too.`);
+    else if (notes) say(this.status, `Read the annotations of ${this.waiting.source || "a clip"}; now drop the clip.`);
   }
 
   async load(file, remark) {
     const most = file.type.startsWith("image/") ? this.model.photo_bytes : this.model.video_bytes;
     const fits = file.size <= most;
-    if (!fits) say(this.status, `${file.name}: at most ${Math.round(most / MEGABYTE)} MB are taken.`, true);
-    const lost = () => `Names and annotations of ${this.file.name} were not downloaded.`;
-    if (!fits || (this.dirty && !confirm(`${lost()} Open ${file.name} all the same?`))) {
+    if (!fits) say(this.status, `${file.name} is larger than the limit of ${Math.round(most / MEGABYTE)} MB.`, true);
+    const lost = () => `The names and annotations of ${this.file.name} have not been downloaded.`;
+    if (!fits || (this.dirty && !confirm(`${lost()} Open ${file.name} anyway?`))) {
       this.waiting = null; // it came with this file
       return;
     }
@@ -102,7 +102,7 @@ export class Review {
         query: this.query,
         signal: asked.signal,
         onResult: (result) => asked === this.asked && this.take(result),
-        onWait: () => say(this.status, `${file.name}: the service is busy; waiting for it.`),
+        onWait: () => say(this.status, `${file.name}: the service is busy; waiting.`),
       });
       if (asked === this.asked) this.finish();
     } catch (error) {
@@ -142,7 +142,7 @@ export class Review {
     const { frames, tracks } = this.desk;
     const last = this.results.at(-1);
     const why = problem || (last && !last.width ? last.detail : "");
-    if (!frames.length) return this.fail(why || "nothing could be read");
+    if (!frames.length) return this.fail(why || "no frame could be read");
     const held = this.part(".working").contains(document.activeElement);
     this.part(".working").hidden = true;
     if (held) this.part("[data-do=open]").focus();
@@ -150,7 +150,7 @@ export class Review {
     const people = tracks.size === 1 ? "1 person" : `${tracks.size || "no"} people`;
     const seen = frames.filter(({ result }) => result.faces.length).length;
     const found = last.frame === null && !why ? people : `${people}, in ${seen} of ${frames.length} frames`;
-    say(this.status, `${this.remark}${this.file.name}: ${why ? `${why}; ${found} until there` : found}.`, Boolean(why));
+    say(this.status, `${this.remark}${this.file.name}: ${why ? `${why}; ${found} before that` : found}.`, Boolean(why));
     this.desk.settle();
   }
 
@@ -168,7 +168,7 @@ export class Review {
       this.waiting = fromNotes(await file.text());
       return true;
     } catch (error) {
-      say(this.status, `${file.name} holds no annotations: ${error.message}.`, true);
+      say(this.status, `${file.name} is not a file of annotations: ${error.message}.`, true);
       return false;
     }
   }
@@ -178,16 +178,16 @@ export class Review {
     const { source, people, spans } = this.waiting;
     this.waiting = null;
     const foreign = source && source !== this.file.name;
-    if (foreign && !confirm(`These annotations are of ${source}. Take them over for ${this.file.name}?`)) return;
-    if (this.dirty && !confirm("Names and annotations of this tab were not downloaded. Replace them?")) return;
+    if (foreign && !confirm(`These annotations belong to ${source}. Use them for ${this.file.name}?`)) return;
+    if (this.dirty && !confirm("The names and annotations in this tab have not been downloaded. Replace them?")) return;
     this.people.clear();
     people.forEach(([number, name]) => this.people.set(number, name));
     this.desk.spans.fill(spans);
     this.desk.drawPeople();
     this.desk.draw();
     this.dirty = false;
-    const from = foreign ? ` of ${source}` : "";
-    this.remark = `${spans.length} annotations and ${people.length} names${from} are taken over. `;
+    const from = foreign ? ` from ${source}` : "";
+    this.remark = `Loaded ${spans.length} annotations and ${people.length} names${from}. `;
     say(this.status, this.remark.trim());
   }
 

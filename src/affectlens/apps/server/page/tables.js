@@ -55,10 +55,10 @@ export function fromNotes(text) {
   const read = spans.map(({ start_s, end_s, track = null, text: words }) => {
     const right = Number.isFinite(start_s) && Number.isFinite(end_s) && start_s >= 0 && start_s <= end_s;
     if (!right || typeof words !== "string" || !(track === null || Number.isInteger(track)))
-      throw new Error("a span lacks start_s, end_s, track or text");
+      throw new Error("a span has no start_s, end_s, track or text");
     return { start_s, end_s, track, text: words };
   });
   const names = Object.entries(people).map(([number, name]) => [Number(number), String(name).slice(0, LONGEST)]);
-  if (names.some(([number]) => !Number.isInteger(number))) throw new Error("people go by numbers");
+  if (names.some(([number]) => !Number.isInteger(number))) throw new Error("the keys of people must be numbers");
   return { source: String(source), people: names, spans: read };
 }
