@@ -15,7 +15,7 @@ from affectlens.evaluation import metrics
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.models.layers.outputs import Outputs
 from affectlens.training.data import load_data
-from affectlens.training.fit import Machines, fit
+from affectlens.training.fit import Devices, fit
 from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import dataset_statistics
 from affectlens.training.prediction import predict
@@ -443,7 +443,7 @@ def test_where_every_training_face_has_a_near_duplicate_there_is_nothing_to_trai
 @pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2"])
 def test_sharpness_aware_steps_are_refused_where_weights_are_sharded(recipe, data, tmp_path, strategy):
     with pytest.raises(BadSetting, match=f"strategy ddp, got '{strategy}'"):
-        fit(replace(recipe, sam_radius=0.05), data, tmp_path / "run", False, False, Machines(strategy=strategy))
+        fit(replace(recipe, sam_radius=0.05), data, tmp_path / "run", False, False, Devices(strategy=strategy))
     assert not (tmp_path / "run").exists()
 
 

@@ -65,7 +65,7 @@ class Inspection:
 
 
 @dataclass
-class _Prints:
+class _Fingerprints:
     """What is remembered of the images of one split."""
 
     ids: list[str] = field(default_factory=list)
@@ -88,11 +88,11 @@ def entries(source: DataSource) -> Iterator[tuple[str, Sample | Dropped]]:
 def inspect(found: Iterator[tuple[str, Sample | Dropped]], labels: tuple[str, ...]) -> Inspection:
     """Look at every entry and every image once."""
     splits: dict[str, SplitFacts] = {}
-    prints: dict[str, _Prints] = {}
+    prints: dict[str, _Fingerprints] = {}
     for split, entry in found:
         facts = splits.setdefault(split, SplitFacts(classes=dict.fromkeys(labels, 0)))
         facts.files += 1
-        if not _remember(entry, facts, prints.setdefault(split, _Prints())):
+        if not _remember(entry, facts, prints.setdefault(split, _Fingerprints())):
             continue
         if isinstance(entry, Dropped):
             facts.dropped[entry.reason] += 1
@@ -109,7 +109,7 @@ def inspect(found: Iterator[tuple[str, Sample | Dropped]], labels: tuple[str, ..
     return Inspection(splits, {(a, b): _near_duplicates(prints[a], prints[b]) for a, b in pairs})
 
 
-def _remember(entry: Sample | Dropped, facts: SplitFacts, prints: _Prints) -> bool:
+def _remember(entry: Sample | Dropped, facts: SplitFacts, prints: _Fingerprints) -> bool:
     """Note size and fingerprints of the image; False where it cannot be decoded."""
     try:
         stored = Stored.of(entry)
@@ -126,7 +126,7 @@ def _remember(entry: Sample | Dropped, facts: SplitFacts, prints: _Prints) -> bo
     return True
 
 
-def _near_duplicates(ours: _Prints, theirs: _Prints) -> list[NearDuplicate]:
+def _near_duplicates(ours: _Fingerprints, theirs: _Fingerprints) -> list[NearDuplicate]:
     """Images of `ours` that are also in `theirs`."""
     if not ours.ids or not theirs.ids:
         return []

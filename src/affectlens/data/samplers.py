@@ -25,7 +25,7 @@ AGE_EDGES = (10, 20, 30, 40, 50, 60, 70)
 """Years at which a new age group begins."""
 
 
-class Order(Protocol):
+class EpochOrder(Protocol):
     """The rows of one epoch in order; `random` is the epoch's own generator."""
 
     def __call__(self, table: FaceTable, random: np.random.Generator) -> Rows: ...
@@ -114,7 +114,7 @@ def _augment(table: FaceTable, random: np.random.Generator) -> Rows:
     return random.permutation(np.concatenate(rows))
 
 
-SAMPLERS: dict[str, Order] = {"shuffle": _shuffle, "expression": _expression, "age": _age, "augment": _augment}
+SAMPLERS: dict[str, EpochOrder] = {"shuffle": _shuffle, "expression": _expression, "age": _age, "augment": _augment}
 
 
 class EpochBatches:

@@ -12,7 +12,7 @@ from affectlens.runtime.media import ANNOTATED, save_image
 from affectlens.runtime.record import Recorder, suffix_for
 
 
-class Place(Protocol):
+class CopyFolder(Protocol):
     """Where a copy is written."""
 
     def file(self, stem: str, suffix: str) -> Path:
@@ -28,7 +28,7 @@ class Place(Protocol):
         ...
 
 
-class FreeNames:
+class UniqueNames:
     """A folder in which a copy has its name from the beginning, numbered where another source of this run has it, and
     stays as far as it came. Files of earlier runs are overwritten.
 
@@ -55,7 +55,7 @@ class FreeNames:
         """What there is of it stays."""
 
 
-class WholeFiles:
+class AtomicFiles:
     """A folder in which a copy appears once it is whole; until then it is in another folder, apart from those of
     processes that were left behind.
 
@@ -93,7 +93,7 @@ class AnnotatedCopy:
     """
 
     def __init__(
-        self, place: Place | None, stem: str, sound_of: Path | None, on_error: Callable[[Exception], None]
+        self, place: CopyFolder | None, stem: str, sound_of: Path | None, on_error: Callable[[Exception], None]
     ) -> None:
         self._place, self._stem, self._sound_of, self._on_error = place, stem, sound_of, on_error
         self._file: Path | None = None

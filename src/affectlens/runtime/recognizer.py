@@ -122,7 +122,7 @@ class Recognizer:
         Raises:
             Exception: what onnxruntime or a measure raises.
         """
-        return self.read_cuts([self.cut(image, found) for image, found in images])
+        return self.read_crops([self.cut(image, found) for image, found in images])
 
     def outputs(self, crops: list[NDArray[np.uint8]]) -> ModelOutputs:
         """N face crops (each (H, W) gray or (H, W, 3) RGB uint8) -> what the model says of them; outputs that only
@@ -139,7 +139,7 @@ class Recognizer:
         ]
         return ModelOutputs.joined(parts)
 
-    def read_cuts(self, cuts: Sequence[Cut]) -> list[tuple[Face, ...]]:
+    def read_crops(self, cuts: Sequence[Cut]) -> list[tuple[Face, ...]]:
         """As `read`, of faces that `cut` cut out: (N,) faces for a cut with N crops.  Raises as `read`."""
         crops = [crop for cut in cuts for crop in cut.crops]
         if not crops:

@@ -104,7 +104,7 @@ class VideoFile:
             name = os.path.abspath(os.path.expanduser(name))  # FFmpeg takes what stands before a colon for a protocol
             _check_file(Path(name))
         self._container = open_container(name or source, self.live)
-        self._turn = _Turn(self._container.close)
+        self._turn = _DecoderLock(self._container.close)
         try:
             self._stream = moving_pictures(self._container)
             self._check_size(self._stream.width, self._stream.height)
@@ -207,7 +207,7 @@ class Camera:
             raise none from error
         if not self._capture.isOpened():
             raise none
-        self._turn = _Turn(self._capture.release)
+        self._turn = _DecoderLock(self._capture.release)
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until the camera stops giving them.
@@ -236,7 +236,7 @@ class Camera:
         self._turn.end()
 
 
-class _Turn:
+class _DecoderLock:
     """One thread at a time uses a decoder, and its end waits for that one; where that takes long, it ends the decoder
     itself when it is done.  A context manager: whether the decoder may still be used.
     """

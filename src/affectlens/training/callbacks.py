@@ -117,7 +117,7 @@ class EpochProgress(Callback):
         return f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
 
 
-class WholeCheckpoints(TorchCheckpointIO):
+class AtomicCheckpoints(TorchCheckpointIO):
     """Checkpoints appear when they are complete, beside the one that they take the place of."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -129,7 +129,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         atomic_write(Path(path), stream.getvalue())
 
 
-class Patience(EarlyStopping):
+class ResumableEarlyStopping(EarlyStopping):
     """Early stopping that a resumed run does not forget."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

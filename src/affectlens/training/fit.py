@@ -26,7 +26,7 @@ from affectlens.core.progress import SILENT, Progress
 from affectlens.data.table import FaceTable
 from affectlens.models.layers.outputs import Outputs
 from affectlens.training import masks, svm
-from affectlens.training.callbacks import Curves, EpochProgress, Log, Patience, WholeCheckpoints
+from affectlens.training.callbacks import AtomicCheckpoints, Curves, EpochProgress, Log, ResumableEarlyStopping
 from affectlens.training.data import TrainingData
 from affectlens.training.loaders import Batch, train_loader, truth_of, valid_loader
 from affectlens.training.module import ExpressionModule, monitor
@@ -37,7 +37,7 @@ from affectlens.training.start import begin, open_teacher
 
 
 @dataclass(frozen=True)
-class Machines:
+class Devices:
     """Where Lightning trains: processes (or GPUs) per host, hosts, and the name of one of its strategies.
 
     With several, each takes its share of every batch, so that the gradient is that of the whole batch; batch norms see
@@ -76,7 +76,7 @@ def fit(
     out: Path,
     resume: bool = False,
     progress: Progress = SILENT,
-    machines: Machines | None = None,
+    machines: Devices | None = None,
 ) -> Path | None:
     """Train; returns the checkpoint of the epoch that the recipe's `select` finds best on validation.
 
@@ -101,7 +101,7 @@ def fit(
     module.network.prepare(statistics)
     if masks.OUTPUT in module.network.needs:
         masks.check(data.train.landmarks_xy)
-    machines = machines or Machines()
+    machines = machines or Devices()
     if recipe.sam_radius and machines.strategy.partition("_")[0] not in ("auto", "ddp"):
         raise BadSetting(f"sam_radius needs all weights in each process: strategy ddp, got '{machines.strategy}'")
     if len(labels) < 2:
@@ -181,7 +181,7 @@ def _check_outputs(answer: Outputs, recipe: Recipe, valid: FaceTable) -> None:
                 raise BadData(f"select={recipe.select} needs validation faces with {output.meaning}; there are none")
 
 
-def _trainer(recipe: Recipe, out: Path, progress: Progress, machines: Machines) -> L.Trainer:
+def _trainer(recipe: Recipe, out: Path, progress: Progress, machines: Devices) -> L.Trainer:
     """Lightning's trainer, made before anything is written.  Raises BadSetting where it cannot run on `machines`."""
     try:
         return L.Trainer(
@@ -191,7 +191,7 @@ def _trainer(recipe: Recipe, out: Path, progress: Progress, machines: Machines) 
             num_nodes=machines.nodes,
             strategy=machines.strategy,
             use_distributed_sampler=False,
-            plugins=[WholeCheckpoints()],
+            plugins=[AtomicCheckpoints()],
             precision=recipe.precision,
             callbacks=_callbacks(recipe, out, progress),
             logger=False,
@@ -221,7 +221,7 @@ def _callbacks(recipe: Recipe, out: Path, progress: Progress) -> list[Callback]:
     ]
     if recipe.early_stop:
         patience = {"patience": recipe.early_stop, "check_on_train_epoch_end": True, "verbose": False}
-        callbacks.append(Patience(metric, mode=mode, **patience))
+        callbacks.append(ResumableEarlyStopping(metric, mode=mode, **patience))
     return callbacks
 
 

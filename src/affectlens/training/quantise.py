@@ -33,7 +33,7 @@ _TIMED_CALLS = 200
 
 
 @dataclass(frozen=True)
-class Gain:
+class QuantisationEffect:
     """What eight bits changed: accuracy on validation and milliseconds a face (batch 1, one thread), before and after;
     both were timed in turns.
     """
@@ -62,7 +62,7 @@ class _Faces(CalibrationDataReader):
         return next(self._feeds, None)
 
 
-def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
+def quantise(file: Path, data: TrainingData, out: Path) -> QuantisationEffect:
     """Write `file` to `out` with weights and activations of its convolutions in eight bits, calibrated anew.
 
     Weights are signed, one scale for each channel, and take seven of the eight bits, so that processors without VNNI
@@ -95,7 +95,7 @@ def quantise(file: Path, data: TrainingData, out: Path) -> Gain:
             calibrate(spec.name, *outputs_for(data.valid, partial(_read, session, spec.input), _MAX_BATCH), data.valid)
             for session in (before, after)
         )
-        gain = Gain((whole.accuracy, calibration.accuracy), _in_turns((before, after), faces[:1]))
+        gain = QuantisationEffect((whole.accuracy, calibration.accuracy), _in_turns((before, after), faces[:1]))
         gain.check()
         provenance = spec.provenance | {
             "validation": calibration.metrics,

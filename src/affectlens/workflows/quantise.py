@@ -12,10 +12,12 @@ from affectlens.workflows.data import source_of
 from affectlens.workflows.extras import require_training
 
 if TYPE_CHECKING:
-    from affectlens.training.quantise import Gain
+    from affectlens.training.quantise import QuantisationEffect
 
 
-def quantise(model: str | Path, data: str | Path | DataSource, out: str | Path, progress: Progress = SILENT) -> "Gain":
+def quantise(
+    model: str | Path, data: str | Path | DataSource, out: str | Path, progress: Progress = SILENT
+) -> "QuantisationEffect":
     """Store a model in eight bits, with the data that it was trained on, and measure what that changes (extra `train`).
 
     Args:

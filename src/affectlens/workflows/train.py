@@ -17,7 +17,7 @@ from affectlens.workflows.recipes import Overrides, find_recipe
 
 if TYPE_CHECKING:
     from affectlens.training.data import TrainingData
-    from affectlens.training.fit import Machines
+    from affectlens.training.fit import Devices
     from affectlens.training.recipe import Recipe
 
 
@@ -78,12 +78,12 @@ def train(
             is not installed.
     """
     require_training("training")
-    from affectlens.training.fit import Machines
+    from affectlens.training.fit import Devices
 
     chosen = find_recipe(recipe, settings)
     folder = Path("runs") / chosen.folder_name if out is None else Path(out).expanduser()
     source = source_of(data)
-    return run_recipe(chosen, source, folder, resume, Machines(devices, nodes, strategy), progress)
+    return run_recipe(chosen, source, folder, resume, Devices(devices, nodes, strategy), progress)
 
 
 def run_recipe(
@@ -91,7 +91,7 @@ def run_recipe(
     source: DataSource,
     folder: Path,
     resume: bool = False,
-    machines: "Machines | None" = None,
+    machines: "Devices | None" = None,
     progress: Progress = SILENT,
 ) -> Run | None:
     """Train, calibrate and export into `folder`, and say what comes of it; see `train`."""

@@ -14,7 +14,7 @@ from affectlens.apps.batch import local
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import list_items
 from affectlens.apps.batch.local import analyze_here, analyze_in_processes
-from affectlens.apps.batch.work import BatchSettings, End, ResultPart
+from affectlens.apps.batch.work import BatchSettings, ResultPart, SourceEnd
 from affectlens.core.errors import AffectLensError, BadModelFile
 from affectlens.core.reasons import Reason
 
@@ -164,7 +164,7 @@ def test_sources_are_dealt_in_turns_and_a_video_counts_as_many_photos(monkeypatc
             self.all.append(source[0])
 
         def receive(self):
-            return ResultPart(self.given.popleft()[0], [], True, End(True))
+            return ResultPart(self.given.popleft()[0], [], True, SourceEnd(True))
 
         def end(self, until):
             pass

@@ -8,7 +8,7 @@ import pytest
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.run import run
-from affectlens.apps.batch.work import BatchSettings, End
+from affectlens.apps.batch.work import BatchSettings, SourceEnd
 from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.reasons import Reason
 from affectlens.runtime.batch_folder import NAME, Shard, states_in
@@ -22,7 +22,9 @@ def test_sources_wait_until_they_are_committed(tmp_path):
         manifest.add([*ITEMS, ITEMS[0]])
         assert manifest.listed
         assert list(manifest.waiting()) == list(enumerate(ITEMS, 1))
-        manifest.commit([Shard("part-000000.parquet", 5)], [(1, End(True)), (3, End(False, Reason.DAMAGED, "why"))])
+        manifest.commit(
+            [Shard("part-000000.parquet", 5)], [(1, SourceEnd(True)), (3, SourceEnd(False, Reason.DAMAGED, "why"))]
+        )
         assert list(manifest.waiting()) == [(2, ITEMS[1])]
     with Manifest(tmp_path / "out") as manifest:
         assert manifest.counts() == {"done": 1, "failed": 1, "not yet": 1}
@@ -40,7 +42,9 @@ def test_what_could_not_be_written_waits_again_when_the_batch_goes_on(tmp_path):
     with Manifest(tmp_path) as manifest:
         manifest.begin({})
         manifest.add(ITEMS)
-        manifest.commit([], [(1, End(False, Reason.NOT_WRITTEN, "no space")), (2, End(False, Reason.CRASHED))])
+        manifest.commit(
+            [], [(1, SourceEnd(False, Reason.NOT_WRITTEN, "no space")), (2, SourceEnd(False, Reason.CRASHED))]
+        )
         assert manifest.counts() == {"done": 0, "failed": 2, "not yet": 1}
         manifest.begin({})
         assert [number for number, _ in manifest.waiting()] == [1, 3]
@@ -76,8 +80,8 @@ def test_of_nested_settings_the_one_that_changed_is_named(tmp_path):
 def test_reasons_are_counted_over_failed_sources(tmp_path):
     with Manifest(tmp_path) as manifest:
         manifest.add(Item(f"{number}.jpg", f"/{number}.jpg") for number in range(4))
-        faults = [(number, End(False, Reason.TRUNCATED)) for number in (1, 2)]
-        manifest.commit([], [*faults, (3, End(False, Reason.MISSING)), (4, End(True))])
+        faults = [(number, SourceEnd(False, Reason.TRUNCATED)) for number in (1, 2)]
+        manifest.commit([], [*faults, (3, SourceEnd(False, Reason.MISSING)), (4, SourceEnd(True))])
         assert list(manifest.reasons().items()) == [("truncated", 2), ("missing", 1)]
 
 
@@ -91,9 +95,9 @@ def test_one_process_at_a_time_writes(tmp_path):
 def test_a_commit_is_whole_or_nothing(tmp_path):
     with Manifest(tmp_path) as manifest:
         manifest.add(ITEMS)
-        manifest.commit([Shard("part-000000.parquet", 5)], [(1, End(True))])
+        manifest.commit([Shard("part-000000.parquet", 5)], [(1, SourceEnd(True))])
         with pytest.raises(AffectLensError, match=r"cannot write the manifest: UNIQUE constraint .* --resume"):
-            manifest.commit([Shard("new", 1), Shard("part-000000.parquet", 5)], [(2, End(True))])
+            manifest.commit([Shard("new", 1), Shard("part-000000.parquet", 5)], [(2, SourceEnd(True))])
         assert manifest.shards() == [Shard("part-000000.parquet", 5)]
         assert [number for number, _ in manifest.waiting()] == [2, 3]
 

@@ -8,7 +8,7 @@ from affectlens.apps.batch import shards as module
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.shards import Shards
-from affectlens.apps.batch.work import UNFINISHED, End, ResultPart
+from affectlens.apps.batch.work import UNFINISHED, ResultPart, SourceEnd
 from affectlens.core.columns import Schema
 from affectlens.core.errors import AffectLensError
 from affectlens.core.reasons import Reason
@@ -32,7 +32,7 @@ def make(tmp_path, manifest):
 def part(number, count, first=True, end=True, start=0):
     empty = dict.fromkeys(SCHEMA.names)
     rows = [empty | {"source": f"{number}.jpg", "frame": start + row, "p_calm": 0.5} for row in range(count)]
-    return ResultPart(number, rows, first, End(True) if end else None)
+    return ResultPart(number, rows, first, SourceEnd(True) if end else None)
 
 
 def written(folder):

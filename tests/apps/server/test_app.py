@@ -380,9 +380,9 @@ def test_requests_at_once_are_read_together_and_none_gets_another_ones_answer(se
     """The network waits until all have been looked at; crops of eight kinds of pictures tell whose answer is whose."""
     engine = Analyzer(detector="whole")
     go_on, looked = threading.Event(), threading.Semaphore(0)
-    cut, read = engine.recognizer.cut, engine.recognizer.read_cuts
+    cut, read = engine.recognizer.cut, engine.recognizer.read_crops
     engine.recognizer.cut = lambda *found: (looked.release(), cut(*found))[1]
-    engine.recognizer.read_cuts = lambda crops: (go_on.wait(20), read(crops))[1]
+    engine.recognizer.read_crops = lambda crops: (go_on.wait(20), read(crops))[1]
     url = serve(engine=engine)
     pictures = [np.ascontiguousarray(portrait[10 * i : 300, 10 * i : 300]) for i in range(8)]
     photos = [cv2.imencode(".png", picture[..., ::-1])[1].tobytes() for picture in pictures]
@@ -549,7 +549,7 @@ def test_nothing_that_is_uploaded_is_stored(serve, monkeypatch, clip):
 
 def test_a_fault_of_the_service_is_told_as_one_and_logged(serve, caplog):
     engine = Analyzer(detector="whole")
-    engine.recognizer.read_cuts = lambda crops: 1 / 0
+    engine.recognizer.read_crops = lambda crops: 1 / 0
     url = serve(engine=engine)
     answer = post(url)
     assert (answer.status_code, answer.json()["reason"]) == (500, "failed")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.work import End
+from affectlens.apps.batch.work import SourceEnd
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra
 from affectlens.core.reasons import Reason
 from affectlens.runtime import batch_folder
@@ -104,7 +104,7 @@ class Manifest:
                 yield number, Item.of(name, os.fsdecode(url), place, fault)
             last = rows[-1][0]
 
-    def commit(self, shards: Iterable[Shard], ends: Iterable[tuple[int, End]]) -> None:
+    def commit(self, shards: Iterable[Shard], ends: Iterable[tuple[int, SourceEnd]]) -> None:
         """The shards are where they belong, and hold all rows of these sources: all of it is so, or nothing.
 
         Raises:

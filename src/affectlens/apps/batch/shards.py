@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from affectlens.apps.batch.manifest import Manifest
-from affectlens.apps.batch.work import UNFINISHED, End, ResultPart
+from affectlens.apps.batch.work import UNFINISHED, ResultPart, SourceEnd
 from affectlens.core.columns import Row, Schema
 from affectlens.core.files import sync
 from affectlens.core.reasons import Reason
@@ -44,7 +44,7 @@ class Shards:
             file.unlink(missing_ok=True)
         self._growing: dict[int, _Growing] = {}
         self._rows: list[Row] = []
-        self._ends: list[tuple[int, End]] = []
+        self._ends: list[tuple[int, SourceEnd]] = []
 
     def add(self, part: ResultPart) -> None:
         """The next rows of a source.
@@ -119,7 +119,7 @@ class Shards:
             file.write(source.rows[:some])
             del source.rows[:some]
 
-    def _commit(self, files: "list[_File]", ends: list[tuple[int, End]], fault: OSError | None) -> None:
+    def _commit(self, files: "list[_File]", ends: list[tuple[int, SourceEnd]], fault: OSError | None) -> None:
         """Move the files to where they belong and tell the manifest; where they cannot be written, tell it that."""
         moved: list[Path] = []
         try:
@@ -134,7 +134,7 @@ class Shards:
                 file.discard()
             for path in moved:
                 path.unlink(missing_ok=True)
-            end = End(False, Reason.NOT_WRITTEN, error.strerror or str(error))
+            end = SourceEnd(False, Reason.NOT_WRITTEN, error.strerror or str(error))
             self._manifest.commit([], [(number, end) for number, _ in ends])
             return
         self._manifest.commit([Shard(file.path.name, file.count) for file in files], ends)

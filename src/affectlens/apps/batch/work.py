@@ -13,7 +13,7 @@ from affectlens.core.columns import Row
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.annotate import AnnotatedCopy, WholeFiles
+from affectlens.runtime.annotate import AnnotatedCopy, AtomicFiles
 from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.recognizer import Prior
 from affectlens.runtime.sources import Analyses, Media
@@ -51,7 +51,7 @@ class BatchSettings:
 
 
 @dataclass(frozen=True)
-class End:
+class SourceEnd:
     """How a source ended: whether a picture of it was read, why it has no face or breaks off, and what went wrong
     beside that.
     """
@@ -74,7 +74,7 @@ class ResultPart:
     number: int
     rows: list[Row]
     first: bool
-    end: End | None = None
+    end: SourceEnd | None = None
 
     def to_json(self) -> str:
         """As text, for another process."""
@@ -87,7 +87,7 @@ class ResultPart:
         end = found.pop("end")
         if end is not None:
             reason = end.pop("reason")
-            end = End(reason=Reason(reason) if reason is not None else None, **end)
+            end = SourceEnd(reason=Reason(reason) if reason is not None else None, **end)
         return cls(end=end, **found)
 
 
@@ -130,12 +130,12 @@ class Worker:
             warnings.append("the file is truncated; the part that could be decoded was analyzed")
         if failed and read:
             warnings.append(f"{failed} {'frame' if failed == 1 else 'frames'} failed; see the reason in their rows")
-        yield ResultPart(number, rows, first, End(read, reason, detail, "; ".join(warnings)))
+        yield ResultPart(number, rows, first, SourceEnd(read, reason, detail, "; ".join(warnings)))
 
     def failed(self, number: int, item: Item, reason: Reason, detail: str) -> ResultPart:
         """The one row of a source that could not be analyzed here."""
         analysis = self._analyzer.recognizer.failed(item.name, UnreadableMedia(reason, detail))
-        return ResultPart(number, analysis.to_rows(), True, End(False, reason, detail))
+        return ResultPart(number, analysis.to_rows(), True, SourceEnd(False, reason, detail))
 
     def _media(self, item: Item, data: bytes | None) -> Callable[[], Media]:
         """What a source is read from, once it is to be opened."""
@@ -146,7 +146,7 @@ class Worker:
     def _copy(self, number: int, item: Item, warnings: list[str]) -> AnnotatedCopy:
         """The annotated copy of a source, if asked for: `annotated/NUMBER-STEM.faces.SUFFIX`, once it is whole."""
         folder = self._settings.annotate_in
-        place = WholeFiles(folder / COPIES, folder / UNFINISHED) if folder else None
+        place = AtomicFiles(folder / COPIES, folder / UNFINISHED) if folder else None
         name = item.name.rpartition("#")[2] if item.within == "tar" else item.name
         stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(name).stem)[:80]
         sound = Path(item.url) if item.video and not item.within and not is_url(item.url) else None

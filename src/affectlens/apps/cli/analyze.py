@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import Bars, fail, note, warn
+from affectlens.apps.cli.console import ProgressBars, fail, note, warn
 from affectlens.apps.cli.options import (
     Baseline,
     DetectorOption,
@@ -29,7 +29,7 @@ from affectlens.core.offline import forbid_network
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis, Writer
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.annotate import AnnotatedCopy, FreeNames
+from affectlens.runtime.annotate import AnnotatedCopy, UniqueNames
 from affectlens.runtime.media import is_live
 from affectlens.runtime.recognizer import Prior
 from affectlens.runtime.sources import Analyses, analyses_of, items_of
@@ -98,13 +98,13 @@ def analyze(
         raise BadSetting(f"--out would overwrite the source '{out}'; choose another file")
     if annotate:
         annotate.mkdir(parents=True, exist_ok=True)
-    copies = FreeNames(annotate, inputs) if annotate else None
+    copies = UniqueNames(annotate, inputs) if annotate else None
     read = rows = 0
     extra = ""
     with ExitStack() as stack:
         stack.callback(lambda: _say_where(rows, out, annotate))  # when the files are closed, also after Ctrl-C
         write = _open_writer(stack, analyzer, out, _format(format, out))
-        bars = stack.enter_context(Bars())
+        bars = stack.enter_context(ProgressBars())
         listed = stack.enter_context(closing(analyses_of(analyzer, items, settings)))
         for analyses in bars.over(listed, len(items), "analyzing"):
             name, frames, failed = analyses.name, 0, 0
@@ -139,7 +139,7 @@ def _say_where(rows: int, out: Path | None, annotated: Path | None) -> None:
         note(f"wrote annotated copies to {annotated}")
 
 
-def _under_a_bar(bars: Bars, analyses: Analyses) -> Iterable[Analysis]:
+def _under_a_bar(bars: ProgressBars, analyses: Analyses) -> Iterable[Analysis]:
     """The analyses of a video under a bar of its own."""
     if not analyses.is_video:
         return analyses

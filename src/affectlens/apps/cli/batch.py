@@ -10,7 +10,7 @@ import typer
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import BatchSettings, ResultPart
-from affectlens.apps.cli.console import Bars, err, note, out, track, warn
+from affectlens.apps.cli.console import ProgressBars, err, note, out, track, warn
 from affectlens.apps.cli.options import (
     Baseline,
     DetectorOption,
@@ -127,7 +127,7 @@ def _shown(parts: Iterator[ResultPart], waiting: int) -> Iterator[ResultPart]:
     def so_far(_: ResultPart) -> int:
         return ended
 
-    with Bars() as bars:
+    with ProgressBars() as bars:
         for part in bars.along(parts, so_far, waiting, "sources"):
             yield part
             ended += part.end is not None

@@ -82,7 +82,7 @@ class _RateColumn(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.3g}/s", style="progress.data.speed")
 
 
-class Bars:
+class ProgressBars:
     """Progress bars on standard error; silent when that is no terminal.  A context manager."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class Bars:
             disable=not err.is_terminal,
         )
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> "ProgressBars":
         self._progress.start()
         return self
 
@@ -141,7 +141,7 @@ class Terminal:
         if total is not None and total <= 3:
             yield lambda: None
             return
-        with Bars() as bars:
+        with ProgressBars() as bars:
             yield bars.steps(description, total)
 
 

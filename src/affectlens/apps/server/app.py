@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from affectlens import __version__
 from affectlens.apps.light.palette import Palette
-from affectlens.apps.server.auth import Guard
-from affectlens.apps.server.http_errors import Refused
+from affectlens.apps.server.auth import AccessControl
+from affectlens.apps.server.http_errors import HttpError
 from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.routes import DESCRIPTION, router
 from affectlens.apps.server.service import Service
@@ -36,7 +36,7 @@ class Application:
     Args:
         analyzer: answers all requests.
         limits: how much it takes on.
-        host, names, token: who may use it, as in `Guard`.
+        host, names, token: who may use it, as in `AccessControl`.
         palette: of the light of streams.
     """
 
@@ -50,7 +50,7 @@ class Application:
         palette: Palette | None = None,
     ) -> None:
         self._service = Service.of(analyzer, limits or Limits(), palette)
-        self._guard = Guard(_Measured(_routes(self._service), self._service), host, names, token)
+        self._guard = AccessControl(_RequestMetrics(_routes(self._service), self._service), host, names, token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
@@ -78,7 +78,7 @@ def _routes(service: Service) -> FastAPI:
         "text/javascript", ".js"
     )  # the registry of Windows may say something else, and browsers refuse it
     app.mount("/", StaticFiles(directory=PAGE, html=True))
-    app.add_exception_handler(Refused, _refuse)
+    app.add_exception_handler(HttpError, _refuse)
     app.add_exception_handler(RequestValidationError, _wrong)
     app.add_exception_handler(WebSocketRequestValidationError, _wrong)
     app.add_exception_handler(HTTPException, _no_such)
@@ -98,17 +98,17 @@ async def _refuse(connection: Any, refused: Any) -> Any:
 async def _wrong(connection: Any, error: Any) -> Any:
     first = error.errors()[0]
     detail = f"{first['loc'][-1]}: {first['msg']}"
-    return await _refuse(connection, Refused(HTTPStatus.BAD_REQUEST, "bad_request", detail))
+    return await _refuse(connection, HttpError(HTTPStatus.BAD_REQUEST, "bad_request", detail))
 
 
 async def _no_such(_: Any, error: Any) -> Response:
     status = HTTPStatus(error.status_code)
-    return Refused(status, "not_found", status.phrase.lower()).response()
+    return HttpError(status, "not_found", status.phrase.lower()).response()
 
 
 async def _only_post() -> Response:
     """What a browser asks for first."""
-    raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "not_found", "POST a photo or video; see /docs")
+    raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "not_found", "POST a photo or video; see /docs")
 
 
 async def _gone(_: Any, __: Any) -> Response:
@@ -117,12 +117,12 @@ async def _gone(_: Any, __: Any) -> Response:
 
 async def _failed(_: Any, __: Any) -> Response:
     """The error itself is raised on, for the log."""
-    return Refused(
+    return HttpError(
         HTTPStatus.INTERNAL_SERVER_ERROR, Reason.FAILED, "the analysis failed; see the log of the service"
     ).response()
 
 
-class _Measured:
+class _RequestMetrics:
     """ASGI middleware: counts and times answers by path, and refuses at once what would find no room."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from affectlens.apps.server.http_errors import Refused
+from affectlens.apps.server.http_errors import HttpError
 
 _OPEN = frozenset({"/healthz"})
 _HEADERS = (
@@ -38,7 +38,7 @@ _INLINE = (
 """For the page of the interface, which is another project's."""
 
 
-class Guard:
+class AccessControl:
     """ASGI middleware in front of everything.
 
     Args:
@@ -66,7 +66,7 @@ class Guard:
             self._check(scope)
             asked = self._token is not None and scope["type"] == "http" and _asked_token(scope) is not None
             answer = self._remember(scope) if asked else self._app
-        except Refused as refused:
+        except HttpError as refused:
             answer = _in_words(refused) if _is_visit(scope) else refused.response()
         inline = scope["path"].startswith(("/docs", "/redoc"))
 
@@ -80,23 +80,23 @@ class Guard:
         await answer(scope, receive, hardened)
 
     def _check(self, scope: Scope) -> None:
-        """Raise Refused where the request is not to be answered."""
+        """Raise HttpError where the request is not to be answered."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._known(host):
-            raise Refused(
+            raise HttpError(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "forbidden",
                 f"unknown host name {host!r:.80}; allow it with --allow-host",
             )
         origin = headers.get("origin")
         if origin is not None and _place(origin) != host.lower():
-            raise Refused(HTTPStatus.FORBIDDEN, "forbidden", "requests from pages of other sites are not allowed")
+            raise HttpError(HTTPStatus.FORBIDDEN, "forbidden", "requests from pages of other sites are not allowed")
         elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if elsewhere and headers.get("sec-fetch-mode") != "navigate":
-            raise Refused(HTTPStatus.FORBIDDEN, "forbidden", "requests from pages of other sites are not allowed")
+            raise HttpError(HTTPStatus.FORBIDDEN, "forbidden", "requests from pages of other sites are not allowed")
         if self._token and scope["path"] not in _OPEN and not self._shown(headers, scope):
-            raise Refused(HTTPStatus.UNAUTHORIZED, "unauthorized", "the token is missing or wrong")
+            raise HttpError(HTTPStatus.UNAUTHORIZED, "unauthorized", "the token is missing or wrong")
 
     def _known(self, host: str) -> bool:
         """Whether a Host header names this service."""
@@ -135,7 +135,7 @@ def _is_visit(scope: Scope) -> bool:
     return scope["type"] == "http" and scope["path"] == "/" and "text/html" in Headers(scope=scope).get("accept", "")
 
 
-def _in_words(refused: Refused) -> Response:
+def _in_words(refused: HttpError) -> Response:
     advice = "; open /?token=TOKEN once" if refused.status == HTTPStatus.UNAUTHORIZED else ""
     return PlainTextResponse(f"{refused}{advice}\n", refused.status)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import ParamSpec, TypeVar
 
-from affectlens.apps.server.http_errors import Refused
+from affectlens.apps.server.http_errors import HttpError
 from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.metrics import ServiceMetrics
 from affectlens.core.affect import Face
@@ -54,7 +54,7 @@ class InferenceEngine:
         self._limits, self._metrics = limits, metrics
         self._workers = limits.threads
         self._threads = ThreadPoolExecutor(self._workers, "affectlens-locate")
-        self._batches = Batches(analyzer.recognizer.read_cuts, metrics)
+        self._batches = Batches(analyzer.recognizer.read_crops, metrics)
         self._taken = 0
         self._picture_s = 0.05
 
@@ -68,16 +68,16 @@ class InferenceEngine:
         """One more picture would be refused."""
         return self._taken >= self._limits.waiting
 
-    def refusal(self) -> Refused:
+    def refusal(self) -> HttpError:
         """The answer to one picture too many, with the time after which there should be room."""
         wait_s = max(math.ceil(self._taken * self._picture_s / self._workers), 1)
-        return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many requests at once", wait_s)
+        return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many requests at once", wait_s)
 
     async def photo(self, data: bytes, explain: bool = False) -> tuple[Analysis, Size]:
         """The bytes of a photo -> its analysis, without the image, and its width and height in pixels.
 
         Raises:
-            Refused: there is no room. UnreadableMedia: it cannot be read.
+            HttpError: there is no room. UnreadableMedia: it cannot be read.
         """
         with self._place():
             if explain:

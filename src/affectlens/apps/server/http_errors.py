@@ -13,7 +13,7 @@ _DRAIN_S, _PAUSE_S = 10.0, 1.0
 """How long to go on reading in all, and while nothing comes."""
 
 
-class Refused(Exception):
+class HttpError(Exception):
     """The request is answered with a `Problem`."""
 
     def __init__(self, status: HTTPStatus, reason: str, detail: str, retry_after_s: int | None = None) -> None:
@@ -30,15 +30,15 @@ class Refused(Exception):
         headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers["www-authenticate"] = "Bearer"
-        return Refusal(self, headers)
+        return ErrorResponse(self, headers)
 
 
-class Refusal(Response):
+class ErrorResponse(Response):
     """Answers at once, then lets the client finish sending, unread: who is cut off meanwhile sees no answer."""
 
     media_type = "application/json"
 
-    def __init__(self, refused: Refused, headers: dict[str, str]) -> None:
+    def __init__(self, refused: HttpError, headers: dict[str, str]) -> None:
         super().__init__(refused.problem.model_dump_json(), status_code=refused.status, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

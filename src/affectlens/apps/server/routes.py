@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from affectlens import __version__
 from affectlens.apps.light.ambience import Ambience
 from affectlens.apps.server.engine import Size
-from affectlens.apps.server.http_errors import Refused
+from affectlens.apps.server.http_errors import HttpError
 from affectlens.apps.server.schemas import Health, Light, ModelInfo, Problem, Result, to_wire
 from affectlens.apps.server.service import Service
 from affectlens.apps.server.upload import Upload
@@ -88,7 +88,7 @@ async def analyze(
         try:
             upload.check()
             if explain and not upload.is_photo:
-                raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", "the parameter 'explain' applies only to photos")
+                raise HttpError(HTTPStatus.BAD_REQUEST, "bad_request", "the parameter 'explain' applies only to photos")
             if upload.is_photo:
                 result = to_wire(*await service.engine.photo(upload.data, explain))
                 return Response(result.model_dump_json(), media_type="application/json")
@@ -105,7 +105,7 @@ async def stream(socket: WebSocket, smooth: bool = True, baseline: bool = False)
     service = service_of(socket)
     _check_names(socket)
     if service.streams >= service.limits.streams:
-        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many streams at once", retry_after_s=10)
+        raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many streams at once", retry_after_s=10)
     service.streams += 1
     service.metrics.streams.set(service.streams)
     try:
@@ -149,11 +149,11 @@ async def metrics(request: Request) -> Response:
 
 
 def _check_names(connection: HTTPConnection) -> None:
-    """Raise Refused for a parameter that the route does not have."""
+    """Raise HttpError for a parameter that the route does not have."""
     known = [field.alias for field in connection.scope["route"].dependant.query_params]
     for name in connection.query_params:
         if name not in known:
-            raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", unknown("parameter", name, known))
+            raise HttpError(HTTPStatus.BAD_REQUEST, "bad_request", unknown("parameter", name, known))
 
 
 def service_of(connection: HTTPConnection) -> Service:
@@ -176,7 +176,7 @@ async def _follow(socket: WebSocket, service: Service, settings: VideoSettings) 
             return
         try:
             analysis, size = await service.engine.frame(data, following)
-        except Refused as refused:
+        except HttpError as refused:
             text = refused.problem.model_dump_json()
         except Exception as error:
             if not isinstance(error, UnreadableMedia):
@@ -244,11 +244,11 @@ def _smoothing(smooth: bool, baseline: bool) -> Smoothing | None:
     return Smoothing(baseline=baseline) if smooth else None
 
 
-def _unread(error: UnreadableMedia, upload: Upload) -> Refused:
+def _unread(error: UnreadableMedia, upload: Upload) -> HttpError:
     """The answer to an upload that cannot be read."""
     if error.reason in (Reason.TOO_MANY_PIXELS, Reason.TOO_LARGE):
-        return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.reason, error.detail)
+        return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.reason, error.detail)
     if error.reason == Reason.NOT_A_VIDEO and not upload.kind.startswith("video/"):
         detail = f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image, and not a readable video"
-        return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, Reason.NOT_AN_IMAGE, detail)
-    return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, error.reason, error.detail)
+        return HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, Reason.NOT_AN_IMAGE, detail)
+    return HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, error.reason, error.detail)

@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from affectlens.apps.server.http_errors import Refused
+from affectlens.apps.server.http_errors import HttpError
 from affectlens.apps.server.limits import MEGABYTE, Limits
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.image_file import HEAD_BYTES, check_format, format_of
@@ -54,7 +54,8 @@ class Uploads:
     """All uploads that are in memory.
 
     Args:
-        limits: what is taken. check_video: raises Refused where a video would not be taken, so that it is not awaited.
+        limits: what is taken.
+        check_video: raises HttpError where a video would not be taken, so that it is not awaited.
     """
 
     def __init__(self, limits: Limits, check_video: Callable[[], None]) -> None:
@@ -67,7 +68,7 @@ class Uploads:
         """The uploaded file; forgotten when the context is left.
 
         Raises:
-            Refused: too large, of a wrong type, too slow, or too much is in memory already.
+            HttpError: too large, of a wrong type, too slow, or too much is in memory already.
             ClientDisconnect: the client is gone.
         """
         counted = _Counted(request, self)
@@ -76,7 +77,7 @@ class Uploads:
                 async with self.patience(_MAX_STALLS):
                     upload = await counted.upload()
             except TimeoutError as error:
-                raise Refused(
+                raise HttpError(
                     HTTPStatus.REQUEST_TIMEOUT, "stalled", "the upload stopped before it was complete"
                 ) from error
             yield upload
@@ -116,7 +117,7 @@ class _Counted:
         if kind == "multipart/form-data":
             return Upload(await self._from_form(), kind)
         if not kind.startswith(("image/", "video/")) and kind != "application/octet-stream":
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "wrong_type", f"got {kind or 'no type'!r:.80}; {_KINDS}")
+            raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "wrong_type", f"got {kind or 'no type'!r:.80}; {_KINDS}")
         data = bytearray()
         async for chunk in self._chunks():
             data += chunk
@@ -128,11 +129,11 @@ class _Counted:
         try:
             form = await _InMemory(self._request.headers, self._chunks(), max_files=1, max_fields=8).parse()
         except MultiPartException as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", f"cannot read the form: {error.message}") from error
+            raise HttpError(HTTPStatus.BAD_REQUEST, "bad_request", f"cannot read the form: {error.message}") from error
         try:
             file = form.get("file")
             if not isinstance(file, UploadFile):
-                raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", "the form has no file in the field 'file'")
+                raise HttpError(HTTPStatus.BAD_REQUEST, "bad_request", "the form has no file in the field 'file'")
             data: bytes = await file.read()
         finally:
             await form.close()
@@ -140,7 +141,7 @@ class _Counted:
         return data
 
     def _check(self, data: bytes | bytearray) -> None:
-        """Raise Refused as soon as it is plain that the file will not be taken."""
+        """Raise HttpError as soon as it is plain that the file will not be taken."""
         photo = is_photo(data)
         if photo and len(data) > self._limits.photo_bytes:
             raise _too_large(self._limits.photo_bytes)
@@ -161,7 +162,7 @@ class _Counted:
             if self.bytes > self._limits.video_bytes + _FRAMING_BYTES:
                 raise _too_large(self._limits.video_bytes)
             if self._uploads.held_bytes > self._limits.held_bytes:
-                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many uploads at once", retry_after_s=5)
+                raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many uploads at once", retry_after_s=5)
             yield chunk
 
 
@@ -176,6 +177,6 @@ def is_photo(data: bytes | bytearray) -> bool:
     return format_of(bytes(data[:HEAD_BYTES])) is not None
 
 
-def _too_large(most: int) -> Refused:
+def _too_large(most: int) -> HttpError:
     detail = f"the limit is {most / MEGABYTE:.0f} MB"
-    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Reason.TOO_LARGE, detail)
+    return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Reason.TOO_LARGE, detail)

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from io import BytesIO
 
 from affectlens.apps.server.engine import Size
-from affectlens.apps.server.http_errors import Refused
+from affectlens.apps.server.http_errors import HttpError
 from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.metrics import ServiceMetrics
 from affectlens.core.errors import UnreadableMedia
@@ -29,15 +29,15 @@ class Videos:
         self._open: set[Video] = set()
 
     def check_room(self) -> None:
-        """Raises Refused where there is no place for one more."""
+        """Raises HttpError where there is no place for one more."""
         if len(self._open) >= self._limits.videos:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "another video is being analyzed", retry_after_s=10)
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "another video is being analyzed", retry_after_s=10)
 
     async def open(self, data: bytes, settings: VideoSettings) -> "Video":
         """The bytes of a video, opened; to be ended by the caller.
 
         Raises:
-            Refused: there is no room. UnreadableMedia: it cannot be opened, or is too long.
+            HttpError: there is no room. UnreadableMedia: it cannot be opened, or is too long.
         """
         self.check_room()
         video = Video(self._metrics, self._leave)
