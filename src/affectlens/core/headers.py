@@ -11,7 +11,7 @@ from affectlens.core.outputs import OUTPUTS
 
 
 def schema_in(header: Sequence[str]) -> Schema:
-    """The columns of a table with this header; those that nobody knows are left out.
+    """The columns of a table with this header; unknown ones are left out.
 
     Raises:
         BadSetting: there are columns of the same name.
