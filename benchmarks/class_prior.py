@@ -10,27 +10,22 @@ the same network scores where classes come as they come. Validation only; nothin
 import sys
 
 import numpy as np
+from _faces import labelled, probabilities, recalls
 
-from affectlens.data.source import parse
-from affectlens.evaluation import metrics
-from affectlens.workflows.scoring import open_model, score
+from affectlens import Analyzer
 
 
-def main() -> None:
+def main(model: str, data: str) -> None:
     """Print accuracy and mean class accuracy for each strength."""
-    model, spec = sys.argv[1:]
-    source = parse(spec)
-    train = source.load("train")
-    counts = np.bincount(train.targets[train.labelled], minlength=len(train.labels))
-    scores = score(open_model(model), source.load("valid")).scores
-    labelled = scores.targets >= 0
-    target = scores.targets[labelled]
+    _, trained, labels = labelled(data, "train")
+    shares = np.bincount(trained, minlength=len(labels)) / len(trained)
+    faces, target, _ = labelled(data)
+    found = probabilities(Analyzer(model, detector="whole", measures=()).analyze_many(faces), labels)
     for strength in (0.0, 0.25, 0.5, 0.75, 1.0):
-        predicted = (scores.probabilities[labelled] * (counts / counts.sum()) ** strength).argmax(axis=1)
-        accuracy = metrics.accuracy(predicted, target)
-        recall = metrics.macro_recall(predicted, target, len(train.labels))
-        print(f"strength {strength:.2f}: accuracy {accuracy:.4f}, mean class accuracy {recall:.4f}")
+        chosen = (found * shares**strength).argmax(axis=1)
+        recall = np.nanmean(recalls(chosen, target, len(labels)))
+        print(f"strength {strength:.2f}: accuracy {(chosen == target).mean():.4f}, mean class accuracy {recall:.4f}")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -2,9 +2,9 @@
 
 Three ways to measure a face are compared: the longer side of the detector's box (what the package does), the root of
 the box's area, and the distance of the eyes (Antoniadis, section 3.1). Validation faces of FER+ are enlarged four times
-and set into a larger picture (black around them for the detector, their edge repeated for the crop). Wherever MTCNN
-finds the face, it is cut out again with many margins, and accuracy and log-likelihood on these crops are set beside
-those on the training crop itself.
+and set into a larger picture (black around them for the detector, their edge repeated for the crop). Wherever the
+detector finds the face, it is cut out again with many margins, and accuracy and log-likelihood on these crops are set
+beside those on the training crop itself.
 
 usage: python benchmarks/crop_geometry.py ferplus:FOLDER [--model FILE] [--faces N]
 """
@@ -12,19 +12,23 @@ usage: python benchmarks/crop_geometry.py ferplus:FOLDER [--model FILE] [--faces
 import argparse
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+from _faces import (
+    BORDER_PX,
+    ENLARGED_PX,
+    Image,
+    analyze_at,
+    as_photos,
+    labelled,
+    likelihood,
+    probabilities,
+    resized_boxes,
+)
+from _headline import headline
 from numpy.typing import NDArray
 
-from affectlens.core.detection import Detections
-from affectlens.data import source
-from affectlens.evaluation import metrics
-from affectlens.faces.align import cut_faces
-from affectlens.faces.detectors import mtcnn
-from affectlens.runtime.analyzer import Analyzer
+from affectlens import Analyzer, Detections
 
-ENLARGED_PX = 192
-BORDER_PX = 64
 MARGINS = {
     "box side": (0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2),
     "box area": (0.9, 0.95, 1.0, 1.05, 1.1, 1.2),
@@ -35,40 +39,12 @@ MARGINS = {
 
 @dataclass(frozen=True)
 class Found:
-    """A face that the detector found again: its original crop, the picture it was set into, the detection."""
+    """A face that was found again: its original crop, the picture it was set into, the detection, its label."""
 
-    original: NDArray[np.uint8]
-    picture: NDArray[np.uint8]
+    original: Image
+    picture: Image
     detection: Detections
     target: int
-
-
-def as_photos(face: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A training crop as a photo, RGB, with black around it, which does not mislead the detector, and with its edge
-    repeated, which does not mislead the network.
-    """
-    large = cv2.resize(face, (ENLARGED_PX, ENLARGED_PX), interpolation=cv2.INTER_CUBIC)
-    black, edge = (
-        np.asarray(cv2.cvtColor(cv2.copyMakeBorder(large, *[BORDER_PX] * 4, kind), cv2.COLOR_GRAY2RGB), dtype=np.uint8)
-        for kind in (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE)
-    )
-    return black, edge
-
-
-def find_again(data: str, count: int) -> list[Found]:
-    """Random validation faces with a majority label, as far as the detector finds them."""
-    table = source.parse(data).load("valid")
-    table = table.keep(table.targets >= 0)
-    detect = mtcnn.build()
-    found = []
-    for row in np.random.default_rng(0).permutation(len(table))[:count]:
-        around_black, around_edge = as_photos(table.images[row])
-        faces = detect(around_black)
-        if len(faces):
-            best = Detections(faces.boxes_xyxy[:1], faces.landmarks_xy[:1], faces.scores[:1])
-            found.append(Found(table.images[row], around_edge, best, int(table.targets[row])))
-    print(f"found again: {len(found)} of {count}")
-    return found
 
 
 def units(found: Found) -> dict[str, tuple[NDArray[np.float32], float]]:
@@ -110,26 +86,30 @@ def main() -> None:
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--faces", type=int, default=1500)
     options = parser.parse_args()
-    analyzer = Analyzer(options.model)
-    found = find_again(options.data, options.faces)
+    analyzer, whole = Analyzer(options.model), Analyzer(options.model, detector="whole", measures=())
+    faces, targets, labels = labelled(options.data, count=options.faces)
+    found = []
+    for face, label in zip(faces, targets.tolist(), strict=True):
+        around_black, around_edge = as_photos(face)
+        if len(seen := analyzer.detector(around_black)):
+            found.append(Found(face, around_edge, seen.only(0), label))
+    print(headline("python benchmarks/crop_geometry.py ferplus:FOLDER"))
+    print(f"found again: {len(found)} of {len(faces)}")
     target = np.array([f.target for f in found])
     print_geometry(found)
 
-    def report(name: str, crops: list[NDArray[np.uint8]]) -> None:
-        logits = analyzer.recognizer.answers(crops).logits
-        score = metrics.accuracy(logits.argmax(axis=1), target)
-        likelihood = metrics.negative_log_likelihood(logits, target, analyzer.spec.temperature)
-        print(f"{name:40} accuracy {score:.4f}  nll {likelihood:.4f}", flush=True)
+    def report(name: str, answers: NDArray[np.float64]) -> None:
+        accuracy = (answers.argmax(axis=1) == target).mean()
+        print(f"{name:40} accuracy {accuracy:.4f}  nll {likelihood(answers, target):.4f}", flush=True)
 
-    report("training crop", [f.original for f in found])
+    report("training crop", probabilities(whole.analyze_many(f.original for f in found), labels))
     for unit, margins in MARGINS.items():
-        detections = [measured_by(f, unit) for f in found]
         for rotate in (False, True):
             for margin in margins:
-                change = {"margin": margin, "shift_y": 0.0, "rotate": rotate}
-                spec = analyzer.spec.input.model_copy(update=change)
-                crops = [cut_faces(f.picture, d, spec)[0] for f, d in zip(found, detections, strict=True)]
-                report(f"{unit} x {margin:.2f} rotate {rotate}", crops)
+                factor = margin / analyzer.spec.input.margin
+                boxes = (resized_boxes(measured_by(f, unit), factor, rotate) for f in found)
+                answers = analyze_at(options.model, (f.picture for f in found), boxes)
+                report(f"{unit} x {margin:.2f} rotate {rotate}", probabilities(answers, labels))
 
 
 if __name__ == "__main__":

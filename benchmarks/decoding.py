@@ -1,7 +1,7 @@
 """What decoding by Pillow costs beside OpenCV: `python benchmarks/decoding.py`, a minute.
 
 Each row decodes the same bytes in turns: `cv2.imdecode` and its colours turned to RGB, without looking at the size that
-the header announces or at the end of the file, and `core.image_file.decode`, which looks at both. Milliseconds are
+the header announces or at the end of the file, and `affectlens.read_image`, which looks at both. Milliseconds are
 medians of --repeats, of processor time in one thread; "differ" is the largest difference of two pixels. Memory is how
 much the peak of a fresh process grows while it decodes once. Of the last two lines the
 first decodes the JPEG of 12 megapixels without its end marker, the second is the processor time of fresh processes that
@@ -17,16 +17,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from _headline import headline
 
-from affectlens.apps.cli.conditions import headline
-from affectlens.apps.cli.scenes import tiled
-from affectlens.core.image_file import decode
-from affectlens.runtime.media import PORTRAIT, read_image
+from affectlens import read_image, sample_frames
 
 SIZES = {"0.3 megapixels": (640, 480), "2": (1632, 1224), "12": (4000, 3000), "48": (8000, 6000)}
 MEMORY = """
 import sys
-from benchmark import by_opencv, by_pillow, peak_kib
+from decoding import by_opencv, by_pillow, peak_kib
 data = open(sys.argv[1], "rb").read()
 before = peak_kib()
 {call}(data)
@@ -48,14 +46,13 @@ def peak_kib():
 
 
 def by_opencv(data):
-    """(H, W, 3) RGB, or (H, W) of a gray PNG."""
-    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_ANYCOLOR)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image
+    """(H, W, 3) RGB."""
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def by_pillow(data):
     """The same."""
-    return decode(data).pixels
+    return read_image(data)
 
 
 def in_turns(data, repeats, calls=(by_opencv, by_pillow)):
@@ -73,12 +70,11 @@ def peaks_mib(data):
     """Memory of each."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "photo").write_bytes(data)
-        Path(folder, "benchmark.py").write_bytes(Path(__file__).read_bytes())
         return [
             int(
                 subprocess.run(
-                    [sys.executable, "-c", MEMORY.format(call=call.__name__), "photo"],
-                    cwd=folder,
+                    [sys.executable, "-c", MEMORY.format(call=call.__name__), Path(folder, "photo")],
+                    cwd=Path(__file__).parent,
                     capture_output=True,
                     check=True,
                 ).stdout
@@ -99,8 +95,7 @@ def cold_start(repeats):
 
 def files(megapixels):
     """Name -> bytes of a file, of photos of at most so many megapixels."""
-    portrait = read_image(PORTRAIT)
-    scene = cv2.cvtColor(tiled(portrait, 5), cv2.COLOR_RGB2BGR)
+    scene = next(sample_frames(faces=5))[..., ::-1]
     for name, size in SIZES.items():
         if size[0] * size[1] > megapixels * 1e6:
             continue
@@ -109,7 +104,8 @@ def files(megapixels):
         if name in ("2", "12"):
             yield f"PNG, {name}", cv2.imencode(".png", photo)[1].tobytes()
             yield f"WebP, {name}", cv2.imencode(".webp", photo, [cv2.IMWRITE_WEBP_QUALITY, 90])[1].tobytes()
-    face = cv2.resize(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(next(sample_frames()), cv2.COLOR_RGB2GRAY)
+    face = cv2.resize(gray[:, 80:560], (48, 48), interpolation=cv2.INTER_AREA)
     yield "gray PNG, 48x48", cv2.imencode(".png", face)[1].tobytes()
 
 

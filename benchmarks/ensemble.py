@@ -1,47 +1,50 @@
 """What trained networks answer alone and together: accuracy, macro recall and likelihood of each and of their mean.
 
-Each is shown the faces in its own light, once and averaged with the mirror image; a logit adjustment that it was
-trained with is put back, so that networks with and without one can be compared. The mean is that of their
-distributions, as a student of them all is taught. Likelihood is that after one temperature, fitted on the split itself.
+Each is asked once and averaged with the mirror image (geometric mean); a logit adjustment that it was trained with is
+put back, so that networks with and without one can be compared. The mean is that of their distributions, as a student
+of them all is taught. Likelihood is that after one temperature, fitted on the split itself.
 
 usage: python benchmarks/ensemble.py DATA MODEL... [--split valid]      (run folders, exported files, "bundled")
 """
 
 import argparse
-from functools import partial
 
 import numpy as np
-import torch
-from affectlens.core.answers import Answers
+from _faces import Image, labelled, likelihood, probabilities, recalls
 from numpy.typing import NDArray
 
-from affectlens.core.preprocessing import to_input
-from affectlens.data import source
-from affectlens.evaluation import metrics
-from affectlens.training.distillation import Teacher
-from affectlens.training.objective import dataset_statistics
-from affectlens.training.prediction import answers_for
-from affectlens.training.recipe import find
-from affectlens.training.start import open_teacher
+from affectlens import Analyzer
 
-VIEWS = {"single": "one", "mirrored": "flip"}
-AT_ONCE = 128
+Probabilities = NDArray[np.float64]
+TEMPERATURES = np.geomspace(0.2, 5, 400)
 
 
-def log_probabilities(teacher: Teacher, views: str, faces: list[NDArray[np.uint8]]) -> Answers:
-    """Of N faces."""
-    seen = torch.from_numpy(to_input(faces, teacher.input)).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        answer = teacher.answers(seen, None, teacher.input, views)
-    return Answers(answer.log().numpy())
+def normalised(logits: NDArray[np.float64]) -> Probabilities:
+    """(N, C) logits -> probabilities."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def report(name: str, logits: NDArray[np.float32], target: NDArray[np.int64]) -> None:
+def answers(model: str, faces: list[Image], labels: list[str], shares: NDArray[np.float64]) -> dict[str, Probabilities]:
+    """(N, C) before calibration, of the faces alone and with their mirror images."""
+    analyzer = Analyzer(model, detector="whole", measures=())
+    adjustment = analyzer.spec.settings.get("logit_adjustment", 0.0) * np.log(shares)
+    single, mirrored = (
+        analyzer.spec.temperature * np.log(probabilities(analyzer.analyze_many(seen), labels))
+        for seen in (faces, [face[:, ::-1] for face in faces])
+    )
+    return {
+        "single": normalised(single + adjustment),
+        "mirrored": normalised((single + mirrored) / 2 + adjustment),
+    }
+
+
+def report(name: str, found: Probabilities, target: NDArray[np.int64]) -> None:
     """Print one row."""
-    chosen = logits.argmax(axis=1)
-    likelihood = metrics.negative_log_likelihood(logits, target, metrics.fit_temperature(logits, target))
-    recall = metrics.macro_recall(chosen, target, logits.shape[1])
-    print(f"{name:60} accuracy {metrics.accuracy(chosen, target):.4f}  macro recall {recall:.4f}  nll {likelihood:.4f}")
+    chosen = found.argmax(axis=1)
+    nll = min(likelihood(normalised(np.log(found) / temperature), target) for temperature in TEMPERATURES)
+    recall = np.nanmean(recalls(chosen, target, found.shape[1]))
+    print(f"{name:60} accuracy {(chosen == target).mean():.4f}  macro recall {recall:.4f}  nll {nll:.4f}")
 
 
 def main() -> None:
@@ -51,20 +54,17 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("--split", default="valid")
     asked = parser.parse_args()
-    table = source.parse(asked.data).load(asked.split)
-    table = table.keep(table.targets >= 0)
-    facts = dataset_statistics(source.parse(asked.data).load("train"))
-    models = {name: open_teacher(name, find("default"), facts) for name in asked.models}
-    print(f"{len(table)} faces of {asked.split}")
-    for title, views in VIEWS.items():
-        together = []
-        for name, teacher in models.items():
-            answers, rows = answers_for(table, partial(log_probabilities, teacher, views), AT_ONCE)
-            together.append(np.exp(answers.logits))
-            target = table.targets[rows]  # of the pictures that can be decoded, which are the same each time
-            report(f"{name}, {title}", answers.logits, target)
-        if len(models) > 1:
-            report(f"mean of {len(models)}, {title}", np.log(np.mean(together, axis=0)), target)
+    faces, target, labels = labelled(asked.data, asked.split)
+    _, trained, _ = labelled(asked.data, "train")
+    counts = np.bincount(trained, minlength=len(labels))
+    found = {model: answers(model, faces, labels, np.maximum(counts, 1) / len(trained)) for model in asked.models}
+    print(f"{len(faces)} faces of {asked.split}")
+    for view in ("single", "mirrored"):
+        for model in asked.models:
+            report(f"{model}, {view}", found[model][view], target)
+        if len(asked.models) > 1:
+            together = np.mean([found[model][view] for model in asked.models], axis=0)
+            report(f"mean of {len(asked.models)}, {view}", together, target)
 
 
 if __name__ == "__main__":

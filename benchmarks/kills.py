@@ -10,6 +10,7 @@ usage: python benchmarks/kills.py [--engine ray] [--times 20] [--seed NUMBER]
 import argparse
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -21,32 +22,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import cv2
 import psutil
+from _photos import write_photos, write_video
 from pyarrow import parquet
-
-from affectlens.apps.batch.work import UNFINISHED
-from affectlens.apps.cli.scenes import one_face
-from affectlens.runtime.batch_folder import NAME
-from affectlens.runtime.media import save_image
-from affectlens.runtime.record import Recorder
 
 PHOTOS, FRAMES, SHARD_ROWS, WORKERS = 60, 120, 7, 2
 CALLED = {"local": "spawn_main", "ray": "_Actor"}
 """What the command lines of an engine's workers hold."""
+MANIFEST = "manifest.sqlite"
 
 
 def sources(folder: Path) -> None:
     """Photos, some of which cannot be read, and a video."""
-    frames = one_face(None, FRAMES)
-    for number in range(PHOTOS):
-        save_image(folder / f"{number:03d}.jpg", cv2.resize(frames[number % len(frames)], (320, 240)))
+    write_photos(folder, PHOTOS, (320, 240))
     for number in (10, 30):
-        file = folder / f"{number:03d}.jpg"
+        file = folder / f"{number:06d}.jpg"
         file.write_bytes(file.read_bytes()[:2000])
-    with Recorder(folder / "film.mp4") as video:
-        for number in range(FRAMES):
-            video.write(frames[number % len(frames)], number / 30)
+    write_video(folder / "film.mp4", FRAMES)
 
 
 def start(engine: str, photos: Path, out: Path) -> subprocess.Popen[bytes]:
@@ -66,15 +58,21 @@ def rows(out: Path) -> Counter[tuple[Any, ...]]:
 
 def states(out: Path) -> dict[str, int]:
     """How many sources are in which state."""
-    if not (out / NAME).exists():
+    if not (out / MANIFEST).exists():
         return {}
-    base = sqlite3.connect(out / NAME)
+    base = sqlite3.connect(out / MANIFEST)
     try:
         return dict(base.execute("select state, count(*) from sources group by state").fetchall())
     except sqlite3.OperationalError:  # killed before it made its tables
         return {}
     finally:
         base.close()
+
+
+def leftovers(out: Path) -> list[str]:
+    """What is neither a shard nor the manifest nor its lock."""
+    names = (file.name for file in out.iterdir())
+    return [name for name in names if not re.fullmatch(rf"part-\d+\.parquet|{re.escape(MANIFEST)}(\.lock)?", name)]
 
 
 def kill(batch: subprocess.Popen[bytes], worker: str, after_s: float) -> str:
@@ -119,7 +117,6 @@ def main() -> int:
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder, "photos")
-        photos.mkdir()
         sources(photos)
         began = time.monotonic()
         if start(asked.engine, photos, Path(folder, "whole")).wait():
@@ -146,7 +143,7 @@ def main() -> int:
             once = not at_death - wanted
             then = states(out)
             code = code or start(asked.engine, photos, out).wait()
-            good = once and code == 0 and rows(out) == wanted and not (out / UNFINISHED).exists()
+            good = once and code == 0 and rows(out) == wanted and not leftovers(out)
             wrong += not good
             print(f"{'ok ' if good else 'BAD'} {killed} after {after_s:.2f} s; sources then: {then or 'none listed'}")
     return int(wrong > 0)

@@ -1,10 +1,10 @@
-"""affectlens beside an installable peer (`fer` from PyPI) and a bare call of onnxruntime, as ratios of one run.
+"""affectlens beside an installable peer (`fer` from PyPI), as ratios of one run.
 
 The peer gets an environment of its own (TensorFlow takes some minutes and 1.5 GB; only its default detector, OpenCV's
-cascade, so without the torch that its MTCNN wants). Each figure is the median of rounds in which all take turns on the
-same 640x480 frame with the bundled portrait: the network on one face with one thread, the pipeline with all cores. With
-a data set also the accuracy on its validation faces over the seven labels that both know; both were trained on the
-pictures of FER2013, the peer with the labels from before FER+.
+cascade, so without the torch that its MTCNN wants). Each figure is the median of rounds in which both take turns on the
+same 640x480 frame with the bundled portrait: "face", where both are told where the face is, with one thread, and
+"pipeline", where they find it, with all cores. With a data set also the accuracy on its validation faces over the seven
+labels that both know; both were trained on the pictures of FER2013, the peer with the labels from before FER+.
 
 usage: python benchmarks/peer.py [--environment DIR] [--data ferplus:FOLDER]
 """
@@ -23,15 +23,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from _faces import labelled, probabilities
+from _headline import headline
 
-from affectlens import Analyzer
-from affectlens.apps.cli.conditions import headline
-from affectlens.apps.cli.scenes import letterbox
-from affectlens.core.preprocessing import to_input
-from affectlens.core.session import model_file, open_session, read_answers, read_spec
-from affectlens.data import source
-from affectlens.runtime.media import PORTRAIT, read_image
+from affectlens import Analyzer, sample_frames
 
 PEER = "fer==25.10.3"
 NEEDED = ["tensorflow-cpu", "opencv-python-headless<5", "pandas", "requests", "tqdm", "Pillow", "matplotlib"]
@@ -100,36 +95,22 @@ def median_ms(call: Callable[[], object], calls: int = CALLS) -> float:
 
 def accuracy(peer: Peer, faces: list[Any], truth: list[str]) -> dict[str, float]:
     """Of both, and the mean over the labels, in the labels that both know."""
-    analyzer = Analyzer(detector="whole", threads=0)
-    known = [analyzer.spec.labels.index(label) for label in sorted(set(truth))]
-    logits = np.concatenate([analyzer.recognizer.answers(faces[i : i + 256]).logits for i in range(0, len(faces), 256)])
-    ours = [analyzer.spec.labels[known[best]] for best in logits[:, known].argmax(axis=1)]
+    known = sorted(set(truth))
+    found = probabilities(Analyzer(detector="whole", measures=()).analyze_many(faces), known)
+    ours = [known[best] for best in found.argmax(axis=1)]
     rows = {}
     for name, said in (("affectlens", ours), ("fer", peer.ask("answers"))):
         right = np.array(said) == np.array(truth)
         rows[f"{name} accuracy"] = float(right.mean())
-        rows[f"{name} macro recall"] = float(np.mean([right[np.array(truth) == label].mean() for label in set(truth)]))
+        rows[f"{name} macro recall"] = float(np.mean([right[np.array(truth) == label].mean() for label in known]))
     return rows
 
 
-def calls(frame: NDArray[np.uint8]) -> dict[str, tuple[str, Callable[[], object]]]:
-    """Title -> "network" or "pipeline", and what is timed of affectlens and onnxruntime."""
-    analyzer = Analyzer(threads=0)
-    session = open_session(model_file("bundled"))
-    tensor = to_input([frame[:480, :480]], read_spec(session, "bundled").input)
-    name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
-    return {
-        "bare onnxruntime": ("network", lambda: session.run([output], {name: tensor})),
-        "affectlens network": ("network", lambda: read_answers(session, tensor)),
-        "affectlens pipeline": ("pipeline", lambda: analyzer.analyze(frame)),
-    }
-
-
-def labelled(data: str) -> tuple[list[Any], list[str]]:
+def known_by_both(data: str) -> tuple[list[Any], list[str]]:
     """Validation faces of a label that both know, and their labels."""
-    table = source.parse(data).load("valid")
-    rows = [row for row in np.flatnonzero(table.labelled) if table.labels[table.targets[row]] != "contempt"]
-    return [table.images[row] for row in rows], [table.labels[table.targets[row]] for row in rows]
+    faces, targets, labels = labelled(data)
+    rows = [row for row, target in enumerate(targets) if labels[target] != "contempt"]
+    return [faces[row] for row in rows], [labels[targets[row]] for row in rows]
 
 
 def main() -> None:
@@ -140,32 +121,39 @@ def main() -> None:
     parser.add_argument("--data", help="ferplus:FOLDER")
     asked = parser.parse_args()
     python = environment(asked.environment)
-    frame = letterbox(read_image(PORTRAIT))
-    faces, truth = labelled(asked.data) if asked.data else ([], [])
-    given = {"frame_bgr": cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), "faces": np.array(faces)}
-    ours = calls(frame)
-    times: dict[str, dict[str, list[float]]] = {"network": {}, "pipeline": {}}
+    (frame,) = sample_frames()
+    pipeline = Analyzer(threads=0)
+    found = pipeline.detector(frame)
+    face = Analyzer(detector=lambda _: found)
+    ours = {"face": lambda: face.analyze(frame), "pipeline": lambda: pipeline.analyze(frame)}
+    faces, truth = known_by_both(asked.data) if asked.data else ([], [])
+    given = {
+        "frame_bgr": cv2.cvtColor(frame, cv2.COLOR_RGB2BGR),
+        "box_xyxy": found.boxes_xyxy[0],
+        "faces": np.array(faces),
+    }
+    times: dict[str, dict[str, list[float]]] = {
+        what: {title: [] for title in (f"affectlens {what}", f"fer {what}")} for what in ours
+    }
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         peers = {
             what: stack.enter_context(Peer(python, given | {"threads": threads}, folder / what))
-            for what, threads in (("network", 1), ("pipeline", os.cpu_count()))
+            for what, threads in (("face", 1), ("pipeline", os.cpu_count()))
         }
         for _ in range(ROUNDS):
             for what, peer in peers.items():
-                for title, (kind, call) in ours.items():
-                    if kind == what:
-                        times[what].setdefault(title, []).append(median_ms(call))
-                times[what].setdefault(f"fer {what}", []).append(peer.ask(f"{what} {CALLS}"))
+                times[what][f"affectlens {what}"].append(median_ms(ours[what]))
+                times[what][f"fer {what}"].append(peer.ask(f"{what} {CALLS}"))
         print(headline("python benchmarks/peer.py --data ferplus:FOLDER"))
-        print(f"{PEER}, TensorFlow {peers['network'].facts['tensorflow']}")
+        print(f"{PEER}, TensorFlow {peers['face'].facts['tensorflow']}")
         for what, taken in times.items():
             first = np.median(taken[f"affectlens {what}"])
             for title, values in taken.items():
                 print(f"{title:20}{np.median(values):8.2f} ms,{np.median(values) / first:6.2f} times affectlens's")
         if faces:
             print(f"{len(faces)} validation faces, 7 labels")
-            for title, value in accuracy(peers["network"], faces, truth).items():
+            for title, value in accuracy(peers["face"], faces, truth).items():
                 print(f"{title:26} {value:.4f}")
 
 

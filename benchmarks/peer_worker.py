@@ -1,6 +1,6 @@
 """The other side of benchmarks/peer.py: runs in an environment that has `fer` and knows nothing of affectlens.
 
-Lines in: "network N", "pipeline N" (N timed calls after one that is not), "answers". Lines out: JSON.
+Lines in: "face N", "pipeline N" (N timed calls after one that is not), "answers". Lines out: JSON.
 """
 
 import json
@@ -25,10 +25,11 @@ def main(file: str) -> None:
     print(json.dumps({"tensorflow": tf.__version__}), flush=True)
     side = peer._FER__emotion_target_size[0]
     frame = given["frame_bgr"]
-    face = np.zeros((1, side, side), dtype=np.float32)
+    left, top, right, bottom = np.rint(given["box_xyxy"]).astype(int).tolist()
+    box = [left, top, right - left, bottom - top]
 
     calls = {
-        "network": lambda: np.asarray(peer._classify_emotions(face)),
+        "face": lambda: peer.detect_emotions(frame, face_rectangles=[box]),
         "pipeline": lambda: peer.detect_emotions(frame),
     }
     for line in sys.stdin:

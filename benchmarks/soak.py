@@ -29,9 +29,10 @@ import cv2
 import numpy as np
 import psutil
 import uvloop
+from _photos import write_video
+from _watched import resident_mb, watch
 
-from affectlens.apps.cli.scenes import one_face, tiled
-from affectlens.runtime.record import Recorder
+from affectlens import sample_frames
 
 RATE, P99_MS = 40, 500
 OVERLOAD, KEPT = 10, 0.8
@@ -40,6 +41,7 @@ CONNECTIONS = 100
 TICK_S = 0.004
 """How often the client looks what is due, so that it takes little of the machine itself."""
 VIDEO_FPS = 30
+PHOTOS = 60
 LENGTH = re.compile(rb"content-length: (\d+)")
 
 
@@ -139,10 +141,6 @@ def service() -> Iterator[tuple[int, psutil.Process]]:
             process.terminate()
 
 
-def resident_mb(process: psutil.Process) -> float:
-    return process.memory_info().rss / 1e6
-
-
 class Bars:
     """Prints each figure beside its bar and remembers what was missed."""
 
@@ -199,29 +197,18 @@ def soak_service(photos: list[bytes], short: bool, bars: Bars) -> None:
         bars.hold_flat(f"{answered} requests", sizes)
 
 
-def soak_video(frames: list[np.ndarray], short: bool, bars: Bars) -> None:
+def soak_video(clip: Path | None, short: bool, bars: Bars) -> None:
     """Memory over a long video."""
     count = (20 if short else 600) * VIDEO_FPS
     with tempfile.TemporaryDirectory() as folder:
-        with Recorder(Path(folder, "long.mp4")) as video:
-            for number in range(count):
-                video.write(frames[number % len(frames)], number / VIDEO_FPS)
-        command = [sys.executable, "-m", "affectlens", "analyze", str(video.file), "--out", f"{folder}/faces.csv"]
-        start, sizes = time.perf_counter(), []
-        with subprocess.Popen(command) as process:
-            watched = psutil.Process(process.pid)
-            while process.poll() is None:
-                time.sleep(0.3)
-                try:
-                    sizes.append(resident_mb(watched))
-                except psutil.Error:
-                    break
-        seconds = time.perf_counter() - start
-        with Path(folder, "faces.csv").open() as rows:
+        video = write_video(Path(folder, "long.mp4"), count, VIDEO_FPS, clip=clip)
+        faces = Path(folder, "faces.csv")
+        seen = watch("analyze", video, "--out", faces, since=faces)
+        with faces.open() as rows:
             found = sum(1 for _ in rows) - 1
-        bars.hold(f"{count / VIDEO_FPS:.0f} s of video in {seconds:.0f} s: {found} rows of {count} frames",
+        bars.hold(f"{count / VIDEO_FPS:.0f} s of video in {seen.seconds:.0f} s: {found} rows of {count} frames",
                   found >= count)  # fmt: skip
-        bars.hold_flat("the video", sizes)
+        bars.hold_flat("the video", seen.own_mb)
 
 
 def main() -> None:
@@ -230,13 +217,13 @@ def main() -> None:
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--clip", type=Path)
     options = parser.parse_args()
-    frames = [tiled(picture, 1) for picture in one_face(options.clip, 60)]
+    frames = sample_frames(PHOTOS, clip=options.clip)
     photos = [cv2.imencode(".jpg", frame[..., ::-1])[1].tobytes() for frame in frames]
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; "
           f"{len(photos)} photos of {np.mean([len(photo) for photo in photos]) / 1000:.0f} kB")  # fmt: skip
     bars = Bars(60 if options.short else GROWTH_MB)
     soak_service(photos, options.short, bars)
-    soak_video(frames, options.short, bars)
+    soak_video(options.clip, options.short, bars)
     sys.exit(bool(bars.missed))
 
 

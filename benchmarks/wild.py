@@ -19,22 +19,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from crop_geometry import ENLARGED_PX, as_photos
+from _faces import (
+    ENLARGED_PX,
+    Image,
+    analyze_at,
+    as_photos,
+    labelled,
+    likelihood,
+    probabilities,
+    recalls,
+    resized_boxes,
+)
 from numpy.typing import NDArray
 
-from affectlens.core.detection import Detections
-from affectlens.core.errors import UnreadableMedia
-from affectlens.core.preprocessing import InputSpec
-from affectlens.core.probabilities import softmax
-from affectlens.data import source
-from affectlens.evaluation import metrics
-from affectlens.evaluation.corruptions import corrupt
-from affectlens.faces.align import cut_faces
-from affectlens.faces.detectors import mtcnn
-from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.media import read_image
+from affectlens import Analyzer, Detections, UnreadableMedia, corrupt, read_image
 
-Image = NDArray[np.uint8]
 Change = Callable[[Image, int], Image]
 SMALLEST_PX = 16
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp")
@@ -80,48 +79,37 @@ def ways() -> Mapping[str, Change]:
     )
 
 
-def read(analyzer: Analyzer, crops: list[Image]) -> NDArray[np.float64]:
-    """(N, C) calibrated probabilities."""
-    return softmax(analyzer.recognizer.answers(crops).logits, analyzer.spec.temperature)
-
-
-def on_faces(analyzer: Analyzer, data: str, count: int) -> list[Image]:
+def on_faces(model: str, data: str, count: int) -> list[Image]:
     """Print the first table; the training crops."""
-    table = source.parse(data).load("valid")
-    table = table.keep(table.targets >= 0)
-    rows = np.random.default_rng(0).permutation(len(table))[:count]
-    faces, target = [table.images[row] for row in rows], table.targets[rows]
-    labels = analyzer.spec.labels
-    print(f"{analyzer.spec.name}, {len(faces)} validation faces, seed 0")
+    faces, target, labels = labelled(data, count=count)
+    neutral = labels.index("neutral")
+    whole, finder = Analyzer(model, detector="whole", measures=()), Analyzer(model, min_face_px=SMALLEST_PX)
+    print(f"{whole.spec.name}, {len(faces)} validation faces, seed 0")
     print(
         f"{'':28}found  accuracy  macro recall  nll    neutral  {'  '.join(LOST_FIRST)}"
-        f"   (neutral among the labels: {(target == labels.index('neutral')).mean():.3f})"
+        f"   (neutral among the labels: {(target == neutral).mean():.3f})"
     )
 
-    def report(name: str, crops: list[Image], kept: NDArray[np.bool_]) -> None:
-        truth, found = target[kept], read(analyzer, crops)
-        chosen = found.argmax(axis=1)
-        recall = metrics.recall_per_class(chosen, truth, len(labels))
-        nll = -np.log(found[np.arange(len(truth)), truth]).mean()
+    def report(name: str, found: NDArray[np.float64], kept: NDArray[np.bool_]) -> None:
+        truth, chosen = target[kept], found.argmax(axis=1)
+        recall = recalls(chosen, truth, len(labels))
         lost = "  ".join(f"{recall[labels.index(name)]:{len(name)}.3f}" for name in LOST_FIRST)
         print(
-            f"{name:28}{kept.mean():.3f}   {(chosen == truth).mean():.4f}    {np.nanmean(recall):.4f}      {nll:.4f}"
-            f"   {found[:, labels.index('neutral')].mean():.3f}   {lost}",
+            f"{name:28}{kept.mean():.3f}   {(chosen == truth).mean():.4f}    {np.nanmean(recall):.4f}      "
+            f"{likelihood(found, truth):.4f}   {found[:, neutral].mean():.3f}   {lost}",
             flush=True,
         )
 
-    report("training crop", faces, np.ones(len(faces), dtype=bool))
-    detect = mtcnn.build(SMALLEST_PX)
+    report("training crop", probabilities(whole.analyze_many(faces), labels), np.ones(len(faces), dtype=bool))
     for name, change in ways().items():
-        crops, kept = [], np.zeros(len(faces), dtype=bool)
+        photos, detections, kept = [], [], np.zeros(len(faces), dtype=bool)
         for number, face in enumerate(faces):
             around_black, around_edge = (change(photo, number) for photo in as_photos(face))
-            seen = detect(around_black)
-            if len(seen):
-                best = Detections(seen.boxes_xyxy[:1], seen.landmarks_xy[:1], seen.scores[:1])
-                crops += cut_faces(around_edge, best, analyzer.spec.input)
+            if len(seen := finder.detector(around_black)):
+                photos.append(around_edge)
+                detections.append(seen.only(0))
                 kept[number] = True
-        report(name, crops, kept)
+        report(name, probabilities(analyze_at(model, photos, detections), labels), kept)
     return faces
 
 
@@ -138,45 +126,54 @@ def seen_as(face: Image) -> NDArray[np.float64]:
     )
 
 
-def cuts(spec: InputSpec) -> Mapping[str, Callable[[Image, Detections], list[Image]]]:
-    """Ways to cut a face out of a photo."""
+def boxes() -> Mapping[str, Callable[[Detections, float], Detections]]:
+    """Other boxes for the same faces, given the margin that the model wants."""
 
-    def by(photo: Image, found: Detections, **changes: float | bool) -> list[Image]:
-        return cut_faces(photo, found, spec.model_copy(update=changes))
-
-    def after(change: Change, photo: Image, found: Detections) -> list[Image]:
-        return [change(crop, 0) for crop in by(photo, found)]
+    def moved(shift: float, found: Detections, _: float) -> Detections:
+        down = shift * (found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]).max(axis=1)
+        return Detections(found.boxes_xyxy + np.outer(down, (0, 1, 0, 1)), found.landmarks_xy, found.scores)
 
     return (
-        {f"margin {margin}": partial(by, margin=margin) for margin in (0.8, 0.85, 0.95, 1.0, 1.1)}
-        | {"not turned level": partial(by, rotate=False)}
-        | {f"moved down by {shift:+g} of the side": partial(by, shift_y=shift) for shift in (-0.05, 0.05)}
-        | {
-            "mirrored": partial(after, lambda crop, _: np.ascontiguousarray(crop[:, ::-1])),
-            "blur, 0.01 of the side": partial(after, partial(corrupt, "blur", 0.01)),
-            "blur, 0.02 of the side": partial(after, partial(corrupt, "blur", 0.02)),
-            "JPEG of the crop, quality 50": partial(after, partial(corrupt, "compression", 50)),
+        {
+            f"margin {margin}": lambda found, usual, margin=margin: resized_boxes(found, margin / usual)
+            for margin in (0.8, 0.85, 0.95, 1.0, 1.1)
         }
+        | {"not turned level": lambda found, _: resized_boxes(found, 1.0, level=False)}
+        | {f"moved down by {shift:+g} of the side": partial(moved, shift) for shift in (-0.05, 0.05)}
     )
 
 
-def on_photos(analyzer: Analyzer, folder: Path, faces: list[Image]) -> None:
-    """Print the second and the third table."""
-    photos, names = [], sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOS)
-    for path in names:
+CROPS: Mapping[str, Callable[[Image], Image]] = {
+    "mirrored": lambda crop: np.ascontiguousarray(crop[:, ::-1]),
+    "blur, 0.01 of the side": lambda crop: corrupt("blur", 0.01, crop, 0),
+    "blur, 0.02 of the side": lambda crop: corrupt("blur", 0.02, crop, 0),
+    "JPEG of the crop, quality 50": lambda crop: corrupt("compression", 50, crop, 0),
+}
+"""What else may happen to a crop."""
+
+
+def read_photos(folder: Path) -> list[Image]:
+    """Those that can be read."""
+    photos = []
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOS):
         try:
-            photo = read_image(path)
+            photos.append(read_image(path))
         except UnreadableMedia as error:
             print(f"{path.name}: {error}")
-            continue
-        found = analyzer.detector(photo)
-        if len(found):
-            photos.append((photo, found))
-    usual = [crop for photo, found in photos for crop in cut_faces(photo, found, analyzer.spec.input)]
-    if not usual:
-        print(f"no face in {len(names)} photos")
+    return photos
+
+
+def on_photos(model: str, folder: Path, faces: list[Image]) -> None:
+    """Print the second and the third table."""
+    analyzer = Analyzer(model, explain=True, measures=())  # an explanation holds the crop
+    all_photos = read_photos(folder)
+    found = [(photo, seen) for photo in all_photos if len(seen := analyzer.detector(photo))]
+    if not found:
+        print(f"no face in {len(all_photos)} photos")
         return
-    print(f"\n{len(usual)} faces in {len(photos)} of {len(names)} photos")
+    photos, detections = zip(*found, strict=True)
+    usual = [face.explanation.crop for photo in photos for face in analyzer.analyze(photo).faces]
+    print(f"\n{len(usual)} faces in {len(photos)} of {len(all_photos)} photos")
     print(f"{'':28}FER+ 10 %   median   90 %   photos' median")
     measured = [np.array([seen_as(crop) for crop in crops]) for crops in (faces, usual)]
     names_of = ("mean", "deviation", *(f"power, {a} to {b} cycles" for a, b in BANDS))
@@ -184,14 +181,21 @@ def on_photos(analyzer: Analyzer, folder: Path, faces: list[Image]) -> None:
     for name, *values in zip(names_of, low, middle, high, np.median(measured[1], axis=0), strict=True):
         print(f"{name:28}{values[0]:9.2f}{values[1]:9.2f}{values[2]:7.2f}{values[3]:11.2f}")
     print(f"\n{'':40}same answer   probability that moved   neutral")
-    before = read(analyzer, usual)
-    neutral = analyzer.spec.labels.index("neutral")
+    labels = analyzer.spec.labels
+    neutral = labels.index("neutral")
+    before = probabilities(analyze_at(model, photos, detections), labels)
     print(f"{'as analyze cuts':40}{'':37}{before[:, neutral].mean():9.3f}")
-    for way, cut in cuts(analyzer.spec.input).items():
-        after = read(analyzer, [crop for photo, found in photos for crop in cut(photo, found)])
+
+    def report(way: str, after: NDArray[np.float64]) -> None:
         same = (after.argmax(axis=1) == before.argmax(axis=1)).mean()
-        moved = np.abs(after - before).sum(axis=1).mean() / 2
-        print(f"{way:40}{same:8.3f}{moved:20.3f}{after[:, neutral].mean():18.3f}")
+        changed = np.abs(after - before).sum(axis=1).mean() / 2
+        print(f"{way:40}{same:8.3f}{changed:20.3f}{after[:, neutral].mean():18.3f}")
+
+    margin, whole = analyzer.spec.input.margin, Analyzer(model, detector="whole", measures=())
+    for way, other in boxes().items():
+        report(way, probabilities(analyze_at(model, photos, [other(one, margin) for one in detections]), labels))
+    for way, change in CROPS.items():
+        report(way, probabilities(whole.analyze_many(change(crop) for crop in usual), labels))
 
 
 def main() -> None:
@@ -202,10 +206,9 @@ def main() -> None:
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--faces", type=int, default=1000)
     asked = parser.parse_args()
-    analyzer = Analyzer(asked.model)
-    faces = on_faces(analyzer, asked.data, asked.faces)
+    faces = on_faces(asked.model, asked.data, asked.faces)
     if asked.photos:
-        on_photos(analyzer, asked.photos, faces)
+        on_photos(asked.model, asked.photos, faces)
 
 
 if __name__ == "__main__":

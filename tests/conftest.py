@@ -1,5 +1,6 @@
 """What several rooms need: the shipped portrait, sample media, image files of every format, and tiny models."""
 
+import importlib
 import io
 import json
 import os
@@ -364,6 +365,26 @@ def install(tmp_path, monkeypatch):
     yield make
     for module in installed:
         sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def contribute(tmp_path, monkeypatch):
+    """Adds a file to a folder of the package, for imports only: `contribute(kind, name, code)`."""
+    added = []
+
+    def make(kind, name, code):
+        folder = tmp_path / "contributed" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.py").write_text(code)
+        package = importlib.import_module(f"affectlens.{kind}")
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+        importlib.invalidate_caches()
+        added.append((package, name))
+
+    yield make
+    for package, name in added:
+        sys.modules.pop(f"{package.__name__}.{name}", None)
+        vars(package).pop(name, None)
 
 
 @pytest.fixture

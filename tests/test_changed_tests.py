@@ -12,13 +12,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "changed_tests"
 EVERY_RECIPE = "tests/training/recipes/test_every_recipe.py"
+CATALOG = "tests/core/test_catalog.py"
 FILES = {
     "pyproject.toml": "",
     "README.md": "",
     "notes.txt": "",
     "src/affectlens/__init__.py": "if TYPE_CHECKING:\n    from affectlens.runtime.engine import Engine\n",
     "src/affectlens/core/__init__.py": "",
+    "src/affectlens/core/catalog.py": "",
     "src/affectlens/core/errors.py": "",
+    "src/affectlens/losses/__init__.py": "",
+    "src/affectlens/faces/__init__.py": "",
+    "src/affectlens/faces/measures/__init__.py": "",
+    "src/affectlens/data/__init__.py": "",
+    "src/affectlens/data/readers/__init__.py": "",
     "src/affectlens/models/__init__.py": "",
     "src/affectlens/models/plain.py": "",
     "src/affectlens/runtime/__init__.py": "",
@@ -26,8 +33,10 @@ FILES = {
     "src/affectlens/runtime/engine.py": "def go():\n    from affectlens.runtime import media",
     "src/affectlens/apps/__init__.py": "",
     "src/affectlens/apps/server/__init__.py": "",
+    "src/affectlens/apps/cli/__init__.py": "",
     "src/affectlens/apps/server/page/main.js": "",
     "tests/conftest.py": "from affectlens import Engine",
+    CATALOG: "",
     "tests/core/test_errors.py": "",
     "tests/models/test_every_model.py": "",
     "tests/runtime/conftest.py": "",
@@ -35,7 +44,9 @@ FILES = {
     "tests/runtime/test_engine.py": "",
     "tests/apps/test_public.py": "from affectlens import Engine",
     "tests/apps/test_quiet.py": "from affectlens import core",
+    "tests/apps/cli/test_main.py": "",
     "tests/apps/cli/test_pages.py": "",
+    "tests/data/test_source.py": "",
     "tests/apps/server/test_page.py": "",
     EVERY_RECIPE: "",
 }
@@ -82,7 +93,11 @@ def named(folder, *words):
         ("src/affectlens/runtime/media.py", [*RUNTIME, "tests/runtime/test_media.py"]),
         ("src/affectlens/runtime/engine.py", RUNTIME),
         ("src/affectlens/core/__init__.py", ["tests/apps/test_quiet.py"]),
-        ("src/affectlens/models/new.py", ["tests/models/test_every_model.py", EVERY_RECIPE]),
+        ("src/affectlens/models/new.py", ["tests/models/test_every_model.py", EVERY_RECIPE, CATALOG]),
+        ("src/affectlens/losses/new.py", [EVERY_RECIPE, CATALOG]),
+        ("src/affectlens/faces/measures/new.py", [CATALOG]),
+        ("src/affectlens/data/readers/new.py", ["tests/data/test_source.py", CATALOG]),
+        ("src/affectlens/apps/cli/new.py", ["tests/apps/cli/test_main.py", "tests/apps/cli/test_pages.py"]),
         ("src/affectlens/apps/server/page/main.js", ["tests/apps/server/test_page.py"]),
         ("tests/runtime/test_engine.py", ["tests/runtime/test_engine.py"]),
         ("tests/core/test_new.py", ["tests/core/test_new.py"]),
@@ -118,6 +133,16 @@ def test_a_commit_that_there_is_not_is_said_to_be_none(repository):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "nowhere" in done.stderr
+
+
+@pytest.mark.parametrize("file", ["src/affectlens/core/errors.py", "tests/core/test_errors.py"])
+def test_a_syntax_error_is_one_line_that_names_the_file(repository, file):
+    (repository / file).write_text("def (")
+    command = [sys.executable, repository / "scripts" / "changed_tests"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Syntax error in {repository / file}, line 1: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_what_stands_for_files_that_are_no_modules_is_there():

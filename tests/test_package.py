@@ -1,3 +1,4 @@
+import ast
 import importlib
 import re
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 import affectlens
 
+ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "pandas", "pillow_heif", "requests", "urllib3", "http.client", "ssl")
 
 
@@ -93,9 +95,36 @@ print(*(module for module in {HEAVY} if module in sys.modules))
 
 
 def test_the_reference_shows_what_is_public_and_nothing_else():
-    page = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     shown = re.findall(r"^::: affectlens\.(\S+)$", page, re.MULTILINE)
     assert sorted(name.rpartition(".")[2] for name in shown) == affectlens.__all__
     for name in shown:
         module, _, attribute = name.rpartition(".")
         assert getattr(importlib.import_module(f"affectlens.{module}"), attribute) is getattr(affectlens, attribute)
+
+
+FOR_CONTRIBUTORS = {"add_a_model.md"}
+"""Pages about files inside the package."""
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CODE = [
+    *(
+        pytest.param(block, id=f"{page.name}-{number}")
+        for page in PAGES
+        if page.name not in FOR_CONTRIBUTORS
+        for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
+    ),
+    *(pytest.param(file.read_text(encoding="utf-8"), id=file.name) for file in sorted(ROOT.glob("benchmarks/*.py"))),
+]
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_code_for_others_and_benchmarks_import_only_public_names(code):
+    """scripts/check says so of the modules that benchmarks import; this looks at names too."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            assert not [alias.name for alias in node.names if alias.name.startswith("affectlens.")]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "affectlens":
+            assert node.module == "affectlens"
+            assert {alias.name for alias in node.names} <= {*affectlens.__all__, "__version__"}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "affectlens":
+            assert node.attr in {*affectlens.__all__, "__version__"}

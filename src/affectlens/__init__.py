@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         MissingExtra,
         ServiceError,
         UnknownName,
+        UnreadableMedia,
     )
     from affectlens.core.measures import Measure, View
     from affectlens.core.progress import Progress
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from affectlens.core.reasons import Reason
     from affectlens.core.series import EventKind, StreamEvent
     from affectlens.data.table import FaceTable
+    from affectlens.evaluation.corruptions import corrupt
     from affectlens.runtime.analysis import Analysis
     from affectlens.runtime.analyzer import Analyzer
     from affectlens.runtime.batches import BatchAnalyzer
+    from affectlens.runtime.environment import environment
     from affectlens.runtime.frames import read_table, to_pandas
+    from affectlens.runtime.media import read_image
     from affectlens.runtime.pipeline import VideoSettings
+    from affectlens.runtime.sample_frames import sample_frames
     from affectlens.runtime.sources import Analyses, analyses_of
     from affectlens.runtime.stream import Stream
     from affectlens.runtime.temporal import Smoothing
@@ -77,17 +82,22 @@ __all__ = [
     "Stream",
     "StreamEvent",
     "UnknownName",
+    "UnreadableMedia",
     "VideoSettings",
     "View",
     "analyses_of",
     "audit",
     "compare",
+    "corrupt",
+    "environment",
     "evaluate",
     "explain",
     "finetune",
     "load_data",
+    "read_image",
     "read_table",
     "reproduce",
+    "sample_frames",
     "summarise",
     "to_pandas",
     "train",
@@ -125,17 +135,22 @@ _HOMES = {
     "Stream": "runtime.stream",
     "StreamEvent": "core.series",
     "UnknownName": "core.errors",
+    "UnreadableMedia": "core.errors",
     "VideoSettings": "runtime.pipeline",
     "View": "core.measures",
     "analyses_of": "runtime.sources",
     "audit": "workflows.audit",
     "compare": "workflows.compare",
+    "corrupt": "evaluation.corruptions",
+    "environment": "runtime.environment",
     "evaluate": "workflows.evaluate",
     "explain": "workflows.explain",
     "finetune": "workflows.finetune",
     "load_data": "workflows.data",
+    "read_image": "runtime.media",
     "read_table": "runtime.frames",
     "reproduce": "workflows.reproduce",
+    "sample_frames": "runtime.sample_frames",
     "summarise": "workflows.summarise",
     "to_pandas": "runtime.frames",
     "train": "workflows.train",

@@ -11,16 +11,7 @@ from affectlens.core import catalog
 from affectlens.core.errors import BadSetting, UnknownName
 from affectlens.runtime.media import PORTRAIT
 
-DOORS = {
-    "data.readers": "read",
-    "faces.detectors": "build",
-    "faces.measures": "build",
-    "losses": "build",
-    "models": "build",
-    "runtime.writers": "build",
-    "training.recipes": "ROWS",
-}
-ENTRIES = [(kind, name) for kind in DOORS for name in catalog.available(kind)]
+ENTRIES = [(kind, name) for kind in catalog.DOORS for name in catalog.available(kind)]
 
 LISTING = """
 import json, sys
@@ -32,14 +23,14 @@ print(json.dumps([names, loaded, "torch" in sys.modules]))
 
 
 def test_folders_are_listed_without_importing_their_files():
-    run = subprocess.run([sys.executable, "-c", LISTING, *DOORS], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", LISTING, *catalog.DOORS], capture_output=True, text=True, check=True)
     names, loaded, torch_loaded = json.loads(run.stdout)
     assert loaded == []
     assert not torch_loaded
     assert all(names.values())
 
 
-@pytest.mark.parametrize("kind", DOORS)
+@pytest.mark.parametrize("kind", catalog.DOORS)
 def test_listing_is_the_public_file_stems_in_order(kind):
     folder = Path(affectlens.__file__).parent / kind.replace(".", "/")
     stems = sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
@@ -47,8 +38,88 @@ def test_listing_is_the_public_file_stems_in_order(kind):
 
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
-def test_every_entry_loads_and_exports_its_door(kind, name):
-    assert hasattr(catalog.load(kind, name), DOORS[kind])
+def test_every_entry_loads_and_defines_what_its_kind_needs(kind, name):
+    assert all(hasattr(catalog.load(kind, name), door) for door in catalog.DOORS[kind])
+
+
+READER = """
+LICENCE = "Weights: any use."
+OPTIONS = {}
+def labels(directory, options): ...
+def read(directory, split, options): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "message"),
+    [
+        ("models", "def build(:", r"model 'new' (affectlens/models/new.py) cannot be loaded: SyntaxError: "),
+        ("losses", "import nowhere", "loss 'new' (affectlens/losses/new.py) cannot be loaded: ModuleNotFoundError: "),
+        ("losses", "", "loss 'new' (affectlens/losses/new.py) must define build(statistics, ...): it is missing"),
+        ("faces.measures", "build = 5", "must define build(...): it is no function"),
+        (
+            "models",
+            "def build(classes): ...",
+            "must define build(classes, in_channels, ...), where options have defaults; got",
+        ),
+        (
+            "models",
+            "def build(classes, in_channels, width: int): ...",
+            "where options have defaults; got build(classes, ",
+        ),
+        (
+            "models",
+            "def build(classes, in_channels=1, **options): ...",
+            "with a named parameter for each option, got **options",
+        ),
+        ("faces.detectors", "def build(*options): ...", "with a named parameter for each option, got *options"),
+        (
+            "models",
+            "def build(classes, in_channels=1, width=16): ...",
+            "model 'new' (affectlens/models/new.py): the option 'width' of build has no type; write width: ...",
+        ),
+        (
+            "models",
+            "def build(classes, in_channels=1, width: 'Width' = 16): ...",
+            "model 'new' (affectlens/models/new.py): the type of the option 'width' of build: NameError: "
+            "name 'Width' is not defined",
+        ),
+        ("data.readers", READER.replace("LICENCE", "LICENSE"), "must define LICENCE: it is missing"),
+        ("data.readers", READER.replace("Weights: any use.", ""), "must define LICENCE: String should have at least 1"),
+        (
+            "data.readers",
+            READER.replace("{}", "{'mode': 'votes'}"),
+            "must define OPTIONS: Input should be a valid tuple",
+        ),
+        ("data.readers", READER.replace("split, ", ""), "must define read(directory, split, options), where options"),
+        ("runtime.writers", "def build(file): ...", "must define build(file, schema, ...), where options"),
+        ("training.recipes", "ROWS = {}", "must define ROWS: Dictionary should have at least 1 item"),
+    ],
+)
+def test_a_file_that_does_not_define_what_its_kind_needs_is_one_line(contribute, kind, code, message):
+    contribute(kind, "new", code)
+    with pytest.raises(BadSetting) as caught:
+        catalog.load(kind, "new")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_are_those_beyond_the_arguments_with_their_types(contribute):
+    contribute("models", "new", "def build(classes, in_channels=1, width: int = 16, form: 'str' = 'a'): return width")
+    assert catalog.options("models", "new") == {"width": int, "form": str}
+    assert catalog.build("models", "new", 8, 1, options={"width": "8"}) == 8
+
+
+def test_an_option_of_a_type_that_no_text_becomes_is_one_line(contribute):
+    contribute("models", "new", "class Width: ...\ndef build(classes, in_channels=1, width: Width = Width()): ...")
+    with pytest.raises(BadSetting, match="no value can be read as the type of the option 'width'"):
+        catalog.build("models", "new", 8, 1, options={"width": 8})
+
+
+def test_whatever_goes_wrong_in_build_is_one_line_that_names_the_entry(contribute):
+    contribute("losses", "new", "def build(statistics): return {}['weights']")
+    with pytest.raises(BadSetting, match="loss 'new' cannot be made with its defaults: KeyError: 'weights'"):
+        catalog.build("losses", "new", None, options={})
 
 
 @pytest.mark.parametrize(
@@ -144,7 +215,8 @@ def test_build_names_what_is_nearest_to_an_unknown_entry():
 
 
 def test_installed_packages_add_entries(made_up_measure, monkeypatch, tmp_path):
-    assert catalog.available("faces.measures") == ["pose", "gloss"]
+    own = [name for name in catalog.available("faces.measures") if name != "gloss"]
+    assert catalog.available("faces.measures") == [*own, "gloss"]
     assert catalog.load("faces.measures", "gloss").build().name == "gloss"
     assert "gloss" not in catalog.available("faces.detectors")
 

@@ -37,6 +37,24 @@ def test_scores_beyond_zero_and_one_are_refused(score):
         Detections(np.zeros((2, 4), dtype=np.float32), np.zeros((2, 5, 2), dtype=np.float32), scores)
 
 
+def test_lists_and_other_numbers_become_float32():
+    found = Detections([[1, 2, 3, 4]], np.zeros((1, 5, 2)), [1])
+    assert {array.dtype for array in (found.boxes_xyxy, found.landmarks_xy, found.scores)} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores", "message"),
+    [
+        (None, [], r"detections of 0 faces need boxes \(0, 4\)"),
+        ([["left", 2, 3, 4]], [1], "boxes_xyxy of detections must be an array of numbers"),
+        ([[1, 2, 3, 4]], 1, r"scores of detections must have the shape \(faces,\), got \(\)"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused(boxes, scores, message):
+    with pytest.raises(BadSetting, match=message):
+        Detections(boxes, np.zeros((1, 5, 2)), scores)
+
+
 def test_landmarks_may_be_missing():
     missing = np.full((1, 5, 2), np.nan, dtype=np.float32)
     assert len(Detections(np.zeros((1, 4), dtype=np.float32), missing, np.zeros(1, dtype=np.float32))) == 1

@@ -197,3 +197,53 @@ def test_the_licence_of_a_hybrid_holds_that_of_each_part_once(tmp_path):
 def test_a_mistake_in_the_second_part_is_refused_too(tmp_path, second):
     with pytest.raises(AffectLensError):
         parse(f"ferplus:{tmp_path}+{second.format(tmp_path)}")
+
+
+READER = """
+from pathlib import Path
+import numpy as np
+from affectlens.core.sample import Sample
+
+LICENCE = "Weights: any use."
+OPTIONS = {{}}
+
+def labels(directory, options):
+    return {labels}
+
+def read(directory, split, options):
+    {read}
+"""
+
+
+@pytest.mark.parametrize(
+    ("labels", "read", "message"),
+    [
+        ("('a', 'b')", "return None", "read of the reader 'new' must yield samples, got NoneType"),
+        ("('a', 'b')", "yield 5", "the reader 'new' must yield Sample and Dropped, got 5"),
+        (
+            "None",
+            "yield Sample('1', Path('a'), split)",
+            "labels of the reader 'new' must return a tuple of names, got None",
+        ),
+        (
+            "('a', 'b')",
+            "yield Sample('1', Path('a'), split, 'c')",
+            "reader 'new', sample '1': the expression 'c' is not among the reader's labels: a, b",
+        ),
+        (
+            "('a', 'b')",
+            "yield Sample('1', 'a.png', split, 'a')",
+            "reader 'new', sample '1': path must be a Path, got 'a.png'",
+        ),
+        (
+            "('a', 'b')",
+            "yield Sample('1', Path('a'), split, votes=np.ones(1))",
+            "reader 'new', sample '1': votes must have the shape (2,), got (1,)",
+        ),
+    ],
+)
+def test_what_a_reader_must_not_yield_is_one_line_that_names_it(contribute, tmp_path, labels, read, message):
+    contribute("data.readers", "new", READER.format(labels=labels, read=read))
+    with pytest.raises(BadData) as caught:
+        list(parse(f"new:{tmp_path}").samples("train"))
+    assert str(caught.value) == message

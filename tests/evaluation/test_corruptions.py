@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from affectlens.core.errors import UnknownName
 from affectlens.evaluation import corruptions
 from affectlens.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 
@@ -84,3 +85,10 @@ def test_what_is_cut_off_repeats_the_edge(number, side):
 def test_a_cover_has_its_size(face):
     covered = corruptions.covered(np.zeros_like(face), 0.5, 3)
     assert int((covered == 128).all(axis=2).sum()) == 24 * 24
+
+
+def test_a_corruption_is_applied_by_its_name(face):
+    assert np.array_equal(corruptions.corrupt("noise", 20, face, 3), corruptions.noisy(face, 20, 3))
+    with pytest.raises(UnknownName, match="did you mean 'noise'"):
+        corruptions.corrupt("noises", 20, face, 3)
+    assert all(f'"{name}"' in corruptions.corrupt.__doc__ for name in CORRUPTIONS)

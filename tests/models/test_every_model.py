@@ -1,6 +1,7 @@
 """What every model in the catalogue must do; a new model adds its parameter count here."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -204,6 +205,7 @@ def test_a_face_is_judged_by_itself(name, options, small_networks):
 
 @MODELS
 def test_number_of_parameters_is_the_published_one(name):
+    assert name in PARAMETERS, f"add a row to PARAMETERS in {Path(__file__).name} for '{name}'"
     with torch.device("meta"):
         network, _ = fresh(name, {})
     assert sum(weight.numel() for weight in network.parameters()) == PARAMETERS[name]

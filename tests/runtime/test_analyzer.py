@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from affectlens import Analysis, Analyzer, Reason
+from affectlens.core import catalog
 from affectlens.core.errors import BadModelFile, BadSetting, UnknownName, UnreadableMedia
 from affectlens.core.expressions import FERPLUS
 from affectlens.runtime.media import PORTRAIT
@@ -300,11 +301,12 @@ def test_the_smallest_face_reaches_the_detector():
     ("settings", "error", "named"),
     [
         ({"detector": "mtcn"}, UnknownName, "did you mean 'mtcnn'"),
-        ({"detector": "retina"}, UnknownName, "choose from: mtcnn, whole, yunet"),
+        ({"detector": "retina"}, UnknownName, "choose from: " + ", ".join(catalog.available("faces.detectors"))),
         ({"detector": "mtcnn:file.onnx"}, BadSetting, "'mtcnn' takes no model file, got 'file.onnx'"),
         ({"detector": "yunet"}, BadSetting, "yunet:FILE"),
         ({"detector": "yunet:nowhere.onnx"}, BadModelFile, "nowhere.onnx"),
         ({"detector": "mtcnn", "min_face_px": 3}, BadSetting, "at least 12"),
+        ({"detector": "mtcnn", "min_face_px": "abc"}, BadSetting, "option 'min_face_px' of detector 'mtcnn': .* 'abc'"),
         ({"detector": None}, BadSetting, "NoneType"),
         ({"detector": 5}, BadSetting, "int"),
         ({"detector": lambda image: None, "min_face_px": 50}, BadSetting, "min_face_px"),
@@ -316,6 +318,22 @@ def test_the_smallest_face_reaches_the_detector():
 def test_a_wrong_setting_is_refused_in_words(settings, error, named):
     with pytest.raises(error, match=named):
         Analyzer(**settings)
+
+
+def test_a_detector_of_the_catalogue_that_is_no_function_is_refused(contribute):
+    contribute("faces.detectors", "new", "def build(): ...")
+    with pytest.raises(BadSetting, match=r"build of the detector 'new' must return a function .*, got NoneType"):
+        Analyzer(detector="new")
+
+
+@pytest.mark.parametrize("answer", [None, [[1, 2, 3, 4]]])
+def test_a_wrong_answer_of_a_detector_is_an_error_not_a_row(portrait, answer):
+    analyzer = Analyzer(detector=lambda image: answer)
+    message = f"a detector must return affectlens.Detections, got {type(answer).__name__}"
+    with pytest.raises(BadSetting, match=message):
+        analyzer.analyze(portrait)
+    with pytest.raises(BadSetting, match=message):
+        list(analyzer.video([portrait], frame_rate=10))
 
 
 # Models

@@ -100,11 +100,15 @@ def test_lists_and_objects_that_are_called_make_a_measure_too(portrait):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("", "cannot create the installed measure 'broken': AttributeError: "),
+        ("", "measure 'broken' of the package 'madeup' must define build(...): it is missing"),
         ("import nowhere", "measure 'broken' of the package 'madeup' cannot be loaded: ModuleNotFoundError: "),
         (
             "def build():\n    return 3",
             "the installed measure 'broken' must be an affectlens.Measure, got int",
+        ),
+        (
+            "from affectlens.faces.measures.pose import build",
+            "the measure 'broken' that is installed calls itself 'pose'; the names must agree",
         ),
     ],
 )
@@ -122,10 +126,18 @@ def test_an_installed_one_that_cannot_be_made_is_named_and_tables_are_read_witho
     assert any(line.startswith(message) for line in caplog.messages)
 
 
-def test_one_that_needs_an_output_that_the_model_lacks_is_left_out(made_up_measure, tmp_path):
+@pytest.mark.parametrize(("need", "warnings"), [("attributes", 0), ("landmark", 1)])
+def test_one_whose_needs_are_not_met_is_left_out_with_a_warning_where_nothing_meets_them(
+    made_up_measure, tmp_path, caplog, need, warnings
+):
+    messages.warn_once.cache_clear()
     plugin = tmp_path / "site" / "madeup_gloss.py"
-    plugin.write_text(plugin.read_text().replace('needs=("crop",)', 'needs=("mesh",)'))
+    plugin.write_text(plugin.read_text().replace('needs=("crop",)', f'needs=("{need}",)'))
     assert Analyzer().schema.names[-3:] == POSE
+    assert Analyzer().schema.names[-3:] == POSE
+    assert [line.startswith(f"the measure 'gloss' is left out: it needs '{need}'") for line in caplog.messages] == [
+        True
+    ] * warnings
 
 
 def test_a_measure_from_outside_is_in_rows_frames_and_tables(made_up_measure, portrait, tmp_path):

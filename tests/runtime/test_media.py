@@ -46,6 +46,12 @@ def locked(path):
 # Reading
 
 
+def test_an_image_is_read_from_its_path_as_text_or_from_its_bytes(portrait):
+    assert np.array_equal(read_image(str(PORTRAIT)), portrait)
+    assert np.array_equal(read_image(PORTRAIT.read_bytes()), portrait)
+    assert refused(read_image, b"") == Reason.EMPTY_FILE
+
+
 def test_text_with_the_name_of_a_photo_is_not_an_image(tmp_path):
     file = tmp_path / "notes.jpg"
     file.write_text("Dear diary")

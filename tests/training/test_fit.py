@@ -13,9 +13,11 @@ from affectlens.data import source as sources
 from affectlens.data.readers.ferplus import FOLDERS, LICENCE
 from affectlens.evaluation import metrics
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
+from affectlens.models.layers.outputs import Outputs
 from affectlens.training.data import load_data
 from affectlens.training.fit import Machines, fit
 from affectlens.training.module import ExpressionModule
+from affectlens.training.objective import dataset_statistics
 from affectlens.training.prediction import predict
 from affectlens.training.run import best_checkpoint, load_checkpoint, read_curves, remark
 
@@ -287,6 +289,64 @@ def test_a_size_that_the_network_does_not_take_leaves_no_run_folder(recipe, data
     with pytest.raises(BadSetting, match="'deep_emotion' does not take faces of 64x64 gray"):
         fit(wrong, data, tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
+
+
+MODEL = """
+from torch import nn
+
+class Network(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.head = nn.Linear(48 * 48, width)
+
+    def forward(self, x):
+        return {}
+
+def build(classes, in_channels=1):
+    return {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "made", "message"),
+    [
+        ("x", "None", "build of the model 'new' must return a torch.nn.Module, got NoneType"),
+        ("self.head(x.flatten(1))", "Network(5)", r"with logits of shape \(1, 8\), or with Outputs .*; got \(1, 5\)"),
+        ("[self.head(x.flatten(1))]", "Network(classes)", "or with Outputs that hold them; got list"),
+        ("self.tail(x)", "Network(classes)", "'new' does not take faces of 48x48 gray: AttributeError: "),
+    ],
+)
+def test_a_network_that_answers_something_else_is_one_line(contribute, recipe, data, tmp_path, answer, made, message):
+    contribute("models", "new", MODEL.format(answer, made))
+    with pytest.raises(BadSetting, match=message):
+        fit(replace(recipe, model="new", model_options={}), data, tmp_path / "run", resume=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return None", "build of the loss 'new' must return a function of tensors, got NoneType"),
+        (
+            "return lambda logits, truth: logits.sum()",
+            "the loss 'new' asks for 'truth'; it may ask for logits, features, ",
+        ),
+        ("return lambda logits: logits.mean(dim=1)", r"the loss 'new' must return one number, .* got \(1,\)"),
+        ("return lambda logits: logits.sum().item()", r"the loss 'new' must return one number, .* got float"),
+        ("return lambda logits, target: logits @ target", "the loss 'new' fails: RuntimeError: "),
+    ],
+)
+def test_a_loss_that_is_none_is_one_line_that_names_it(contribute, recipe, data, tmp_path, body, message):
+    contribute("losses", "new", f"def build(statistics): {body}")
+    with pytest.raises(BadSetting, match=message):
+        fit(replace(recipe, losses={"new": 1.0}), data, tmp_path / "run", resume=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_parameter_of_a_loss_with_a_default_is_its_own(contribute, recipe, data):
+    contribute("losses", "new", "def build(statistics): return lambda logits, scale=2.0: scale * logits.sum()")
+    losses = ExpressionModule(replace(recipe, losses={"new": 1.0}), 8, dataset_statistics(data.train)).losses
+    assert losses(Outputs(torch.ones(1, 8))) == 16
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")

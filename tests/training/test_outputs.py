@@ -39,7 +39,7 @@ class Network(network.Network):
         features = torch.nn.functional.adaptive_avg_pool2d(self.trunk(x), 3).flatten(1)
         return Outputs(self.head(features), features, {self.name: self.other(features)})
 
-def build(classes, in_channels=1, name="age", numbers=1):
+def build(classes, in_channels=1, name: str = "age", numbers: int = 1):
     return Network(classes, in_channels, name, numbers)
 """
 LOSS = """

@@ -21,8 +21,12 @@ class Detections:
         boxes_xyxy: (N, 4) float32 in pixels, origin at the top left corner of the image; may extend beyond the image.
         landmarks_xy: (N, 5, 2) float32 in pixels, in the order of `LANDMARKS`; NaN if the detector has none.
         scores: (N,) float32 in [0, 1], the detector's own confidence that this is a face.
-        framed: whether the boxes already are crops for the model (data sets of crops), so that they are not rotated or
-            enlarged.
+        framed: the boxes are already the crops a model wants (data sets of crops), so nothing is turned or widened.
+
+    Numbers of another type, and lists, become float32 arrays.
+
+    Raises:
+        BadSetting: they are no numbers, do not belong together, boxes are not finite, or scores are out of range.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -31,6 +35,13 @@ class Detections:
     framed: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("boxes_xyxy", "landmarks_xy", "scores"):
+            try:
+                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
+            except (TypeError, ValueError) as error:
+                raise BadSetting(f"{name} of detections must be an array of numbers: {error}") from error
+        if self.scores.ndim != 1:
+            raise BadSetting(f"scores of detections must have the shape (faces,), got {self.scores.shape}")
         faces = len(self.scores)
         if self.boxes_xyxy.shape != (faces, 4) or self.landmarks_xy.shape != (faces, 5, 2):
             raise BadSetting(
@@ -71,6 +82,13 @@ class Detector(Protocol):
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """(H, W, 3) RGB uint8 -> its faces."""
         ...
+
+
+def checked(found: Detections) -> Detections:
+    """What a detector answered.  Raises BadSetting where it is something else than `Detections`."""
+    if not isinstance(found, Detections):
+        raise BadSetting(f"a detector must return affectlens.Detections, got {type(found).__name__}")
+    return found
 
 
 @runtime_checkable

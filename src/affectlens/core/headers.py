@@ -35,7 +35,7 @@ def make_measure(name: str) -> Measure:
     """The measure that is installed under this name.
 
     Raises:
-        UnknownName: no such measure. BadSetting: its `build` fails or returns something else.
+        UnknownName: no such measure. BadSetting: its `build` fails, or returns something else or one of another name.
     """
     try:
         measure = catalog.load("faces.measures", name).build()
@@ -44,7 +44,11 @@ def make_measure(name: str) -> Measure:
     except Exception as error:  # of code from elsewhere
         raise BadSetting(f"cannot create the installed measure '{name}': {one_line(error)}") from error
     if not isinstance(measure, Measure):
-        raise BadSetting(f"the installed measure '{name}' must be an affectlens.Measure, got {type(measure).__name__}")
+        raise BadSetting(
+            f"the measure '{name}' that is installed is of the type {type(measure).__name__}, not an affectlens.Measure"
+        )
+    if measure.name != name:
+        raise BadSetting(f"the measure '{name}' that is installed calls itself '{measure.name}'; the names must agree")
     return measure
 
 

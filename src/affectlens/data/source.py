@@ -6,10 +6,11 @@ Every reader takes `?meta=FILE` besides its own options, see `data.meta`.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -61,9 +62,11 @@ class SourcePart:
         return text
 
     def labels(self) -> tuple[str, ...]:
-        """The classes that the reader gives under these options."""
-        names: tuple[str, ...] = self.module.labels(self.directory, self.options)
-        return names
+        """The classes that the reader gives under these options.  Raises BadData where they are no names."""
+        names = self.module.labels(self.directory, self.options)
+        if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
+            raise BadData(f"labels of the reader '{self.reader}' must return a tuple of names, got {names!r:.60}")
+        return tuple(names)
 
     @property
     def attribute_names(self) -> tuple[str, ...]:
@@ -73,9 +76,39 @@ class SourcePart:
         return names
 
     def samples(self, split: str) -> Iterator[Sample | Dropped]:
-        """What the reader yields, with the columns of the meta file."""
-        samples: Iterator[Sample | Dropped] = self.module.read(self.directory, split, self.options)
+        """What the reader yields, with the columns of the meta file.
+
+        Raises:
+            BadData: the folder does not have the reader's layout, or the reader yields something else than it must.
+        """
+        samples = self._read(split)
         return samples if self.meta is None else with_meta(samples, self.meta)
+
+    def _read(self, split: str) -> Iterator[Sample | Dropped]:
+        """What the reader yields, checked."""
+        entries = self.module.read(self.directory, split, self.options)
+        if not isinstance(entries, Iterable):
+            raise BadData(f"read of the reader '{self.reader}' must yield samples, got {type(entries).__name__}")
+        labels: tuple[str, ...] = ()
+        for entry in entries:
+            if isinstance(entry, Sample):
+                labels = labels or self.labels()
+                if wrong := _wrong(entry, labels):
+                    raise BadData(f"reader '{self.reader}', sample '{entry.id}': {wrong}")
+            elif not isinstance(entry, Dropped):
+                raise BadData(f"the reader '{self.reader}' must yield Sample and Dropped, got {entry!r:.60}")
+            yield entry
+
+
+def _wrong(sample: Any, labels: tuple[str, ...]) -> str:
+    """What a sample of a reader with these labels must not hold; "" for nothing."""
+    if not isinstance(sample.path, Path):
+        return f"path must be a Path, got {sample.path!r}"
+    if sample.expression is not None and sample.expression not in labels:
+        return f"the expression '{sample.expression}' is not among the reader's labels: {', '.join(labels)}"
+    if sample.votes is not None and sample.votes.shape != (len(labels),):
+        return f"votes must have the shape ({len(labels)},), got {sample.votes.shape}"
+    return ""
 
 
 @dataclass(frozen=True)

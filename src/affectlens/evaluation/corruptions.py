@@ -12,6 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affectlens.core.catalog import unknown
+from affectlens.core.errors import UnknownName
+
 Pixels = NDArray[np.uint8]
 SEVERITIES = 5
 
@@ -101,7 +104,26 @@ def cut_off(face: Pixels, share: float, number: int = 0) -> Pixels:
 
 
 def corrupt(name: str, level: float, face: Pixels, number: int) -> Pixels:
-    """`face` under the corruption `name`."""
+    """The picture of a face, corrupted as `audit` does it.
+
+    Args:
+        name: "size", "blur", "darkness", "overexposure", "low contrast", "noise", "compression", "rotation",
+            "occlusion" or "cut off".
+        level: how strong: of size, pixels a side; of blur, the deviation as a share of the side; of darkness and
+            overexposure, what the light, and of low contrast, what differences from mid-gray are multiplied by; of
+            noise, the deviation (of 255); of compression, the quality of the JPEG; of rotation, degrees; of occlusion,
+            the side of a gray square as a share of the face's; of cut off, the share of the picture.
+        face: (H, W) gray or (H, W, 3) RGB uint8.
+        number: of the face; it decides what is left to chance (noise, place, direction).
+
+    Returns:
+        The same shape, uint8; a new array, or `face` itself where there is nothing to change.
+
+    Raises:
+        UnknownName: there is no such corruption.
+    """
+    if name not in CORRUPTIONS:
+        raise UnknownName(unknown("corruption", name, list(CORRUPTIONS)))
     return CORRUPTIONS[name].corrupt(face, level, number)
 
 

@@ -1,10 +1,9 @@
 """The engine: from an image to faces with expressions, valence and arousal."""
 
 import copy
-import inspect
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -236,13 +235,17 @@ class Analyzer:
 def _make_detector(name: str, min_face_px: int | None) -> Detector:
     """`name` or `name:FILE` from the catalogue."""
     stem, _, file = name.partition(":")
-    build: Callable[..., Detector] = catalog.load("faces.detectors", stem).build
-    settings: dict[str, Any] = {} if min_face_px is None else {"min_face_px": min_face_px}
+    options: dict[str, Any] = {} if min_face_px is None else {"min_face_px": min_face_px}
     if file:
-        if "model" not in inspect.signature(build).parameters:
+        if "model" not in catalog.options("faces.detectors", stem):
             raise BadSetting(f"the detector '{stem}' takes no model file, got '{file}'")
-        settings["model"] = Path(os.path.expanduser(file))
-    return build(**settings)
+        options["model"] = Path(os.path.expanduser(file))
+    detector: Detector = catalog.build("faces.detectors", stem, options=options)
+    if not callable(detector):
+        raise BadSetting(
+            f"build of the detector '{stem}' must return a function of an image, got {type(detector).__name__}"
+        )
+    return detector
 
 
 def _as_rgb(image: Any, colour: str) -> NDArray[np.uint8]:

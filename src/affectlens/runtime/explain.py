@@ -43,7 +43,7 @@ def explanations(
 
 def _over(crop: NDArray[np.uint8], heat: NDArray[np.floating], start: float) -> NDArray[np.float32]:
     """(h, w) of any scale, whose first place lies `start` places from the edges -> what is positive of it, from 0 to 1,
-    as large as the crop; each place spreads as a Gaussian (benchmarks/heat_maps.txt).
+    as large as the crop; each place spreads as a Gaussian (experiments/heat_maps.txt).
     """
     down, across = (_spread(*sides, start) for sides in zip(heat.shape, crop.shape[:2], strict=True))
     large = down @ np.clip(heat, 0, None) @ across.T

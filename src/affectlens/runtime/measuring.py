@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from affectlens.core import catalog
 from affectlens.core.errors import BadSetting
 from affectlens.core.headers import make_measure
-from affectlens.core.measures import Measure, Values, View
+from affectlens.core.measures import CROP, LANDMARKS, QUALITY, Measure, Values, View
+from affectlens.core.messages import warn_once
 from affectlens.core.outputs import OUTPUTS
 
 
@@ -14,6 +15,8 @@ def make_measures(
 ) -> tuple[Measure, ...]:
     """The measures by name or as they are; None is all that are installed and can be had from a network's `outputs`,
     and what these say themselves.
+
+    A measure that needs what nothing gives is left out too, with a warning in the log.
 
     `outputs` are those that `core.outputs` knows, with the names of their numbers; what one says in columns is a
     measure of its name.
@@ -39,6 +42,11 @@ def make_measures(
             raise BadSetting(
                 f"the measure '{measure.name}' needs '{missing[0]}', which is not crop, landmarks, quality or "
                 "an output of the model"
+            )
+        if strange := [need for need in missing if need not in OUTPUTS]:
+            warn_once(
+                f"the measure '{measure.name}' is left out: it needs '{strange[0]}', which is neither "
+                f"{', '.join((CROP, LANDMARKS, QUALITY))} nor an output of networks ({', '.join(OUTPUTS)})"
             )
         if not missing:
             found.append(measure)

@@ -105,13 +105,22 @@ def _files(path: Path) -> Iterator[tuple[str, Path | UnreadableMedia]]:
         yield display_name(path), UnreadableMedia(Reason.NO_IMAGES, "the folder contains no images or videos")
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """The image as (H, W, 3) RGB uint8, upright by its EXIF orientation; how it is decoded says `core.image_file`.
+def read_image(source: "str | os.PathLike[str] | bytes") -> NDArray[np.uint8]:
+    """An image file as an array, decoded as `Analyzer.analyze` decodes it.
+
+    Args:
+        source: path of the file, or the bytes of one: JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, or HEIC (extra `heif`).
+
+    Returns:
+        (H, W, 3) RGB uint8, upright by its EXIF orientation; gray is repeated. Where the file breaks off after nine
+        tenths of the picture, the rest is black or gray.
 
     Raises:
-        UnreadableMedia: with its reason, see `Reason`.
+        UnreadableMedia: it cannot be read; its `reason` is one of `Reason`.
     """
-    return read_picture(path).rgb
+    if isinstance(source, bytes):
+        return decode(source).rgb
+    return read_picture(Path(os.path.expanduser(source))).rgb
 
 
 def read_picture(path: Path) -> DecodedImage:

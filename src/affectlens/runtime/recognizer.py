@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.affect import Face
-from affectlens.core.detection import Detections
+from affectlens.core.detection import Detections, checked
 from affectlens.core.errors import BadSetting
 from affectlens.core.expressions import projected_affect
 from affectlens.core.measures import Measure, View, schema_of
@@ -102,8 +102,11 @@ class Recognizer:
 
         Returns:
             N crops of the size that the model wants, (H, W, 3) RGB uint8 each, in the order of `found`.
+
+        Raises:
+            BadSetting: `found` is something else.
         """
-        crops = cut_faces(image, found, self.spec.input)
+        crops = cut_faces(image, checked(found), self.spec.input)
         size = (image.shape[1], image.shape[0])
         return Cut(found, crops, qualities(crops, found, size), size)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.affect import Face
-from affectlens.core.detection import Detections, Follower
+from affectlens.core.detection import Detections, Follower, checked
 from affectlens.core.errors import BadSetting
 from affectlens.core.series import EventKind, StreamEvent
 from affectlens.faces.track import Tracker
@@ -172,15 +172,15 @@ class Stream:
             N faces in pixels of the image, best first, each with the number of its track.
 
         Raises:
-            Exception: any exception from the detector.
+            BadSetting: the detector returns something else than `Detections`. Exception: what it raises.
         """
         image, time_s, detect = frame.image, frame.time_s, self._analyzer.detector
         boxes = self._tracker.expect(image, time_s)
         everywhere = True
         if isinstance(detect, Follower) and len(boxes) and frame.number < self._due:
-            everywhere, found = False, detect.follow(image, boxes)
+            everywhere, found = False, checked(detect.follow(image, boxes))
         else:
-            found, self._due = detect(image), frame.number + self._settings.detect_every
+            found, self._due = checked(detect(image)), frame.number + self._settings.detect_every
         numbers = self._tracker.update(image, found, time_s, begin=everywhere)
         if not everywhere and self._tracker.missing():
             self._due = min(self._due, frame.number + 1)

@@ -14,11 +14,13 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from affectlens.core.catalog import unknown
-from affectlens.core.errors import BadData, BadModelFile, BadSetting
+from affectlens.core.errors import AffectLensError, BadData, BadModelFile, BadSetting
+from affectlens.core.messages import one_line
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.progress import SILENT, Progress
 from affectlens.data.table import FaceTable
@@ -130,25 +132,37 @@ def fit(
 
 
 def _try(module: ExpressionModule, recipe: Recipe, data: TrainingData) -> None:
-    """One face through network and losses.  Raises BadSetting where they do not take the recipe's input."""
+    """One face through network and losses.
+
+    Raises:
+        BadSetting: they do not take the recipe's input, or answer something else than they must.
+    """
     spec = recipe.input_spec()
-    zeros = torch.zeros(1, spec.channel_count, spec.size_px, spec.size_px)
     classes = len(data.train.labels)
-    try:
-        module.eval()
-        with torch.inference_mode():
-            nothing = {name: torch.full_like(truth[:1], torch.nan) for name, truth in truth_of(data.train).items()}
-            nothing |= {
-                "target": torch.full((1, classes), 1 / classes),
-                "label": torch.tensor([-1]),
-                masks.TARGET: torch.full((1, 1, spec.size_px, spec.size_px), torch.nan),
-            }
-            answer = module(zeros)
-            module.losses(answer, **nothing)
-    except RuntimeError as error:
-        size = f"{spec.size_px}x{spec.size_px} {spec.channels}"
-        raise BadSetting(f"'{recipe.model}' does not take faces of {size}: {str(error).splitlines()[0]}") from error
-    _check_outputs(answer, recipe, data.valid)
+    module.eval()
+    with torch.inference_mode():
+        try:
+            answer = module(torch.zeros(1, spec.channel_count, spec.size_px, spec.size_px))
+        except AffectLensError:
+            raise
+        except Exception as error:  # whatever a network of others raises
+            size = f"{spec.size_px}x{spec.size_px} {spec.channels}"
+            raise BadSetting(f"'{recipe.model}' does not take faces of {size}: {one_line(error)}") from error
+        logits = answer.logits
+        if not isinstance(logits, Tensor) or logits.shape != (1, classes):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise BadSetting(
+                f"'{recipe.model}' must answer one face and {classes} classes with logits of shape (1, {classes}), or "
+                f"with Outputs that hold them; got {got}"
+            )
+        _check_outputs(answer, recipe, data.valid)
+        nothing = {name: torch.full_like(truth[:1], torch.nan) for name, truth in truth_of(data.train).items()}
+        nothing |= {
+            "target": torch.full((1, classes), 1 / classes),
+            "label": torch.tensor([-1]),
+            masks.TARGET: torch.full((1, 1, spec.size_px, spec.size_px), torch.nan),
+        }
+        module.losses(answer, **nothing)
     module.train()
 
 
@@ -214,7 +228,7 @@ def _callbacks(recipe: Recipe, out: Path, progress: Progress) -> list[Callback]:
 def keep_freed_memory() -> None:
     """Let glibc reuse the memory of freed tensors instead of returning it to the system and fetching it again.
 
-    Networks with large maps train up to a third faster on the CPU (benchmarks/training.py); without glibc nothing
+    Networks with large maps train up to a third faster on the CPU (experiments/training.py); without glibc nothing
     happens.
     """
     with contextlib.suppress(OSError, AttributeError):

@@ -1,6 +1,5 @@
 """The Lightning module that every recipe trains with."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from affectlens.core import catalog
+from affectlens.core.errors import BadSetting
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.statistics import DatasetStatistics
 from affectlens.evaluation import metrics
@@ -59,6 +59,10 @@ class ExpressionModule(L.LightningModule):
         self.train_faces = len(statistics.targets) if statistics else 0
         in_channels = 1 if recipe.channels == "gray" else 3
         network = catalog.build("models", recipe.model, classes, in_channels, options=_model_options(recipe))
+        if not isinstance(network, nn.Module):
+            raise BadSetting(
+                f"build of the model '{recipe.model}' must return a torch.nn.Module, got {type(network).__name__}"
+            )
         self.network: Network = as_network(network).to(memory_format=torch.channels_last)
         self.losses = WeightedLosses(
             recipe, replace(statistics, feature_width=self.network.feature_width) if statistics else None
@@ -189,6 +193,6 @@ class ExpressionModule(L.LightningModule):
 
 def _model_options(recipe: Recipe) -> dict[str, Any]:
     """The recipe's, with size and normalisation of the faces where the model asks for them."""
-    asked = inspect.signature(catalog.load("models", recipe.model).build).parameters
+    asked = catalog.options("models", recipe.model)
     known = {"image_px": recipe.size_px, "mean": recipe.mean, "std": recipe.std}
     return {key: value for key, value in known.items() if key in asked} | dict(recipe.model_options)

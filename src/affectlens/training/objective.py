@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from affectlens.core import catalog
-from affectlens.core.errors import BadSetting
+from affectlens.core.errors import AffectLensError, BadSetting
+from affectlens.core.messages import one_line
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.statistics import DatasetStatistics
 from affectlens.data.table import FaceTable
@@ -37,7 +39,11 @@ class WeightedLosses(nn.Module):
     an output in `core.outputs`, raw) or of the truth: `target` (B, classes), the distribution to learn, `label` (B,),
     and the target of an output: `affect_target` (B, 2), `attribute_target` (B, A), `mask_target` (B, 1, H, W), -1 and
     NaN where unknown. The logits that losses see are adjusted by the recipe's share of the classes' log frequencies
-    (`logit_adjustment`).
+    (`logit_adjustment`). A parameter with a default is the loss's own.
+
+    Raises:
+        BadSetting: what `build` of a loss returns is no function, or asks for something else; mixup or cutmix go with a
+            loss that is none on distributions.
     """
 
     shift: Tensor
@@ -51,10 +57,7 @@ class WeightedLosses(nn.Module):
         self.model = recipe.model
         self.weights = dict(recipe.losses)
         self.calls: dict[str, Callable[..., Tensor]] = built
-        self.needs = {
-            name: list(inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters)
-            for name, loss in built.items()
-        }
+        self.needs = {name: _needs(name, loss) for name, loss in built.items()}
         other = [name for name, needs in self.needs.items() if not {"logits", "target"}.issuperset(needs)]
         if other and (recipe.mixup or recipe.cutmix):
             raise BadSetting(f"mixup and cutmix are for losses on distributions, which '{other[0]}' is not")
@@ -66,7 +69,7 @@ class WeightedLosses(nn.Module):
         """() weighted sum.
 
         Raises:
-            BadSetting: a loss needs what the network does not give.
+            BadSetting: a loss needs what the network does not give, fails, or returns something else than one number.
         """
         given = {name: value.float() for name, value in outputs.others.items()}
         if outputs.features is not None:
@@ -79,8 +82,30 @@ class WeightedLosses(nn.Module):
                 raise BadSetting(
                     f"the loss '{name}' needs {missing[0]}, which '{self.model}' with these options has not"
                 )
-            total.append(self.weights[name] * loss(*(given[need] for need in self.needs[name])))
+            try:
+                value = loss(**{need: given[need] for need in self.needs[name]})
+            except AffectLensError:
+                raise
+            except Exception as error:  # whatever a loss of others raises
+                raise BadSetting(f"the loss '{name}' fails: {one_line(error)}") from error
+            if not isinstance(value, Tensor) or value.shape != ():
+                got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise BadSetting(f"the loss '{name}' must return one number, a tensor of shape (), got {got}")
+            total.append(self.weights[name] * value)
         return torch.stack(total).sum()
+
+
+def _needs(name: str, loss: Any) -> list[str]:
+    """What a loss asks for: the parameters of its call that have no default."""
+    if not callable(loss):
+        raise BadSetting(f"build of the loss '{name}' must return a function of tensors, got {type(loss).__name__}")
+    parameters = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters.values()
+    needs = [one.name for one in parameters if one.default is one.empty]
+    known = ["logits", "features", *OUTPUTS, "target", "label", *(output.target for output in OUTPUTS.values())]
+    if unknown := [need for need in needs if need not in known]:
+        names = ", ".join(dict.fromkeys(known))
+        raise BadSetting(f"the loss '{name}' asks for '{unknown[0]}'; it may ask for {names}")
+    return needs
 
 
 def _loss_of(name: str) -> str:

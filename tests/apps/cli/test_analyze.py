@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from affectlens import Analyzer
-from affectlens.apps.cli import console
+from affectlens.apps.cli import analyze, console
 from affectlens.runtime.media import PORTRAIT, read_image
 
 
@@ -321,6 +321,32 @@ def test_a_wrong_setting_is_one_line_and_exits_1(cli, options, named):
     assert len(result.errors) == 1
     assert result.err.startswith("error: ")
     assert named in result.err
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "def build(file, schema): return print",
+            "build of the writer 'new' must return a context manager, got builtin_",
+        ),
+        (
+            "from contextlib import contextmanager\n@contextmanager\ndef build(file, schema): yield",
+            "the writer 'new' must yield a function of an Analysis, got NoneType",
+        ),
+        (
+            "from contextlib import contextmanager\n@contextmanager\ndef build(file, schema): return iter(())",
+            "the writer 'new' cannot begin: RuntimeError: generator didn't yield",
+        ),
+        ("def build(file): ...", "must define build(file, schema, ...), where options have defaults; got build(file)"),
+    ],
+)
+def test_a_writer_that_is_none_is_one_line(cli, contribute, tmp_path, monkeypatch, code, message):
+    contribute("runtime.writers", "new", code)
+    monkeypatch.setattr(analyze, "FORMATS", (*analyze.FORMATS, "new"))
+    result = cli("analyze", PORTRAIT, "--out", tmp_path / "rows.new")
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert message in result.err
 
 
 def test_offline_refuses_the_network_from_then_on():

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from affectlens import Analyzer, __main__
+from affectlens.apps.cli import main
 from affectlens.apps.cli.main import COMMANDS
 from affectlens.core.errors import BadModelFile
 from affectlens.runtime.media import PORTRAIT
@@ -48,6 +49,17 @@ def test_every_file_with_a_command_is_registered():
     folder = Path(__file__).parents[3] / "src" / "affectlens" / "apps" / "cli"
     files = {file.stem for file in folder.glob("*.py") if "def register(" in file.read_text()}
     assert files == set(COMMANDS)
+
+
+@pytest.mark.parametrize("code", ["def register(app:", "import nowhere", "", "def register(app): app.add(5)"])
+def test_a_broken_command_is_one_line_that_names_its_file_and_costs_no_other(contribute, cli, capfd, code):
+    contribute("apps.cli", "new", code)
+    main._register(("new",))
+    assert re.fullmatch(
+        r"error: the command 'new' \(affectlens/apps/cli/new\.py\) cannot be loaded: \w+Error: .*\n",
+        capfd.readouterr().err,
+    )
+    assert cli("--version").code == 0
 
 
 @pytest.mark.parametrize("command", [[], ["data"], ["models"], ["recipes"]])

@@ -20,6 +20,8 @@ from typer.main import get_command
 
 import affectlens.models
 from affectlens.apps.cli.main import app
+from affectlens.core import catalog
+from affectlens.core.errors import BadSetting
 from affectlens.data.readers.celeba import ATTRIBUTES
 from affectlens.models.layers import mobile_facenet
 from affectlens.runtime.media import PORTRAIT
@@ -200,6 +202,20 @@ def shorter(words):
     if words[1].startswith("dare"):
         settings.append("model_options.backbone=small")
     return [*words, *(word for setting in settings for word in ("--set", setting))]
+
+
+@pytest.mark.parametrize("page", ["docs/add_a_model.md", "docs/light.md"])
+def test_the_example_of_a_new_file_passes_the_linter(page):
+    (example,) = blocks(page)
+    command = [sys.executable, "-m", "ruff", "check", "--stdin-filename", "src/affectlens/models/new.py", "-"]
+    done = subprocess.run(command, input=example, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_example_of_a_model_refuses_what_it_says(contribute):
+    contribute("models", "three_layers", *blocks("docs/add_a_model.md"))
+    with pytest.raises(BadSetting, match="width must be > 0, got 0"):
+        catalog.build("models", "three_layers", 8, 1, options={"width": 0})
 
 
 @pytest.mark.slow

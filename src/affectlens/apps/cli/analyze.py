@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,7 @@ from affectlens.apps.cli.options import (
 from affectlens.apps.cli.tables import table_writer
 from affectlens.core import catalog
 from affectlens.core.errors import AffectLensError, BadSetting
+from affectlens.core.messages import one_line
 from affectlens.core.offline import forbid_network
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis, Writer
@@ -168,5 +169,15 @@ def _open_writer(stack: ExitStack, analyzer: Analyzer, out: Path | None, format:
     """The writer of `format` to the file or standard output; `stack` closes what it opens."""
     if format == TABLE:
         return stack.enter_context(table_writer(out))
-    writer: Writer = stack.enter_context(catalog.load("runtime.writers", format).build(out, analyzer.schema))
-    return writer
+    made = catalog.build("runtime.writers", format, out, analyzer.schema, options={})
+    if not isinstance(made, AbstractContextManager):
+        raise BadSetting(f"build of the writer '{format}' must return a context manager, got {type(made).__name__}")
+    try:
+        write: Writer = stack.enter_context(made)
+    except (AffectLensError, OSError):
+        raise
+    except Exception as error:  # of code from elsewhere
+        raise BadSetting(f"the writer '{format}' cannot begin: {one_line(error)}") from error
+    if not callable(write):
+        raise BadSetting(f"the writer '{format}' must yield a function of an Analysis, got {type(write).__name__}")
+    return write

@@ -14,15 +14,15 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from affectlens.apps.cli.conditions import conditions
 from affectlens.apps.cli.console import note, out
-from affectlens.apps.cli.scenes import one_face, tiled
 from affectlens.core.errors import BadData, MissingExtra, UnreadableMedia
 from affectlens.core.preprocessing import to_input
 from affectlens.core.session import model_file, open_session, read_spec, run_model
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.media import PORTRAIT, read_image
+from affectlens.runtime.environment import environment
+from affectlens.runtime.media import PORTRAIT
 from affectlens.runtime.record import Recorder
+from affectlens.runtime.sample_frames import sample_frames
 
 _BATCH = 64
 
@@ -55,9 +55,8 @@ def bench(
     with_videos = importlib.util.find_spec("av") is not None
     if clip is not None and not with_videos:
         raise MissingExtra("--clip", "video")
-    note("measuring (takes half a minute)")
-    portrait = read_image(PORTRAIT)
-    frame, crowd = (tiled(portrait, faces) for faces in (1, 5))
+    note("measuring, which takes half a minute")
+    frame, crowd = (next(sample_frames(faces=faces)) for faces in (1, 5))
     analyzer = Analyzer()
     analysis = analyzer.analyze(frame)
     cold = {"cold_start_s": _cold_start_s(), "cold_start_peak_mb": _children_peak_mb()}  # before this process grows
@@ -70,7 +69,7 @@ def bench(
         **cold,
         "faces_in_frame": len(analysis.faces),
         "faces_in_frame_5": len(analyzer.analyze(crowd).faces),
-        **conditions(),
+        **environment(),
     }
     if as_json:
         typer.echo(json.dumps(result, indent=2))
@@ -89,16 +88,16 @@ def bench(
 
 def _videos(analyzer: Analyzer, clip: Path | None, frames: int) -> dict[str, float | None]:
     """Frames per second of a video with one face and of one with five."""
-    try:
-        shown = one_face(clip, frames)
-    except UnreadableMedia as error:
-        raise BadData(f"'{clip}': {error.detail} ({error.reason})") from error
     rates: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory() as folder:
         for faces in (1, 5):
+            try:
+                images = sample_frames(frames, faces, clip)
+            except UnreadableMedia as error:
+                raise BadData(f"'{clip}': {error.detail} ({error.reason})") from error
             with Recorder(Path(folder, f"{faces}.mp4")) as video:
-                for i in range(frames):
-                    video.write(tiled(shown[i % len(shown)], faces), i / 30)
+                for i, image in enumerate(images):
+                    video.write(image, i / 30)
             start = time.perf_counter()
             found = sum(len(analysis.faces) for analysis in analyzer.video(video.file))
             rates[f"video_fps_{faces}"] = round(frames / (time.perf_counter() - start), 1)

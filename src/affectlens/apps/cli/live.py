@@ -15,7 +15,7 @@ from affectlens.apps.cli.console import err, out, warn
 from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline, PriorOption
 from affectlens.apps.light.ambience import Ambience
 from affectlens.apps.light.driver import LampThread
-from affectlens.apps.light.lamps import open_lamp
+from affectlens.apps.light.lamp import open_lamp, schemes
 from affectlens.apps.light.palette import COLOURS, Light, Palette
 from affectlens.apps.light.swatch import TerminalSwatch, draw_swatch
 from affectlens.apps.live.window import Window
@@ -61,7 +61,7 @@ def live(
             metavar="URL",
             envvar="AFFECTLENS_LIGHT",
             show_envvar=True,
-            help="Drive a lamp from the expressions: mqtt://[user:password@]host/topic or wled://host.",
+            help=f"A lamp that follows: {schemes()}... (docs/light.md).",
         ),
     ] = None,
     palette: Annotated[

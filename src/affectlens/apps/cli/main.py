@@ -6,13 +6,15 @@ import logging
 import signal
 import sys
 import warnings
+from collections.abc import Iterable
 from importlib import metadata
 
 import cv2
 import typer
 
 from affectlens.apps.cli.console import Warnings, fail
-from affectlens.core.errors import AffectLensError
+from affectlens.core.errors import AffectLensError, BadSetting
+from affectlens.core.messages import one_line
 
 app = typer.Typer(
     help="Read facial expressions, valence and arousal from photos and videos: offline, calibrated, no GPU needed.",
@@ -61,9 +63,16 @@ COMMANDS = (
 )
 
 
-def _register() -> None:
-    for name in COMMANDS:
-        importlib.import_module(f"affectlens.apps.cli.{name}").register(app)
+def _register(names: Iterable[str] = COMMANDS) -> None:
+    """Add the commands to `app`; one whose file is broken is a line on standard error and costs no other."""
+    for name in names:
+        try:
+            importlib.import_module(f"affectlens.apps.cli.{name}").register(app)
+        except Exception as error:
+            if "--debug" in sys.argv[1:]:
+                raise
+            place = f"affectlens/apps/cli/{name}.py"
+            fail(BadSetting(f"the command '{name}' ({place}) cannot be loaded: {one_line(error)}"))
 
 
 _register()

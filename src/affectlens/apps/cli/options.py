@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from affectlens.core import catalog
 from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.recognizer import Prior
 from affectlens.runtime.temporal import Smoothing
@@ -22,7 +23,10 @@ class Split(StrEnum):
 ModelOption = Annotated[
     str, typer.Option(help="Expression model: 'bundled', a run folder, or an ONNX file exported by affectlens.")
 ]
-DetectorOption = Annotated[str, typer.Option(help="mtcnn, whole (the image is the face) or yunet:FILE.")]
+_DETECTORS = ", ".join(catalog.available("faces.detectors"))
+DetectorOption = Annotated[
+    str, typer.Option(help=f"{_DETECTORS}, or NAME:FILE with a model file (yunet). whole: the image is the face.")
+]
 MinFace = Annotated[
     int | None, typer.Option(metavar="PX", help="Side of the smallest face to look for.  [default: 40]")
 ]

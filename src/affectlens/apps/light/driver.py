@@ -5,7 +5,7 @@ import math
 import threading
 from collections.abc import Sequence
 
-from affectlens.apps.light.lamps import Lamp
+from affectlens.apps.light.lamp import Lamp
 from affectlens.apps.light.palette import Light
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Exact softmax attention for training on a CPU: a few maps at a time, recomputed in the backward pass.
 
 PyTorch's fused kernel for CPUs handles one small tile after the other; whole products over as many (N x M) maps as fit
-into the cache take half of its time (benchmarks/training.txt), and memory stays nearly as small.
+into the cache take half of its time (experiments/training.txt), and memory stays nearly as small.
 Dot products and softmax are in float32, the other products in the type of the values.
 """
 

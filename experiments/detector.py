@@ -1,4 +1,4 @@
-"""What the detector's shortcuts save: `python benchmarks/detector.py`, a minute.
+"""What the detector's shortcuts save: `python experiments/detector.py`, a minute.
 
 Each row times two detectors in turns on the same picture: the plain cascade (networks as they come, P-Net over whole
 levels, the largest level and crops straight from the picture, all crops at once, O-Net sees every candidate,
@@ -13,12 +13,11 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 
-from affectlens.apps.cli.conditions import headline
-from affectlens.apps.cli.scenes import tiled
+from affectlens import environment, read_image, sample_frames
 from affectlens.core.session import open_session
 from affectlens.faces import suppression
 from affectlens.faces.detectors import mtcnn
-from affectlens.runtime.media import PORTRAIT, read_image
+from affectlens.runtime.media import PORTRAIT
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def in_turns(plain, ours, image, repeats):
     """Median milliseconds of each."""
     taken = [], []
     for _ in range(repeats):
-        with patch.multiple(mtcnn, **PLAIN), patch.object(suppression, "_AT_ONCE", 1):
+        with patch.multiple(mtcnn, **PLAIN), patch.object(suppression, "_BLOCK_SIZE", 1):
             taken[0].append(timeit(lambda: plain(image), number=1))
         taken[1].append(timeit(lambda: ours(image), number=1))
     return [1000 * float(np.median(times)) for times in taken]
@@ -61,14 +60,15 @@ def main(repeats):
     ours = mtcnn.build()
     networks = [open_session(mtcnn._network(name)) for name in ("pnet", "rnet", "onet")]
     plain = Plain(ours.min_face_px, ours.pyramid_factor, ours.thresholds, *networks)
-    portrait = read_image(PORTRAIT)
+    one, five = (next(sample_frames(faces=faces)) for faces in (1, 5))
     pictures = {
-        "640x480, one face": tiled(portrait, 1),
-        "640x480, five faces": tiled(portrait, 5),
-        "512x512, the portrait": portrait,
-        "4000x3000, five faces": cv2.resize(tiled(portrait, 5), (4000, 3000), interpolation=cv2.INTER_CUBIC),
+        "640x480, one face": one,
+        "640x480, five faces": five,
+        "512x512, the portrait": read_image(PORTRAIT),
+        "4000x3000, five faces": cv2.resize(five, (4000, 3000), interpolation=cv2.INTER_CUBIC),
     }
-    print(headline("python benchmarks/detector.py"))
+    machine = environment()
+    print(f"$ python experiments/detector.py\n{machine['cores']} cores of {machine['processor']}")
     print("                          faces          plain     ships    ratio")
     for name, image in pictures.items():
         before, after = in_turns(plain, ours, image, repeats)

@@ -1,6 +1,6 @@
 """What training costs beside the arithmetic, and what three shortcuts save; each figure is a ratio within one run.
 
-usage: python benchmarks/training.py [--steps 60] [--rounds 4]
+usage: python experiments/training.py [--steps 60] [--rounds 4]
 
 1. throughput: the default recipe through `affectlens.training.fit` against a bare PyTorch loop over the same tensors
    (same network, augmentation, loss, optimiser, clipping and precision; no data loader, no averaging of weights, no
@@ -38,6 +38,7 @@ from affectlens.models.layers.scalar_attention import scalar_attention
 from affectlens.training import fit
 from affectlens.training.augment import augment, draws
 from affectlens.training.data import TrainingData
+from affectlens.training.objective import dataset_statistics
 from affectlens.training.optimisers import optimisers
 from affectlens.training.recipe import Recipe, find
 
@@ -74,7 +75,7 @@ def bare(recipe: Recipe, faces: FaceTable) -> float:
     """Faces per second of a loop over ready tensors."""
     torch.manual_seed(0)
     network = catalog.build("models", recipe.model, 8, 1, options={}).to(memory_format=torch.channels_last).train()
-    loss_of = catalog.build("losses", next(iter(recipe.losses)), options={})
+    loss_of = catalog.build("losses", next(iter(recipe.losses)), dataset_statistics(faces), options={})
     optimiser = optimisers(network, recipe)
     images = torch.from_numpy(to_input(list(faces.images), recipe.input_spec()))
     votes, uniform = torch.from_numpy(faces.votes), draws(len(faces), 0, 0)

@@ -1,20 +1,30 @@
-"""Lamps against a real broker (Mosquitto) and a real HTTP server, on loopback."""
+"""What every lamp in the catalogue must do, and each against a real broker (Mosquitto) or HTTP server, on loopback."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from affectlens.apps.light import lamps
+from affectlens.apps.light import lamp as lamps
 from affectlens.apps.light.driver import LampThread
-from affectlens.apps.light.lamps import open_lamp
+from affectlens.apps.light.lamp import KIND, open_lamp
+from affectlens.apps.light.lamps import _host
 from affectlens.apps.light.palette import Light
+from affectlens.core import catalog
 from affectlens.core.errors import BadSetting, MissingExtra, NetworkRefused
 
+URLS = {
+    "mqtt": "mqtt://ann:s3cret@host/topic",
+    "mqtts": "mqtts://ann:s3cret@host/topic",
+    "wled": "wled://host",
+}
+"""One of each lamp, with a password where it may have one."""
 ORANGE, BLUE, OFF = Light((255, 128, 0), 0.5), Light((0, 0, 255), 1.0), Light((255, 170, 90), 0.0)
 ON = {"state": "ON", "brightness": 128, "color": {"r": 255, "g": 128, "b": 0}, "transition": 0.2}
 
@@ -48,7 +58,32 @@ def drive():
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr(lamps, "_RESPONSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(_host, "RESPONSE_TIMEOUT_S", 0.5)
+
+
+@pytest.mark.parametrize("scheme", catalog.available(KIND))
+def test_every_lamp_is_called_by_its_url_without_a_password_and_can_be_closed_unused(scheme):
+    assert scheme in URLS, f"add a row to URLS in tests/apps/light/lamps/test_every_lamp.py for '{scheme}'"
+    lamp = open_lamp(URLS[scheme])
+    assert lamp.name == URLS[scheme].replace("ann:s3cret@", "")
+    lamp.close()
+
+
+def test_a_lamp_is_one_file_and_needs_no_host(contribute, monkeypatch, lit, tmp_path):
+    page = Path(__file__).parents[4] / "docs" / "light.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    contribute(KIND, "file", example)
+    monkeypatch.setattr(lamps, "network_forbidden", lambda: True)
+    lit(f"file://{tmp_path}/lamp.txt").show(ORANGE, 0.2)
+    assert (tmp_path / "lamp.txt").read_text() == "(255, 128, 0) 0.50\n"
+    with pytest.raises(BadSetting, match="begins with file://, mqtt://, "):
+        open_lamp("serial:///dev/ttyUSB0")
+
+
+def test_what_build_returns_must_be_a_lamp(contribute):
+    contribute(KIND, "file", "def build(url): return url")
+    with pytest.raises(BadSetting, match="build of the lamp 'file' must return an object with name, show and close"):
+        open_lamp("file:///lamp.txt")
 
 
 def test_mqtt_speaks_home_assistants_json_schema(broker, listen, lit):
@@ -241,10 +276,10 @@ def test_a_lamp_at_home_is_not_looked_for_behind_a_proxy(wled, lit, monkeypatch)
         "wled://999.1.1.1",
     ],
 )
-def test_what_is_no_lamp_is_told_the_forms_and_nothing_secret(url):
+def test_what_is_no_lamp_is_told_the_form_and_nothing_secret(url):
     with pytest.raises(BadSetting) as refused:
         open_lamp(url)
-    assert lamps.FORMS in str(refused.value)
+    assert any(f"{scheme}://" in str(refused.value) for scheme in catalog.available(KIND))
     assert "s3cret" not in str(refused.value)
     assert "1234" not in str(refused.value)
 

@@ -1,0 +1,12 @@
+"""Any lamp with Home Assistant's JSON schema over MQTT."""
+
+from affectlens.apps.light.lamps._mqtt import MqttLamp
+
+
+def build(url: str) -> MqttLamp:
+    """The lamp at mqtt://[user:password@]host[:port]/command/topic.
+
+    Raises:
+        BadSetting: another URL, no topic, or one with wildcards. MissingExtra: the extra "light" is not installed.
+    """
+    return MqttLamp(url, port=1883, encrypted=False)
