@@ -108,7 +108,7 @@ def test_lists_and_objects_that_are_called_make_a_measure_too(portrait):
         ),
         (
             "from affectlens.faces.measures.pose import build",
-            "the measure 'broken' that is installed calls itself 'pose'; the names must agree",
+            "the installed measure 'broken' has the name 'pose'; the names must match",
         ),
     ],
 )

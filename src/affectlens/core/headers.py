@@ -44,11 +44,9 @@ def make_measure(name: str) -> Measure:
     except Exception as error:  # of code from elsewhere
         raise BadSetting(f"cannot create the installed measure '{name}': {one_line(error)}") from error
     if not isinstance(measure, Measure):
-        raise BadSetting(
-            f"the measure '{name}' that is installed is of the type {type(measure).__name__}, not an affectlens.Measure"
-        )
+        raise BadSetting(f"the installed measure '{name}' must be an affectlens.Measure, got {type(measure).__name__}")
     if measure.name != name:
-        raise BadSetting(f"the measure '{name}' that is installed calls itself '{measure.name}'; the names must agree")
+        raise BadSetting(f"the installed measure '{name}' has the name '{measure.name}'; the names must match")
     return measure
 
 
