@@ -150,7 +150,7 @@ def test_data_with_other_labels_are_refused(whole, data, tmp_path):
 
 
 def test_twice_is_once_too_often(eight, data, tmp_path):
-    with pytest.raises(BadModelFile, match="has eight bits already"):
+    with pytest.raises(BadModelFile, match="is already quantised to eight bits"):
         quantise.quantise(eight[0], data, tmp_path / "four.onnx")
 
 

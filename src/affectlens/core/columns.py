@@ -283,7 +283,7 @@ class Schema:
 
     @classmethod
     def of_names(cls, names: Sequence[str], extra: Iterable[Column] = ()) -> "Schema":
-        """The schema of a table with this header; of `extra` those that it has. Headers that nobody knows are left out.
+        """The schema of a table with this header; of `extra` those that it has. Unknown headers are left out.
 
         Raises:
             BadSetting: there are columns of the same name.

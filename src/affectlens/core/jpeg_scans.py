@@ -29,7 +29,7 @@ _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
 _FRAMES = tuple(code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC))
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _NOTHING = 255
-"""Stands for the lowest known bit of a coefficient of which nothing has come."""
+"""Stands for the lowest known bit of a coefficient of which nothing has arrived."""
 
 _FILLS = (b"\x55" * 64, b"\xaa" * 64)
 """What stands for missing bits; each has the opposite of the other's, and no byte 255, which would begin a marker."""

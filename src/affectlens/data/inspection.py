@@ -75,7 +75,7 @@ class _Fingerprints:
 
 
 def entries(source: DataSource) -> Iterator[tuple[str, Sample | Dropped]]:
-    """(split, entry) of all splits, of which one that is not there has none.
+    """(split, entry) of all splits; a missing split has no entries.
 
     Raises:
         BadData: the folder does not have the reader's layout, or a table of it is damaged.

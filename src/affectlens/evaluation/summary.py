@@ -265,7 +265,7 @@ def _is_parquet(file: Path) -> bool:
 
 
 def _verbatim(file: Path) -> str:
-    """A path of which the engine takes no character for a wildcard."""
+    """A path with all wildcard characters of the engine escaped."""
     return re.sub(r"[*?\[]", r"[\g<0>]", str(file))
 
 

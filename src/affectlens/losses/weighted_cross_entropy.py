@@ -13,7 +13,7 @@ from affectlens.core.statistics import DatasetStatistics
 
 
 def class_weights(statistics: DatasetStatistics) -> Tensor:
-    """(C,) float32 n_min / n_i; 0 for a class of which there is no face.
+    """(C,) float32 n_min / n_i; 0 for a class without faces.
 
     Raises:
         BadSetting: no face has a label.
@@ -25,7 +25,7 @@ def class_weights(statistics: DatasetStatistics) -> Tensor:
 
 
 def rarity(counts: Tensor) -> Tensor:
-    """(K,) faces of each kind, not all 0 -> (K,) float32 n_min / n_i; 0 for a kind of which there is no face."""
+    """(K,) faces of each kind, not all 0 -> (K,) float32 n_min / n_i; 0 for a kind without faces."""
     counts = counts.float()
     return torch.where(counts > 0, counts[counts > 0].min() / counts.clamp_min(1), 0)
 

@@ -2,10 +2,10 @@
 function of the identity.
 
 A 3x3 convolution to 32 channels, then pre-activation blocks (batch norm, ELU, 3x3 convolution, twice) in the row 7 x
-32, 1 x 64, 8 x 64, 1 x 128, 7 x 128, of which the single ones halve the map; batch norm, ELU, mean over the map,
-linear: 3,072,696 parameters with 8 classes. A block's shortcut is atan(a x / sqrt(c^2 + 1)) / (a sqrt(c^2 + 1)) with
-two learned numbers, a = c = 1 at the start; where the map is halved, it is averaged 2x2 and zero channels are added on
-both sides.
+32, 1 x 64, 8 x 64, 1 x 128, 7 x 128, where the single blocks halve the map; batch norm, ELU, mean over the map, linear:
+3,072,696 parameters with 8 classes. A block's shortcut is atan(a x / sqrt(c^2 + 1)) / (a sqrt(c^2 + 1)) with two
+learned numbers, a = c = 1 at the start; where the map is halved, it is averaged 2x2 and zero channels are added on both
+sides.
 
 Left open and chosen: convolutions have a bias (the parameter count asks for it); the shortcut starts from the block's
 input. No weights of others.

@@ -1,8 +1,8 @@
 """Swin Transformer with squeeze and excitation (Vats and Chadha): timm's Swin-T, patches of 4 pixels, and a gate on
 its channels.
 
-The paper puts the gate "before Swin" and "on the class token", of which Swin has none. Here it is an excitation of the
-pooled 768 channels before the head (`se` "pooled"), or a squeeze and excitation of the 96 channels of the patch
+The paper puts the gate "before Swin" and "on the class token", which Swin does not have. Here it is an excitation of
+the pooled 768 channels before the head (`se` "pooled"), or a squeeze and excitation of the 96 channels of the patch
 embedding ("patches"); "none" is the network without it. Reduction 16. Weights: timm's of ImageNet-1K (MIT).
 """
 

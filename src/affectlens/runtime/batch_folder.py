@@ -10,7 +10,8 @@ from affectlens.core.errors import BadData, BadSetting
 
 NAME = "manifest.sqlite"
 WAITING, DONE, FAILED = "not yet", "done", "failed"
-"""States of a source. Failed are those of which nothing could be read; the shards say why, as `reason` does here."""
+"""States of a source. A source failed if nothing of it could be read; the reason is in the shards and in `reason` here.
+"""
 
 TABLES = """
 begin;

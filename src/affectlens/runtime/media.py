@@ -132,7 +132,7 @@ def read_picture(path: Path) -> DecodedImage:
 
 @contextmanager
 def file_reasons() -> Iterator[None]:
-    """What the file system has against a file becomes an UnreadableMedia."""
+    """Convert file system errors to UnreadableMedia."""
     try:
         yield
     except FileNotFoundError as error:

@@ -36,7 +36,7 @@ class Person:
 
     @property
     def mostly(self) -> tuple[str, float]:
-        """The expression of most frames, and of which share."""
+        """The most frequent expression, and its share of the frames."""
         (expression, count), *_ = self.expressions.most_common(1)
         return expression, count / self.frames
 

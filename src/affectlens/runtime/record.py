@@ -87,7 +87,7 @@ class Recorder:
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
-        """What FFmpeg has against a picture or a file, as an error of this project."""
+        """Convert FFmpeg errors about a picture or a file to errors of this package."""
         try:
             yield
         except (self._av.FFmpegError, ValueError) as error:

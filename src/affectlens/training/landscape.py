@@ -57,7 +57,7 @@ def landscape(
 
 
 def _direction(weight: Tensor, random: torch.Generator) -> Tensor:
-    """Random numbers of which each filter is as long as that of `weight`."""
+    """Random numbers in which each filter has the same norm as in `weight`."""
     drawn = torch.randn(weight.shape, generator=random)
     length = weight.flatten(1).norm(dim=1) / drawn.flatten(1).norm(dim=1).clamp_min(1e-12)
     return torch.mul(drawn, length.view(-1, *[1] * (weight.ndim - 1)))

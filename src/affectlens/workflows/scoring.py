@@ -178,7 +178,7 @@ def score_changed(
 
 
 def compared(model: Predictor, outputs: ModelOutputs, table: FaceTable) -> dict[str, Compared]:
-    """Each further output of `model` that has a metric and of which the data know the truth, beside it."""
+    """Each further output of `model` that has a metric and for which the data have ground truth, paired with it."""
     found = {}
     for name, said in outputs.others.items():
         output, names = OUTPUTS[name], model.output_names.get(name, ())

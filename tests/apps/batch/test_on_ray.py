@@ -169,7 +169,7 @@ def test_an_address_at_which_nothing_listens_is_told_at_once(scheme, photos, tmp
 
 def test_addresses_of_ray_itself_are_left_to_it():
     on_ray.check_address("auto")
-    with pytest.raises(AffectLensError, match="'host:none' is no address"):
+    with pytest.raises(AffectLensError, match="'host:none' is not a valid address"):
         on_ray.check_address("host:none")
 
 

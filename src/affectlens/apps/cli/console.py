@@ -109,7 +109,7 @@ class ProgressBars:
         return partial(self._progress.advance, self._progress.add_task(what, total=total))
 
     def over(self, items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
-        """Yield `items` under a bar; without one where they are three or fewer. `total` is None where nobody knows."""
+        """Yield `items` with a progress bar; without one if there are three or fewer. `total` is None if unknown."""
         if total is not None and total <= 3:
             yield from items
             return
@@ -151,6 +151,6 @@ TERMINAL = Terminal()
 def track(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
     """Yield `items` under a progress bar on standard error; silent for three or fewer, or when that is no terminal.
 
-    `total` is None where nobody knows.
+    `total` is None if unknown.
     """
     return progress.track(items, TERMINAL, what, total)

@@ -61,7 +61,7 @@ def live(
             metavar="URL",
             envvar="AFFECTLENS_LIGHT",
             show_envvar=True,
-            help=f"A lamp that follows: {schemes()}... (docs/light.md).",
+            help=f"Drive a lamp from the expressions: {schemes()}... (docs/light.md).",
         ),
     ] = None,
     palette: Annotated[

@@ -196,7 +196,7 @@ async def _follow(socket: WebSocket, service: Service, settings: VideoSettings) 
 
 
 async def _lines(video: Video, stall_s: float) -> "_Lines":
-    """The response to a video of which at least one frame can be read.
+    """The response to a video with at least one readable frame.
 
     Raises:
         UnreadableMedia: none can.
