@@ -17,7 +17,7 @@ from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.messages import one_line
 
 app = typer.Typer(
-    help="Read facial expressions, valence and arousal from photos and videos: offline, calibrated, no GPU needed.",
+    help="Analyze facial expressions, valence and arousal in photos and videos: offline, calibrated, no GPU needed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,7 +33,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    debug: bool = typer.Option(False, "--debug", help="Before a command: show the trace of an error."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error; give it before the command."),
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
     ),

@@ -25,34 +25,39 @@ ModelOption = Annotated[
 ]
 _DETECTORS = ", ".join(catalog.available("faces.detectors"))
 DetectorOption = Annotated[
-    str, typer.Option(help=f"{_DETECTORS}, or NAME:FILE with a model file (yunet). whole: the image is the face.")
+    str,
+    typer.Option(
+        help=f"Face detector: {_DETECTORS}, or NAME:FILE with a model file (yunet). whole: the whole image is the face."
+    ),
 ]
 MinFace = Annotated[
-    int | None, typer.Option(metavar="PX", help="Side of the smallest face to look for.  [default: 40]")
+    int | None,
+    typer.Option(metavar="PX", help="Minimum length of the longer side of a face box, in pixels.  [default: 40]"),
 ]
 PriorOption = Annotated[
     Prior,
-    typer.Option(help="'balanced' takes all expressions for equally frequent: rare ones are found more often."),
+    typer.Option(help="'balanced' treats all expressions as equally frequent, which finds rare ones more often."),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Refuse any use of the network by this process.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Forbid all network use by this process.")]
 Data = Annotated[
-    str, typer.Option(metavar="SPEC", help="NAME:FOLDER[?key=value...]; for example ferplus:~/data/ferplus.")
+    str,
+    typer.Option(metavar="SPEC", help="Data set, as NAME:FOLDER[?key=value...]; for example ferplus:~/data/ferplus."),
 ]
-SplitOption = Annotated[Split, typer.Option(help="Which part of the data.")]
+SplitOption = Annotated[Split, typer.Option(help="Split of the data set to use.")]
 ReportFolder = Annotated[
-    Path | None, typer.Option("--report", metavar="DIR", help="Write report.html and report.json there.")
+    Path | None, typer.Option("--report", metavar="DIR", help="Write report.html and report.json to this folder.")
 ]
 FindFaces = Annotated[
     bool,
-    typer.Option("--find-faces", help="Search pictures of more than 128 pixels a side for their largest face."),
+    typer.Option("--find-faces", help="Use the largest face found in each picture of more than 128 pixels a side."),
 ]
-Every = Annotated[int, typer.Option(metavar="N", min=1, help="Of videos: analyze each N-th frame.")]
-Fps = Annotated[float | None, typer.Option(metavar="F", help="Of videos: analyze at most F frames per second.")]
+Every = Annotated[int, typer.Option(metavar="N", min=1, help="Videos: analyze every N-th frame.")]
+Fps = Annotated[float | None, typer.Option(metavar="F", help="Videos: analyze at most F frames per second.")]
 Smooth = Annotated[
-    bool, typer.Option(help="Of videos: expression and uncertain change only where the change is clear over time.")
+    bool, typer.Option(help="Videos: change expression and uncertain only when the change is clear over time.")
 ]
 Baseline = Annotated[
-    bool, typer.Option("--baseline", help="Of videos: learn how each person looks at rest, and read it as neutral.")
+    bool, typer.Option("--baseline", help="Videos: learn how each person looks at rest, and treat that as neutral.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
