@@ -57,6 +57,7 @@ def test_training_from_python(portrait, make_ferplus, tmp_path, monkeypatch, cap
             cv2.imwrite(str(tmp_path / f"{label}{number}.png"), cv2.resize(pixels, (48, 48)))
             lines.append(f"{label}{number}.png,{label}")
     (tmp_path / "labels.csv").write_text("\n".join(lines))
+    cv2.imwrite(str(tmp_path / "photo.jpg"), portrait[..., ::-1])
     monkeypatch.chdir(tmp_path)
     names = {"Analyzer": Analyzer}
     for heading, block in blocks():
@@ -70,6 +71,8 @@ def test_training_from_python(portrait, make_ferplus, tmp_path, monkeypatch, cap
     assert len(names["both"].metrics["models"]) == 2
     assert len(names["faces"]) == 4
     assert names["table"] == Path("results/caciolai/README.md")
+    assert cv2.imread("explained.png").shape == (240, 748, 3)
+    assert sum(bool(axes.images) for axes in names["figure"].axes) == 4
     said = capsys.readouterr()
     assert "| baseline | 60.61 |" in said.out
     assert "epoch 3 of 3: " in said.out

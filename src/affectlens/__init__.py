@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from affectlens.workflows.data import load_data
     from affectlens.workflows.evaluate import evaluate
     from affectlens.workflows.explain import explain
+    from affectlens.workflows.figures import plot
     from affectlens.workflows.finetune import finetune
     from affectlens.workflows.progress import LoggingProgress, NotebookProgress
     from affectlens.workflows.reports import Report
@@ -94,6 +95,7 @@ __all__ = [
     "explain",
     "finetune",
     "load_data",
+    "plot",
     "read_image",
     "read_table",
     "reproduce",
@@ -147,6 +149,7 @@ _HOMES = {
     "explain": "workflows.explain",
     "finetune": "workflows.finetune",
     "load_data": "workflows.data",
+    "plot": "workflows.figures",
     "read_image": "runtime.media",
     "read_table": "runtime.frames",
     "reproduce": "workflows.reproduce",

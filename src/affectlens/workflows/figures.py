@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadData, BadSetting, MissingExtra
+from affectlens.core.catalog import unknown
+from affectlens.core.errors import BadData, BadSetting, MissingExtra, UnknownName
 from affectlens.core.progress import SILENT, Progress
 from affectlens.core.series import Event, Series
 from affectlens.data import crops
@@ -56,19 +57,7 @@ class FigureName(StrEnum):
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """What a figure is about; the methods refuse what it cannot do without.
-
-    Attributes:
-        name: which figure.
-        data: "NAME:FOLDER[?key=value&...]"; `split` of it.
-        models: run folders; for samples and heatmaps also "bundled" or an ONNX file, for landmarks the file of
-            MobileFaceNet's weights; several for landscape.
-        divisions: sectors drawn in va-plane: 0, 4, 8 or 12.
-        faces: most faces; None for the figure's own number.
-        points: steps along each direction of landscape, odd.
-        table: of timeline, the .parquet, .csv or .jsonl of a video.
-        progress: told how far it is.
-    """
+    """The arguments of `plot`; the methods raise BadSetting where one that a figure needs is missing."""
 
     name: FigureName
     data: str | Path | DataSource | None = None
@@ -82,12 +71,12 @@ class FigureOptions:
 
     def source(self) -> DataSource:
         if self.data is None:
-            raise BadSetting(f"the figure '{self.name}' needs --data")
+            raise BadSetting(f"the figure '{self.name}' needs data")
         return source_of(self.data)
 
     def model(self) -> str:
         if len(self.models) != 1:
-            raise BadSetting(f"the figure '{self.name}' needs --model{' once' if self.models else ''}")
+            raise BadSetting(f"the figure '{self.name}' needs {'a single' if self.models else 'a'} model")
         return self.models[0]
 
     def run(self, model: str | None = None) -> "tuple[ExpressionModule, tuple[str, ...]]":
@@ -102,17 +91,48 @@ class FigureOptions:
         return run.load_run(folder), run.load_labels(folder)
 
 
-def figure(asked: FigureOptions) -> "Figure":
-    """Draw it, as Matplotlib's object.
+def plot(
+    name: str,
+    data: str | Path | DataSource | None = None,
+    models: Sequence[str | Path] = (),
+    *,
+    split: str = "test",
+    divisions: int = 8,
+    faces: int | None = None,
+    points: int = 11,
+    table: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> "Figure":
+    """Draw a figure of a data set, a trained network or a video (extra `report`; most need `train`).
+
+    Args:
+        name: "va-plane", "samples", "heatmaps", "features", "distances", "adjacency", "similarity", "landscape",
+            "landmarks" or "timeline"; `affectlens plot --help` says what each shows.
+        data: data set, "NAME:FOLDER[?key=value&...]"; not used for adjacency, similarity and timeline.
+        models: run folders; for samples and heatmaps also "bundled" or an ONNX file, for landmarks the weights file of
+            MobileFaceNet. One model; landscape takes several.
+        split: "train", "valid" or "test", of `data`.
+        divisions: number of sectors drawn in va-plane: 0, 4, 8 or 12.
+        faces: maximum number of faces; None is the default of the figure.
+        points: number of points along each direction of landscape, odd.
+        table: for timeline: the .parquet, .csv or .jsonl file of a video.
+        progress: receives progress updates.
+
+    Returns:
+        A figure of Matplotlib's, which notebooks show.
 
     Raises:
-        BadSetting, BadData: something that the figure needs is missing. MissingExtra.
+        UnknownName: there is no such figure. BadSetting, BadData: something that the figure needs is missing.
+            MissingExtra.
     """
-    if asked.points % 2 == 0:
-        raise BadSetting(
-            f"--points must be odd, so that the middle point is at the trained weights, got {asked.points}"
-        )
-    return _FIGURES[asked.name](asked)
+    if name not in list(FigureName):
+        raise UnknownName(unknown("figure", name, list(FigureName)))
+    if points % 2 == 0:
+        raise BadSetting(f"points must be odd, so that the middle point is at the trained weights, got {points}")
+    path = None if table is None else Path(table)
+    chosen = FigureName(name)
+    options = FigureOptions(chosen, data, list(map(str, models)), split, divisions, faces, points, path, progress)
+    return _FIGURES[chosen](options)
 
 
 def timeline_page(table: Path) -> str:
@@ -207,7 +227,7 @@ def _distances(asked: FigureOptions) -> "Figure":
 
 def _landscape(asked: FigureOptions) -> "Figure":
     if not asked.models:
-        raise BadSetting("the figure 'landscape' needs --model, once or several times")
+        raise BadSetting("the figure 'landscape' needs one or more models")
     runs, data = [asked.run(model)[0] for model in asked.models], asked.source()
     from affectlens.training.landscape import landscape
 

@@ -69,13 +69,13 @@ def test_every_figure_is_drawn(cli, name, table, trained, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("va-plane",), "the figure 'va-plane' needs --data"),
-        (("adjacency",), "the figure 'adjacency' needs --model"),
+        (("va-plane",), "the figure 'va-plane' needs data"),
+        (("adjacency",), "the figure 'adjacency' needs a model"),
         (("similarity", "--model", "nowhere"), "needs a run folder of 'affectlens train', got 'nowhere'"),
-        (("heatmaps", "--model", "a", "--model", "b"), "the figure 'heatmaps' needs --model once"),
-        (("landscape", "--points", 4), "--points must be odd"),
+        (("heatmaps", "--model", "a", "--model", "b"), "the figure 'heatmaps' needs a single model"),
+        (("landscape", "--points", 4), "points must be odd"),
         (("samples", "--out", "x.jpg"), "figures are written as PNG; --out must end in .png, got 'x.jpg'"),
-        (("landscape",), "the figure 'landscape' needs --model, once or several times"),
+        (("landscape",), "the figure 'landscape' needs one or more models"),
         (("adjacency", "--model", "bundled"), "needs a run folder of 'affectlens train', got 'bundled'"),
     ],
 )

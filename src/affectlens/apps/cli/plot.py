@@ -10,7 +10,8 @@ from affectlens.apps.cli.options import Split, SplitOption
 from affectlens.core.errors import BadSetting
 from affectlens.core.files import atomic_write
 from affectlens.evaluation import plots, report
-from affectlens.workflows.figures import FigureName, FigureOptions, figure, timeline_page
+from affectlens.workflows.figures import FigureName, timeline_page
+from affectlens.workflows.figures import plot as workflow
 
 
 def register(app: typer.Typer) -> None:
@@ -76,7 +77,9 @@ def plot(
     file = file or Path(f"{name}.png")
     if file.suffix.lower() != ".png" or file.is_dir():
         raise BadSetting(f"figures are written as PNG; --out must end in .png, got '{file}'")
-    drawn = figure(FigureOptions(name, data, model or (), split, divisions, faces, points, progress=TERMINAL))
+    drawn = workflow(
+        name, data, model or (), split=split, divisions=divisions, faces=faces, points=points, progress=TERMINAL
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     plots.save(drawn, file)
     out.print(f"figure: {file}")
@@ -94,5 +97,5 @@ def _timeline(table: Path, file: Path | None) -> None:
         if one.suffix.lower() == ".html":
             atomic_write(one, timeline_page(table))
         else:
-            plots.save(figure(FigureOptions(FigureName.TIMELINE, table=table)), one)
+            plots.save(workflow(FigureName.TIMELINE, table=table), one)
         out.print(f"{'report' if one.suffix.lower() == '.html' else 'figure'}: {one}")
