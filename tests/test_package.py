@@ -1,4 +1,5 @@
 import ast
+import graphlib
 import importlib
 import re
 import subprocess
@@ -6,12 +7,19 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import grimp
 import pytest
 
 import affectlens
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "pandas", "pillow_heif", "requests", "urllib3", "http.client", "ssl")
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = grimp.build_graph("affectlens", cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError; imports for types and in functions count too
 
 
 def test_public_names_are_sorted_and_unique():

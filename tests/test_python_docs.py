@@ -70,7 +70,7 @@ def test_training_from_python(portrait, make_ferplus, tmp_path, monkeypatch, cap
     assert {file.name for file in Path("report").iterdir()} == {"report.html", "report.json"}
     assert len(names["both"].metrics["models"]) == 2
     assert len(names["faces"]) == 4
-    assert names["table"] == Path("results/caciolai/README.md")
+    assert names["table"] == Path("mine/caciolai/README.md")
     assert cv2.imread("explained.png").shape == (240, 748, 3)
     assert sum(bool(axes.images) for axes in names["figure"].axes) == 4
     said = capsys.readouterr()

@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from affectlens.runtime.environment import environment
     from affectlens.runtime.frames import read_table, to_pandas
     from affectlens.runtime.media import read_image
-    from affectlens.runtime.pipeline import VideoSettings
     from affectlens.runtime.sample_frames import sample_frames
     from affectlens.runtime.sources import Analyses, analyses_of
-    from affectlens.runtime.stream import Stream
+    from affectlens.runtime.stream import Stream, VideoSettings
     from affectlens.runtime.temporal import Smoothing
     from affectlens.training.recipe import Recipe
     from affectlens.workflows.audit import audit
@@ -138,7 +137,7 @@ _HOMES = {
     "StreamEvent": "core.series",
     "UnknownName": "core.errors",
     "UnreadableMedia": "core.errors",
-    "VideoSettings": "runtime.pipeline",
+    "VideoSettings": "runtime.stream",
     "View": "core.measures",
     "analyses_of": "runtime.sources",
     "audit": "workflows.audit",

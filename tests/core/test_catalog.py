@@ -56,11 +56,11 @@ def read(directory, split, options): ...
         ("models", "def build(:", r"model 'new' (affectlens/models/new.py) cannot be loaded: SyntaxError: "),
         ("losses", "import nowhere", "loss 'new' (affectlens/losses/new.py) cannot be loaded: ModuleNotFoundError: "),
         ("losses", "", "loss 'new' (affectlens/losses/new.py) must define build(statistics, ...): it is missing"),
-        ("faces.measures", "build = 5", "must define build(...): it is no function"),
+        ("faces.measures", "build = 5", "must define build(...): it is not a function"),
         (
             "models",
             "def build(classes): ...",
-            "must define build(classes, in_channels, ...), where options have defaults; got",
+            "must define build(classes, in_channels, ...), and every option needs a default; got",
         ),
         (
             "models",
@@ -70,19 +70,20 @@ def read(directory, split, options): ...
         (
             "models",
             "def build(classes, in_channels=1, **options): ...",
-            "with a named parameter for each option, got **options",
+            "with one named parameter per option instead of **options",
         ),
-        ("faces.detectors", "def build(*options): ...", "with a named parameter for each option, got *options"),
+        ("faces.detectors", "def build(*options): ...", "with one named parameter per option instead of *options"),
         (
             "models",
             "def build(classes, in_channels=1, width=16): ...",
-            "model 'new' (affectlens/models/new.py): the option 'width' of build has no type; write width: ...",
+            "model 'new' (affectlens/models/new.py): the option 'width' of build has no type annotation; "
+            "write 'width: TYPE = DEFAULT'",
         ),
         (
             "models",
             "def build(classes, in_channels=1, width: 'Width' = 16): ...",
-            "model 'new' (affectlens/models/new.py): the type of the option 'width' of build: NameError: "
-            "name 'Width' is not defined",
+            "model 'new' (affectlens/models/new.py): cannot resolve the type of the option 'width' of build: "
+            "NameError: name 'Width' is not defined",
         ),
         ("data.readers", READER.replace("LICENCE", "LICENSE"), "must define LICENCE: it is missing"),
         ("data.readers", READER.replace("Weights: any use.", ""), "must define LICENCE: String should have at least 1"),
@@ -112,13 +113,13 @@ def test_options_are_those_beyond_the_arguments_with_their_types(contribute):
 
 def test_an_option_of_a_type_that_no_text_becomes_is_one_line(contribute):
     contribute("models", "new", "class Width: ...\ndef build(classes, in_channels=1, width: Width = Width()): ...")
-    with pytest.raises(BadSetting, match="no value can be read as the type of the option 'width'"):
+    with pytest.raises(BadSetting, match="the type of the option 'width' is not supported"):
         catalog.build("models", "new", 8, 1, options={"width": 8})
 
 
 def test_whatever_goes_wrong_in_build_is_one_line_that_names_the_entry(contribute):
     contribute("losses", "new", "def build(statistics): return {}['weights']")
-    with pytest.raises(BadSetting, match="loss 'new' cannot be made with its defaults: KeyError: 'weights'"):
+    with pytest.raises(BadSetting, match="loss 'new' cannot be built with its defaults: KeyError: 'weights'"):
         catalog.build("losses", "new", None, options={})
 
 
@@ -171,7 +172,7 @@ def test_an_option_of_another_type_is_refused(options, message):
     [
         ({"widths": [32, 64, 0, 256]}, r"must be at least 1, got \[32, 64, 0, 256\]"),
         ({"depths": [2, 3, -1, 2]}, r"must be at least 1, got .* and \[2, 3, -1, 2\]"),
-        ({"widths": [], "depths": []}, "cannot be made with widths"),
+        ({"widths": [], "depths": []}, "cannot be built with widths"),
     ],
 )
 def test_a_size_of_nothing_is_refused(options, message):
@@ -189,17 +190,17 @@ def test_build_hands_arguments_and_options_to_the_entry():
 @pytest.mark.parametrize(
     ("kind", "name", "arguments", "option", "message"),
     [
-        ("models", "compact_resnet", (8, 1), "depth", "unknown option of model 'compact_resnet' 'depth'; did you mean"),
-        ("models", "deep_emotion", (8, 1), "classes", "unknown option of model 'deep_emotion' 'classes'"),
-        ("models", "deep_emotion", (8, 1), "in_channels", "unknown option of model 'deep_emotion' 'in_channels'"),
+        ("models", "compact_resnet", (8, 1), "depth", "unknown option 'depth' of model 'compact_resnet'; did you mean"),
+        ("models", "deep_emotion", (8, 1), "classes", "unknown option 'classes' of model 'deep_emotion'"),
+        ("models", "deep_emotion", (8, 1), "in_channels", "unknown option 'in_channels' of model 'deep_emotion'"),
         (
             "losses",
             "soft_cross_entropy",
             (),
             "temp",
-            "unknown option of loss 'soft_cross_entropy' 'temp'; did you mean",
+            "unknown option 'temp' of loss 'soft_cross_entropy'; did you mean",
         ),
-        ("losses", "multi_target", (), "temperature", "unknown option of loss 'multi_target' 'temperature'"),
+        ("losses", "multi_target", (), "temperature", "unknown option 'temperature' of loss 'multi_target'"),
     ],
 )
 def test_build_refuses_an_option_that_the_entry_does_not_have(kind, name, arguments, option, message):

@@ -28,9 +28,9 @@ def test_a_tilde_stands_for_the_home_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("spec", ["", "ferplus", "ferplus:", "/data/ferplus", "ferplus:?mode=votes"])
 def test_a_spec_without_name_and_folder_is_refused(spec):
-    with pytest.raises(BadSetting, match="a data set is named NAME:FOLDER") as error:
+    with pytest.raises(BadSetting, match="is neither an existing folder or table nor NAME:FOLDER") as error:
         parse(spec)
-    assert str(error.value).endswith(f"got '{spec}'")
+    assert str(error.value).startswith(f"'{spec}' is neither")
 
 
 def test_an_unknown_reader_is_answered_with_the_nearest_name(tmp_path):
@@ -81,9 +81,12 @@ def test_options_reach_the_reader(ferplus):
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("protocl=caciolai", "unknown option of 'ferplus' 'protocl'; did you mean 'protocol'"),
-        ("protocol=caciolay", "unknown value of 'ferplus' option 'protocol' 'caciolay'; did you mean 'caciolai'"),
-        ("protocol", "an option of a data set is KEY=VALUE, got 'protocol'"),
+        ("protocl=caciolai", "unknown option 'protocl' of 'ferplus'; did you mean 'protocol'"),
+        (
+            "protocol=caciolay",
+            "unknown value 'caciolay' of the option 'protocol' of 'ferplus'; did you mean 'caciolai'",
+        ),
+        ("protocol", "options of a data set must have the form KEY=VALUE, got 'protocol'"),
     ],
 )
 def test_an_unknown_option_or_value_is_answered_with_the_nearest(tmp_path, query, message):
@@ -218,12 +221,12 @@ def read(directory, split, options):
 @pytest.mark.parametrize(
     ("labels", "read", "message"),
     [
-        ("('a', 'b')", "return None", "read of the reader 'new' must yield samples, got NoneType"),
-        ("('a', 'b')", "yield 5", "the reader 'new' must yield Sample and Dropped, got 5"),
+        ("('a', 'b')", "return None", "read() of the reader 'new' must return an iterable of samples, got NoneType"),
+        ("('a', 'b')", "yield 5", "the reader 'new' must yield Sample or Dropped objects, got 5"),
         (
             "None",
             "yield Sample('1', Path('a'), split)",
-            "labels of the reader 'new' must return a tuple of names, got None",
+            "labels() of the reader 'new' must return a tuple of strings, got None",
         ),
         (
             "('a', 'b')",

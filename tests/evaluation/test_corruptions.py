@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from affectlens.core.errors import UnknownName
+from affectlens.core.errors import BadSetting, UnknownName
 from affectlens.evaluation import corruptions
 from affectlens.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 
@@ -92,3 +92,17 @@ def test_a_corruption_is_applied_by_its_name(face):
     with pytest.raises(UnknownName, match="did you mean 'noise'"):
         corruptions.corrupt("noises", 20, face, 3)
     assert all(f'"{name}"' in corruptions.corrupt.__doc__ for name in CORRUPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "level"), [("blur", 0), ("size", -3), ("compression", 101), ("occlusion", 2.0), ("cut off", 1.0)]
+)
+def test_a_level_out_of_range_is_refused_by_name(face, name, level):
+    with pytest.raises(BadSetting, match=f"the level of '{name}' must be from"):
+        corruptions.corrupt(name, level, face)
+
+
+def test_another_kind_of_array_is_refused(face):
+    for wrong in (face.astype(np.float32), face[..., None], face[:0]):
+        with pytest.raises(BadSetting, match="must be"):
+            corruptions.corrupt("noise", 20, wrong)

@@ -40,10 +40,10 @@ def test_measures_can_be_left_out_chosen_and_given(portrait):
     ("measures", "error", "message"),
     [
         (["poze"], UnknownName, "unknown measure 'poze'; did you mean 'pose'?"),
-        ("pose", BadSetting, "measures are a list, such as ['pose']"),
-        (pose.build(), BadSetting, "measures are a list; put 'pose' into one"),
-        ([len], BadSetting, "a measure is a name or an affectlens.Measure, got builtin_function_or_method"),
-        (["pose", pose.build()], BadSetting, "two measures are called 'pose'"),
+        ("pose", BadSetting, "measures must be a list, for example ['pose']"),
+        (pose.build(), BadSetting, "measures must be a list, got the single measure 'pose'"),
+        ([len], BadSetting, "measures must be names or affectlens.Measure objects, got builtin_function_or_method"),
+        (["pose", pose.build()], BadSetting, "two measures have the name 'pose'"),
         ([Measure("m", (Column("score", Kind.REAL, "", ()),))], BadSetting, "two columns are named 'score'"),
         ([Measure("m", (Column("x", Kind.REAL, "", ()),), needs=("mesh",))], BadSetting, "needs 'mesh'"),
     ],
@@ -135,7 +135,7 @@ def test_one_whose_needs_are_not_met_is_left_out_with_a_warning_where_nothing_me
     plugin.write_text(plugin.read_text().replace('needs=("crop",)', f'needs=("{need}",)'))
     assert Analyzer().schema.names[-3:] == POSE
     assert Analyzer().schema.names[-3:] == POSE
-    assert [line.startswith(f"the measure 'gloss' is left out: it needs '{need}'") for line in caplog.messages] == [
+    assert [line.startswith(f"the measure 'gloss' is skipped: it needs '{need}'") for line in caplog.messages] == [
         True
     ] * warnings
 

@@ -17,9 +17,10 @@ from affectlens.core.errors import (
     UnknownName,
     UnreadableMedia,
 )
+from affectlens.core.messages import reason_of
 from affectlens.runtime.media import PORTRAIT
-from affectlens.runtime.pipeline import VideoSettings
-from affectlens.runtime.sources import Analyses, analyses_of, items_of, open_frames, reason_of
+from affectlens.runtime.sources import Analyses, analyses_of, items_of, open_frames
+from affectlens.runtime.stream import VideoSettings
 from affectlens.runtime.video import open_video
 
 

@@ -10,7 +10,7 @@ import pytest
 from affectlens import Analyzer, EventKind, Reason, StreamEvent
 from affectlens.core.detection import Detections, no_faces
 from affectlens.core.errors import BadModelFile, BadSetting
-from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.stream import VideoSettings
 from affectlens.runtime.temporal import FaceFollower, Smoothing
 
 

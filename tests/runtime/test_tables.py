@@ -49,7 +49,7 @@ def test_faces_come_back_as_they_were(analyses, tmp_path, suffix):
 def test_other_files_are_refused_in_one_line(analyses, tmp_path, monkeypatch):
     with pytest.raises(BadSetting, match=r"\.parquet, \.csv or \.jsonl"):
         read_series(tmp_path / "a.txt")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BadData, match="does not exist"):
         read_series(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_text("a,b\n1,2\n")
     with pytest.raises(BadData, match="it lacks source, time_s"):

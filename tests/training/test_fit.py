@@ -286,7 +286,7 @@ def test_a_rise_of_a_single_step_is_no_division_by_zero(recipe, data, tmp_path):
 
 def test_a_size_that_the_network_does_not_take_leaves_no_run_folder(recipe, data, tmp_path):
     wrong = replace(recipe, model="deep_emotion", model_options={}, size_px=64)
-    with pytest.raises(BadSetting, match="'deep_emotion' does not take faces of 64x64 gray"):
+    with pytest.raises(BadSetting, match="'deep_emotion' cannot process faces of 64x64 gray"):
         fit(wrong, data, tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
 
@@ -313,7 +313,7 @@ def build(classes, in_channels=1):
         ("x", "None", "build of the model 'new' must return a torch.nn.Module, got NoneType"),
         ("self.head(x.flatten(1))", "Network(5)", r"with logits of shape \(1, 8\), or with Outputs .*; got \(1, 5\)"),
         ("[self.head(x.flatten(1))]", "Network(classes)", "or with Outputs that hold them; got list"),
-        ("self.tail(x)", "Network(classes)", "'new' does not take faces of 48x48 gray: AttributeError: "),
+        ("self.tail(x)", "Network(classes)", "'new' cannot process faces of 48x48 gray: AttributeError: "),
     ],
 )
 def test_a_network_that_answers_something_else_is_one_line(contribute, recipe, data, tmp_path, answer, made, message):
@@ -326,14 +326,20 @@ def test_a_network_that_answers_something_else_is_one_line(contribute, recipe, d
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("return None", "build of the loss 'new' must return a function of tensors, got NoneType"),
+        ("return None", "build() of the loss 'new' must return a callable, got NoneType"),
         (
             "return lambda logits, truth: logits.sum()",
             "the loss 'new' asks for 'truth'; it may ask for logits, features, ",
         ),
-        ("return lambda logits: logits.mean(dim=1)", r"the loss 'new' must return one number, .* got \(1,\)"),
-        ("return lambda logits: logits.sum().item()", r"the loss 'new' must return one number, .* got float"),
-        ("return lambda logits, target: logits @ target", "the loss 'new' fails: RuntimeError: "),
+        (
+            "return lambda logits: logits.mean(dim=1)",
+            r"the loss 'new' must return a scalar tensor .* got \(1,\)",
+        ),
+        (
+            "return lambda logits: logits.sum().item()",
+            r"the loss 'new' must return a scalar tensor .* got float",
+        ),
+        ("return lambda logits, target: logits @ target", "the loss 'new' failed: RuntimeError: "),
     ],
 )
 def test_a_loss_that_is_none_is_one_line_that_names_it(contribute, recipe, data, tmp_path, body, message):
@@ -442,7 +448,7 @@ def test_where_every_training_face_has_a_near_duplicate_there_is_nothing_to_trai
 
 @pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2"])
 def test_sharpness_aware_steps_are_refused_where_weights_are_sharded(recipe, data, tmp_path, strategy):
-    with pytest.raises(BadSetting, match=f"strategy ddp, got '{strategy}'"):
+    with pytest.raises(BadSetting, match=f"'ddp', because every process needs all weights; got '{strategy}'"):
         fit(replace(recipe, sam_radius=0.05), data, tmp_path / "run", False, False, Devices(strategy=strategy))
     assert not (tmp_path / "run").exists()
 

@@ -205,7 +205,7 @@ def test_options_of_a_loss_reach_it(recipe, data):
 def test_a_loss_that_needs_more_than_the_network_gives_is_one_line(recipe, data):
     known = replace(data.train, valence=np.zeros(64, np.float32), arousal=np.zeros(64, np.float32))
     losses = ExpressionModule(replace(recipe, losses={"va_mse": 1.0}), 8, dataset_statistics(known)).losses
-    with pytest.raises(BadSetting, match="the loss 'va_mse' needs affect, which 'compact_resnet' with these options"):
+    with pytest.raises(BadSetting, match="the loss 'va_mse' needs 'affect', which 'compact_resnet' does not provide"):
         losses(Outputs(torch.zeros(1, 8)), target=torch.zeros(1, 8), affect_target=torch.zeros(1, 2))
 
 
@@ -329,7 +329,7 @@ def test_faces_are_mixed_before_the_network_sees_them(recipe, data, setting, mon
 
 def test_faces_are_not_mixed_for_losses_on_labels(recipe, data):
     labelled = replace(recipe, mixup=0.5, losses={"soft_cross_entropy": 1.0, "multi_target": 1.0, "contrastive": 0.1})
-    with pytest.raises(BadSetting, match="losses on distributions, which 'contrastive' is not"):
+    with pytest.raises(BadSetting, match="losses of logits and target only; 'contrastive' needs more"):
         ExpressionModule(labelled, 8, dataset_statistics(data.train))
 
 

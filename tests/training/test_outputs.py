@@ -151,7 +151,7 @@ def test_an_output_that_nobody_knows_is_refused(plugins, recipe, data, tmp_path)
 @pytest.mark.parametrize(
     ("select", "known", "error", "message"),
     [
-        ("ccc", 1, BadSetting, "select=ccc needs valence and arousal, which 'madeup_heads' with these options"),
+        ("ccc", 1, BadSetting, "select=ccc needs valence and arousal, which 'madeup_heads' does not provide"),
         ("attribute_accuracy", np.nan, BadData, "needs validation faces with facial attributes; there are none"),
     ],
 )

@@ -24,7 +24,7 @@ def test_a_work_alone_stands_for_its_first_row():
     ("name", "message"),
     [
         ("defualt", "unknown recipe 'defualt'; did you mean 'default'?"),
-        ("default/ferpluss", "unknown row of 'default' 'ferpluss'; did you mean 'ferplus'?"),
+        ("default/ferpluss", "unknown row 'ferpluss' of 'default'; did you mean 'ferplus'?"),
     ],
 )
 def test_an_unknown_recipe_is_answered_with_the_nearest_name(name, message):

@@ -17,3 +17,9 @@ def test_without_a_face_nothing_is_written(tmp_path):
     with pytest.raises(affectlens.AffectLensError, match=r"cannot explain '.*': no face found"):
         affectlens.explain(tmp_path / "wall.png", tmp_path / "seen.png")
     assert not (tmp_path / "seen.png").exists()
+
+
+def test_a_leading_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    affectlens.explain(PORTRAIT, "~/seen.png")
+    assert (tmp_path / "seen.png").is_file()

@@ -103,16 +103,14 @@ def build(kind: str, name: str, *arguments: Any, options: Mapping[str, Any]) -> 
     checked: dict[str, Any] = {}
     for option, value in options.items():
         if option not in known:
-            raise BadSetting(unknown(f"option of {_singular(kind)} '{name}'", option, list(known)))
+            raise BadSetting(unknown("option", option, list(known), f"of {_singular(kind)} '{name}'"))
         try:
             checked[option] = TypeAdapter(known[option]).validate_python(value)
         except ValidationError as error:
             said = error.errors()[0]["msg"]
             raise BadSetting(f"option '{option}' of {_singular(kind)} '{name}': {said}, got '{value}'") from error
         except PydanticUserError as error:
-            raise BadSetting(
-                f"{_entry(kind, name)}: no value can be read as the type of the option '{option}'"
-            ) from error
+            raise BadSetting(f"{_entry(kind, name)}: the type of the option '{option}' is not supported") from error
     try:
         return function(*arguments, **checked)
     except (AffectLensError, OSError):
@@ -120,7 +118,9 @@ def build(kind: str, name: str, *arguments: Any, options: Mapping[str, Any]) -> 
     except Exception as error:
         said = str(error) if isinstance(error, RuntimeError | TypeError | ValueError) else one_line(error)
         given = ", ".join(f"{key}={value}" for key, value in options.items())
-        raise BadSetting(f"{_singular(kind)} '{name}' cannot be made with {given or 'its defaults'}: {said}") from error
+        raise BadSetting(
+            f"{_singular(kind)} '{name}' cannot be built with {given or 'its defaults'}: {said}"
+        ) from error
 
 
 def _entry(kind: str, name: str) -> str:
@@ -146,16 +146,16 @@ def _check(kind: str, name: str, module: ModuleType) -> None:
         arguments = [*expected, *["..."] * (door == "build")]
         wanted = f"{_entry(kind, name)} must define {door}({', '.join(arguments)})"
         if not callable(found):
-            raise BadSetting(f"{wanted}: {'it is missing' if found is None else 'it is no function'}")
+            raise BadSetting(f"{wanted}: {'it is missing' if found is None else 'it is not a function'}")
         signature = inspect.signature(found)
         if gathering := [
             one for one in signature.parameters.values() if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
         ]:
-            raise BadSetting(f"{wanted} with a named parameter for each option, got {gathering[0]}")
+            raise BadSetting(f"{wanted} with one named parameter per option instead of {gathering[0]}")
         try:
             signature.bind(*expected)
         except TypeError as error:
-            raise BadSetting(f"{wanted}, where options have defaults; got {door}{signature}") from error
+            raise BadSetting(f"{wanted}, and every option needs a default; got {door}{signature}") from error
         if door == "build":
             _options(kind, name, found)
 
@@ -172,24 +172,26 @@ def _options(kind: str, name: str, function: Any) -> dict[str, Any]:
     for one in parameters:
         if one.annotation is one.empty:
             raise BadSetting(
-                f"{_entry(kind, name)}: the option '{one.name}' of build has no type; write {one.name}: ..."
+                f"{_entry(kind, name)}: the option '{one.name}' of build has no type annotation; write "
+                f"'{one.name}: TYPE = DEFAULT'"
             )
         annotated = SimpleNamespace(__annotations__={one.name: one.annotation})
         try:
             found |= typing.get_type_hints(annotated, names, include_extras=True)
         except Exception as error:  # whatever stands there
             raise BadSetting(
-                f"{_entry(kind, name)}: the type of the option '{one.name}' of build: {one_line(error)}"
+                f"{_entry(kind, name)}: cannot resolve the type of the option '{one.name}' of build: {one_line(error)}"
             ) from error
     return found
 
 
-def unknown(what: str, name: str, names: list[str]) -> str:
-    """The one-line message for a name that is not among `names`."""
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    others = f"choose from: {', '.join(names)}" if names else "there is none"
+def unknown(what: str, name: str, names: list[str], where: str = "") -> str:
+    """The one-line message for a name that is not among `names`; `where` says of what, "of 'ferplus'" for example."""
+    begun = [one for one in names if len(name) > 2 and one.startswith(name)]
+    near = begun or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    others = f"choose from: {', '.join(names)}" if names else "none are available"
     hint = f"did you mean '{near[0]}'?" if near else others
-    return f"unknown {what} '{name}'; {hint}"
+    return f"unknown {what} '{name}'{where and f' {where}'}; {hint}"
 
 
 def _singular(kind: str) -> str:

@@ -1,7 +1,10 @@
-"""Messages for third-party errors in logs and rows."""
+"""Third-party errors in logs and rows: messages of one line, and reason codes."""
 
 import logging
 from functools import lru_cache
+
+from affectlens.core.errors import AffectLensError, MissingExtra, UnreadableMedia
+from affectlens.core.reasons import Reason
 
 
 def one_line(error: Exception) -> str:
@@ -13,3 +16,19 @@ def one_line(error: Exception) -> str:
 def warn_once(message: str) -> None:
     """A warning in the log, the first time that it is given in this process."""
     logging.getLogger("affectlens").warning("%s", message)
+
+
+def reason_of(error: Exception) -> tuple[Reason, str]:
+    """Reason code and detail, in one line, of what went wrong with one source.
+
+    Raises:
+        AffectLensError: `error` itself, where every other source would fail in the same way.
+    """
+    if isinstance(error, UnreadableMedia):
+        return Reason(error.reason), error.detail
+    if isinstance(error, MissingExtra):
+        return Reason.MISSING_EXTRA, str(error)
+    if isinstance(error, AffectLensError):
+        raise error
+    # of OpenCV, onnxruntime or memory: one picture must not cost the results of others
+    return Reason.FAILED, one_line(error)

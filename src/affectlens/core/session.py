@@ -108,9 +108,10 @@ def open_session(
     try:
         session = Session(rewrite(model) if rewrite else str(model), options, providers=PROVIDERS[device])
     except Exception as error:  # onnxruntime raises many private types
-        raise BadModelFile(
-            f"onnxruntime cannot open '{model}' as a model: {str(error).partition(chr(10))[0]}"
-        ) from error
+        said = str(error).partition("\n")[0]
+        if "INVALID_PROTOBUF" in said:
+            raise BadModelFile(f"'{model}' is not an ONNX model, or it is damaged") from error
+        raise BadModelFile(f"onnxruntime cannot open '{model}' as a model: {said}") from error
     if PROVIDERS[device][0] not in session.get_providers():
         raise BadSetting(f"onnxruntime supports the device '{device}' but cannot use it; its libraries may be missing")
     return session

@@ -28,7 +28,7 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class SourcePart:
-    """One reader on one folder or file; `given` are the options that do not stand at their defaults."""
+    """One reader on one folder or file; `given` are the options that differ from their defaults."""
 
     reader: str
     directory: Path
@@ -39,9 +39,11 @@ class SourcePart:
         allowed = self.module.OPTIONS
         for key, value in self.given.items():
             if key not in allowed:
-                raise BadSetting(unknown(f"option of '{self.reader}'", key, [*allowed, "meta"]))
+                raise BadSetting(unknown("option", key, [*allowed, "meta"], f"of '{self.reader}'"))
             if allowed[key] and value not in allowed[key]:
-                raise BadSetting(unknown(f"value of '{self.reader}' option '{key}'", value, list(allowed[key])))
+                raise BadSetting(
+                    unknown("value", value, list(allowed[key]), f"of the option '{key}' of '{self.reader}'")
+                )
 
     @property
     def module(self) -> ModuleType:
@@ -65,7 +67,7 @@ class SourcePart:
         """The classes that the reader gives under these options.  Raises BadData where they are no names."""
         names = self.module.labels(self.directory, self.options)
         if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
-            raise BadData(f"labels of the reader '{self.reader}' must return a tuple of names, got {names!r:.60}")
+            raise BadData(f"labels() of the reader '{self.reader}' must return a tuple of strings, got {names!r:.60}")
         return tuple(names)
 
     @property
@@ -88,7 +90,9 @@ class SourcePart:
         """What the reader yields, checked."""
         entries = self.module.read(self.directory, split, self.options)
         if not isinstance(entries, Iterable):
-            raise BadData(f"read of the reader '{self.reader}' must yield samples, got {type(entries).__name__}")
+            raise BadData(
+                f"read() of the reader '{self.reader}' must return an iterable of samples, got {type(entries).__name__}"
+            )
         labels: tuple[str, ...] = ()
         for entry in entries:
             if isinstance(entry, Sample):
@@ -96,7 +100,7 @@ class SourcePart:
                 if wrong := _wrong(entry, labels):
                     raise BadData(f"reader '{self.reader}', sample '{entry.id}': {wrong}")
             elif not isinstance(entry, Dropped):
-                raise BadData(f"the reader '{self.reader}' must yield Sample and Dropped, got {entry!r:.60}")
+                raise BadData(f"the reader '{self.reader}' must yield Sample or Dropped objects, got {entry!r:.60}")
             yield entry
 
 
@@ -244,13 +248,15 @@ def _part(text: str) -> SourcePart:
     name, colon, rest = text.partition(":")
     folder, _, query = rest.partition("?")
     if not colon or not folder:
-        raise BadSetting(f"a data set is named NAME:FOLDER (for example ferplus:~/data/ferplus), got '{text}'")
+        raise BadSetting(
+            f"'{text}' is neither an existing folder or table nor NAME:FOLDER (for example ferplus:~/data/ferplus)"
+        )
     catalog.load("data.readers", name)
     given: dict[str, str] = {}
     for setting in filter(None, query.split("&")):
         key, equals, value = setting.partition("=")
         if not equals:
-            raise BadSetting(f"an option of a data set is KEY=VALUE, got '{setting}' in '{text}'")
+            raise BadSetting(f"options of a data set must have the form KEY=VALUE, got '{setting}' in '{text}'")
         given[key] = value
     meta = given.pop("meta", None)
     directory = Path(os.path.expanduser(folder))

@@ -187,7 +187,7 @@ def _corruptions(whole: Metrics, corruptions: Mapping[str, Sequence[Mapping[str,
         ),
     ]
     header = ["corruption", "accuracy", "confidence", "calibration error", "coverage", "accuracy when certain"]
-    return Section("Spoilt pictures", said, pictures, [Table("Every severity", header, rows, folded=True)])
+    return Section("Corrupted pictures", said, pictures, [Table("Every severity", header, rows, folded=True)])
 
 
 def _with_calibration(section: Section, group: Mapping[str, Mapping[str, Any]], column: str) -> Section:

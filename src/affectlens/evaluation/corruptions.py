@@ -5,6 +5,7 @@ a level at which people start to guess. Lengths are fractions of the side, so th
 equally; only `size` is in pixels, because that is the resolution left of a small face.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.catalog import unknown
-from affectlens.core.errors import UnknownName
+from affectlens.core.errors import BadSetting, UnknownName
 
 Pixels = NDArray[np.uint8]
 SEVERITIES = 5
@@ -21,10 +22,10 @@ SEVERITIES = 5
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way.
+    """One kind of corruption.
 
     Attributes:
-        levels: five values, from the mildest. unit: what they measure.
+        levels: five values, from the mildest. unit: what they measure. lowest, highest: what a level may be.
         corrupt: (H, W) gray or (H, W, 3) RGB uint8, level, number of the face (which decides what is left to chance) ->
             the same shape.
     """
@@ -32,6 +33,8 @@ class Corruption:
     levels: tuple[float, float, float, float, float]
     unit: str
     corrupt: Callable[[Pixels, float, int], Pixels]
+    lowest: float = 0.0
+    highest: float = math.inf
 
 
 def smaller(face: Pixels, side_px: float, _: int = 0) -> Pixels:
@@ -103,7 +106,7 @@ def cut_off(face: Pixels, share: float, number: int = 0) -> Pixels:
     return np.ascontiguousarray(np.rot90(turned, -(number % 4)))
 
 
-def corrupt(name: str, level: float, face: Pixels, number: int) -> Pixels:
+def corrupt(name: str, level: float, face: Pixels, number: int = 0) -> Pixels:
     """The picture of a face, corrupted as `audit` does it.
 
     Args:
@@ -120,22 +123,28 @@ def corrupt(name: str, level: float, face: Pixels, number: int) -> Pixels:
         The same shape, uint8; a new array, or `face` itself where there is nothing to change.
 
     Raises:
-        UnknownName: there is no such corruption.
+        UnknownName: there is no such corruption. BadSetting: the level is out of its range, or `face` is not such a
+            picture.
     """
     if name not in CORRUPTIONS:
         raise UnknownName(unknown("corruption", name, list(CORRUPTIONS)))
-    return CORRUPTIONS[name].corrupt(face, level, number)
+    how = CORRUPTIONS[name]
+    if not how.lowest <= level <= how.highest:
+        raise BadSetting(f"the level of '{name}' must be from {how.lowest:g} to {how.highest:g}, got {level}")
+    if face.dtype != np.uint8 or face.ndim not in (2, 3) or face.shape[2:] not in ((), (3,)) or not face.size:
+        raise BadSetting(f"a face must be (H, W) or (H, W, 3) uint8, got {face.shape} {face.dtype}")
+    return how.corrupt(face, level, number)
 
 
 CORRUPTIONS: Mapping[str, Corruption] = {
-    "size": Corruption((40, 32, 24, 20, 16), "pixels a side", smaller),
-    "blur": Corruption((0.01, 0.02, 0.03, 0.04, 0.06), "of the side", blurred),
+    "size": Corruption((40, 32, 24, 20, 16), "pixels a side", smaller, 1),
+    "blur": Corruption((0.01, 0.02, 0.03, 0.04, 0.06), "of the side", blurred, 0.0001),
     "darkness": Corruption((0.5, 0.35, 0.2, 0.1, 0.05), "of the light", lit),
     "overexposure": Corruption((1.25, 1.5, 2, 2.5, 3), "times the light", lit),
-    "low contrast": Corruption((0.6, 0.4, 0.2, 0.1, 0.05), "of the contrast", flattened),
+    "low contrast": Corruption((0.6, 0.4, 0.2, 0.1, 0.05), "of the contrast", flattened, 0, 1),
     "noise": Corruption((5, 10, 20, 30, 40), "of 255", noisy),
-    "compression": Corruption((50, 30, 20, 10, 5), "JPEG quality", compressed),
-    "rotation": Corruption((5, 10, 20, 30, 45), "degrees", rotated),
-    "occlusion": Corruption((0.2, 0.3, 0.4, 0.5, 0.6), "of the side", covered),
-    "cut off": Corruption((0.1, 0.15, 0.2, 0.25, 0.3), "of the picture", cut_off),
+    "compression": Corruption((50, 30, 20, 10, 5), "JPEG quality", compressed, 0, 100),
+    "rotation": Corruption((5, 10, 20, 30, 45), "degrees", rotated, -360, 360),
+    "occlusion": Corruption((0.2, 0.3, 0.4, 0.5, 0.6), "of the side", covered, 0, 1),
+    "cut off": Corruption((0.1, 0.15, 0.2, 0.25, 0.3), "of the picture", cut_off, 0, 0.9),
 }

@@ -24,10 +24,9 @@ from affectlens.core.session import ModelSpec
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.arrays import ChannelOrder, TimedArrays, as_rgb
 from affectlens.runtime.media import display_name, read_picture
-from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.recognizer import Prior, Recognizer
 from affectlens.runtime.sources import Analyses, open_frames
-from affectlens.runtime.stream import OnEvent, Stream
+from affectlens.runtime.stream import OnEvent, Stream, VideoSettings
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from affectlens.core.columns import Column, Kind, Row, Schema
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
@@ -11,13 +11,25 @@ from affectlens.runtime.tables import read_arrow, schema_of_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from affectlens.runtime.analysis import Analysis
-
 _TYPES = {Kind.TEXT: "string", Kind.INTEGER: "Int64", Kind.BOOLEAN: "boolean", Kind.REAL: "float64"}
 """Types of pandas that keep their values where cells are empty; reals are NaN there."""
 
 
-def to_pandas(analyses: "Analysis | Iterable[Analysis | Iterable[Analysis]]") -> "pd.DataFrame":
+@runtime_checkable
+class Tabular(Protocol):
+    """What has rows, such as an `Analysis`."""
+
+    @property
+    def schema(self) -> Schema:
+        """The columns of the rows."""
+        ...
+
+    def to_rows(self) -> list[Row]:
+        """One dictionary per face, or one with the reason."""
+        ...
+
+
+def to_pandas(analyses: "Tabular | Iterable[Tabular | Iterable[Tabular]]") -> "pd.DataFrame":
     """Rows of one analysis, or of several with the same columns, as one typed data frame; also accepts the result of
     `analyses_of`.
 
@@ -42,11 +54,9 @@ def to_pandas(analyses: "Analysis | Iterable[Analysis | Iterable[Analysis]]") ->
     return typed(pandas.DataFrame(rows, columns=list(schema.names)), schema)
 
 
-def _each(analyses: Any) -> "Iterator[Analysis]":
+def _each(analyses: Any) -> Iterator[Tabular]:
     """The analyses one by one.  Raises BadSetting."""
-    from affectlens.runtime.analysis import Analysis  # which imports this module when it is asked for a data frame
-
-    if isinstance(analyses, Analysis):
+    if isinstance(analyses, Tabular):
         yield analyses
     elif isinstance(analyses, Iterable) and not isinstance(analyses, (str, bytes, Path)):
         for one in analyses:

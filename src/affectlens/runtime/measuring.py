@@ -1,4 +1,4 @@
-"""The measures of an analyzer, and what they say of its faces."""
+"""The measures of an analyzer, and their values for each face."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,9 +26,9 @@ def make_measures(
             needs, or two have the same name.
     """
     if isinstance(wanted, str):
-        raise BadSetting(f"measures are a list, such as ['{wanted}']")
+        raise BadSetting(f"measures must be a list, for example ['{wanted}']")
     if isinstance(wanted, Measure):
-        raise BadSetting(f"measures are a list; put '{wanted.name}' into one")
+        raise BadSetting(f"measures must be a list, got the single measure '{wanted.name}'")
     made = {name: OUTPUTS[name].measure(names) for name, names in outputs.items()}
     own = {name: measure for name, measure in made.items() if measure is not None}
     chosen = [*catalog.available("faces.measures"), *own] if wanted is None else wanted
@@ -36,23 +36,23 @@ def make_measures(
     found = []
     for measure in named:
         if not isinstance(measure, Measure):
-            raise BadSetting(f"a measure is a name or an affectlens.Measure, got {type(measure).__name__}")
+            raise BadSetting(f"measures must be names or affectlens.Measure objects, got {type(measure).__name__}")
         missing = [need for need in measure.outputs() if need not in outputs]
         if missing and wanted is not None:
             raise BadSetting(
-                f"the measure '{measure.name}' needs '{missing[0]}', which is not crop, landmarks, quality or "
-                "an output of the model"
+                f"the measure '{measure.name}' needs '{missing[0]}', which is neither crop, landmarks or "
+                "quality nor an output of this model"
             )
         if strange := [need for need in missing if need not in OUTPUTS]:
             warn_once(
-                f"the measure '{measure.name}' is left out: it needs '{strange[0]}', which is neither "
-                f"{', '.join((CROP, LANDMARKS, QUALITY))} nor an output of networks ({', '.join(OUTPUTS)})"
+                f"the measure '{measure.name}' is skipped: it needs '{strange[0]}', which is neither one of "
+                f"{', '.join((CROP, LANDMARKS, QUALITY))} nor a known network output ({', '.join(OUTPUTS)})"
             )
         if not missing:
             found.append(measure)
     names = [measure.name for measure in found]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise BadSetting(f"two measures are called '{twice[0]}'")
+        raise BadSetting(f"two measures have the name '{twice[0]}'")
     return tuple(found)
 
 

@@ -9,18 +9,13 @@ import math
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from affectlens.core.affect import Face
-from affectlens.core.errors import BadSetting
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.stream import OnEvent, Stream, TrackedFrame
-from affectlens.runtime.temporal import Smoothing
+from affectlens.runtime.protocol import FaceAnalyzer
+from affectlens.runtime.stream import OnEvent, Stream, TrackedFrame, VideoSettings
 from affectlens.runtime.video import Frame, Frames
-
-if TYPE_CHECKING:
-    from affectlens.runtime.analyzer import Analyzer
 
 Item = TypeVar("Item")
 _Located: TypeAlias = "tuple[Frame, TrackedFrame | Exception]"
@@ -33,35 +28,8 @@ _JOIN_TIMEOUT_S = 1.0
 """Who stops early waits no longer for a source that has stalled; its thread ends when it answers."""
 
 
-@dataclass(frozen=True)
-class VideoSettings:
-    """Settings for the analysis of a video.
-
-    Attributes:
-        every: analyze every n-th frame.
-        fps: maximum number of frames to analyze per second; None means no limit.
-        detect_every: search the whole frame for faces at least every n frames; in between, only where faces are
-            expected, if the detector supports it (`core.detection.Follower`).
-        smoothing: temporal smoothing; None reports each frame's own answer.
-
-    Raises:
-        BadSetting: a value is below 1, or `fps` is not > 0.
-    """
-
-    every: int = 1
-    fps: float | None = None
-    detect_every: int = 10
-    smoothing: Smoothing | None = field(default_factory=Smoothing)
-
-    def __post_init__(self) -> None:
-        if self.every < 1 or self.detect_every < 1:
-            raise BadSetting(f"every and detect_every must be at least 1, got {self.every} and {self.detect_every}")
-        if self.fps is not None and not self.fps > 0:
-            raise BadSetting(f"fps must be > 0, got {self.fps}")
-
-
 def analyze_frames(
-    analyzer: "Analyzer", frames: Frames, name: str, settings: VideoSettings, on_event: OnEvent | None = None
+    analyzer: FaceAnalyzer, frames: Frames, name: str, settings: VideoSettings, on_event: OnEvent | None = None
 ) -> Generator[Analysis, None, None]:
     """One analysis per analyzed frame, in order; where the video breaks off, one more that says why.
 
@@ -95,7 +63,7 @@ def _locate(stream: Stream, frame: Frame) -> TrackedFrame | Exception:
         return error
 
 
-def _read(analyzer: "Analyzer", batch: list[_Located]) -> list[tuple[TrackedFrame, tuple[Face, ...]] | Exception]:
+def _read(analyzer: FaceAnalyzer, batch: list[_Located]) -> list[tuple[TrackedFrame, tuple[Face, ...]] | Exception]:
     """What the faces of each frame say, or why that is not known; read together, and where that fails frame by frame,
     so that one frame's fault does not cost the others theirs.
     """

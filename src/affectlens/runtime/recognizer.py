@@ -14,6 +14,7 @@ from affectlens.core.detection import Detections, checked
 from affectlens.core.errors import BadSetting
 from affectlens.core.expressions import projected_affect
 from affectlens.core.measures import Measure, View, schema_of
+from affectlens.core.messages import reason_of
 from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import to_input
@@ -25,7 +26,6 @@ from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.explain import explanations
 from affectlens.runtime.measuring import make_measures, measured
-from affectlens.runtime.sources import reason_of
 
 _MAX_BATCH = 8
 """More gain nothing, and networks with attention over large maps take a gigabyte for every five."""
@@ -170,7 +170,7 @@ class Recognizer:
         """The analysis of a source, or of a frame of one and its time, that cannot be read because of `error`.
 
         Raises:
-            AffectLensError: `error`, where another source would fail in the same way (`runtime.sources.reason_of`).
+            AffectLensError: `error`, where another source would fail in the same way (`core.messages.reason_of`).
         """
         reason, detail = reason_of(error)
         known = (source, self.spec.name, self.spec.labels)

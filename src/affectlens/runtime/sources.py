@@ -12,23 +12,19 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
-from affectlens.core.messages import one_line
-from affectlens.core.reasons import Reason
+from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.arrays import ArrayFrames, ChannelOrder, TimedArrays
 from affectlens.runtime.media import display_name, expand, is_video
-from affectlens.runtime.pipeline import VideoSettings, analyze_frames
-from affectlens.runtime.stream import OnEvent
+from affectlens.runtime.pipeline import analyze_frames
+from affectlens.runtime.protocol import FaceAnalyzer
+from affectlens.runtime.stream import OnEvent, VideoSettings
 from affectlens.runtime.video import Frames, open_video
-
-if TYPE_CHECKING:
-    from affectlens.runtime.analyzer import Analyzer
 
 Media: TypeAlias = (
     "str | os.PathLike[str] | bytes | NDArray[np.uint8] | BinaryIO | TimedArrays | Frames | UnreadableMedia"
@@ -38,22 +34,6 @@ Item: TypeAlias = "tuple[str, Path | str | UnreadableMedia]"
 """Name of a source, and its file, its address, or why it cannot be listed."""
 Sources: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Item]"
 """A file, folder, glob, "rtsp://..." or "camera:N", or several of them; also items that were listed already."""
-
-
-def reason_of(error: Exception) -> tuple[Reason, str]:
-    """Reason code and detail, in one line, of what went wrong with one source.
-
-    Raises:
-        AffectLensError: `error` itself, where every other source would fail in the same way.
-    """
-    if isinstance(error, UnreadableMedia):
-        return Reason(error.reason), error.detail
-    if isinstance(error, MissingExtra):
-        return Reason.MISSING_EXTRA, str(error)
-    if isinstance(error, AffectLensError):
-        raise error
-    # of OpenCV, onnxruntime or memory: one picture must not cost the results of others
-    return Reason.FAILED, one_line(error)
 
 
 def items_of(sources: "Sources") -> list[Item]:
@@ -99,7 +79,7 @@ class Analyses:
 
     def __init__(
         self,
-        analyzer: "Analyzer",
+        analyzer: FaceAnalyzer,
         media: "Media | Callable[[], Media]",
         settings: VideoSettings | None = None,
         name: str = "",
@@ -161,7 +141,7 @@ class Analyses:
 
 
 def analyses_of(
-    analyzer: "Analyzer", sources: "Sources", settings: VideoSettings | None = None
+    analyzer: FaceAnalyzer, sources: "Sources", settings: VideoSettings | None = None
 ) -> Generator[Analyses, None, None]:
     """Analyze all photos and videos in one or several sources, one after another.
 

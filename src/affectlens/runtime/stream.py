@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +18,38 @@ from affectlens.core.series import EventKind, StreamEvent
 from affectlens.faces.track import Tracker
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.arrays import ChannelOrder, as_rgb, check_time
-from affectlens.runtime.temporal import EventFinder, FaceFollower, Known, event_finders
+from affectlens.runtime.protocol import FaceAnalyzer
+from affectlens.runtime.temporal import EventFinder, FaceFollower, Known, Smoothing, event_finders
 from affectlens.runtime.video import Frame
 
-if TYPE_CHECKING:
-    from affectlens.runtime.analyzer import Analyzer
-    from affectlens.runtime.pipeline import VideoSettings
-
 OnEvent = Callable[[StreamEvent], None]
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """Settings for the analysis of a video.
+
+    Attributes:
+        every: analyze every n-th frame.
+        fps: maximum number of frames to analyze per second; None means no limit.
+        detect_every: search the whole frame for faces at least every n frames; in between, only where faces are
+            expected, if the detector supports it (`core.detection.Follower`).
+        smoothing: temporal smoothing; None reports each frame's own answer.
+
+    Raises:
+        BadSetting: a value is below 1, or `fps` is not > 0.
+    """
+
+    every: int = 1
+    fps: float | None = None
+    detect_every: int = 10
+    smoothing: Smoothing | None = field(default_factory=Smoothing)
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.detect_every < 1:
+            raise BadSetting(f"every and detect_every must be at least 1, got {self.every} and {self.detect_every}")
+        if self.fps is not None and not self.fps > 0:
+            raise BadSetting(f"fps must be > 0, got {self.fps}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +94,7 @@ class Stream:
     """
 
     def __init__(
-        self, analyzer: "Analyzer", settings: "VideoSettings", on_event: OnEvent | None = None, name: str = ""
+        self, analyzer: FaceAnalyzer, settings: VideoSettings, on_event: OnEvent | None = None, name: str = ""
     ) -> None:
         if on_event is not None and not callable(on_event):
             raise BadSetting(f"on_event must be a function, got {type(on_event).__name__}")
@@ -228,7 +251,9 @@ class Stream:
 
     def _person(self, face: Face) -> _Person:
         """What is remembered of a new face."""
-        follower = FaceFollower(self._settings.smoothing, self._analyzer.spec.uncertain_below, self._analyzer.measures)
+        follower = FaceFollower(
+            self._settings.smoothing, self._analyzer.recognizer.spec.uncertain_below, self._analyzer.recognizer.measures
+        )
         return _Person(follower, event_finders(face.probabilities) if self._on_event else {})
 
     def _leave(self, tracks: Iterable[int]) -> list[StreamEvent]:

@@ -26,7 +26,10 @@ def read_series(file: Path) -> list[Series]:
         BadSetting: another suffix. BadData: not such a table, or no face of a video in it.
         MissingExtra: the extra "parquet" is not installed. OSError: the file cannot be read.
     """
-    table = read_arrow(file)
+    try:
+        table = read_arrow(file)
+    except FileNotFoundError as error:
+        raise BadData(f"the table '{file}' does not exist") from error
     missing = [name for name in _NEEDED if name not in table.column_names]
     labels = schema_in(table.column_names).labels
     if missing or len(labels) < 2:

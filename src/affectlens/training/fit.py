@@ -103,7 +103,10 @@ def fit(
         masks.check(data.train.landmarks_xy)
     machines = machines or Devices()
     if recipe.sam_radius and machines.strategy.partition("_")[0] not in ("auto", "ddp"):
-        raise BadSetting(f"sam_radius needs all weights in each process: strategy ddp, got '{machines.strategy}'")
+        raise BadSetting(
+            "sam_radius requires the strategy 'ddp', because every process needs all weights; got "
+            f"'{machines.strategy}'"
+        )
     if len(labels) < 2:
         raise BadData(f"training needs at least two classes, got {', '.join(labels)}")
     if recipe.classifier == "svm":
@@ -116,7 +119,7 @@ def fit(
         open_run(recipe, labels, data.facts | ({"remark": remark} if remark else {}), out, resume)
     checkpoint = str(last) if resume and last.is_file() else None
     if checkpoint and not zipfile.is_zipfile(checkpoint):
-        raise BadModelFile(f"'{last}' is damaged; delete it to begin the run anew")
+        raise BadModelFile(f"'{last}' is damaged; delete it to restart the run")
     keep_freed_memory()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
@@ -127,7 +130,9 @@ def fit(
                 module, datamodule=FaceData(data, recipe, module.network.needs), ckpt_path=checkpoint, weights_only=True
             )
         except UnpicklingError as error:
-            raise BadModelFile(f"'{last}' is damaged or holds more than weights; delete it to begin anew") from error
+            raise BadModelFile(
+                f"'{last}' is damaged or contains more than weights; delete it to restart the run"
+            ) from error
     return best_checkpoint(out) if trainer.is_global_zero else None
 
 
@@ -147,7 +152,7 @@ def _try(module: ExpressionModule, recipe: Recipe, data: TrainingData) -> None:
             raise
         except Exception as error:  # whatever a network of others raises
             size = f"{spec.size_px}x{spec.size_px} {spec.channels}"
-            raise BadSetting(f"'{recipe.model}' does not take faces of {size}: {one_line(error)}") from error
+            raise BadSetting(f"'{recipe.model}' cannot process faces of {size}: {one_line(error)}") from error
         logits = answer.logits
         if not isinstance(logits, Tensor) or logits.shape != (1, classes):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -175,7 +180,7 @@ def _check_outputs(answer: Outputs, recipe: Recipe, valid: FaceTable) -> None:
     for output in OUTPUTS.values():
         if output.metric_name and output.metric_name == recipe.select:
             if output.name not in answer.others:
-                given = f"which '{recipe.model}' with these options does not give"
+                given = f"which '{recipe.model}' does not provide with these options"
                 raise BadSetting(f"select={recipe.select} needs {output.meaning}, {given}")
             if not output.known(output.truth(valid)).any():
                 raise BadData(f"select={recipe.select} needs validation faces with {output.meaning}; there are none")
@@ -202,7 +207,7 @@ def _trainer(recipe: Recipe, out: Path, progress: Progress, machines: Devices) -
             log_every_n_steps=1,
         )
     except (ValueError, MisconfigurationException) as error:
-        raise BadSetting(f"no training on {machines}: {str(error).partition('. ')[0]}") from error
+        raise BadSetting(f"cannot train on {machines}: {str(error).partition('. ')[0]}") from error
 
 
 def _callbacks(recipe: Recipe, out: Path, progress: Progress) -> list[Callback]:

@@ -1,4 +1,4 @@
-"""What training minimises: the recipe's losses, weighted, and the distributions that they learn."""
+"""Training objective: the weighted sum of a recipe's losses, and their target distributions."""
 
 import inspect
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def dataset_statistics(train: FaceTable) -> DatasetStatistics:
 
 
 def adjustment(share: float, statistics: DatasetStatistics) -> Tensor | None:
-    """(C,) what losses add to the logits with a `logit_adjustment` of `share`; None for nothing."""
+    """(C,) offset that losses add to the logits with a `logit_adjustment` of `share`; None for nothing."""
     return torch.tensor(share * np.log(statistics.class_shares), dtype=torch.float32) if share else None
 
 
@@ -60,7 +60,7 @@ class WeightedLosses(nn.Module):
         self.needs = {name: _needs(name, loss) for name, loss in built.items()}
         other = [name for name, needs in self.needs.items() if not {"logits", "target"}.issuperset(needs)]
         if other and (recipe.mixup or recipe.cutmix):
-            raise BadSetting(f"mixup and cutmix are for losses on distributions, which '{other[0]}' is not")
+            raise BadSetting(f"mixup and cutmix require losses of logits and target only; '{other[0]}' needs more")
         shift = adjustment(recipe.logit_adjustment, statistics) if statistics else None
         self.register_buffer("shift", torch.zeros(1) if shift is None else shift, persistent=False)
         self.modules_of = nn.ModuleDict({name: loss for name, loss in built.items() if isinstance(loss, nn.Module)})
@@ -80,17 +80,17 @@ class WeightedLosses(nn.Module):
         for name, loss in self.calls.items():
             if missing := [need for need in self.needs[name] if need not in given]:
                 raise BadSetting(
-                    f"the loss '{name}' needs {missing[0]}, which '{self.model}' with these options has not"
+                    f"the loss '{name}' needs '{missing[0]}', which '{self.model}' does not provide with these options"
                 )
             try:
                 value = loss(**{need: given[need] for need in self.needs[name]})
             except AffectLensError:
                 raise
             except Exception as error:  # whatever a loss of others raises
-                raise BadSetting(f"the loss '{name}' fails: {one_line(error)}") from error
+                raise BadSetting(f"the loss '{name}' failed: {one_line(error)}") from error
             if not isinstance(value, Tensor) or value.shape != ():
                 got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise BadSetting(f"the loss '{name}' must return one number, a tensor of shape (), got {got}")
+                raise BadSetting(f"the loss '{name}' must return a scalar tensor of shape (), got {got}")
             total.append(self.weights[name] * value)
         return torch.stack(total).sum()
 
@@ -98,7 +98,7 @@ class WeightedLosses(nn.Module):
 def _needs(name: str, loss: Any) -> list[str]:
     """What a loss asks for: the parameters of its call that have no default."""
     if not callable(loss):
-        raise BadSetting(f"build of the loss '{name}' must return a function of tensors, got {type(loss).__name__}")
+        raise BadSetting(f"build() of the loss '{name}' must return a callable, got {type(loss).__name__}")
     parameters = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters.values()
     needs = [one.name for one in parameters if one.default is one.empty]
     known = ["logits", "features", *OUTPUTS, "target", "label", *(output.target for output in OUTPUTS.values())]

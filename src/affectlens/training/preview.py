@@ -46,7 +46,7 @@ def make_preview(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
     with the mask of eyes and mouth if the network has that task, and augmented in three epochs.
 
     Raises:
-        BadData: no picture has a face, or as `data.check_landmarks` and `masks.check`.
+        BadData: no picture has a face, or as `training.data.check_landmarks` and `masks.check`.
     """
     needs = ExpressionModule(recipe, len(table.labels)).network.needs
     if masks.OUTPUT in needs:

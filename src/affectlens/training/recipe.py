@@ -322,16 +322,17 @@ def find(name: str) -> Recipe:
         UnknownName: no such work or row; the message carries the nearest name. BadSetting: as `from_yaml`.
     """
     if name.endswith((".yaml", ".yml")):
-        if not Path(name).is_file():
+        file = Path(name).expanduser()
+        if not file.is_file():
             raise BadSetting(f"recipe file '{name}' does not exist")
-        return from_yaml(Path(name))
+        return from_yaml(file)
     work, slash, row = name.partition("/")
     if not slash:
         _refuse_row_alone(name)
     rows: Mapping[str, Recipe] = catalog.load("training.recipes", work).ROWS
     row = row or next(iter(rows))
     if row not in rows:
-        raise UnknownName(unknown(f"row of '{work}'", row, list(rows)))
+        raise UnknownName(unknown("row", row, list(rows), f"of '{work}'"))
     return rows[row]
 
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from affectlens.core.errors import BadData
 from affectlens.data import source as sources
-from affectlens.data.source import DataSource
+from affectlens.data.source import DataSource, SourcePart
 from affectlens.data.table import FaceTable
 
 _TABLES = (".csv", ".parquet")
@@ -20,7 +21,13 @@ def source_of(data: str | Path | DataSource) -> DataSource:
     if isinstance(data, DataSource):
         return data
     if is_path(data):
-        return sources.parse(f"{'folder' if Path(data).expanduser().is_dir() else 'table'}:{data}")
+        path = Path(data).expanduser()
+        return DataSource((SourcePart("folder" if path.is_dir() else "table", path),))
+    if ":" not in str(data):
+        raise BadData(
+            f"'{data}' is neither a folder nor a CSV or Parquet file; other data sets are named NAME:FOLDER, such as "
+            "ferplus:DIR"
+        )
     return sources.parse(str(data))
 
 

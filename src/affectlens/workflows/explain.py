@@ -32,9 +32,9 @@ def explain(
         BadSetting: the format is unknown. AffectLensError: the photo cannot be read or has no face; nothing is written
             then.
     """
-    out = Path(out)
+    out = Path(out).expanduser()
     check_picture(out)
-    analysis = Analyzer(model, detector, min_face_px, explain=True).analyze(photo)
+    analysis = Analyzer(model, detector, min_face_px, explain=True).analyze(Path(photo).expanduser())
     if not analysis.faces:
         raise AffectLensError(f"cannot explain '{photo}': {analysis.detail} ({analysis.reason})")
     out.parent.mkdir(parents=True, exist_ok=True)

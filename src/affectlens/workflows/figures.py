@@ -127,8 +127,6 @@ def plot(
     """
     if name not in list(FigureName):
         raise UnknownName(unknown("figure", name, list(FigureName)))
-    if points % 2 == 0:
-        raise BadSetting(f"points must be odd, so that the middle point is at the trained weights, got {points}")
     path = None if table is None else Path(table)
     chosen = FigureName(name)
     options = FigureOptions(chosen, data, list(map(str, models)), split, divisions, faces, points, path, progress)
@@ -228,13 +226,15 @@ def _distances(asked: FigureOptions) -> "Figure":
 def _landscape(asked: FigureOptions) -> "Figure":
     if not asked.models:
         raise BadSetting("the figure 'landscape' needs one or more models")
+    if asked.points % 2 == 0:
+        raise BadSetting(f"points must be odd, so that the middle point is at the trained weights, got {asked.points}")
     runs, data = [asked.run(model)[0] for model in asked.models], asked.source()
     from affectlens.training.landscape import landscape
 
     surfaces: dict[str, NDArray[np.float32]] = {}
     for model, module in zip(asked.models, runs, strict=True):
         table = _cut(module, data, asked, _FACES_OF_A_LANDSCAPE)
-        name = module.recipe.row if module.recipe.row not in surfaces else Path(model).name
+        name = next(name for name in (module.recipe.row, Path(model).name, model) if name not in surfaces)
         surfaces[name] = landscape(module, table, asked.points, _REACH, asked.progress)
     return network_plots.landscapes(surfaces, _REACH, f"{len(table):,} faces of {asked.split}")
 

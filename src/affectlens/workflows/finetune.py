@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from affectlens.core.errors import BadData
 from affectlens.core.progress import SILENT, Progress
 from affectlens.data.source import DataSource
-from affectlens.workflows.data import is_path, source_of
+from affectlens.workflows.data import source_of
 from affectlens.workflows.extras import require_training
 from affectlens.workflows.recipes import Overrides, find_recipe
 from affectlens.workflows.train import Run, run_recipe
@@ -40,15 +39,8 @@ def finetune(
     require_training("finetuning")
     return run_recipe(
         find_recipe("finetune", settings),
-        _source(data),
+        source_of(data),
         Path(out).expanduser(),
         resume,
         progress=progress,
     )
-
-
-def _source(data: str | Path | DataSource) -> DataSource:
-    """Raises BadData for a path at which there is nothing that pictures can be found by."""
-    if not isinstance(data, DataSource) and ":" not in str(data) and not is_path(data):
-        raise BadData(f"'{data}' is neither a folder nor a CSV or Parquet file")
-    return source_of(data)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def preview(
-    recipe: "str | Recipe",
+    recipe: "str | Path | Recipe",
     data: str | Path | DataSource,
     out: str | Path = "preview",
     *,
@@ -37,7 +37,7 @@ def preview(
     source = source_of(data)
     table = with_data_options(chosen, source).load("train")
     seen = make_preview(table, chosen, faces)
-    folder = Path(out)
+    folder = Path(out).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     plots.save(plots.picture_sheet(seen.sheet, seen.rows), folder / "faces.png")
     counts = (seen.without.tolist(), seen.with_sampler.tolist())

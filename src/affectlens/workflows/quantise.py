@@ -38,7 +38,7 @@ def quantise(
     from affectlens.training.data import load_data
     from affectlens.training.recipe import from_dict
 
-    file, out = model_file(str(model)), Path(out)
+    file, out = model_file(str(model)), Path(out).expanduser()
     if out.suffix != ".onnx":
         raise BadSetting(f"--out must end in .onnx, got '{out}'")
     spec = read_spec(open_session(file), str(file))

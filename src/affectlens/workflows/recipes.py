@@ -1,6 +1,7 @@
 """Recipes in the catalog."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectlens.core import catalog
@@ -27,7 +28,7 @@ def rows_of(work: str) -> "Mapping[str, Recipe]":
     return rows
 
 
-def find_recipe(recipe: "str | Recipe", settings: Overrides = ()) -> "Recipe":
+def find_recipe(recipe: "str | Path | Recipe", settings: Overrides = ()) -> "Recipe":
     """The recipe "WORK/ROW", the first row of a work by the work's name, or the one in a YAML file, with `settings`
     applied; a `Recipe` stands for itself.
 
@@ -36,7 +37,7 @@ def find_recipe(recipe: "str | Recipe", settings: Overrides = ()) -> "Recipe":
     """
     from affectlens.training.recipe import find, with_settings
 
-    return with_settings(find(recipe) if isinstance(recipe, str) else recipe, settings)
+    return with_settings(find(str(recipe)) if isinstance(recipe, (str, Path)) else recipe, settings)
 
 
 def as_yaml(recipe: "Recipe") -> str:

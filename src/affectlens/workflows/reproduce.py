@@ -57,13 +57,13 @@ def reproduce(
     from affectlens.training import run
     from affectlens.workflows import results_table
 
-    results, runs = Path(out), Path(runs)
+    results, runs = Path(out).expanduser(), Path(runs).expanduser()
     module = catalog.load("training.recipes", work)
     if not hasattr(module, "PAPER"):
         raise BadSetting(f"'{work}' has no published table")
     source = source_of(data)
     if strange := [row for row in rows if row not in module.ROWS]:
-        raise UnknownName(unknown(f"row of '{work}'", strange[0], list(module.ROWS)))
+        raise UnknownName(unknown("row", strange[0], list(module.ROWS), f"of '{work}'"))
     tested_on = source if test is None else source_of(test)
     rows = rows or _published(module, source, other_data)
     recipes = {row: find_recipe(module.ROWS[row], settings) for row in rows}

@@ -49,14 +49,14 @@ def summarise(
         BadData: there are no rows with faces. BadSetting: a group does not exist. MissingExtra: the extra `summary` is
             not installed.
     """
-    path, keys = Path(path), list(dict.fromkeys(by))
+    path, keys = Path(path).expanduser(), list(dict.fromkeys(by))
     states = states_in(path)
     shards = None if states is None else shards_of(path)
     if shards == []:
         raise BadData(
             f"the batch in '{path}' has not written any rows yet; continue it with 'affectlens batch --resume'"
         )
-    group_file = None if groups is None else Path(groups)
+    group_file = None if groups is None else Path(groups).expanduser()
     with Summary(path, group_file, window_s, shards=shards) as found:
         result: dict[str, Any] = {"path": str(path), **found.overall(), "states": states}
         if not result["faces"]:
@@ -64,7 +64,7 @@ def summarise(
         rows = found.table(keys, WINDOWS if "window" in keys else LISTED)
         result |= {"by": keys, "count": found.count(keys), "table": rows}
         if csv is not None:
-            found.write_csv(keys, Path(csv))
+            found.write_csv(keys, Path(csv).expanduser())
 
     def page() -> str:
         with Summary(path, group_file, window_s, shards=shards) as found:

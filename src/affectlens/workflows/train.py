@@ -44,7 +44,7 @@ class Run:
 
 
 def train(
-    recipe: "str | Recipe",
+    recipe: "str | Path | Recipe",
     data: str | Path | DataSource,
     out: str | Path | None = None,
     *,

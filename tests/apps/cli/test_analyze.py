@@ -338,7 +338,10 @@ def test_a_wrong_setting_is_one_line_and_exits_1(cli, options, named):
             "from contextlib import contextmanager\n@contextmanager\ndef build(file, schema): return iter(())",
             "the writer 'new' cannot begin: RuntimeError: generator didn't yield",
         ),
-        ("def build(file): ...", "must define build(file, schema, ...), where options have defaults; got build(file)"),
+        (
+            "def build(file): ...",
+            "must define build(file, schema, ...), and every option needs a default; got build(file)",
+        ),
     ],
 )
 def test_a_writer_that_is_none_is_one_line(cli, contribute, tmp_path, monkeypatch, code, message):

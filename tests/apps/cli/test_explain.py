@@ -10,7 +10,7 @@ def test_it_writes_a_heat_map_and_names_the_units_of_the_expression(cli, tmp_pat
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
     assert lines[0].startswith("face 0: happiness ")
-    assert lines[0].endswith(" %, shown by evidence")
+    assert lines[0].endswith(" %, method: evidence")
     assert lines[1] == "  typical of happiness: 6 cheek raiser + 12 lip corner puller"
     assert str(target) in result.out.replace("\n", "")
     assert cv2.imread(str(target)).shape == (240, 748, 3)

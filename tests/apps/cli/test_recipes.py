@@ -146,7 +146,7 @@ def test_a_file_that_is_no_yaml_mapping_is_one_line(cli, tmp_path, content):
     ("name", "named"),
     [
         ("cacioli", "unknown recipe 'cacioli'; did you mean 'caciolai'?"),
-        ("caciolai/stn-mas", "unknown row of 'caciolai' 'stn-mas'; did you mean 'stn-msa'?"),
+        ("caciolai/stn-mas", "unknown row 'stn-mas' of 'caciolai'; did you mean 'stn-msa'?"),
         ("", "unknown recipe ''"),
         ("/stn", "unknown recipe ''"),
         ("nowhere.yaml", "recipe file 'nowhere.yaml' does not exist"),

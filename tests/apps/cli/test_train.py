@@ -92,7 +92,7 @@ def test_a_model_that_regresses_valence_and_arousal_says_so_wherever_it_answers(
         ("losses.multi_targt=1", "did you mean 'multi_target'?"),
         ("loss_options.soft_cross_entropy.temp=2", "did you mean 'temperature'?"),
         ("model_options={}", "--set model_options.NAME=VALUE"),
-        ("data_options.protocol=majority", "unknown value of 'ferplus' option 'protocol' 'majority'"),
+        ("data_options.protocol=majority", "unknown value 'majority' of the option 'protocol' of 'ferplus'"),
         ("sampler=age", "'age' needs a column age_years"),
         ("teacher_weight=0.5", "needs a teacher"),
         ("optimiser=lion", "optimiser must be sgd or adam or adamw, got lion"),

@@ -153,7 +153,7 @@ def test_a_file_changes_what_it_names(tmp_path):
         ("", "Invalid JSON"),
         ("[]", "should be an object"),
         ('{"colours": {"anger": [256, 0, 0]}}', "colours.anger.0: Input should be less than or equal to 255"),
-        ('{"colours": {"anger": [0, 0, 0]}}', "black has no hue"),
+        ('{"colours": {"anger": [0, 0, 0]}}', "must not be black"),
         ('{"colours": {"anger": "red"}}', "colours.anger: "),
         ('{"dim": 0.9, "bright": 0.1}', "dim must be <= bright"),
         ('{"warmth": NaN}', "warmth: "),

@@ -22,7 +22,7 @@ from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.schemas import Result, to_wire
 from affectlens.core.detection import Detections
 from affectlens.runtime.media import PORTRAIT, decode_image
-from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.stream import VideoSettings
 from affectlens.runtime.temporal import Smoothing
 from affectlens.runtime.video import VideoFile
 

@@ -117,7 +117,7 @@ def test_a_folder_of_something_else_is_refused(reader, tmp_path, refusal):
 
 @pytest.mark.parametrize("reader", READERS)
 def test_an_option_that_a_reader_does_not_have_is_refused(reader, tmp_path):
-    with pytest.raises(BadSetting, match=f"unknown option of '{reader}' 'sharpness'"):
+    with pytest.raises(BadSetting, match=f"unknown option 'sharpness' of '{reader}'"):
         parse(f"{reader}:{tmp_path}?sharpness=2")
 
 
@@ -125,7 +125,7 @@ def test_an_option_that_a_reader_does_not_have_is_refused(reader, tmp_path):
 def test_a_value_that_an_option_does_not_have_is_refused(reader, tmp_path):
     for option, values in catalog.load("data.readers", reader).OPTIONS.items():
         if values:
-            with pytest.raises(BadSetting, match=f"unknown value of '{reader}' option '{option}' 'nonsense'"):
+            with pytest.raises(BadSetting, match=f"unknown value 'nonsense' of the option '{option}' of '{reader}'"):
                 parse(f"{reader}:{tmp_path}?{option}=nonsense")
 
 

@@ -21,8 +21,8 @@ from affectlens.apps.batch.local import MAX_DEATHS, Parts, Sources, cores
 from affectlens.apps.batch.reading import Reader
 from affectlens.apps.batch.work import BatchSettings, ResultPart, Worker
 from affectlens.core.errors import AffectLensError, BadModelFile, MissingExtra
+from affectlens.core.messages import reason_of
 from affectlens.core.reasons import Reason
-from affectlens.runtime.sources import reason_of
 
 if TYPE_CHECKING:
     import pyarrow

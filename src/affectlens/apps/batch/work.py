@@ -14,9 +14,9 @@ from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.annotate import AnnotatedCopy, AtomicFiles
-from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.recognizer import Prior
 from affectlens.runtime.sources import Analyses, Media
+from affectlens.runtime.stream import VideoSettings
 
 UNFINISHED, COPIES = ".affectlens-partial", "annotated"
 """Folders in the folder of a batch: what is being written, and the annotated copies."""

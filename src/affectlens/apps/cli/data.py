@@ -15,6 +15,7 @@ from affectlens.core.errors import BadData
 from affectlens.data import inspection, prepare, source
 from affectlens.data.inspection import Inspection
 from affectlens.workflows import preview as previewing
+from affectlens.workflows.data import source_of
 from affectlens.workflows.scoring import open_model
 from affectlens.workflows.suspects import Suspect
 from affectlens.workflows.suspects import suspects as find_suspects
@@ -42,14 +43,14 @@ def inspect(
         str | None,
         typer.Option(metavar="MODEL", help="Also list the faces whose label this model finds least likely."),
     ] = None,
-    suspects: Annotated[int, typer.Option(min=1, help="Maximum number of such faces.")] = 20,
+    suspects: Annotated[int, typer.Option(min=1, help="Maximum number of suspect faces to list (with --model).")] = 20,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print one JSON object, with all unreadable files, near-duplicates and suspects."),
     ] = False,
 ) -> None:
     """Count faces per split and class; find unreadable files, faces that occur in two splits, and doubtful labels."""
-    chosen = source.parse(spec)
+    chosen = source_of(spec)
     opened = open_model(model) if model else None
     labels = chosen.labels()
     if opened:
@@ -140,7 +141,7 @@ def prepare_(
     Read them with any Arrow tool, or with affectlens as `table:DIR`.
     """
     counts: Counter[tuple[str, str | None]] = Counter()
-    counts.update(track(prepare.prepare(source.parse(spec), folder, shard_rows), None, "preparing"))
+    counts.update(track(prepare.prepare(source_of(spec), folder, shard_rows), None, "preparing"))
     for (split, reason), count in counts.items():
         out.print(f"{split}: {count:,} {'written' if reason is None else f'left out: {reason}'}")
     if not any(reason is None for _, reason in counts):

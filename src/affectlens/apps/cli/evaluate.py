@@ -107,9 +107,13 @@ def _print_comparison(result: dict[str, Any]) -> None:
     first = next(iter(result["models"]))
     for name, test in result["against_the_first"].items():
         out.print(
-            f"{name} against {first}: {test['difference']:+.4f} accuracy; right alone {test['only_b']} and "
-            f"{test['only_a']} times; McNemar p = {test['p_value']:.4g}"
+            f"{name} against {first}: {test['difference']:+.4f} accuracy; correct only {test['only_b']} and "
+            f"{test['only_a']} times; McNemar p {_p_value(test['p_value'])}"
         )
+
+
+def _p_value(value: float) -> str:
+    return f"= {value:.4g}" if value >= 0.0001 else "< 0.0001"
 
 
 def print_left_out(result: dict[str, Any], metrics: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def explain(
     analysis = workflow(photo, target, model=model, detector=detector, min_face_px=min_face)
     for number, face in enumerate(analysis.faces):
         method = face.explanation.method if face.explanation else ""
-        console.print(f"face {number}: {face.wording} {face.percent} %, shown by {method}")
+        console.print(f"face {number}: {face.wording} {face.percent} %, method: {method}")
         if typical := described(face.expression):
             console.print(f"  typical of {face.expression}: {typical}")
     console.print(f"picture: {target}")

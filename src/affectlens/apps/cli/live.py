@@ -26,10 +26,10 @@ from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.draw import draw_live
 from affectlens.runtime.media import CAMERA
-from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.recognizer import Prior
 from affectlens.runtime.record import Recorder
 from affectlens.runtime.sources import Analyses
+from affectlens.runtime.stream import VideoSettings
 from affectlens.runtime.temporal import Smoothing
 from affectlens.runtime.video import Frame, Frames, open_video
 from affectlens.runtime.writers import csv

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from affectlens.core import catalog
-from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.recognizer import Prior
+from affectlens.runtime.stream import VideoSettings
 from affectlens.runtime.temporal import Smoothing
 
 

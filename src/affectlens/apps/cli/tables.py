@@ -55,7 +55,7 @@ def table_writer(file: Path | None) -> Iterator[Writer]:
         try:
             yield write
         finally:
-            if rows or not videos:
+            if rows:
                 print_table(_table(rows, console.width), console, fold=True)
             if videos:
                 print_table(_people(videos, console.width), console, fold=True)

@@ -1,4 +1,4 @@
-"""Thread that keeps a lamp at the newest light, however slow or unreliable the lamp is."""
+"""Thread that sends the latest light to a lamp, which may be slow or unreliable."""
 
 import logging
 import math
@@ -11,10 +11,10 @@ from affectlens.apps.light.palette import Light
 logger = logging.getLogger(__name__)
 
 PAUSES_S = (1, 2, 4, 8, 16, 32, 60)
-"""How long a lamp that does not answer is left alone; the last stands for all that follow."""
+"""Pauses between attempts to reach a lamp that does not respond; the last one is repeated."""
 
 _MIN_VISIBLE_STEP = 2
-"""Steps of 255 that nobody sees."""
+"""Largest invisible difference, in steps of 255."""
 _CLOSE_TIMEOUT_S = 2.0
 """How long `close` waits, and the last light takes."""
 
@@ -79,12 +79,12 @@ class LampThread:
         except Exception as error:  # whatever is wrong with a lamp, the analysis goes on
             if not self._failures:
                 reason = getattr(error, "strerror", None) or error
-                logger.warning("%s does not respond (%s); still retrying", self._lamp.name, reason)
+                logger.warning("no response from %s (%s); retrying", self._lamp.name, reason)
             self._failures += 1
             self._shown = None
             return False
         if self._failures:
-            logger.warning("%s responds again", self._lamp.name)
+            logger.warning("connection to %s restored", self._lamp.name)
         self._failures = 0
         self._shown = light
         return True

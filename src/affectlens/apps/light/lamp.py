@@ -12,7 +12,7 @@ KIND = "apps.light.lamps"
 
 @runtime_checkable
 class Lamp(Protocol):
-    """Something that shines."""
+    """A lamp that can show a light."""
 
     name: str
     """Its URL without user and password."""
@@ -26,7 +26,7 @@ class Lamp(Protocol):
         ...
 
     def close(self) -> None:
-        """Let the connection go; the light stays."""
+        """Close the connection; the lamp keeps its light."""
         ...
 
 
@@ -46,12 +46,12 @@ def open_lamp(url: str) -> Lamp:
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator or scheme not in catalog.available(KIND):
-        raise BadSetting(f"this is not the URL of a lamp, which begins with {schemes()} (docs/light.md)")
+        raise BadSetting(f"invalid lamp URL; it must begin with {schemes()} (docs/light.md)")
     lamp = catalog.build(KIND, scheme, url, options={})
     if not isinstance(lamp, Lamp):
         raise BadSetting(
-            f"build of the lamp '{scheme}' must return an object with name, show and close, got {type(lamp).__name__}"
+            f"build() of the lamp '{scheme}' must return an object with name, show and close, got {type(lamp).__name__}"
         )
     if not rest.startswith("/") and network_forbidden():
-        raise NetworkRefused(f"offline mode: the lamp '{lamp.name}' was refused")
+        raise NetworkRefused(f"offline mode: connecting to the lamp '{lamp.name}' is not allowed")
     return lamp

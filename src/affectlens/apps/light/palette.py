@@ -19,7 +19,7 @@ Rgb = tuple[int, int, int]
 
 def _with_light(rgb: Rgb) -> Rgb:
     if not any(rgb):
-        raise ValueError("black has no hue; to turn a lamp off, use a brightness of 0")
+        raise ValueError("must not be black; to turn a lamp off, set the brightness to 0")
     return rgb
 
 
@@ -108,11 +108,14 @@ class Palette(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> "Palette":
-        """The palette of a JSON file; what it does not name stays as it is here.
+        """The palette of a JSON file; missing keys keep their defaults.
 
         Raises:
-            BadSetting: it is not JSON, or holds what a palette does not. OSError: it cannot be read.
+            BadSetting: the file does not exist, is not JSON, or has a key or value that a palette does not have.
+            OSError: it cannot be read.
         """
+        if not path.exists():
+            raise BadSetting(f"the palette file '{path}' does not exist")
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
@@ -121,7 +124,7 @@ class Palette(BaseModel):
                 key = unknown("key", str(first["loc"][-1]), list(cls.model_fields))
                 raise BadSetting(f"palette '{path}': {key}") from error
             where = [f"palette '{path}'", ".".join(map(str, first["loc"]))]
-            raise BadSetting(": ".join([*filter(None, where), first["msg"]])) from error
+            raise BadSetting(": ".join([*filter(None, where), first["msg"].removeprefix("Value error, ")])) from error
 
     def light(self, faces: Sequence[Face]) -> Light:
         """The light of these faces, of nobody where there are none."""

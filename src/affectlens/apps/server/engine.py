@@ -17,9 +17,8 @@ from affectlens.core.affect import Face
 from affectlens.core.image_file import DecodedImage, decode
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.recognizer import Cut
-from affectlens.runtime.stream import Stream, TrackedFrame
+from affectlens.runtime.stream import Stream, TrackedFrame, VideoSettings
 from affectlens.runtime.video import Frame
 
 P = ParamSpec("P")

@@ -26,7 +26,7 @@ from affectlens.core.expressions import CIRCUMPLEX, COLOURS, OTHER_COLOUR
 from affectlens.core.image_file import FORMATS
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.pipeline import VideoSettings
+from affectlens.runtime.stream import VideoSettings
 from affectlens.runtime.temporal import Smoothing
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.pipeline import VideoSettings
 from affectlens.runtime.sources import Analyses
+from affectlens.runtime.stream import VideoSettings
 from affectlens.runtime.video import Frame, Frames, open_video
 
 

@@ -1,5 +1,7 @@
 """Interface of networks for training, export and figures; the defaults are those of a network with only logits."""
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
@@ -61,18 +63,12 @@ class Network(nn.Module):
         return None
 
 
-class _Plain(Network):
-    """Any other module as a `Network`."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor) -> Tensor:
-        answer: Tensor = self.module(x)
-        return answer
-
-
 def as_network(module: nn.Module) -> Network:
-    """The network itself; a module that does not derive from `Network` has logits and nothing else."""
-    return module if isinstance(module, Network) else _Plain(module)
+    """The network itself; a module of another class becomes one, with the defaults for what it does not define.
+
+    Its class is replaced by one that derives from both, so that the names of its weights stay as they are.
+    """
+    if not isinstance(module, Network):
+        own = type(module)
+        module.__class__ = type(own.__name__, (own, Network), {})
+    return cast(Network, module)

@@ -76,13 +76,15 @@ def test_a_lamp_is_one_file_and_needs_no_host(contribute, monkeypatch, lit, tmp_
     monkeypatch.setattr(lamps, "network_forbidden", lambda: True)
     lit(f"file://{tmp_path}/lamp.txt").show(ORANGE, 0.2)
     assert (tmp_path / "lamp.txt").read_text() == "(255, 128, 0) 0.50\n"
-    with pytest.raises(BadSetting, match="begins with file://, mqtt://, "):
+    with pytest.raises(BadSetting, match="must begin with file://, mqtt://, "):
         open_lamp("serial:///dev/ttyUSB0")
 
 
 def test_what_build_returns_must_be_a_lamp(contribute):
     contribute(KIND, "file", "def build(url): return url")
-    with pytest.raises(BadSetting, match="build of the lamp 'file' must return an object with name, show and close"):
+    with pytest.raises(
+        BadSetting, match="build\\(\\) of the lamp 'file' must return an object with name, show and close"
+    ):
         open_lamp("file:///lamp.txt")
 
 
@@ -105,7 +107,7 @@ def test_mqtt_shows_user_and_password(broker, listen, lit):
     assert json.loads(messages.get(timeout=20).payload) == ON
     for user in ("", "ann:wrong@", "ann@"):
         lamp = lit(f"mqtt://{user}127.0.0.1:{port}/lamp")
-        with pytest.raises(ConnectionError, match=r"^the broker refuses: not authorized$"):
+        with pytest.raises(ConnectionError, match=r"^the broker refused the connection: not authorized$"):
             lamp.show(ORANGE, 0.2)
 
 
@@ -113,7 +115,10 @@ def test_a_password_is_in_no_message(broker, drive, until, caplog):
     port = broker({"ann": "right"}).port
     drive(f"mqtt://ann:s3cret@127.0.0.1:{port}/lamp").set(ORANGE)
     until(lambda: caplog.messages)
-    assert f"mqtt://127.0.0.1:{port}/lamp does not respond (the broker refuses: not authorized)" in caplog.text
+    assert (
+        f"no response from mqtt://127.0.0.1:{port}/lamp (the broker refused the connection: not authorized)"
+        in caplog.text
+    )
     assert "s3cret" not in caplog.text
 
 
@@ -132,15 +137,15 @@ def test_mqtt_survives_a_broker_that_stops_and_starts(broker, listen, drive, unt
     until(lambda: len(caplog.messages) == 2)
     thread.set(ORANGE)
     until(lambda: json.loads(messages.get(timeout=20).payload)["color"] == {"r": 255, "g": 128, "b": 0})
-    assert "does not respond" in caplog.messages[0]
-    assert "responds again" in caplog.messages[1]
+    assert "no response from" in caplog.messages[0]
+    assert caplog.messages[1].startswith("connection to mqtt://")
     assert len(caplog.messages) == 2
 
 
 def test_a_broker_that_says_nothing_is_not_waited_for(hasty, lit):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         lamp = lit(f"mqtt://127.0.0.1:{silent.getsockname()[1]}/lamp")
-        with pytest.raises(TimeoutError, match="the broker says nothing"):
+        with pytest.raises(TimeoutError, match="the broker did not respond"):
             lamp.show(ORANGE, 0.2)
 
 
@@ -207,7 +212,7 @@ def test_wled_gets_its_json(wled, lit):
 def test_what_answers_otherwise_than_wled_is_no_lamp(wled, lit, body):
     server = wled()
     server.body = body
-    with pytest.raises(ConnectionError, match="what answers is no WLED"):
+    with pytest.raises(ConnectionError, match="the response is not from a WLED controller"):
         lit(f"wled://127.0.0.1:{server.port}").show(ORANGE, 0.2)
 
 
@@ -221,7 +226,7 @@ def test_wled_that_fails_hangs_or_is_gone_comes_back(hasty, wled, drive, until, 
     server.status = 500
     thread.set(BLUE)
     until(lambda: len(caplog.messages) == 1)
-    assert "it answers 500" in caplog.messages[0]
+    assert "HTTP status 500" in caplog.messages[0]
     server.status = 200
     until(lambda: len(caplog.messages) == 2)
 
@@ -238,7 +243,7 @@ def test_wled_that_fails_hangs_or_is_gone_comes_back(hasty, wled, drive, until, 
     server = wled(port)
     until(lambda: len(caplog.messages) == 6)
     assert server.got[-1][1]["seg"]["col"] == [[0, 0, 255]]
-    assert {message.partition(" ")[0] for message in caplog.messages} == {f"wled://127.0.0.1:{port}"}
+    assert all(f"wled://127.0.0.1:{port}" in message for message in caplog.messages)
 
 
 def test_a_lamp_at_home_is_not_looked_for_behind_a_proxy(wled, lit, monkeypatch):
@@ -308,5 +313,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch, url, package):
 def test_offline_there_are_no_lamps(monkeypatch):
     monkeypatch.setattr(lamps, "network_forbidden", lambda: True)
     for url in ("mqtt://ann:s3cret@host/set", "wled://host"):
-        with pytest.raises(NetworkRefused, match=r"^offline mode: the lamp '[a-z]+://host[^@]*' was refused$"):
+        with pytest.raises(
+            NetworkRefused, match=r"^offline mode: connecting to the lamp '[a-z]+://host[^@]*' is not allowed$"
+        ):
             open_lamp(url)

@@ -26,7 +26,7 @@ def split(url: str, port: int, form: str) -> tuple[SplitResult, int]:
         good = False
     if not good:
         raise BadSetting(
-            f"this is not the URL of a lamp: {form}; write /, @, ? and # in names as %2F, %40, %3F and %23"
+            f"invalid lamp URL; expected {form}, with /, @, ?, # and % in names written as %2F, %40, %3F, %23 and %25"
         )
     return parts, port
 

@@ -34,13 +34,13 @@ class MqttLamp:
         try:
             import paho.mqtt.client  # noqa: F401
         except ImportError as error:
-            raise MissingExtra("a lamp over MQTT", "light") from error
+            raise MissingExtra("an MQTT lamp", "light") from error
         self._host, self._port, self._encrypted = parts.hostname or "", port, encrypted
         self._user = None if parts.username is None else unquote(parts.username)
         self._password = None if parts.password is None else unquote(parts.password)
         self._topic = unquote(parts.path.removeprefix("/"))
         if not self._topic or set(self._topic) & set("+#\0"):
-            raise BadSetting(f"a lamp over MQTT needs a command topic without wildcards: {form}")
+            raise BadSetting(f"an MQTT lamp needs a command topic without wildcards (+, #); expected {form}")
         self.name = f"{parts.scheme}://{_host.place(parts)}/{self._topic}"
         self._client: Client | None = None
 
@@ -53,13 +53,13 @@ class MqttLamp:
             sent = self._client.publish(self._topic, json.dumps(_home_assistant(light, over_s)), qos=1)
             sent.wait_for_publish(_host.RESPONSE_TIMEOUT_S)
             if not sent.is_published():
-                raise TimeoutError("the broker acknowledges nothing")
+                raise TimeoutError("the broker did not acknowledge the message")
         except Exception:
             self.close()  # with what was not acknowledged, which would come late
             raise
 
     def _connect(self) -> "Client":
-        """A client that the broker has let in."""
+        """A client that is connected to the broker."""
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
 
@@ -78,10 +78,10 @@ class MqttLamp:
             code = answers.get(timeout=_host.RESPONSE_TIMEOUT_S)
         except queue.Empty:
             _end(client)
-            raise TimeoutError("the broker says nothing") from None
+            raise TimeoutError("the broker did not respond") from None
         if code.is_failure:
             _end(client)
-            raise ConnectionError(f"the broker refuses: {str(code).lower()}")
+            raise ConnectionError(f"the broker refused the connection: {str(code).lower()}")
         return client
 
     def close(self) -> None:

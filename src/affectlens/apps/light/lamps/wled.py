@@ -21,14 +21,14 @@ class WledLamp:
         try:
             import httpx2
         except ImportError as error:
-            raise MissingExtra("a lamp with WLED", "light") from error
+            raise MissingExtra("a WLED lamp", "light") from error
         if parts.path.strip("/") or parts.username is not None:
-            raise BadSetting(f"a lamp with WLED has a host and a port only: {_FORM}")
+            raise BadSetting(f"a WLED URL may contain only a host and a port; expected {_FORM}")
         self.name = f"wled://{_host.place(parts)}"
         try:
             self._url = httpx2.URL(f"http://{_host.place(parts)}/json/state", port=port)
         except httpx2.InvalidURL as error:
-            raise BadSetting(f"a lamp with WLED needs the name of a host ({str(error).lower()}): {_FORM}") from error
+            raise BadSetting(f"invalid host in a WLED URL ({str(error).lower()}): {_FORM}") from error
         # no proxy: a lamp is in the same network
         self._client = httpx2.Client(timeout=_host.RESPONSE_TIMEOUT_S, trust_env=False)
 
@@ -36,13 +36,13 @@ class WledLamp:
         """As `Lamp.show`."""
         answer = self._client.post(self._url, json=_wled(light, over_s))
         if not answer.is_success:
-            raise ConnectionError(f"it answers {answer.status_code}")
+            raise ConnectionError(f"HTTP status {answer.status_code}")
         try:
             understood = answer.json().get("success")
         except (ValueError, AttributeError):
             understood = False
         if not understood:
-            raise ConnectionError("what answers is no WLED")
+            raise ConnectionError("the response is not from a WLED controller")
 
     def close(self) -> None:
         """As `Lamp.close`."""
