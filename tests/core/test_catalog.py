@@ -60,7 +60,7 @@ def read(directory, split, options): ...
         (
             "models",
             "def build(classes): ...",
-            "must define build(classes, in_channels, ...), and every option needs a default; got",
+            "must define build(classes, in_channels, ...), with defaults for further parameters; got",
         ),
         (
             "models",
@@ -92,8 +92,8 @@ def read(directory, split, options): ...
             READER.replace("{}", "{'mode': 'votes'}"),
             "must define OPTIONS: Input should be a valid tuple",
         ),
-        ("data.readers", READER.replace("split, ", ""), "must define read(directory, split, options), where options"),
-        ("runtime.writers", "def build(file): ...", "must define build(file, schema, ...), where options"),
+        ("data.readers", READER.replace("split, ", ""), "must define read(directory, split, options), with defaults"),
+        ("runtime.writers", "def build(file): ...", "must define build(file, schema, ...), with defaults"),
         ("training.recipes", "ROWS = {}", "must define ROWS: Dictionary should have at least 1 item"),
     ],
 )

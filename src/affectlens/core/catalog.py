@@ -155,7 +155,7 @@ def _check(kind: str, name: str, module: ModuleType) -> None:
         try:
             signature.bind(*expected)
         except TypeError as error:
-            raise BadSetting(f"{wanted}, and every option needs a default; got {door}{signature}") from error
+            raise BadSetting(f"{wanted}, with defaults for further parameters; got {door}{signature}") from error
         if door == "build":
             _options(kind, name, found)
 

@@ -340,7 +340,7 @@ def test_a_wrong_setting_is_one_line_and_exits_1(cli, options, named):
         ),
         (
             "def build(file): ...",
-            "must define build(file, schema, ...), and every option needs a default; got build(file)",
+            "must define build(file, schema, ...), with defaults for further parameters; got build(file)",
         ),
     ],
 )
