@@ -65,7 +65,7 @@ def read(directory, split, options): ...
         (
             "models",
             "def build(classes, in_channels, width: int): ...",
-            "where options have defaults; got build(classes, ",
+            "with defaults for further parameters; got build(classes, ",
         ),
         (
             "models",
