@@ -11,7 +11,7 @@ from affectlens.losses._vectors import reduced
 
 
 def build(statistics: DatasetStatistics) -> Callable[[Tensor, Tensor], Tensor]:
-    """It has no settings."""
+    """A loss without settings."""
     del statistics
 
     def loss(attributes: Tensor, attribute_target: Tensor) -> Tensor:

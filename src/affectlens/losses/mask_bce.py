@@ -10,7 +10,7 @@ from affectlens.losses._vectors import reduced
 
 
 def build(statistics: DatasetStatistics) -> Callable[[Tensor, Tensor], Tensor]:
-    """It has no settings."""
+    """A loss without settings."""
     del statistics
 
     def loss(mask: Tensor, mask_target: Tensor) -> Tensor:

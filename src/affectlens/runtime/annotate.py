@@ -76,7 +76,7 @@ class AtomicFiles:
         file.replace(self._folder / f"{stem}{ANNOTATED}{file.suffix}")
 
     def failed(self, file: Path) -> None:
-        """It goes."""
+        """Delete the copy."""
         file.unlink(missing_ok=True)
 
 

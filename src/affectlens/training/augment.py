@@ -13,7 +13,9 @@ _DRAWS = (12, 6, 2, 4, 2)
 
 
 class Draw:
-    """Column of `draws` that each step takes; together they are as wide as `_DRAWS`."""
+    """Columns of `draws` by the step that uses them. Two steps share a column where one of them never shows in the
+    other: brightness and exposure share `LIGHT`, the drawn label and the colour of a hole column 15.
+    """
 
     FLIP, ROTATION, SCALE, SHIFT_X, SHIFT_Y, SHARPNESS, CONTRAST, LIGHT = range(8)
     ERASE, HOLE_Y, HOLE_X, HOLE_SIZE = range(8, 12)

@@ -49,17 +49,17 @@ class Log(Callback):
         self.began = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """From which epoch on, and where."""
+        """Log the first epoch and the device."""
         of = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
         self._note(trainer, f"training from {of} on {trainer.world_size} x {pl_module.device}, {trainer.precision}")
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take the time."""
+        """Start the clock."""
         del trainer, pl_module
         self.began = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Time with validation, learning rate and metrics."""
+        """Log the time with validation, the learning rate and the metrics."""
         del pl_module
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         seconds = time.monotonic() - self.began
@@ -68,7 +68,7 @@ class Log(Callback):
         )
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """What ended it."""
+        """Log the error that ended the run."""
         del pl_module
         said = ": ".join(filter(None, (type(exception).__name__, str(exception))))
         self._note(trainer, f"stopped in epoch {trainer.current_epoch + 1}: {said}")
@@ -87,7 +87,7 @@ class EpochProgress(Callback):
         self.advance: Advance = lambda: None
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin a task."""
+        """Begin the task of this epoch."""
         del pl_module
         if trainer.is_global_zero:
             task = self.progress.task(self._epoch(trainer), int(trainer.num_training_batches))
@@ -96,20 +96,20 @@ class EpochProgress(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """One batch further."""
+        """Advance by one batch."""
         del pl_module, outputs, batch, batch_idx
         if trainer.is_global_zero:
             self.advance()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """End it, and say its metrics."""
+        """End the task and report the metrics of the epoch."""
         del pl_module
         self.task.close()
         if trainer.is_global_zero:
             self.progress.message(f"{self._epoch(trainer)}: {_metrics_line(trainer)}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """End it."""
+        """End the task."""
         del trainer, pl_module, exception
         self.task.close()
 

@@ -178,7 +178,7 @@ class ExpressionModule(L.LightningModule):
         return optimisation(nn.ModuleList([self.network, self.losses]), self.recipe, *monitor(self.recipe), self._steps)
 
     def _steps(self) -> int:
-        """Of the whole training."""
+        """Number of optimiser steps of the whole training."""
         return int(self.trainer.estimated_stepping_batches)
 
     def optimizer_step(

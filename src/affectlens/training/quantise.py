@@ -42,7 +42,7 @@ class QuantisationEffect:
     ms_per_face: tuple[float, float]
 
     def check(self) -> None:
-        """Raises BadModelFile where it is none."""
+        """Raise BadModelFile if eight bits gain no time or cost too much accuracy."""
         if self.accuracy[1] < self.accuracy[0] - MAX_ACCURACY_LOSS:
             raise BadModelFile(f"8-bit quantisation costs too much validation accuracy: {_arrow(self.accuracy)}")
         if self.ms_per_face[1] >= self.ms_per_face[0]:

@@ -109,7 +109,7 @@ def remark(folder: Path) -> str:
 
 
 def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
-    """Nothing, where the run in `folder` has this recipe.
+    """Check that the run in `folder` has this recipe.
 
     The crop of photos may differ if it does not enter training. There may be more epochs if the schedule does not
     depend on their number, and of a run that is `tested` already any number: its table says how many.
@@ -134,7 +134,7 @@ def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
 
 
 def check_data(source: DataSource, folder: Path) -> None:
-    """Nothing, where the run in `folder` was about the data set and the options of `source`.
+    """Check that the run in `folder` used the data set and the options of `source`.
 
     Raises:
         BadSetting: it was about others.

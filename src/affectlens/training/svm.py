@@ -21,7 +21,7 @@ from affectlens.training.prediction import predict
 
 
 def check(module: ExpressionModule, train: FaceTable) -> None:
-    """Nothing, where a machine fitted to the labelled faces of `train` can take the place of the last layer.
+    """Check that a machine fitted to the labelled faces of `train` can replace the last layer.
 
     Raises:
         BadSetting: it cannot. BadData: a class has no face. MissingExtra: there is no scikit-learn.

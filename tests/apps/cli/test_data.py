@@ -130,10 +130,10 @@ def test_inspect_for_people_is_a_table_and_a_line_for_each_trouble(cli, ferplus)
     assert numbers(result.out, "files") == ["7", "3", "2"]
     assert numbers(result.out, "faces with one label") == ["3", "3", "1"]
     assert numbers(result.out, "happiness") == ["2", "2", "1"]
-    assert numbers(result.out, "faces without") == ["1", "0", "0"]
+    assert numbers(result.out, "faces without a label") == ["1", "0", "0"]
     assert numbers(result.out, f"left out: {DROPPED}") == ["1", "0", "1"]
     assert numbers(result.out, "left out: image file is missing") == ["1", "0", "0"]
-    assert numbers(result.out, "bad images") == ["1", "0", "0"]
+    assert numbers(result.out, "unreadable images") == ["1", "0", "0"]
     assert numbers(result.out, "sizes") == ["48x48"] * 3
     assert "1 images of valid are bit-identical to one of train; 1 more are its near-duplicates" in result.out
     assert "1 images of test are bit-identical to one of train; 0 more are its near-duplicates" in result.out

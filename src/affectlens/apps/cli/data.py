@@ -75,10 +75,10 @@ def _print(found: Inspection, labels: tuple[str, ...]) -> None:
     table.add_row("faces with one label", *(f"{f.labelled:,}" for f in facts))
     for label in labels:
         table.add_row(f"  {label}", *(f"{f.classes[label]:,}" for f in facts))
-    table.add_row("faces without", *(f"{f.unlabelled:,}" for f in facts))
+    table.add_row("faces without a label", *(f"{f.unlabelled:,}" for f in facts))
     for reason in dict.fromkeys(reason for f in facts for reason in f.dropped):
         table.add_row(f"left out: {reason}", *(f"{f.dropped[reason]:,}" for f in facts))
-    table.add_row("bad images", *(f"{len(f.bad):,}" for f in facts))
+    table.add_row("unreadable images", *(f"{len(f.bad):,}" for f in facts))
     if any(f.affect for f in facts):
         table.add_row("with valence and arousal", *(f"{f.affect:,}" for f in facts))
     table.add_row("sizes", *(_sizes(f.sizes) for f in facts))
