@@ -326,7 +326,7 @@ def test_a_network_that_answers_something_else_is_one_line(contribute, recipe, d
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("return None", "build() of the loss 'new' must return a callable, got NoneType"),
+        ("return None", r"build\(\) of the loss 'new' must return a callable, got NoneType"),
         (
             "return lambda logits, truth: logits.sum()",
             "the loss 'new' asks for 'truth'; it may ask for logits, features, ",
