@@ -14,6 +14,7 @@ from affectlens.data.readers.ferplus import FOLDERS, LICENCE
 from affectlens.evaluation import metrics
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.models.layers.outputs import Outputs
+from affectlens.training import run as run_folder
 from affectlens.training.data import load_data
 from affectlens.training.fit import Devices, fit
 from affectlens.training.module import ExpressionModule
@@ -158,6 +159,17 @@ def test_last_is_the_last_epoch_and_best_the_one_of_lowest_loss(recipe, data, tm
     assert sorted(file.name for file in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     assert checkpoint(tmp_path, "last.ckpt")["epoch"] == 2
     assert checkpoint(tmp_path, "best.ckpt")["epoch"] == best
+
+
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_the_recipe_says_which_weights_a_run_ends_with(recipe, data, tmp_path, monkeypatch, weights):
+    upcoming = iter([1.0, 2.0])
+    monkeypatch.setattr(metrics, "negative_log_likelihood", lambda *_: next(upcoming))
+    kept = fit(replace(recipe, epochs=2, weights=weights), data, tmp_path, resume=False)
+    assert kept == run_folder.final_checkpoint(tmp_path) == tmp_path / "checkpoints" / f"{weights}.ckpt"
+    expected = checkpoint(tmp_path, f"{weights}.ckpt")["state_dict"]
+    ends = run_folder.load_run(tmp_path).state_dict()
+    assert all(torch.equal(ends[key], expected[key]) for key in ends)
 
 
 def test_last_is_written_after_every_epoch_also_when_validation_gets_worse(recipe, data, tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ from affectlens.training.loaders import Batch, train_loader, truth_of, valid_loa
 from affectlens.training.module import ExpressionModule, monitor
 from affectlens.training.objective import dataset_statistics
 from affectlens.training.recipe import Recipe
-from affectlens.training.run import best_checkpoint, last_checkpoint, open_run
+from affectlens.training.run import chosen_checkpoint, last_checkpoint, open_run
 from affectlens.training.start import begin, open_teacher
 
 
@@ -78,7 +78,8 @@ def fit(
     progress: Progress = SILENT,
     machines: Devices | None = None,
 ) -> Path | None:
-    """Train; returns the checkpoint of the epoch that the recipe's `select` finds best on validation.
+    """Train; returns the checkpoint that the recipe keeps: of the epoch that `select` finds best on
+    validation, or of the last (`weights`).
 
     Where several processes train together, all but the first get None.
 
@@ -133,7 +134,7 @@ def fit(
             raise BadModelFile(
                 f"'{last}' is damaged or contains more than weights; delete it to restart the run"
             ) from error
-    return best_checkpoint(out) if trainer.is_global_zero else None
+    return chosen_checkpoint(recipe, out) if trainer.is_global_zero else None
 
 
 def _try(module: ExpressionModule, recipe: Recipe, data: TrainingData) -> None:

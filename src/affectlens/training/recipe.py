@@ -37,6 +37,7 @@ CHOICES = {
     "erase_shape": ("square", "rectangle"),
     "tta": TTA,
     "teacher_tta": TTA,
+    "weights": ("best", "last"),
     "classifier": ("network", "svm"),
 }
 """Recipe keys that take one of a few names."""
@@ -85,6 +86,8 @@ class Recipe:
         select: metric that selects the best epoch: "nll", "accuracy", "macro_recall", or the metric of an output in
             `core.outputs`: "ccc" (mean of valence and arousal), "attribute_accuracy" (mean over attributes),
             "division_accuracy" (of signs or sectors), on validation.
+        weights: the weights that the run ends with, those of the "best" epoch or of the "last"; with "last", `select`
+            affects only the schedule and early stopping.
         early_stop: number of epochs without improvement after which training ends; 0: never.
         gradient_clip: maximum norm of the gradient of all weights; 0: no clipping.
         ema: decay per step of the moving average of the weights, which is then evaluated and exported; 0: no averaging.
@@ -132,6 +135,7 @@ class Recipe:
     schedule_factor: float = 0.5
     schedule_patience: int = 2
     select: str = "nll"
+    weights: str = "best"
     early_stop: int = 0
     sam_radius: float = 0.0
     decay_all: bool = False

@@ -42,10 +42,15 @@ def refitted_checkpoint(folder: Path) -> Path:
     return folder / "checkpoints" / "refitted.ckpt"
 
 
+def chosen_checkpoint(recipe: Recipe, folder: Path) -> Path:
+    """The weights that the recipe keeps: those of the best epoch or of the last."""
+    return last_checkpoint(folder) if recipe.weights == "last" else best_checkpoint(folder)
+
+
 def final_checkpoint(folder: Path) -> Path:
-    """What the run ended with."""
+    """The weights that the run ended with.  Raises BadModelFile if the folder holds no run."""
     refitted = refitted_checkpoint(folder)
-    return refitted if refitted.is_file() else best_checkpoint(folder)
+    return refitted if refitted.is_file() else chosen_checkpoint(load_recipe(folder), folder)
 
 
 def last_checkpoint(folder: Path) -> Path:

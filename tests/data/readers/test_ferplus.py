@@ -254,6 +254,16 @@ def test_tables_give_the_same_faces_as_folders(ferplus, ferplus_tables, read, ba
     assert list(of_tables) == of_folders
 
 
+def test_votes_of_the_table_go_with_the_pictures_of_the_folders_by_name(ferplus, ferplus_tables, read, refusal):
+    folder, sad = ferplus([UNANIMOUS]), (0, 0, 0, 10, 0, 0, 0, 0, 0, 0)
+    assert "needs" in refusal("ferplus", folder, votes="csv")
+    ferplus_tables([("Training", "", UNANIMOUS), ("Training", "fer0000000.png", sad)])
+    assert [sample.expression for sample in read("ferplus", folder)] == ["happiness"]
+    assert [sample.expression for sample in read("ferplus", folder, votes="csv")] == ["sadness"]
+    ferplus_tables([("Training", "fer0000007.png", sad)])
+    assert "no votes for 'fer0000000.png'" in refusal("ferplus", folder, votes="csv")
+
+
 def test_pixels_of_the_tables_come_with_the_sample(ferplus_tables, fer2013, kept):
     folder = ferplus_tables([("Training", "fer0000000.png", UNANIMOUS)])
     fer2013([(0, " ".join(str(number % 256) for number in range(2304)), "Training")])

@@ -332,6 +332,7 @@ ELSEWHERE = (
         "schedule_patience",
         "early_stop",
         "select",
+        "weights",
         "ema",
         "warmup",
     }  # longer

@@ -14,13 +14,16 @@ than half of the votes that the outlier rule left (including unknown and not-a-f
 - `votes`: the shares of the eight labels (the default).
 - `majority`: only faces with a majority, and only that label.
 - `cross-entropy`, `probability`: the shares of the most frequent labels up to 75 % of the votes, three at most; faces
-    where these hold no more than half of the votes, or more than three of them tie, are left out. For `probability`,
-    one label is drawn from them in each epoch: use the recipe key target=drawn.
+  where these hold no more than half of the votes, or more than three of them tie, are left out. For `probability`,
+  one label is drawn from them in each epoch: use the recipe key target=drawn.
 - `multi-target`: the labels with at least 30 % of the votes, as shares; to be used with the loss `multi_target`.
 
 `?va=projected` gives each face valence and arousal, which FER+ does not have: the expected value of the coordinates in
 `core.expressions.CIRCUMPLEX` under its raters' votes for the labels, after the outlier rule if it applies. They are not
 annotations; every result states the option.
+
+`?votes=csv` takes the votes of the folder layout from fer2013new.csv, by the name of the picture, as Caciolai's code
+does; by the folders' label.csv 282 faces have another plurality.
 
 `?classes=7` leaves out the faces whose most frequent vote is contempt, and all votes for it.
 
@@ -52,6 +55,7 @@ OPTIONS = {
     "mode": ("votes", "majority", "cross-entropy", "probability", "multi-target"),
     "va": ("", "projected"),
     "classes": ("", "7"),
+    "votes": ("", "csv"),
 }
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 USAGES = {"train": "Training", "valid": "PublicTest", "test": "PrivateTest"}
@@ -80,7 +84,12 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     folders = [name for name in FOLDERS.values() if (directory / name).is_dir()]
     if folders and FOLDERS[stored] not in folders and not (directory / "fer2013.csv").is_file():
         return  # this split is not there
-    faces = _from_folder(directory, stored) if FOLDERS[stored] in folders else _from_pair(directory, stored)
+    if FOLDERS[stored] not in folders:
+        faces = _from_pair(directory, stored)
+    elif options["votes"] == "csv":
+        faces = _from_folder(directory, stored, dict(_votes_by_name(directory / "fer2013new.csv")))
+    else:
+        faces = _from_folder(directory, stored)
     if caciolai and options["mode"] != "votes":
         raise BadSetting("FER+: ?mode= requires protocol=standard; protocol=caciolai always uses one label per face")
     mode = options["mode"] if split == "train" else "votes"
@@ -175,13 +184,36 @@ def _most_frequent(counts: Votes) -> Votes | None:
     return taken[: len(FERPLUS)]
 
 
-def _from_folder(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]:
-    """Unlabelled samples and their (10,) counts from the folder layout."""
+def _from_folder(
+    directory: Path, stored: str, votes: Mapping[str, Votes] | None = None
+) -> Iterator[tuple[Sample, Votes]]:
+    """Unlabelled samples and their (10,) counts from the folder layout, or by the picture's name from `votes`."""
     folder = directory / FOLDERS[stored]
     for place, row in cells(folder / "label.csv"):
         if len(row) != 2 + _VOTES:
             raise BadData(f"{place}: expected name, box and ten votes, got {len(row)} columns")
-        yield Sample(row[0], folder / row[0], stored), _counts(row[2:], place)
+        if votes is not None and row[0] not in votes:
+            raise BadData(f"{place}: fer2013new.csv has no votes for '{row[0]}'")
+        yield Sample(row[0], folder / row[0], stored), _counts(row[2:], place) if votes is None else votes[row[0]]
+
+
+def _votes_by_name(table: Path) -> Iterator[tuple[str, Votes]]:
+    """Name of each picture and its (10,) counts in fer2013new.csv.  Raises BadData."""
+    if not table.is_file():
+        raise BadData(f"?votes=csv needs '{table}'")
+    for place, row in _vote_rows(table):
+        yield row[1], _counts(row[2:], place)
+
+
+def _vote_rows(table: Path) -> list[tuple[str, list[str]]]:
+    """Place and cells of each row of fer2013new.csv.  Raises BadData."""
+    (_, header), *rows = list(cells(table)) or [("", [])]
+    if tuple(name.strip().lower() for name in header) != _HEADER:
+        raise BadData(f"'{table}' must have the columns {', '.join(_HEADER)}, found: {', '.join(header)}")
+    for place, row in rows:
+        if len(row) != 2 + _VOTES:
+            raise BadData(f"{place}: expected usage, image name and ten votes, got {len(row)} columns")
+    return rows
 
 
 def _from_pair(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]:
@@ -192,15 +224,11 @@ def _from_pair(directory: Path, stored: str) -> Iterator[tuple[Sample, Votes]]:
             f"FER+ expects '{directory}' to hold FER2013Train, FER2013Valid and FER2013Test, each with label.csv, "
             "or fer2013.csv and fer2013new.csv"
         )
-    (_, header), *rows = list(cells(table)) or [("", [])]
-    if tuple(name.strip().lower() for name in header) != _HEADER:
-        raise BadData(f"'{table}' must have the columns {', '.join(_HEADER)}, found: {', '.join(header)}")
+    rows = _vote_rows(table)
     faces = list(fer2013.lines(directory / "fer2013.csv"))
     if len(rows) != len(faces):
         raise BadData(f"'{table}' has {len(rows)} rows, but fer2013.csv has {len(faces)}; their rows must correspond")
     for number, ((place, row), face) in enumerate(zip(rows, faces, strict=True), start=1):
-        if len(row) != 2 + _VOTES:
-            raise BadData(f"{place}: expected usage, image name and ten votes, got {len(row)} columns")
         if row[0] != face.usage:
             raise BadData(f"{place}: usage is '{row[0]}', but '{face.usage}' in fer2013.csv")
         if face.usage == USAGES[stored]:

@@ -8,10 +8,13 @@ sigmoid; its N weights are divided by their sum. With gamma at 0 and weights tha
 identity.
 
 Two forms. `separate` is what the report describes: N heads with their own weights. `joint` is what the author's public
-code computes: one attention over the N times repeated channels, with one gamma, cut into N parts; the branch's
-convolution is there (and in the parameter count), but its output is thrown away, so that the linear layer sees the
-pooled input. The (H W) x (H W) maps of a batch never stand at once: at 42x42 and a batch of 128 they would take 12 GiB.
-At most a few are built, in training on a CPU (`layers.blockwise_attention`).
+code computes: one attention of fastai's kind over the N times repeated channels, cut into N parts. Its queries and keys
+have an eighth of the repeated channels, its values all of them; the three convolutions are divided by their spectral
+norm (Miyato et al. 2018, arXiv:1802.05957), no convolution follows, and there is one gamma. The branch's convolution is
+there (and in the parameter count), but its output is discarded, so that the linear layer sees the pooled input.
+
+The (H W) x (H W) maps of a batch never stand at once: at 42x42 and a batch of 128 they would take 12 GiB. At most a few
+are built, in training on a CPU (`layers.blockwise_attention`).
 """
 
 from typing import Literal
@@ -19,6 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, max_pool2d
+from torch.nn.utils.parametrizations import spectral_norm
 
 from affectlens.core.errors import BadSetting
 from affectlens.models.layers.blockwise_attention import blockwise_attention
@@ -56,8 +60,12 @@ class MultiSelfAttention(nn.Module):
         total = heads * channels
         self.query = nn.Conv2d(inputs, total // 8, 1, bias=False)
         self.key = nn.Conv2d(inputs, total // 8, 1, bias=False)
-        self.value = nn.Conv2d(inputs, total // 2, 1, bias=False)
-        self.output = nn.Conv2d(total // 2, total, 1, groups=self.blocks, bias=False)
+        self.value = nn.Conv2d(inputs, total // 2 if form == "separate" else total, 1, bias=False)
+        if form == "separate":
+            self.output = nn.Conv2d(total // 2, total, 1, groups=self.blocks, bias=False)
+        else:
+            for conv in (self.query, self.key, self.value):
+                spectral_norm(conv)
         self.gamma = nn.Parameter(torch.zeros(self.blocks))
         self.branch = nn.Conv2d(channels, channels, 1)
         self.weights = nn.Linear(channels * (side_px // 2) ** 2, heads)
@@ -72,8 +80,7 @@ class MultiSelfAttention(nn.Module):
             mixing = shares * self.output.weight.view(self.heads, channels, -1).transpose(1, 2)
             update = self._attend(tokens).transpose(1, 2).flatten(2) @ mixing.flatten(1, 2)
         else:
-            attended = self._attend(tokens.repeat(1, 1, self.heads)).squeeze(1)
-            parts = linear(attended, self.output.weight.flatten(1)).view(batch, -1, self.heads, channels)
+            parts = self._attend(tokens.repeat(1, 1, self.heads)).view(batch, -1, self.heads, channels)
             update = self.gamma * torch.einsum("bn,blnc->blc", weights.to(parts.dtype), parts)
         return x + update.to(x.dtype).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
