@@ -219,7 +219,7 @@ def test_a_bad_lamp_or_palette_is_one_line(cli, clip, shown, options):
 def test_offline_there_is_no_lamp(process, clip):
     result = process("live", "--camera", clip, "--no-window", "--offline", "--light", "wled://127.0.0.1")
     assert (result.code, result.out) == (1, "")
-    assert result.err == "error: offline mode: connecting to the lamp 'wled://127.0.0.1' was refused\n"
+    assert result.err == "error: offline mode: connecting to the lamp 'wled://127.0.0.1' is not allowed\n"
 
 
 @pytest.mark.slow
@@ -229,8 +229,7 @@ def test_a_dead_lamp_stops_nothing(cli, clip, shown):
         url = f"mqtt://ann:s3cret@127.0.0.1:{nobody.getsockname()[1]}/lamp/set"
         result = cli("live", "--camera", clip, "--no-window", "--light", url)
     assert (result.code, len(result.errors)) == (0, 1)
-    assert result.err.startswith("warning: mqtt://127.0.0.1:")
-    assert "no response from" in result.err
+    assert result.err.startswith("warning: no response from mqtt://127.0.0.1:")
     assert "s3cret" not in result.err
     assert 1 <= int(result.out.removesuffix(" frames analyzed\n")) <= 10
 

@@ -107,8 +107,8 @@ def _print_comparison(result: dict[str, Any]) -> None:
     first = next(iter(result["models"]))
     for name, test in result["against_the_first"].items():
         out.print(
-            f"{name} against {first}: {test['difference']:+.4f} accuracy; correct only {test['only_b']} and "
-            f"{test['only_a']} times; McNemar p {_p_value(test['p_value'])}"
+            f"{name} against {first}: {test['difference']:+.4f} accuracy; correct only for {name}: {test['only_b']}, "
+            f"only for {first}: {test['only_a']}; McNemar p {_p_value(test['p_value'])}"
         )
 
 
