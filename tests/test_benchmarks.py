@@ -31,7 +31,7 @@ def test_a_benchmark_runs(call, make_ferplus, tmp_path):
     data = f"ferplus:{make_ferplus(tmp_path)}"
     name, *arguments = call.format(data=data, model=weights / "default.onnx", photos=weights).split()
     done = subprocess.run(
-        [sys.executable, ROOT / name, *arguments], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, ROOT / name, *arguments], capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert CALLS[call] in done.stdout

@@ -65,9 +65,9 @@ def test_a_split_loads_through_its_reader(ferplus, split):
 
 def test_options_not_given_are_at_their_defaults(tmp_path):
     (part,) = parse(f"ferplus:{tmp_path}").parts
-    assert part.options == {"protocol": "standard", "mode": "votes", "va": "", "classes": ""}
+    assert part.options == {"protocol": "standard", "mode": "votes", "va": "", "classes": "", "votes": ""}
     (part,) = parse(f"ferplus:{tmp_path}?protocol=caciolai").parts
-    assert part.options == {"protocol": "caciolai", "mode": "votes", "va": "", "classes": ""}
+    assert part.options == {"protocol": "caciolai", "mode": "votes", "va": "", "classes": "", "votes": ""}
 
 
 def test_options_reach_the_reader(ferplus):

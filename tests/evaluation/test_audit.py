@@ -82,7 +82,7 @@ def test_quarters_are_called_by_their_bounds_and_in_order():
 def test_the_report_is_one_page_with_pictures_and_says_what_costs_most(found, portrait):
     page = auditing.audit_report(found, {"model": "x"}, portrait[:48, :48])
     assert page.count("data:image/svg+xml;base64,") >= 5
-    assert "Spoilt pictures" in page
+    assert "Corrupted pictures" in page
     assert "severities, blur reduces accuracy most, from 77.78\xa0% to 44.44\xa0%" in page
     assert (
         "most overconfident under noise: at the fifth severity its accuracy is 16.67\xa0%, but its mean confidence"

@@ -290,7 +290,7 @@ def test_a_file_of_something_else_is_one_line(tmp_path):
     torch.save(IR50((1, 1, 1)).state_dict(), tmp_path / "other.pth")
     with pytest.raises(BadModelFile, match=r"other.pth' does not contain the position embeddings of a ViT"):
         vit.build(8, image_px=32).load_pretrained(str(tmp_path / "other.pth"))
-    with pytest.raises(BadModelFile, match=r"the weights of 'Swin-T' lack"):
+    with pytest.raises(BadModelFile, match=r"the weights of 'Swin-T' do not contain"):
         swin.build(8).load_pretrained(str(tmp_path / "other.pth"))
 
 

@@ -241,7 +241,7 @@ def test_a_student_of_two_teachers_says_who_they_were(taught, recipe, data, tmp_
     fit(student, data, tmp_path, resume=False)
     teachers = export(load_run(tmp_path), data, tmp_path).provenance["teachers"]
     assert [one["settings"]["epochs"] for one in teachers] == [1, 1]
-    with pytest.raises(BadModelFile, match="teacher is 'nowhere'"):
+    with pytest.raises(BadModelFile, match="needs teacher='nowhere'"):
         check_sources(replace(student, teacher=f"{out},nowhere"))
 
 

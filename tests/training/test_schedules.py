@@ -78,7 +78,7 @@ def test_attributes_select_the_best_epoch_by_their_mean_accuracy(recipe, data, t
     found = [row["valid_attribute_accuracy"] for row in read_curves(tmp_path / "curves.csv")]
     assert all(0.2 < value < 1 for value in found)
     assert checkpoint(tmp_path, "best.ckpt")["epoch"] == found.index(max(found))
-    with pytest.raises(BadData, match="needs 40 attributes per face, but the data have 0"):
+    with pytest.raises(BadData, match="needs validation faces with facial attributes; there are none"):
         fit(changed, replace(data, train=replace(train, attributes=attributes[:, :0])), tmp_path / "no")
 
 

@@ -266,8 +266,8 @@ def test_weights_of_another_architecture_are_refused(recipe, run, start, changes
         ("nowhere", "does not exist"),
         ("nowhere.onnx", "does not exist"),
         ("empty", "is not a run folder"),
-        ("junk.onnx", "onnxruntime cannot open"),
-        ("best.ckpt", "onnxruntime cannot open"),
+        ("junk.onnx", "is not an ONNX model, or it is damaged"),
+        ("best.ckpt", "is not an ONNX model, or it is damaged"),
     ],
 )
 def test_what_is_no_start_is_one_line(recipe, tmp_path, name, said):

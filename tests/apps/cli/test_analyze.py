@@ -327,7 +327,7 @@ def test_a_wrong_setting_is_one_line_and_exits_1(cli, options, named):
     ("code", "message"),
     [
         (
-            "def build(file, schema): return print",
+            "def build(file, schema): return id",
             "build of the writer 'new' must return a context manager, got builtin_",
         ),
         (

@@ -28,7 +28,7 @@ def test_it_prints_and_writes_what_it_finds(cli, ferplus, tmp_path):
     assert found["clean"]["faces"] == 4
     assert (found["split"], found["affectlens"]) == ("test", __version__)
     assert found["model_sha256"] == hashlib.sha256(model_file("bundled").read_bytes()).hexdigest()
-    assert "Spoilt pictures" in (tmp_path / "report" / "report.html").read_text()
+    assert "Corrupted pictures" in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_as_json_it_is_what_the_report_holds(cli, ferplus):

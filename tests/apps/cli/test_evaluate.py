@@ -346,7 +346,7 @@ def test_a_damaged_file_of_a_run_is_one_line_that_names_it(cli, run, tmp_path, n
         ("nowhere.onnx", "model file 'nowhere.onnx' does not exist"),
         ("nowhere.ckpt", "is not a run folder: it has no recipe.json"),
         ("{empty}", "is not a run folder: it has no recipe.json"),
-        ("{empty}/junk.onnx", "onnxruntime cannot open"),
+        ("{empty}/junk.onnx", "is not an ONNX model, or it is damaged"),
     ],
 )
 def test_a_model_that_is_not_there_is_one_line(cli, ferplus, tmp_path, model, named):
