@@ -42,8 +42,8 @@ class WeightedLosses(nn.Module):
     (`logit_adjustment`). A parameter with a default is the loss's own.
 
     Raises:
-        BadSetting: what `build` of a loss returns is no function, or asks for something else; mixup or cutmix go with a
-            loss that is none on distributions.
+        BadSetting: `build` of a loss returns something that is not callable, or whose parameters are unknown; mixup or
+            cutmix is combined with a loss that needs more than logits and target.
     """
 
     shift: Tensor

@@ -15,26 +15,22 @@ def source_of(data: str | Path | DataSource) -> DataSource:
     pictures per label; or the path of a CSV or Parquet file with the columns `path` and `expression`.
 
     Raises:
-        BadData: there is no such folder or file. BadSetting: the reader has no such option, or `data` names neither a
+        BadData: the folder or file does not exist. BadSetting: the reader has no such option, or `data` names neither a
             path nor a reader. UnknownName: no such reader.
     """
     if isinstance(data, DataSource):
         return data
-    if is_path(data):
-        path = Path(data).expanduser()
-        return DataSource((SourcePart("folder" if path.is_dir() else "table", path),))
+    path = Path(data).expanduser()
+    if path.is_dir():
+        return DataSource((SourcePart("folder", path),))
+    if path.suffix.lower() in _TABLES and path.is_file():
+        return DataSource((SourcePart("table", path),))
     if ":" not in str(data):
         raise BadData(
             f"'{data}' is neither a folder nor a CSV or Parquet file; other data sets are named NAME:FOLDER, such as "
             "ferplus:DIR"
         )
     return sources.parse(str(data))
-
-
-def is_path(data: str | Path) -> bool:
-    """Whether `data` is the path of a folder, or of a CSV or Parquet file."""
-    path = Path(data).expanduser()
-    return path.is_dir() or (path.suffix.lower() in _TABLES and path.is_file())
 
 
 def load_data(data: str | Path | DataSource, split: str = "train") -> FaceTable:
