@@ -28,7 +28,7 @@ def test_a_tilde_stands_for_the_home_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("spec", ["", "ferplus", "ferplus:", "/data/ferplus", "ferplus:?mode=votes"])
 def test_a_spec_without_name_and_folder_is_refused(spec):
-    with pytest.raises(BadSetting, match="is neither an existing folder or table nor NAME:FOLDER") as error:
+    with pytest.raises(BadData, match=r"is neither a folder nor a CSV or Parquet file; .* NAME:FOLDER") as error:
         parse(spec)
     assert str(error.value).startswith(f"'{spec}' is neither")
 

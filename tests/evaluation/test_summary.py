@@ -178,7 +178,7 @@ def test_what_cannot_be_summed_up_is_one_line(shards, tmp_path):
     ):
         found.table(["colour"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadData, match="is not a Parquet file or a folder of shards"):
+    with pytest.raises(BadData, match=r"is neither a Parquet file of rows .* nor a folder of shards"):
         Summary(tmp_path / "empty")
     for window_s in (0, float("nan"), float("inf")):
         with pytest.raises(BadSetting, match="must be a finite number of seconds > 0"):

@@ -82,7 +82,7 @@ def test_no_settings_change_nothing():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("epochs", "--set expects key=value, got 'epochs'"),
+        ("epochs", "a setting must have the form key=value, got 'epochs'"),
         ("epoch=3", "unknown recipe key 'epoch'; did you mean 'epochs'?"),
         ("epochs=many", "recipe key 'epochs' expects int, got 'many'"),
         ("epochs=2.5", "recipe key 'epochs' expects int, got '2.5'"),
@@ -92,8 +92,8 @@ def test_no_settings_change_nothing():
         ("mean=", "recipe key 'mean' expects numbers separated by commas, got ''"),
         ("work=mine", "'work' is the name of the recipe and cannot be set"),
         ("row=mine", "'row' is the name of the recipe and cannot be set"),
-        ("model_options={}", "recipe key 'model_options' must be set entry by entry: --set model_options.NAME=VALUE"),
-        ("losses=multi_target", "recipe key 'losses' must be set entry by entry: --set losses.NAME=VALUE"),
+        ("model_options={}", "recipe key 'model_options' must be set entry by entry: model_options.NAME=VALUE"),
+        ("losses=multi_target", "recipe key 'losses' must be set entry by entry: losses.NAME=VALUE"),
         ("loss=multi_target", "unknown recipe key 'loss'; did you mean 'losses'?"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import logging
 from functools import lru_cache
+from pathlib import Path
 
 from affectlens.core.errors import AffectLensError, MissingExtra, UnreadableMedia
 from affectlens.core.reasons import Reason
@@ -10,6 +11,18 @@ from affectlens.core.reasons import Reason
 def one_line(error: Exception) -> str:
     """The type of an error and the first line of what it says."""
     return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def describe(error: Exception) -> str:
+    """What an error says, in one line; one of the file system names its file and what is wrong with it."""
+    text = str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{error.strerror}: '{error.filename}'"
+        if isinstance(error, FileExistsError) and Path(error.filename).is_file():
+            text = f"'{error.filename}' is a file, expected a folder"
+        if isinstance(error, FileNotFoundError) and not (parent := Path(error.filename).parent).exists():
+            text = f"cannot write '{error.filename}': the folder '{parent}' does not exist"
+    return " ".join(text.split())
 
 
 @lru_cache(maxsize=10_000)

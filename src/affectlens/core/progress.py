@@ -1,12 +1,21 @@
 """Progress of long tasks: one protocol for terminals, notebooks, logs and any other observer."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
-Advance = Callable[[], object]
-"""Says that one more step is done."""
+
+
+class Advance(Protocol):
+    """Says that one more step is done, or `steps` more."""
+
+    def __call__(self, steps: float = 1) -> object: ...
+
+
+def advance_nothing(steps: float = 1) -> None:
+    """An `Advance` that nobody watches."""
+    del steps
 
 
 class Progress(Protocol):
@@ -15,7 +24,7 @@ class Progress(Protocol):
     def message(self, text: str) -> None:
         """Receive a line of text worth keeping, about what was done or found."""
 
-    def task(self, description: str, total: int | None = None) -> AbstractContextManager[Advance]:
+    def task(self, description: str, total: float | None = None) -> AbstractContextManager[Advance]:
         """Begin a part of the work with `total` steps, or None if unknown."""
 
 
@@ -25,15 +34,15 @@ class _Silent:
     def message(self, text: str) -> None:
         del text
 
-    def task(self, description: str, total: int | None = None) -> AbstractContextManager[Advance]:
+    def task(self, description: str, total: float | None = None) -> AbstractContextManager[Advance]:
         del description, total
-        return nullcontext(lambda: None)
+        return nullcontext(advance_nothing)
 
 
 SILENT: Progress = _Silent()
 
 
-def track(items: Iterable[Item], progress: Progress, description: str, total: int | None = None) -> Iterator[Item]:
+def track(items: Iterable[Item], progress: Progress, description: str, total: float | None = None) -> Iterator[Item]:
     """Yield `items` as one task of `progress`."""
     with progress.task(description, total) as advance:
         for item in items:

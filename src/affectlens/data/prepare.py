@@ -43,7 +43,7 @@ def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iter
     except ImportError as error:
         raise MissingExtra("writing Parquet", "parquet") from error
     if any(out.glob("*.parquet")):
-        raise BadSetting(f"'{out}' already contains Parquet files; choose another --out")
+        raise BadSetting(f"'{out}' already contains Parquet files; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     groups = _group_names(source)
     schema = _schema(source, groups)

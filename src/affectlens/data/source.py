@@ -238,8 +238,8 @@ def parse(spec: str) -> DataSource:
     """`name:DIR[?key=value&...][+name:DIR...]` -> DataSource.
 
     Raises:
-        BadSetting: no colon, or an option or value that the reader does not have. UnknownName: no such reader.
-        BadData: the folder or meta file does not exist.
+        BadData: it is neither that nor a path, or the folder or meta file does not exist. BadSetting: the reader does
+            not have an option or value. UnknownName: no such reader.
     """
     return DataSource(tuple(_part(text) for text in re.split(r"\+(?=\w+:)", spec)))
 
@@ -248,8 +248,9 @@ def _part(text: str) -> SourcePart:
     name, colon, rest = text.partition(":")
     folder, _, query = rest.partition("?")
     if not colon or not folder:
-        raise BadSetting(
-            f"'{text}' is neither an existing folder or table nor NAME:FOLDER (for example ferplus:~/data/ferplus)"
+        raise BadData(
+            f"'{text}' is neither a folder nor a CSV or Parquet file; other data sets are named NAME:FOLDER, such as "
+            "ferplus:DIR"
         )
     catalog.load("data.readers", name)
     given: dict[str, str] = {}

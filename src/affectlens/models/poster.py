@@ -58,8 +58,8 @@ class Poster(LandmarkGuided):
         """IR-50's published weights.  Raises BadModelFile."""
         if not file:
             raise BadModelFile(
-                "the weights of IR-50 are not on any hub; name the file ir50.pth of POSTER++ with --set "
-                "pretrained_file=FILE, or train from scratch with --set pretrained=false"
+                "the weights of IR-50 are not on any hub; name the file ir50.pth of POSTER++, "
+                "pretrained_file=FILE, or train from scratch, pretrained=false"
             )
         self.backbone.load_checkpoint(Path(file).expanduser())
 

@@ -42,7 +42,7 @@ class Swin(PartlyFrozen, Explaining):
         if (self.patch_px, self.window) != (4, 7):
             raise BadSetting(
                 f"the published weights of Swin-T need patch_px=4 and window=7, got {self.patch_px} and "
-                f"{self.window}; use --set pretrained=false"
+                f"{self.window}; set pretrained=false"
             )
         copy_into(self.backbone, torchvision_state(Swin_T_Weights.IMAGENET1K_V1, file), "Swin-T")
 

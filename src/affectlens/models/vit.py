@@ -44,8 +44,7 @@ class ViT(PartlyFrozen, Explaining):
         """ImageNet weights; positions are resized to the image.  Raises BadSetting or BadModelFile."""
         if self.size not in _WEIGHTS or self.patch_px != 16:
             raise BadSetting(
-                f"a ViT '{self.size}' with patch_px={self.patch_px} has no published weights; use --set "
-                "pretrained=false"
+                f"a ViT '{self.size}' with patch_px={self.patch_px} has no published weights; set pretrained=false"
             )
         state = torchvision_state(_WEIGHTS[self.size], file)
         try:

@@ -13,7 +13,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from affectlens.core.files import atomic_write
-from affectlens.core.progress import Advance, Progress
+from affectlens.core.progress import Advance, Progress, advance_nothing
 from affectlens.training.run import note
 
 
@@ -84,7 +84,7 @@ class EpochProgress(Callback):
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.task = ExitStack()
-        self.advance: Advance = lambda: None
+        self.advance: Advance = advance_nothing
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin the task of this epoch."""

@@ -86,8 +86,8 @@ def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -
     near_duplicates = has_near_duplicate(train.images, *held_out)
     if near_duplicates.all():
         raise BadData(
-            "every training face has a near-duplicate in validation or test; use --set "
-            "drop_near_duplicates=false to keep them"
+            "every training face has a near-duplicate in validation or test; set drop_near_duplicates=false to keep "
+            "them"
         )
     kept = train.keep(~near_duplicates)
     return TrainingData(kept, valid, int(near_duplicates.sum()), source.licence, source.reader, source.options)
@@ -97,6 +97,6 @@ def check_landmarks(table: FaceTable, recipe: Recipe) -> None:
     """Raises BadData where the recipe aligns faces by landmarks that none of them has."""
     if recipe.eye_distance and not recipe.find_faces and not np.isfinite(table.landmarks_xy).any():
         raise BadData(
-            "no face has landmarks for alignment; use --set eye_distance=0 for cropped faces, or --set "
-            "find_faces=true for larger pictures"
+            "no face has landmarks for alignment; set eye_distance=0 for cropped faces, or find_faces=true for larger "
+            "pictures"
         )

@@ -57,13 +57,7 @@ class ExpressionModule(L.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.train_faces = len(statistics.targets) if statistics else 0
-        in_channels = 1 if recipe.channels == "gray" else 3
-        network = catalog.build("models", recipe.model, classes, in_channels, options=_model_options(recipe))
-        if not isinstance(network, nn.Module):
-            raise BadSetting(
-                f"build of the model '{recipe.model}' must return a torch.nn.Module, got {type(network).__name__}"
-            )
-        self.network: Network = as_network(network).to(memory_format=torch.channels_last)
+        self.network: Network = _build(recipe, classes).to(memory_format=torch.channels_last)
         self.losses = WeightedLosses(
             recipe, replace(statistics, feature_width=self.network.feature_width) if statistics else None
         )
@@ -189,6 +183,23 @@ class ExpressionModule(L.LightningModule):
             passes = (optimizer_closure, partial(self._again, optimizer_closure))
             optimizer_closure = partial(sam.two_passes, self.network, self.recipe.sam_radius, *passes)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
+
+def needs_of(recipe: Recipe, classes: int) -> tuple[str, ...]:
+    """`Network.needs` of the recipe's network, without memory for its weights."""
+    with torch.device("meta"):
+        return _build(recipe, classes).needs
+
+
+def _build(recipe: Recipe, classes: int) -> Network:
+    """The recipe's network.  Raises BadSetting."""
+    in_channels = 1 if recipe.channels == "gray" else 3
+    network = catalog.build("models", recipe.model, classes, in_channels, options=_model_options(recipe))
+    if not isinstance(network, nn.Module):
+        raise BadSetting(
+            f"build of the model '{recipe.model}' must return a torch.nn.Module, got {type(network).__name__}"
+        )
+    return as_network(network)
 
 
 def _model_options(recipe: Recipe) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, has_eyes, la
 from affectlens.training import masks
 from affectlens.training.augment import augment, draws
 from affectlens.training.data import check_landmarks
-from affectlens.training.module import ExpressionModule
+from affectlens.training.module import needs_of
 from affectlens.training.recipe import Recipe
 
 EPOCHS = 3
@@ -48,7 +48,7 @@ def make_preview(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
     Raises:
         BadData: no picture has a face, or as `training.data.check_landmarks` and `masks.check`.
     """
-    needs = ExpressionModule(recipe, len(table.labels)).network.needs
+    needs = needs_of(recipe, len(table.labels))
     if masks.OUTPUT in needs:
         masks.check(table.landmarks_xy, recipe.find_faces)
     check_landmarks(table, recipe)

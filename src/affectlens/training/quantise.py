@@ -75,7 +75,7 @@ def quantise(file: Path, data: TrainingData, out: Path) -> QuantisationEffect:
             BadData: the labels of the data are others than the model's, or no image can be decoded.
     """
     if out.resolve() == file.resolve():
-        raise BadSetting(f"'{out}' is the model itself; choose another file for --out")
+        raise BadSetting(f"'{out}' is the model itself; choose another file to write")
     before = open_session(file)
     spec = read_spec(before, str(file))
     if "quantised" in spec.provenance:

@@ -370,7 +370,7 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any] | Sequence[str]) -
             known = changes.get(key, getattr(recipe, key))
             changes[key] = _with_entry(known, entry, value if typed else _scalar(value))
         elif has_entries and not typed:
-            raise BadSetting(f"recipe key '{key}' must be set entry by entry: --set {key}.NAME=VALUE")
+            raise BadSetting(f"recipe key '{key}' must be set entry by entry: {key}.NAME=VALUE")
         else:
             changes[key] = value if typed else _parse(path, value, hints[key])
     return from_dict({f.name: getattr(recipe, f.name) for f in fields(Recipe)} | changes)
@@ -380,7 +380,7 @@ def _split(setting: str) -> tuple[str, str]:
     """Key and value of "key=value"."""
     path, equals, text = setting.partition("=")
     if not equals:
-        raise BadSetting(f"--set expects key=value, got '{setting}'")
+        raise BadSetting(f"a setting must have the form key=value, got '{setting}'")
     return path, text
 
 

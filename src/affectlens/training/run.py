@@ -24,10 +24,10 @@ from affectlens.training.recipe import Recipe, from_dict
 _NOT_TRAINED = ("margin", "shift_y", "rotate")
 """Settings of the crop on photos; a finished run can be exported again with others."""
 _SOURCES = {
-    "teacher": "train it first, or use another run or exported file with --set teacher=PATH",
-    "start_from": "train it first, or use another run folder or exported file with --set start_from=PATH",
-    "pretrained_file": "train it first, or use a file of published weights or a run folder with --set "
-    "pretrained_file=PATH, or train from scratch with --set pretrained=false --set pretrained_file=",
+    "teacher": "train it first, or set teacher=PATH to another run or exported file",
+    "start_from": "train it first, or set start_from=PATH to another run folder or exported file",
+    "pretrained_file": "train it first, or set pretrained_file=PATH to a file of published weights or a run folder, or "
+    "train from scratch (pretrained=false and no pretrained_file)",
 }
 """Recipe key that names a file or a run -> what to do where it is not there."""
 
@@ -96,7 +96,7 @@ def check_free(recipe: Recipe, out: Path, resume: bool) -> bool:
     if not (out / "recipe.json").is_file():
         return False
     if not resume:
-        raise BadSetting(f"'{out}' already contains a run; choose another --out or continue it with --resume")
+        raise BadSetting(f"'{out}' already contains a run; choose another folder or resume it")
     check_recipe(recipe, out)
     return True
 
@@ -155,7 +155,7 @@ def check_sources(recipe: Recipe) -> None:
     wanted += [(key, getattr(recipe, key), advice) for key, advice in _SOURCES.items() if key != "teacher"]
     for option, content in getattr(catalog.load("models", recipe.model), "FILES", {}).items():
         key = f"model_options.{option}"
-        advice = f"name {content} with --set {key}=FILE, or use none with --set {key}="
+        advice = f"set {key}=FILE, {content}, or leave it empty to do without"
         wanted.append((key, str(recipe.model_options.get(option, "")), advice))
     for key, name, advice in wanted:
         where = Path(name).expanduser()

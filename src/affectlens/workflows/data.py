@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from affectlens.core.errors import BadData
 from affectlens.data import source as sources
 from affectlens.data.source import DataSource, SourcePart
 from affectlens.data.table import FaceTable
@@ -15,8 +14,7 @@ def source_of(data: str | Path | DataSource) -> DataSource:
     pictures per label; or the path of a CSV or Parquet file with the columns `path` and `expression`.
 
     Raises:
-        BadData: the folder or file does not exist. BadSetting: the reader has no such option, or `data` names neither a
-            path nor a reader. UnknownName: no such reader.
+        As `data.source.parse`.
     """
     if isinstance(data, DataSource):
         return data
@@ -25,11 +23,6 @@ def source_of(data: str | Path | DataSource) -> DataSource:
         return DataSource((SourcePart("folder", path),))
     if path.suffix.lower() in _TABLES and path.is_file():
         return DataSource((SourcePart("table", path),))
-    if ":" not in str(data):
-        raise BadData(
-            f"'{data}' is neither a folder nor a CSV or Parquet file; other data sets are named NAME:FOLDER, such as "
-            "ferplus:DIR"
-        )
     return sources.parse(str(data))
 
 

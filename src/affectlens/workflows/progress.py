@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from affectlens.core.errors import MissingExtra
-from affectlens.core.progress import Advance
+from affectlens.core.progress import Advance, advance_nothing
 
 
 class NotebookProgress:
@@ -27,7 +27,7 @@ class NotebookProgress:
         self._bar.write(text)
 
     @contextmanager
-    def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
+    def task(self, description: str, total: float | None = None) -> Iterator[Advance]:
         """Show a bar, which is removed at the end."""
         with self._bar(desc=description, total=total, leave=False) as bar:
             yield bar.update
@@ -45,7 +45,7 @@ class LoggingProgress:
         self._logger.info(text)
 
     @contextmanager
-    def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
+    def task(self, description: str, total: float | None = None) -> Iterator[Advance]:
         """Log one line at the start."""
-        self._logger.info("%s%s", description, "" if total is None else f" ({total} steps)")
-        yield lambda: None
+        self._logger.info("%s%s", description, "" if total is None else f" ({total:.0f} steps)")
+        yield advance_nothing

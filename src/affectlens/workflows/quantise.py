@@ -40,7 +40,7 @@ def quantise(
 
     file, out = model_file(str(model)), Path(out).expanduser()
     if out.suffix != ".onnx":
-        raise BadSetting(f"--out must end in .onnx, got '{out}'")
+        raise BadSetting(f"the quantised model's file name must end in .onnx, got '{out}'")
     spec = read_spec(open_session(file), str(file))
     if not spec.settings:
         raise BadModelFile(

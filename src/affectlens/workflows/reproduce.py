@@ -70,8 +70,8 @@ def reproduce(
     for recipe in recipes.values():
         if source.reader != recipe.data and not other_data:
             raise BadSetting(
-                f"'{recipe.name}' expects data of '{recipe.data}', got '{source.reader}'; to allow this, use "
-                "--other-data"
+                f"'{recipe.name}' expects data of '{recipe.data}', got '{source.reader}'; other data must be allowed "
+                "(other_data)"
             )
     for row, recipe in recipes.items():
         tested = (results / work / row / "metrics.json").is_file()
@@ -85,7 +85,7 @@ def reproduce(
             epochs = run.load_recipe(target).epochs
             progress.message(
                 f"{work}/{row}: already tested with epochs={epochs}, see '{target}'; to test again, choose "
-                "another --out"
+                "another folder for the results"
             )
             continue
         folder = runs / recipe.folder_name
@@ -115,5 +115,5 @@ def _published(module: ModuleType, source: DataSource, other_data: bool) -> list
     if found := [row for row in module.PAPER if module.ROWS[row].data == reader]:
         return found
     raise BadSetting(
-        f"'{first.work}' expects data of '{first.data}', got '{source.reader}'; to allow this, use --other-data"
+        f"'{first.work}' expects data of '{first.data}', got '{source.reader}'; other data must be allowed (other_data)"
     )

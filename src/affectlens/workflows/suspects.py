@@ -20,7 +20,7 @@ class Suspect:
     model: str
 
 
-def suspects(data: DataSource, model: Predictor, count: int, progress: Progress = SILENT) -> list[Suspect]:
+def find_suspects(data: DataSource, model: Predictor, count: int, progress: Progress = SILENT) -> list[Suspect]:
     """The `count` labelled faces of all splits whose label the model gives the lowest probability, lowest first.
 
     Raises:

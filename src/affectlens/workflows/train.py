@@ -143,7 +143,7 @@ def _interruptible(last: Path) -> Iterator[None]:
             raise
         if last.is_file():
             logging.getLogger("affectlens").warning(
-                "interrupted; continue after the last complete epoch with --resume (or the same 'affectlens reproduce')"
+                "interrupted; resume the run to continue after the last complete epoch"
             )
         raise KeyboardInterrupt from end
 

@@ -133,7 +133,7 @@ def test_parquet_needs_a_file(cli, clip):
     result = cli("analyze", clip, "--format", "parquet")
     assert (result.code, result.errors) == (
         1,
-        ["error: Parquet cannot be written to the terminal; name a file with --out"],
+        ["error: Parquet cannot be written to the terminal; name a file"],
     )
 
 

@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from affectlens.apps.cli import bench
 from affectlens.core.session import model_file
+from affectlens.workflows import bench
 
 
 @pytest.mark.slow

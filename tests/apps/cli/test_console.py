@@ -51,6 +51,21 @@ def test_on_a_terminal_the_bar_of_a_task_is_there_until_its_end(capsys, monkeypa
     assert not shown or written.err.rstrip().endswith(("\x1b[?25h", "\x1b[2K"))  # the cursor is back
 
 
+def test_tasks_within_a_task_share_its_display(capsys, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(console, "err", Console(stderr=True, force_terminal=True, **console.PLAIN))
+    with TERMINAL.task("outer", 10) as outer:
+        for name in ("first", "second"):
+            with TERMINAL.task(name, 7.5) as inner:
+                inner(2.5)
+            outer()
+    with TERMINAL.task("later", 10):
+        pass
+    written = capsys.readouterr().err
+    assert all(name in written for name in ("outer", "first", "second", "later"))
+    assert written.rstrip().endswith(("\x1b[?25h", "\x1b[2K"))
+
+
 def test_lines_of_a_table_end_with_their_last_letter(capsys):
     table = Table("long name", "", box=None, pad_edge=False)
     table.add_row("a", "1")

@@ -284,7 +284,7 @@ def test_prepare_twice_into_one_folder_is_one_line(cli, ferplus, tmp_path):
     cli("data", "prepare", f"ferplus:{ferplus}", "--out", tmp_path / "shards")
     result = cli("data", "prepare", f"ferplus:{ferplus}", "--out", tmp_path / "shards")
     assert (result.code, result.out, len(result.errors)) == (1, "", 1)
-    assert "choose another --out" in result.err
+    assert "choose another folder" in result.err
 
 
 # preview

@@ -43,7 +43,7 @@ def ferplus(make_ferplus, tmp_path):
 def run(make_ferplus, tmp_path_factory):
     """A finished run of two epochs on seven classes, and its data."""
     root = tmp_path_factory.mktemp("trained")
-    recipe = with_settings(find("caciolai/baseline"), ["epochs=2", "batch_size=2", "precision=32-true"])
+    recipe = with_settings(find("caciolai/baseline"), ["epochs=2", "batch_size=2", "precision=32-true", "weights=best"])
     source = parse(f"ferplus:{make_ferplus(root / 'ferplus')}")
     train(recipe, source, root / "run")
     return root / "run", f"ferplus:{root / 'ferplus'}?protocol=caciolai"

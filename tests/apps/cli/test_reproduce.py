@@ -156,9 +156,9 @@ def test_a_finished_run_of_other_settings_is_not_tested_as_if_it_were_this_one(r
 def test_other_data_than_those_of_the_table_are_refused(cli, tmp_path):
     result = cli("reproduce", "caciolai", "--data", f"table:{tmp_path}", "--out", tmp_path / "out")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'caciolai' expects data of 'ferplus', got 'table'; to allow this, use --other-data" in result.err
+    assert "'caciolai' expects data of 'ferplus', got 'table'; other data must be allowed (other_data)" in result.err
     result = cli("reproduce", "caciolai", "--row", "stn", "--data", f"table:{tmp_path}", "--out", tmp_path / "out")
-    assert "'caciolai/stn' expects data of 'ferplus', got 'table'; to allow this, use --other-data" in result.err
+    assert "'caciolai/stn' expects data of 'ferplus', got 'table'; other data must be allowed" in result.err
 
 
 def test_without_a_row_those_with_published_figures_on_these_data_are_run(make_ferplus, cli, monkeypatch, tmp_path):

@@ -91,7 +91,7 @@ def test_a_model_that_regresses_valence_and_arousal_says_so_wherever_it_answers(
         ("model_options.width=8,16", "did you mean 'widths'?"),
         ("losses.multi_targt=1", "did you mean 'multi_target'?"),
         ("loss_options.soft_cross_entropy.temp=2", "did you mean 'temperature'?"),
-        ("model_options={}", "--set model_options.NAME=VALUE"),
+        ("model_options={}", "entry by entry: model_options.NAME=VALUE"),
         ("data_options.protocol=majority", "unknown value 'majority' of the option 'protocol' of 'ferplus'"),
         ("sampler=age", "'age' needs a column age_years"),
         ("teacher_weight=0.5", "needs a teacher"),
@@ -280,7 +280,7 @@ def test_an_interrupted_run_says_how_to_go_on(quick, ferplus, tmp_path, at_epoch
     at_epoch(1, interrupt)
     result = quick(ferplus, "--set=epochs=3")
     assert result.code == 130
-    assert "with --resume (or the same 'affectlens reproduce')" in result.err
+    assert "resume the run to continue after the last complete epoch" in result.err
     assert "Traceback" not in result.err
     resumed = quick(ferplus, "--set=epochs=3", "--resume")
     assert resumed.code == 0
@@ -294,7 +294,7 @@ def test_a_missing_run_to_learn_or_start_from_is_named_before_the_data_are_read(
     result = cli("train", "default/distilled", "--data", f"folder:{tmp_path / 'empty'}", "--out", tmp_path / "run")
     assert (result.code, len(result.errors)) == (1, 1)
     assert "teacher='runs/default-ferplus'" in result.err
-    assert "--set teacher=PATH" in result.err
+    assert "set teacher=PATH" in result.err
     known = tmp_path / "known" / "checkpoints"
     known.mkdir(parents=True)
     (known / "best.ckpt").touch()
@@ -443,7 +443,7 @@ def test_a_run_of_other_settings_or_labels_is_not_resumed(quick, ferplus, tmp_pa
     quick(ferplus)
     before = {file: file.read_bytes() for file in (tmp_path / "run").iterdir()}
     for arguments, named in (
-        ((ferplus,), "continue it with --resume"),
+        ((ferplus,), "choose another folder or resume it"),
         ((ferplus, "--resume", "--set=flip=0"), "another recipe: flip differ"),
         ((f"{ferplus}?protocol=standard", "--resume"), "other data: data was ferplus&protocol=caciolai"),
     ):

@@ -38,7 +38,7 @@ def test_what_a_module_defines_itself_counts():
 
 
 def test_a_network_without_published_weights_says_so():
-    with pytest.raises(BadSetting, match="no published weights; use --set pretrained=false"):
+    with pytest.raises(BadSetting, match="no published weights; set pretrained=false"):
         Network().load_pretrained()
 
 

@@ -67,5 +67,5 @@ def test_selection_by_concordance_needs_valence_and_arousal(data, tmp_path):
 
 def test_recipes_that_align_refuse_faces_without_landmarks(videos):
     recipe = with_settings(ROWS["t6.1-single-affwild2"], ["eye_distance=0.4"])
-    with pytest.raises(BadData, match="no face has landmarks for alignment; use --set eye_distance=0"):
+    with pytest.raises(BadData, match="no face has landmarks for alignment; set eye_distance=0"):
         load_data(recipe, videos)

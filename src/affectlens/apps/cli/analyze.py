@@ -1,14 +1,12 @@
 """`affectlens analyze`: from photos and videos to rows."""
 
-import re
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import ProgressBars, fail, note, warn
+from affectlens.apps.cli.console import TERMINAL, note
 from affectlens.apps.cli.options import (
     Baseline,
     DetectorOption,
@@ -23,16 +21,14 @@ from affectlens.apps.cli.options import (
 )
 from affectlens.apps.cli.tables import table_writer
 from affectlens.core import catalog
-from affectlens.core.errors import AffectLensError, BadSetting
-from affectlens.core.messages import one_line
+from affectlens.core.errors import BadSetting
 from affectlens.core.offline import forbid_network
-from affectlens.core.reasons import Reason
-from affectlens.runtime.analysis import Analysis, Writer
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.annotate import AnnotatedCopy, UniqueNames
-from affectlens.runtime.media import is_live
+from affectlens.runtime.annotate import UniqueNames
 from affectlens.runtime.recognizer import Prior
-from affectlens.runtime.sources import Analyses, analyses_of, items_of
+from affectlens.runtime.sources import items_of
+from affectlens.workflows import analyze as analyzing
+from affectlens.workflows.analyze import Written, open_writer
 
 TABLE = "table"
 FORMATS = (TABLE, *catalog.available("runtime.writers"))
@@ -99,37 +95,13 @@ def analyze(
     if annotate:
         annotate.mkdir(parents=True, exist_ok=True)
     copies = UniqueNames(annotate, inputs) if annotate else None
-    read = rows = 0
-    extra = ""
+    written = Written()
     with ExitStack() as stack:
-        stack.callback(lambda: _say_where(rows, out, annotate))  # when the files are closed, also after Ctrl-C
-        write = _open_writer(stack, analyzer, out, _format(format, out))
-        bars = stack.enter_context(ProgressBars())
-        listed = stack.enter_context(closing(analyses_of(analyzer, items, settings)))
-        for analyses in bars.over(listed, len(items), "analyzing"):
-            name, frames, failed = analyses.name, 0, 0
-            with AnnotatedCopy(copies, _stem(name), analyses.file, fail) as copy:
-                for analysis in _under_a_bar(bars, analyses):
-                    frames += analysis.image is not None
-                    failed += analysis.image is None and analysis.time_s is not None
-                    write(analysis)
-                    rows += max(len(analysis.faces), 1)
-                    copy.add(analysis)
-                copy.end()
-            read += frames > 0
-            extra = f"; {analysis.detail}" if analysis.reason == Reason.MISSING_EXTRA else extra
-            if analysis.incomplete:
-                warn(f"{name}: the file is truncated; the part that could be decoded was analyzed")
-            if failed:
-                warn(f"{name}: {failed} {'frame' if failed == 1 else 'frames'} failed; see the reason in their rows")
-            if frames and analysis.image is None and analysis.time_s is None:
-                warn(f"{name}: {analysis.detail} ({analysis.reason}); the {frames} frames before that were analyzed")
-    if not read:
-        raise AffectLensError(
-            f"no source could be read; the last one was '{name}': {analysis.detail} ({analysis.reason})"
-        )
-    if read < len(items):
-        warn(f"{len(items) - read} of {len(items)} sources could not be read; see the reason in their rows{extra}")
+        stack.callback(lambda: _say_where(written.rows, out, annotate))  # when the files are closed, also after Ctrl-C
+        chosen = _format(format, out)
+        writer = table_writer(out) if chosen == TABLE else open_writer(chosen, out, analyzer)
+        write = stack.enter_context(writer)
+        analyzing.analyze(analyzer, items, write, settings, copies=copies, written=written, progress=TERMINAL)
 
 
 def _say_where(rows: int, out: Path | None, annotated: Path | None) -> None:
@@ -137,18 +109,6 @@ def _say_where(rows: int, out: Path | None, annotated: Path | None) -> None:
         note(f"wrote {rows} {'row' if rows == 1 else 'rows'} to {out}")
     if annotated and rows:
         note(f"wrote annotated copies to {annotated}")
-
-
-def _under_a_bar(bars: ProgressBars, analyses: Analyses) -> Iterable[Analysis]:
-    """The analyses of a video under a bar of its own."""
-    if not analyses.is_video:
-        return analyses
-    return bars.along(analyses, lambda one: one.time_s, analyses.duration_s, f"seconds of {analyses.name}")
-
-
-def _stem(name: str) -> str:
-    """Of the annotated copy of a source; addresses of streams and cameras become one that a file can have."""
-    return Path(re.sub(r"[:/?*]+", "-", name) if is_live(name) else name).stem
 
 
 def _format(wanted: str | None, out: Path | None) -> str:
@@ -163,21 +123,3 @@ def _format(wanted: str | None, out: Path | None) -> str:
             f"cannot infer a format from the file name '{out.name}'; use the suffix {known}, or set --format"
         )
     return suffix
-
-
-def _open_writer(stack: ExitStack, analyzer: Analyzer, out: Path | None, format: str) -> Writer:
-    """The writer of `format` to the file or standard output; `stack` closes what it opens."""
-    if format == TABLE:
-        return stack.enter_context(table_writer(out))
-    made = catalog.build("runtime.writers", format, out, analyzer.schema, options={})
-    if not isinstance(made, AbstractContextManager):
-        raise BadSetting(f"build of the writer '{format}' must return a context manager, got {type(made).__name__}")
-    try:
-        write: Writer = stack.enter_context(made)
-    except (AffectLensError, OSError):
-        raise
-    except Exception as error:  # of code from elsewhere
-        raise BadSetting(f"the writer '{format}' cannot begin: {one_line(error)}") from error
-    if not callable(write):
-        raise BadSetting(f"the writer '{format}' must yield a function of an Analysis, got {type(write).__name__}")
-    return write

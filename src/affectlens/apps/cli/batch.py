@@ -10,7 +10,7 @@ import typer
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import BatchSettings, ResultPart
-from affectlens.apps.cli.console import ProgressBars, err, note, out, track, warn
+from affectlens.apps.cli.console import TERMINAL, err, note, out, track, warn
 from affectlens.apps.cli.options import (
     Baseline,
     DetectorOption,
@@ -123,14 +123,12 @@ def _shown(parts: Iterator[ResultPart], waiting: int) -> Iterator[ResultPart]:
     """The parts, under a bar; in a log, which is no terminal, with a line now and then."""
     ended = 0
     started = said = time.monotonic()
-
-    def so_far(_: ResultPart) -> int:
-        return ended
-
-    with ProgressBars() as bars:
-        for part in bars.along(parts, so_far, waiting, "sources"):
+    with TERMINAL.task("sources", waiting) as advance:
+        for part in parts:
             yield part
-            ended += part.end is not None
+            if part.end is not None:
+                ended += 1
+                advance()
             now = time.monotonic()
             if now - said >= _LINE_EVERY_S and not err.is_terminal:
                 said = now

@@ -2,10 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -22,7 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from affectlens.core import progress
-from affectlens.core.progress import Advance
+from affectlens.core.messages import describe
+from affectlens.core.progress import Advance, advance_nothing
 
 Item = TypeVar("Item")
 
@@ -37,14 +37,7 @@ err = Console(stderr=True, **PLAIN)
 
 def fail(error: Exception) -> None:
     """One line on standard error."""
-    text = str(error)
-    if isinstance(error, OSError) and error.filename:
-        text = f"{error.strerror}: '{error.filename}'"
-        if isinstance(error, FileExistsError) and Path(error.filename).is_file():
-            text = f"'{error.filename}' is a file, expected a folder"
-        if isinstance(error, FileNotFoundError) and not (parent := Path(error.filename).parent).exists():
-            text = f"cannot write '{error.filename}': the folder '{parent}' does not exist"
-    print("error:", " ".join(text.split()), file=sys.stderr)
+    print("error:", describe(error), file=sys.stderr)
 
 
 class Warnings(logging.Handler):
@@ -82,67 +75,46 @@ class _RateColumn(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.3g}/s", style="progress.data.speed")
 
 
-class ProgressBars:
-    """Progress bars on standard error; silent when that is no terminal.  A context manager."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _RateColumn(),
-            TimeRemainingColumn(),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        )
-
-    def __enter__(self) -> "ProgressBars":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def steps(self, what: str, total: int | None) -> Advance:
-        """Begin a bar of so many steps; a call for each."""
-        return partial(self._progress.advance, self._progress.add_task(what, total=total))
-
-    def over(self, items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
-        """Yield `items` with a progress bar; without one if there are three or fewer. `total` is None if unknown."""
-        if total is not None and total <= 3:
-            yield from items
-            return
-        yield from self._progress.track(items, total=total, description=what)
-
-    def along(
-        self, items: Iterable[Item], at: Callable[[Item], float | None], total: float | None, what: str
-    ) -> Iterator[Item]:
-        """Yield `items` under a bar; `at` says how far it is after each."""
-        task = self._progress.add_task(what, total=total)
-        for item in items:
-            yield item
-            self._progress.update(task, completed=at(item))
-        self._progress.remove_task(task)
-
-
 class Terminal:
     """A `core.progress.Progress`: messages on standard output, and for tasks of more than three steps a bar on standard
-    error, if that is a terminal.
+    error, if that is a terminal. Tasks within a task have their bars below its own.
     """
+
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
 
     def message(self, text: str) -> None:
         """One line."""
         out.print(text)
 
     @contextmanager
-    def task(self, description: str, total: int | None = None) -> Iterator[Advance]:
+    def task(self, description: str, total: float | None = None) -> Iterator[Advance]:
         """A bar that is taken away at the end."""
         if total is not None and total <= 3:
-            yield lambda: None
+            yield advance_nothing
             return
-        with ProgressBars() as bars:
-            yield bars.steps(description, total)
+        with nullcontext(self._bars) if self._bars else _progress_bars() as bars:
+            outer, self._bars = self._bars, bars
+            bar = bars.add_task(description, total=total)
+            try:
+                yield partial(bars.advance, bar)
+            finally:
+                bars.remove_task(bar)
+                self._bars = outer
+
+
+def _progress_bars() -> Progress:
+    """Bars on standard error that leave no trace; silent when that is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
 
 
 TERMINAL = Terminal()

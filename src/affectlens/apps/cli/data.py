@@ -1,7 +1,6 @@
 """`affectlens data`: inspect a data set, preview what a recipe makes of it, or convert it to shards."""
 
 import json
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,16 +8,16 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from affectlens.apps.cli.console import TERMINAL, out, print_table, track
+from affectlens.apps.cli.console import TERMINAL, out, print_table
 from affectlens.apps.cli.train import Settings
-from affectlens.core.errors import BadData
-from affectlens.data import inspection, prepare, source
+from affectlens.data import source
 from affectlens.data.inspection import Inspection
+from affectlens.data.prepare import SHARD_ROWS
+from affectlens.workflows import inspect as inspecting
+from affectlens.workflows import prepare as preparing
 from affectlens.workflows import preview as previewing
 from affectlens.workflows.data import source_of
-from affectlens.workflows.scoring import open_model
 from affectlens.workflows.suspects import Suspect
-from affectlens.workflows.suspects import suspects as find_suspects
 
 data = typer.Typer(help="Inspect, preview and prepare labelled data.", no_args_is_help=True)
 
@@ -51,16 +50,11 @@ def inspect(
 ) -> None:
     """Count faces per split and class; find unreadable files, faces that occur in two splits, and doubtful labels."""
     chosen = source_of(spec)
-    opened = open_model(model) if model else None
-    labels = chosen.labels()
-    if opened:
-        opened.check(labels)
-    found = inspection.inspect(track(inspection.entries(chosen), None, "inspecting"), labels)
-    doubtful = find_suspects(chosen, opened, suspects, TERMINAL) if opened else []
+    found, doubtful = inspecting.inspect(chosen, model, suspects=suspects, progress=TERMINAL)
     if as_json:
         typer.echo(json.dumps(_as_json(chosen, found, doubtful), indent=2, allow_nan=False))
         return
-    _print(found, labels)
+    _print(found, chosen.labels())
     for line in doubtful:
         out.print(f"suspect: {line.id}: {line.label} (p = {line.p:.3f}), the model predicts {line.model}")
 
@@ -130,22 +124,19 @@ def _as_json(chosen: source.DataSource, found: Inspection, doubtful: list[Suspec
     }
 
 
-@data.command("prepare")
-def prepare_(
+@data.command()
+def prepare(
     spec: Spec,
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the shards.")],
-    shard_rows: Annotated[int, typer.Option(min=1, help="Faces per shard.")] = prepare.SHARD_ROWS,
+    shard_rows: Annotated[int, typer.Option(min=1, help="Faces per shard.")] = SHARD_ROWS,
 ) -> None:
     """Write a data set as Parquet shards: image bytes, label, votes, valence, arousal, landmarks, ages, groups.
 
     Read them with any Arrow tool, or with affectlens as `table:DIR`.
     """
-    counts: Counter[tuple[str, str | None]] = Counter()
-    counts.update(track(prepare.prepare(source_of(spec), folder, shard_rows), None, "preparing"))
+    counts = preparing.prepare(spec, folder, shard_rows=shard_rows, progress=TERMINAL)
     for (split, reason), count in counts.items():
         out.print(f"{split}: {count:,} {'written' if reason is None else f'left out: {reason}'}")
-    if not any(reason is None for _, reason in counts):
-        raise BadData(f"no sample of '{spec}' could be written")
     out.print(f"shards: {folder}")
 
 

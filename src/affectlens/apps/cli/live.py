@@ -1,40 +1,25 @@
 """`affectlens live`: a camera or a clip in a window, with the results for each face, and as ambient light."""
 
-import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from affectlens.apps.cli.console import err, out, warn
 from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline, PriorOption
-from affectlens.apps.light.ambience import Ambience
-from affectlens.apps.light.driver import LampThread
-from affectlens.apps.light.lamp import open_lamp, schemes
-from affectlens.apps.light.palette import COLOURS, Light, Palette
-from affectlens.apps.light.swatch import TerminalSwatch, draw_swatch
-from affectlens.apps.live.window import Window
+from affectlens.apps.light.lamp import schemes
+from affectlens.apps.light.palette import COLOURS, Palette
+from affectlens.apps.live.session import Recording, Room, at_their_pace, show
 from affectlens.apps.live.window import require as require_window
-from affectlens.core.errors import AffectLensError, BadSetting
+from affectlens.core.errors import AffectLensError
 from affectlens.core.offline import forbid_network
-from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.draw import draw_live
 from affectlens.runtime.media import CAMERA
 from affectlens.runtime.recognizer import Prior
-from affectlens.runtime.record import Recorder
 from affectlens.runtime.sources import Analyses
 from affectlens.runtime.stream import VideoSettings
 from affectlens.runtime.temporal import Smoothing
-from affectlens.runtime.video import Frame, Frames, open_video
-from affectlens.runtime.writers import csv
-
-_RATE_OVER_S = 2.0
 
 
 def register(app: typer.Typer) -> None:
@@ -83,51 +68,19 @@ def live(
         require_window()
     colours = Palette.read(palette) if palette else Palette()
     with ExitStack() as stack:
-        room = _Room(colours, light, stack) if light or palette or no_window else None
+        room = Room(colours, light, stack, err) if light or palette or no_window else None
         analyzer = Analyzer(model, detector, min_face, prior=prior)
         _warn_of_unused(colours, analyzer.spec.labels)
         name = f"{CAMERA}{camera}" if camera.isdecimal() else camera
         settings = VideoSettings(smoothing=Smoothing(baseline=baseline))
-        analyses = stack.enter_context(Analyses(analyzer, lambda: _at_their_pace(name), settings, name, video=True))
-        keep = _Recording(record, analyzer, stack) if record and analyses.is_video else None
-        shown, ended = _show(analyses, not no_window, room, keep)
+        analyses = stack.enter_context(Analyses(analyzer, lambda: at_their_pace(name), settings, name, video=True))
+        keep = Recording(record, analyzer, stack) if record and analyses.is_video else None
+        shown, ended = show(analyses, not no_window, room, keep)
     if ended is not None and not shown:
         raise AffectLensError(f"'{name}': {ended.detail} ({ended.reason})")
     out.print(f"{shown} frames {'analyzed' if no_window else 'shown'}" + (f", recorded in {record}" if record else ""))
     if ended is not None:
         warn(f"{name}: {ended.detail} ({ended.reason})")
-
-
-def _show(
-    analyses: Iterable[Analysis], windowed: bool, room: "_Room | None", keep: "_Recording | None"
-) -> tuple[int, Analysis | None]:
-    """Show until the user has seen enough, the frames end or the first of them fails; how many were shown, and what
-    ended them, if anything.
-    """
-    window: Window | None = None
-    rate = _CallRate()
-    shown = 0
-    with ExitStack() as stack, suppress(KeyboardInterrupt):
-        for analysis in analyses:
-            if analysis.image is None:
-                if analysis.time_s is None or not shown:
-                    return shown, analysis
-                continue
-            shown += 1
-            caption = f"faces: {len(analysis.faces)}, frames per second: {rate():.0f}"
-            light = room.follow(analysis, caption) if room else None
-            if not windowed and not keep:
-                continue
-            picture = draw_live(analysis.image, analysis.faces, analysis.measures)
-            if light:
-                draw_swatch(picture, light)
-            if keep:
-                keep.add(analysis, picture)
-            if windowed:
-                window = window or stack.enter_context(Window(picture.shape[1], picture.shape[0]))
-                if not window.show(picture, caption):
-                    break
-    return shown, None
 
 
 def _warn_of_unused(palette: Palette, labels: tuple[str, ...]) -> None:
@@ -136,77 +89,3 @@ def _warn_of_unused(palette: Palette, labels: tuple[str, ...]) -> None:
         warn(
             f"the palette has a colour for '{label}', which the model does not have; its labels are {', '.join(labels)}"
         )
-
-
-class _Room:
-    """The light that follows the faces: on the terminal, and on a lamp if there is one, which is left with nobody's."""
-
-    def __init__(self, palette: Palette, lamp: str | None, stack: ExitStack) -> None:
-        self._ambience = Ambience(palette)
-        self._swatch = stack.enter_context(TerminalSwatch(err))
-        self._lamp = LampThread(open_lamp(lamp)) if lamp else None
-        if self._lamp:
-            stack.callback(self._lamp.close, palette.light(()))
-
-    def follow(self, analysis: Analysis, caption: str) -> Light:
-        """The light of this moment."""
-        light = self._ambience(analysis.faces, analysis.time_s or 0.0)
-        self._swatch.show(light, caption)
-        if self._lamp:
-            self._lamp.set(light)
-        return light
-
-
-class _CallRate:
-    """Counts how often it is called, in calls per second over the last two seconds."""
-
-    def __init__(self) -> None:
-        self._times: deque[float] = deque()
-
-    def __call__(self) -> float:
-        times = self._times
-        times.append(time.perf_counter())
-        while times[0] < times[-1] - _RATE_OVER_S:
-            times.popleft()
-        return (len(times) - 1) / max(times[-1] - times[0], 1e-3)
-
-
-def _at_their_pace(name: str) -> Frames:
-    """The frames of a camera, a stream or a clip.  Raises UnreadableMedia, MissingExtra, BadSetting."""
-    frames = open_video(name)
-    return frames if frames.live else _Paced(frames)
-
-
-class _Paced:
-    """The frames of a clip at the pace of its times, as a camera would give them."""
-
-    live = True
-    duration_s: float | None = None
-
-    def __init__(self, frames: Frames) -> None:
-        self._frames = frames
-
-    def __iter__(self) -> Iterator[Frame]:
-        start_s = time.monotonic()
-        for frame in self._frames:
-            time.sleep(max(start_s + frame.time_s - time.monotonic(), 0))
-            yield frame
-
-    def close(self) -> None:
-        self._frames.close()
-
-
-class _Recording:
-    """A folder with the pictures that were shown and the rows of their faces."""
-
-    def __init__(self, folder: Path, analyzer: Analyzer, stack: ExitStack) -> None:
-        if (folder / "faces.csv").exists():
-            raise BadSetting(f"'{folder}' already contains a recording; choose another folder for --record")
-        folder.mkdir(parents=True, exist_ok=True)
-        self._write = stack.enter_context(csv.build(folder / "faces.csv", analyzer.schema))
-        self._video = stack.enter_context(Recorder(folder / "live.mp4"))
-
-    def add(self, analysis: Analysis, picture: NDArray[np.uint8]) -> None:
-        """One more frame."""
-        self._write(analysis)
-        self._video.write(picture, analysis.time_s or 0.0)

@@ -45,7 +45,7 @@ def load_imagenet(network: nn.Module, name: str, in_channels: int, file: str = "
         BadSetting: there are none for this backbone. BadModelFile: the hub cannot be reached, or the file does not fit.
     """
     if name not in _TIMM:
-        raise BadSetting(f"the backbone '{name}' has no ImageNet weights; use --set pretrained=false")
+        raise BadSetting(f"the backbone '{name}' has no ImageNet weights; set pretrained=false")
     copy_into(network, timm_state(f"{name}.tv_in1k", file, in_chans=in_channels), name)
 
 

@@ -34,7 +34,7 @@ class Network(nn.Module):
             BadSetting: there are none for this network. BadModelFile: they cannot be had, or do not fit.
         """
         del file
-        raise BadSetting("this model has no published weights; use --set pretrained=false")
+        raise BadSetting("this model has no published weights; set pretrained=false")
 
     def load_frozen(self) -> None:
         """Load the weights of frozen parts that have a file of their own.  Raises BadModelFile."""

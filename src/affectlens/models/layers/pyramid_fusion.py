@@ -143,8 +143,8 @@ class LandmarkGuided(PartlyFrozen, Explaining):
         del pretrained  # the landmark stream has a file of its own
         if self.landmarks and not self.landmarks.file:
             return (
-                "the landmark stream is trained too, because no trained MobileFaceNet is given (--set "
-                "model_options.landmark_file=FILE)"
+                "the landmark stream is trained too, because no trained MobileFaceNet is given "
+                "(model_options.landmark_file=FILE)"
             )
         if self.landmarks:
             self.freeze(self.landmarks.network)

@@ -20,7 +20,7 @@ def build(file: Path | None, schema: Schema) -> Iterator[Writer]:
         BadSetting: there is no file. MissingExtra: the extra "parquet" is not installed. OSError: it cannot be written.
     """
     if file is None:
-        raise BadSetting("Parquet cannot be written to the terminal; name a file with --out")
+        raise BadSetting("Parquet cannot be written to the terminal; name a file")
     types = arrow_schema(schema)
     import pyarrow
     from pyarrow import parquet
