@@ -21,8 +21,15 @@ class Counter:
 
 def test_items_pass_in_order_and_are_told_when_they_are_done():
     counter = Counter()
-    assert [(item, len(counter.told)) for item in track("ab", counter, "letters", 2)] == [("a", 1), ("b", 2)]
-    assert counter.told == [("letters", 2), "step", "step", "end"]
+    told = [(item, len(counter.told)) for item in track("abcd", counter, "letters", 4)]
+    assert told == [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
+    assert counter.told == [("letters", 4), *["step"] * 4, "end"]
+
+
+def test_three_items_are_no_task():
+    counter = Counter()
+    assert list(track("abc", counter, "letters", 3)) == ["a", "b", "c"]
+    assert counter.told == []
 
 
 def test_nobody_need_watch():

@@ -85,7 +85,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_run_that_is_not_finished_is_no_missing_file(tmp_path):
     (tmp_path / "recipe.json").touch()
     said = refusal(lambda: open_session(tmp_path / "model.onnx"))
-    assert said == f"the run in '{tmp_path}' is not finished: it has no model.onnx; resume it"
+    assert said == f"the run in '{tmp_path}' is not finished: it has no model.onnx; resume the run"
     said = refusal(lambda: open_session(tmp_path / "modell.onnx"))
     assert said.startswith(f"the model file '{tmp_path / 'modell.onnx'}' does not exist")
 

@@ -186,7 +186,7 @@ def test_shards_that_are_being_written_are_not_read_and_do_not_hinder_the_next_a
     (tmp_path / "killed").mkdir()
     shutil.copytree(tmp_path / ".partial", tmp_path / "killed" / ".partial")
     writing.close()
-    with pytest.raises(BadData, match="incomplete: 'affectlens data prepare' was interrupted"):
+    with pytest.raises(BadData, match="incomplete: its preparation was interrupted"):
         parse(f"table:{tmp_path / 'killed'}").load("train")
     assert len(brought_back(source, tmp_path / "killed")) == 3
 

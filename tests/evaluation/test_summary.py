@@ -178,7 +178,7 @@ def test_what_cannot_be_summed_up_is_one_line(shards, tmp_path):
     ):
         found.table(["colour"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadData, match=r"is neither a Parquet file of rows .* nor a folder of shards"):
+    with pytest.raises(BadData, match=r"is neither a Parquet file of rows nor a batch folder"):
         Summary(tmp_path / "empty")
     for window_s in (0, float("nan"), float("inf")):
         with pytest.raises(BadSetting, match="must be a finite number of seconds > 0"):
@@ -189,7 +189,7 @@ def test_what_cannot_be_summed_up_is_one_line(shards, tmp_path):
     with pytest.raises(BadData, match=r"lost.parquet' does not exist"):
         Summary(tmp_path / "lost.parquet")
     (tmp_path / "text.parquet").write_text("text")
-    with pytest.raises(BadData, match=r"text.parquet' is not a Parquet file"):
+    with pytest.raises(BadData, match=r"text.parquet' is neither a Parquet file"):
         Summary(tmp_path / "text.parquet")
     (tmp_path / "text.parquet").write_text("PAR1text")
     with pytest.raises(BadData, match="cannot summarise the rows: "):

@@ -169,7 +169,7 @@ def test_offline_the_hub_is_one_line_that_says_what_to_do(monkeypatch, caplog):
     asked = []
     monkeypatch.setattr(published, "get_session", Offline)
     monkeypatch.setattr(published, "hf_hub_download", absent)
-    with pytest.raises(BadModelFile, match=r"cannot download .* pretrained_file=FILE.* pretrained=false"):
+    with pytest.raises(BadModelFile, match=r"cannot download .* pretrained_file=FILE .* pretrained=false"):
         multi_task.build(7, 3).load_pretrained()
     assert len(asked) == 1
     assert not caplog.records

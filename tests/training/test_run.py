@@ -77,7 +77,7 @@ def test_a_run_on_other_data_is_refused(small, folder):
 
 def test_a_run_is_not_opened_twice_unless_it_is_resumed(small, folder):
     before = {name: (folder / name).read_bytes() for name in files(folder)}
-    with pytest.raises(BadSetting, match=r"already contains a run; choose another folder or resume it"):
+    with pytest.raises(BadSetting, match=r"already contains a run; choose another folder, or resume the run"):
         open_run(small, LABELS, FACTS, folder, resume=False)
     assert {name: (folder / name).read_bytes() for name in files(folder)} == before
 

@@ -2,8 +2,6 @@ import pytest
 
 from affectlens import AffectLensError, Analyzer, BadSetting, UnknownName, sample_frames
 from affectlens.runtime.media import PORTRAIT
-from affectlens.runtime.sources import items_of
-from affectlens.runtime.stream import VideoSettings
 from affectlens.workflows.analyze import Written, analyze, open_writer
 
 
@@ -50,34 +48,50 @@ def test_rows_are_counted_as_they_are_written_also_up_to_an_interruption(analyze
 
     written = Written()
     with pytest.raises(KeyboardInterrupt):
-        analyze(analyzer, items_of([PORTRAIT, again]), write, VideoSettings(), written=written)
+        analyze([PORTRAIT, again], write, analyzer, written=written)
     assert (written.rows, written.sources) == (1, 1)
 
 
 def test_what_cannot_be_read_is_a_row_and_a_warning(analyzer, tmp_path, caplog):
-    rows, written = [], Written()
+    rows = []
     (tmp_path / "no.jpg").write_bytes(b"no picture")
-    analyze(analyzer, items_of([PORTRAIT, tmp_path / "no.jpg"]), rows.append, VideoSettings(), written=written)
+    written = analyze([PORTRAIT, tmp_path / "no.jpg"], rows.append, analyzer)
     assert ([row.reason for row in rows], written) == ([None, "not_an_image"], Written(rows=2, sources=1))
     assert caplog.messages == ["1 of 2 sources could not be read; see the reason in their rows"]
     with pytest.raises(
         AffectLensError, match=r"no source could be read; the last one was .*no\.jpg.* \(not_an_image\)"
     ):
-        analyze(analyzer, items_of([tmp_path / "no.jpg"]), rows.append, VideoSettings(), written=Written())
+        analyze([tmp_path / "no.jpg"], rows.append, analyzer)
+    with pytest.raises(AffectLensError, match="no source could be read; there are none"):
+        analyze([], rows.append, analyzer)
 
 
 def test_the_steps_of_a_video_are_its_seconds(analyzer, make_video, tmp_path):
     clip = make_video(tmp_path / "clip.mp4", list(sample_frames(10)))
     progress, rows = Steps(), []
-    analyze(analyzer, items_of([clip]), rows.append, VideoSettings(), written=Written(), progress=progress)
+    analyze(clip, rows.append, analyzer, progress=progress)
     (seconds,) = [done for (what, _), done in progress.done.items() if what.startswith("seconds of")]
     assert len(rows) == 10
     assert seconds == pytest.approx(rows[-1].time_s)
-    assert progress.done["analyzing", 1] == 1
 
 
 def test_a_writer_of_a_format_that_does_not_exist_is_refused(analyzer, tmp_path):
     with pytest.raises(UnknownName, match="did you mean 'csv'"), open_writer("csf", tmp_path / "rows.csf", analyzer):
         pass
     with pytest.raises(BadSetting, match="cannot be written to the terminal"), open_writer("parquet", None, analyzer):
+        pass
+
+
+def test_a_copy_that_cannot_be_written_is_a_warning_and_no_copy(analyzer, tmp_path, caplog):
+    (tmp_path / f"{PORTRAIT.stem}.faces.jpg").mkdir()
+    written = analyze(PORTRAIT, lambda analysis: None, analyzer, annotate=tmp_path)
+    assert (written.rows, written.copies) == (1, 0)
+    (message,) = caplog.messages
+    assert "the annotated copy is missing or incomplete" in message
+    assert analyze(PORTRAIT, lambda analysis: None, analyzer, annotate=tmp_path / "other").copies == 1
+
+
+def test_a_writer_that_cannot_begin_is_told_as_such(analyzer, contribute, tmp_path):
+    contribute("runtime.writers", "new", "def build(file, schema):\n    return open")
+    with pytest.raises(BadSetting, match="must return a context manager"), open_writer("new", tmp_path / "x", analyzer):
         pass

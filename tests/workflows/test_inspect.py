@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from affectlens.core.errors import BadData
+from affectlens.workflows.data import source_of
 from affectlens.workflows.inspect import inspect
 from affectlens.workflows.prepare import prepare
 
@@ -38,6 +39,8 @@ def test_a_data_set_without_a_face_that_can_be_written_says_why(faces, tmp_path)
         picture.write_bytes(b"no picture")
     with pytest.raises(BadData, match=r"could be written: \d+ train \(image cannot be decoded\)"):
         prepare(faces, tmp_path / "shards")
+    with pytest.raises(BadData, match=r"^no sample of 'folder' could be written"):
+        prepare(source_of(faces), tmp_path / "again")
 
 
 def _pictures(folder):

@@ -10,10 +10,10 @@ from affectlens.core.progress import track
 def test_a_log_has_the_beginning_of_each_task_and_every_message(caplog):
     caplog.set_level(logging.INFO, "mine")
     progress = LoggingProgress(logging.getLogger("mine"))
-    assert list(track("abc", progress, "reading", 3)) == ["a", "b", "c"]
+    assert list(track("abcd", progress, "reading", 4)) == ["a", "b", "c", "d"]
     with progress.task("waiting"):
         progress.message("half")
-    assert caplog.messages == ["reading (3 steps)", "waiting", "half"]
+    assert caplog.messages == ["reading (4 steps)", "waiting", "half"]
 
 
 @pytest.mark.filterwarnings("ignore::tqdm.TqdmWarning")  # no widgets here
@@ -25,6 +25,16 @@ def test_a_notebook_has_a_bar_for_each_task_and_lines_for_messages(capsys):
     written = capsys.readouterr()
     assert "one of three" in written.out
     assert "reading" in written.err
+
+
+@pytest.mark.filterwarnings("ignore::tqdm.TqdmWarning")
+def test_a_bar_of_seconds_has_no_fractions(capsys):
+    with NotebookProgress().task("seconds", 19.019) as advance:
+        advance(1.4347681)
+        advance(9.9)
+    written = capsys.readouterr().err
+    assert "/19 [" in written
+    assert "1.43" not in written
 
 
 def test_without_tqdm_the_extra_is_named(monkeypatch):

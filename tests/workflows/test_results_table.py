@@ -9,14 +9,24 @@ import torch
 from affectlens.core.errors import BadModelFile
 from affectlens.evaluation import evaluation
 from affectlens.evaluation.evaluation import Scores
+from affectlens.evaluation.metrics import mean_class_accuracy_interval
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
 from affectlens.training.run import best_checkpoint, note, open_run
-from affectlens.workflows.results_table import write_row, write_table
+from affectlens.training.tables import Row, Table
+from affectlens.workflows.results_table import folder_of_seed, write_row, write_table
 
 LABELS = ("calm", "keen", "wry")
 FACTS = {"data": "ferplus", "protocol": "caciolai", "split": "test", "options": {}}
-MODULE = SimpleNamespace(ROWS={"first": None, "second": None, "third": None}, PAPER={"first": {"accuracy": 0.6061}})
+
+
+def module_of(metric="accuracy", baseline="", **papers):
+    """A module of recipes with one table, of rows and their printed figures."""
+    rows = tuple(Row(replace(find("default"), row=name), paper) for name, paper in papers.items())
+    return SimpleNamespace(TABLES={"results": Table("All", rows, baseline)}, METRIC=metric)
+
+
+MODULE = module_of(first={"accuracy": 0.6061}, second={}, third={})
 
 
 def measured(right=30, faces=40):
@@ -60,7 +70,8 @@ def test_a_row_keeps_what_says_how_it_came_about(finished, tmp_path):
 
 def test_weighted_figures_stand_beside_the_papers(finished, tmp_path):
     paper = {"accuracy": 0.5, "weighted_precision": 0.51, "weighted_recall": 0.52, "weighted_f1": 0.53}
-    module = SimpleNamespace(ROWS={"first": None}, PAPER={"first": paper}, PAPER_DATA="affectnet")
+    module = module_of(first=paper)
+    module.PAPER_DATA = "affectnet"
     found = measured()
     write_row(finished, found, FACTS, tmp_path / "results" / "first")
     text = write_table("tiny", module, tmp_path / "results").read_text()
@@ -90,9 +101,11 @@ def test_the_table_sets_the_paper_beside_what_was_measured(finished, tmp_path):
     recall = f"{100 * measured(30, 40)['mean_class_accuracy']:.2f}"
     f1 = f"{100 * measured(30, 40)['macro']['f1']:.2f}"
     parameters = json.loads((out / "first" / "metrics.json").read_text())["parameters"]
+    interval = mean_class_accuracy_interval(measured(30, 40)["confusion_matrix"])
+    recall_low, recall_high = (f"{100 * value:.2f}" for value in interval)
     assert rows["| first"] == (
-        f"| first | 60.61 | **75.00** ({low} to {high}) | {recall} | {f1} | 81.25 | 2 of 9 | {parameters:,} | "
-        "ferplus, caciolai, 3 classes, 40 faces | 4 |"
+        f"| first | 60.61 | **75.00** ({low} to {high}) | {recall} ({recall_low} to {recall_high}) | {f1} | 81.25 | "
+        f"2 of 9 | {parameters:,} | ferplus, caciolai, 3 classes, 40 faces | 4 |"
     )
     assert rows["| second"].startswith("| second | - | **50.00** (")
     assert "ferplus, standard, 3 classes, 40 faces" in rows["| second"]
@@ -121,8 +134,8 @@ def test_valence_and_arousal_have_a_table_of_their_own_where_there_are_any(finis
     scores = Scores(LABELS, np.eye(3)[targets], targets, **affect, va_source="regressed")
     write_row(finished, evaluation.compute_metrics(scores), FACTS, out / "first")
     write_row(finished, measured(), FACTS, out / "second")
-    paper = {"first": {"accuracy": 0.6061, "valence_ccc": 0.76}, "second": {"challenge": 0.45}}
-    text = write_table("tiny", SimpleNamespace(ROWS=MODULE.ROWS, PAPER=paper), out).read_text()
+    module = module_of(first={"accuracy": 0.6061, "valence_ccc": 0.76}, second={"challenge": 0.45})
+    text = write_table("tiny", module, out).read_text()
     assert "| first | regressed | 0.760 | **1.000** | - | **-1.000** |" in text
     assert "| second | " not in text.partition("valence and arousal are")[2]
     summary = 67 * measured()["macro"]["f1"] + 33 * measured()["accuracy"]
@@ -150,3 +163,57 @@ def test_writing_the_table_again_changes_nothing(finished, tmp_path):
     write_row(finished, measured(), FACTS, out / "first")
     before = write_table("tiny", MODULE, out).read_bytes()
     assert write_table("tiny", MODULE, out).read_bytes() == before
+
+
+def seeded(finished, out, row, seed, right):
+    """Write the result of one seed of a row."""
+    settings = json.loads((finished / "recipe.json").read_text())
+    (finished / "recipe.json").write_text(json.dumps(settings | {"seed": seed}))
+    write_row(finished, measured(right), FACTS, folder_of_seed(out / row, 0, seed))
+
+
+def test_several_seeds_have_their_mean_and_are_paired_with_the_baselines(finished, tmp_path):
+    for seed, (before, after) in enumerate([(20, 24), (22, 25), (24, 29)]):
+        seeded(finished, tmp_path, "first", seed, before)
+        seeded(finished, tmp_path, "second", seed, after)
+    text = write_table("tiny", module_of(baseline="first", first={}, second={}), tmp_path).read_text()
+    rows = {line.split(" | ")[0]: line.split(" | ") for line in text.splitlines() if line.startswith("| ")}
+    header = rows["| row"]
+    first, second = (dict(zip(header, rows[f"| {name}"], strict=True)) for name in ("first", "second"))
+    assert first["accuracy"] == "**55.00** ± 5.00"
+    assert (first["against first"], first["seeds |"]) == ("-", "0, 1, 2 |")
+    # differences of 10, 7.5 and 12.5 points: 10 and 4.303 standard errors of 2.5 / sqrt(3)
+    assert second["against first"] == "+10.00 (+3.79 to +16.21)"
+
+
+def test_a_row_under_two_names_shows_what_was_measured_once(finished, tmp_path):
+    write_row(finished, measured(), FACTS, tmp_path / "first")
+    module = module_of(first={"accuracy": 0.5})
+    again = Row(replace(find("default"), row="again"), {"accuracy": 0.51}, same_as="first")
+    module.TABLES["second"] = Table("Again", (again,), baseline="first")
+    text = write_table("tiny", module, tmp_path).read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| again")]
+    assert "| again | 51.00 | **75.00** (" in line
+    assert "## Again" in text
+
+
+def test_cells_become_a_grid_for_each_setting(finished, tmp_path):
+    rows = tuple(
+        Row(replace(find("default"), row=f"{grid}-{line}-{column}"), {"accuracy": 0.5}, cell=(grid, line, column))
+        for grid, columns in (("tau", "ab"), ("p", "xyz"))
+        for line in ("one", "two")
+        for column in columns
+    )
+    write_row(finished, measured(), FACTS, tmp_path / "tau-two-b")
+    module = SimpleNamespace(TABLES={"t": Table("Grid", rows)}, METRIC="accuracy")
+    lines = write_table("tiny", module, tmp_path).read_text().splitlines()
+    assert "| tau: paper / measured | a | b |" in lines
+    assert "| two | 50.00 / not run | 50.00 / **75.00** |" in lines
+    assert "| p: paper / measured | x | y | z |" in lines
+    assert any(line.startswith("1 of 10 cells were run: 2 of 9 epochs, ferplus, caciolai") for line in lines)
+
+
+@pytest.mark.parametrize(("protocol", "said"), [("tiny", True), ("", False)])
+def test_splits_are_said_to_be_as_published_where_they_are(finished, tmp_path, protocol, said):
+    write_row(finished, measured(), FACTS | {"protocol": protocol}, tmp_path / "first")
+    assert ("Splits are as published." in write_table("tiny", MODULE, tmp_path).read_text()) == said

@@ -14,14 +14,17 @@ def one_line(error: Exception) -> str:
 
 
 def describe(error: Exception) -> str:
-    """What an error says, in one line; one of the file system names its file and what is wrong with it."""
+    """Describe an error in one line; an OSError with the file that it concerns."""
     text = str(error)
     if isinstance(error, OSError) and error.filename:
         text = f"{error.strerror}: '{error.filename}'"
-        if isinstance(error, FileExistsError) and Path(error.filename).is_file():
-            text = f"'{error.filename}' is a file, expected a folder"
-        if isinstance(error, FileNotFoundError) and not (parent := Path(error.filename).parent).exists():
-            text = f"cannot write '{error.filename}': the folder '{parent}' does not exist"
+        file = Path(error.filename)
+        if isinstance(error, FileExistsError | NotADirectoryError) and (
+            blocking := [part for part in (file, *file.parents) if part.is_file()]
+        ):
+            text = f"'{blocking[0]}' is a file, expected a folder"
+        if isinstance(error, FileNotFoundError) and not (parent := file.parent).exists():
+            text = f"cannot open '{error.filename}': the folder '{parent}' does not exist"
     return " ".join(text.split())
 
 

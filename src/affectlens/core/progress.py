@@ -14,7 +14,7 @@ class Advance(Protocol):
 
 
 def advance_nothing(steps: float = 1) -> None:
-    """An `Advance` that nobody watches."""
+    """Advance a task that nothing displays."""
     del steps
 
 
@@ -43,7 +43,10 @@ SILENT: Progress = _Silent()
 
 
 def track(items: Iterable[Item], progress: Progress, description: str, total: float | None = None) -> Iterator[Item]:
-    """Yield `items` as one task of `progress`."""
+    """Yield `items` as one task of `progress`; three or fewer are not worth one."""
+    if total is not None and total <= 3:
+        yield from items
+        return
     with progress.task(description, total) as advance:
         for item in items:
             yield item

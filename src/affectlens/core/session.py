@@ -101,7 +101,7 @@ def open_session(
     options.log_severity_level = 3
     if not model.is_file():
         if model.name == "model.onnx" and (model.parent / "recipe.json").is_file():
-            raise BadModelFile(f"the run in '{model.parent}' is not finished: it has no {model.name}; resume it")
+            raise BadModelFile(f"the run in '{model.parent}' is not finished: it has no {model.name}; resume the run")
         raise BadModelFile(f"the model file '{model}' does not exist; 'bundled' is the model in the package")
     try:
         session = Session(rewrite(model) if rewrite else str(model), options, providers=PROVIDERS[device])

@@ -247,7 +247,9 @@ def parse(spec: str) -> DataSource:
 def _part(text: str) -> SourcePart:
     name, colon, rest = text.partition(":")
     folder, _, query = rest.partition("?")
-    if not colon or not folder:
+    if colon and not folder:
+        raise BadData(f"'{text}' names no folder; data sets are named NAME:FOLDER, such as ferplus:DIR")
+    if not colon:
         raise BadData(
             f"'{text}' is neither a folder nor a CSV or Parquet file; other data sets are named NAME:FOLDER, such as "
             "ferplus:DIR"
@@ -262,7 +264,8 @@ def _part(text: str) -> SourcePart:
     meta = given.pop("meta", None)
     directory = Path(os.path.expanduser(folder))
     if not directory.exists():
-        raise BadData(f"data folder '{directory}' does not exist")
+        advice = "; parts are joined as NAME:FOLDER+NAME:FOLDER" if "+" in text else ""
+        raise BadData(f"data folder '{directory}' does not exist{advice}")
     meta_file = None if meta is None else Path(os.path.expanduser(meta))
     if meta_file is not None and not meta_file.is_file():
         raise BadData(f"meta file '{meta_file}' does not exist")

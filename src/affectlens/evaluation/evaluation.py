@@ -105,7 +105,8 @@ def compute_metrics(scores: Scores) -> dict[str, Any]:
     those with a true value.
 
     - `accuracy`, `accuracy_interval` (Wilson, 95 %), `mean_class_accuracy` (the macro recall under its other name),
-      `macro` and `weighted` precision, recall and F1; `classes`: the same per label with its number of faces
+      `mean_class_accuracy_interval` (bootstrap, 95 %), `macro` and `weighted` precision, recall and F1; `classes`: the
+      same per label with its number of faces
     - `confusion_matrix`: (C, C) counts, rows are targets; `mean_probabilities`: (C, C) mean prediction for the faces
       of each class
     - `expected_calibration_error`, `reliability` (15 bins), `negative_log_likelihood` (nats)
@@ -161,10 +162,12 @@ def _classification(scores: Scores) -> dict[str, Any]:
     recall = metrics.recall_per_class(predicted, target, classes)
     f1 = metrics.f1_per_class(predicted, target, classes)
     support = np.bincount(target, minlength=classes)
+    confusion = metrics.confusion_matrix(predicted, target, classes)
     return {
         "accuracy": metrics.accuracy(predicted, target),
         "accuracy_interval": metrics.wilson_interval(correct, len(scores)),
         "mean_class_accuracy": metrics.macro_recall(predicted, target, classes),
+        "mean_class_accuracy_interval": metrics.mean_class_accuracy_interval(confusion),
         "macro": {
             "precision": metrics.macro_precision(predicted, target, classes),
             "recall": metrics.macro_recall(predicted, target, classes),
@@ -179,7 +182,7 @@ def _classification(scores: Scores) -> dict[str, Any]:
             {"label": label, "faces": support[i], "precision": precision[i], "recall": recall[i], "f1": f1[i]}
             for i, label in enumerate(scores.labels)
         ],
-        "confusion_matrix": metrics.confusion_matrix(predicted, target, classes),
+        "confusion_matrix": confusion,
         "mean_probabilities": [
             scores.probabilities[target == i].mean(axis=0) if support[i] else [None] * classes for i in range(classes)
         ],

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from affectlens.core.correlation import spearman
 from affectlens.core.errors import BadData
@@ -320,6 +320,26 @@ def disagreement_correlation(probabilities: Floats, votes: Floats) -> float:
     its sum.
     """
     return spearman(normalized_entropy(probabilities), normalized_entropy(votes).round(6))
+
+
+def mean_class_accuracy_interval(
+    confusion: ArrayLike, confidence: float = 0.95, samples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Bootstrap interval of the mean recall of the classes that occur: quantiles over `samples` test sets of the same
+    size, drawn from the (C, C) counts `confusion`, rows are targets (Efron 1979, Annals of Statistics 7, 1-26).
+    """
+    counts = np.asarray(confusion, dtype=np.int64)
+    faces = int(counts.sum())
+    if not faces:
+        return math.nan, math.nan
+    drawn = np.random.default_rng(seed).multinomial(faces, counts.reshape(-1) / faces, samples)
+    drawn = drawn.reshape(samples, *counts.shape)
+    support = drawn.sum(axis=2)
+    right = np.diagonal(drawn, axis1=1, axis2=2)
+    recall = np.divide(right, support, out=np.full(support.shape, np.nan), where=support > 0)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.nanmean(recall, axis=1), [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def wilson_interval(correct: int, faces: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -66,7 +66,7 @@ class Summary:
             if not path.exists():
                 raise BadData(f"'{path}' does not exist")
             raise BadData(
-                f"'{path}' is neither a Parquet file of rows (written by 'affectlens analyze') nor a folder of shards"
+                f"'{path}' is neither a Parquet file of rows nor a batch folder; other formats cannot be summed up"
             )
         if groups is not None and not groups.is_file():
             raise BadData(f"the groups file '{groups}' {'is not a file' if groups.exists() else 'does not exist'}")

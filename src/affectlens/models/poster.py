@@ -58,8 +58,8 @@ class Poster(LandmarkGuided):
         """IR-50's published weights.  Raises BadModelFile."""
         if not file:
             raise BadModelFile(
-                "the weights of IR-50 are not on any hub; name the file ir50.pth of POSTER++, "
-                "pretrained_file=FILE, or train from scratch, pretrained=false"
+                "the weights of IR-50 are not on any hub; set pretrained_file to the file ir50.pth "
+                "of POSTER++, or pretrained=false to train from scratch"
             )
         self.backbone.load_checkpoint(Path(file).expanduser())
 

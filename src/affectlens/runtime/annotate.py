@@ -89,7 +89,10 @@ class AnnotatedCopy:
         place: where it is written; None writes nothing.
         stem: of the source's name.
         sound_of: the video's file, whose sound is copied.
-        on_error: is told why there is no copy.
+        on_error: is told what went wrong with the copy.
+
+    Attributes:
+        is_whole: whether the copy was written to its end.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class AnnotatedCopy:
         self._place, self._stem, self._sound_of, self._on_error = place, stem, sound_of, on_error
         self._file: Path | None = None
         self._video: Recorder | None = None
+        self.is_whole = False
 
     def __enter__(self) -> "AnnotatedCopy":
         return self
@@ -131,6 +135,7 @@ class AnnotatedCopy:
             if self._place is not None and self._file is not None:
                 if whole:
                     self._place.finished(self._file, self._stem)
+                    self.is_whole = True
                 else:
                     self._place.failed(self._file)
         except Exception as error:

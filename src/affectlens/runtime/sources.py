@@ -10,6 +10,7 @@ commands and batches.
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -138,6 +139,47 @@ class Analyses:
         self._found.close()
         if self._frames is not None:
             self._frames.close()
+
+
+@dataclass
+class Tally:
+    """What became of one source, from its analyses as they come.
+
+    Attributes:
+        frames: photos or frames that could be read. failed: frames whose analysis failed. faces: faces in all of them.
+        last: the latest analysis.
+    """
+
+    frames: int = 0
+    failed: int = 0
+    faces: int = 0
+    last: Analysis | None = None
+
+    def add(self, analysis: Analysis) -> None:
+        """Count one analysis."""
+        self.frames += analysis.image is not None
+        self.failed += analysis.image is None and analysis.time_s is not None
+        self.faces += len(analysis.faces)
+        self.last = analysis
+
+    @property
+    def error(self) -> Analysis | None:
+        """The analysis with the error that ended the source, or None."""
+        last = self.last
+        return last if last is not None and last.image is None and last.time_s is None else None
+
+    def warnings(self) -> list[str]:
+        """What a user should know of a source although it could be read."""
+        found = []
+        if self.last is not None and self.last.incomplete:
+            found.append("the file is truncated; the part that could be decoded was analyzed")
+        if self.failed and self.frames:
+            found.append(f"{_frames(self.failed)} failed; see the reason in their rows")
+        return found
+
+
+def _frames(count: int) -> str:
+    return f"{count} {'frame' if count == 1 else 'frames'}"
 
 
 def analyses_of(

@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
+from affectlens.core.errors import AffectLensError
 from affectlens.core.files import atomic_write
 from affectlens.core.progress import Advance, Progress, advance_nothing
 from affectlens.training.run import note
@@ -115,6 +116,29 @@ class EpochProgress(Callback):
 
     def _epoch(self, trainer: L.Trainer) -> str:
         return f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+
+
+class OutOfTime(AffectLensError):
+    """Training was ended before an epoch that would not have ended in time."""
+
+
+class Deadline(Callback):
+    """Ends training before an epoch that would end later than `deadline`, in seconds since the epoch, if it took as
+    long as the one before.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.began: float | None = None
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Raises OutOfTime; the checkpoint of the epoch before is written."""
+        del pl_module
+        now = time.time()
+        last_s = 0.0 if self.began is None else now - self.began
+        if now + last_s > self.deadline:
+            raise OutOfTime(f"no time left for epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
+        self.began = now
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

@@ -26,7 +26,14 @@ from affectlens.core.progress import SILENT, Progress
 from affectlens.data.table import FaceTable
 from affectlens.models.layers.outputs import Outputs
 from affectlens.training import masks, svm
-from affectlens.training.callbacks import AtomicCheckpoints, Curves, EpochProgress, Log, ResumableEarlyStopping
+from affectlens.training.callbacks import (
+    AtomicCheckpoints,
+    Curves,
+    Deadline,
+    EpochProgress,
+    Log,
+    ResumableEarlyStopping,
+)
 from affectlens.training.data import TrainingData
 from affectlens.training.loaders import Batch, train_loader, truth_of, valid_loader
 from affectlens.training.module import ExpressionModule, monitor
@@ -77,6 +84,7 @@ def fit(
     resume: bool = False,
     progress: Progress = SILENT,
     machines: Devices | None = None,
+    deadline: float | None = None,
 ) -> Path | None:
     """Train; returns the checkpoint that the recipe keeps: of the epoch that `select` finds best on
     validation, or of the last (`weights`).
@@ -115,7 +123,7 @@ def fit(
     # a sampler that lacks what it needs, or a network that does not take this input, says so before anything is written
     train_loader(data.train, recipe, ranks=machines.devices * machines.nodes)
     _try(module, recipe, data)
-    trainer = _trainer(recipe, out, progress, machines)
+    trainer = _trainer(recipe, out, progress, machines, deadline)
     if rank_zero_only.rank == 0:
         open_run(recipe, labels, data.facts | ({"remark": remark} if remark else {}), out, resume)
     checkpoint = str(last) if resume and last.is_file() else None
@@ -187,7 +195,7 @@ def _check_outputs(answer: Outputs, recipe: Recipe, valid: FaceTable) -> None:
                 raise BadData(f"select={recipe.select} needs validation faces with {output.meaning}; there are none")
 
 
-def _trainer(recipe: Recipe, out: Path, progress: Progress, machines: Devices) -> L.Trainer:
+def _trainer(recipe: Recipe, out: Path, progress: Progress, machines: Devices, deadline: float | None) -> L.Trainer:
     """Lightning's trainer, made before anything is written.  Raises BadSetting where it cannot run on `machines`."""
     try:
         return L.Trainer(
@@ -199,7 +207,7 @@ def _trainer(recipe: Recipe, out: Path, progress: Progress, machines: Devices) -
             use_distributed_sampler=False,
             plugins=[AtomicCheckpoints()],
             precision=recipe.precision,
-            callbacks=_callbacks(recipe, out, progress),
+            callbacks=_callbacks(recipe, out, progress, deadline),
             logger=False,
             enable_progress_bar=False,  # `callbacks.EpochProgress` is ours
             enable_model_summary=False,
@@ -211,8 +219,8 @@ def _trainer(recipe: Recipe, out: Path, progress: Progress, machines: Devices) -
         raise BadSetting(f"cannot train on {machines}: {str(error).partition('. ')[0]}") from error
 
 
-def _callbacks(recipe: Recipe, out: Path, progress: Progress) -> list[Callback]:
-    """Averaging, curves, checkpoints of the best and the last epoch, early stopping, progress."""
+def _callbacks(recipe: Recipe, out: Path, progress: Progress, deadline: float | None) -> list[Callback]:
+    """Averaging, curves, checkpoints of the best and the last epoch, early stopping, deadline, progress."""
     metric, mode = monitor(recipe)
     every = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     callbacks: list[Callback] = []
@@ -228,6 +236,8 @@ def _callbacks(recipe: Recipe, out: Path, progress: Progress) -> list[Callback]:
     if recipe.early_stop:
         patience = {"patience": recipe.early_stop, "check_on_train_epoch_end": True, "verbose": False}
         callbacks.append(ResumableEarlyStopping(metric, mode=mode, **patience))
+    if deadline is not None:
+        callbacks.append(Deadline(deadline))
     return callbacks
 
 

@@ -186,8 +186,11 @@ class ExpressionModule(L.LightningModule):
 
 
 def needs_of(recipe: Recipe, classes: int) -> tuple[str, ...]:
-    """`Network.needs` of the recipe's network, without memory for its weights."""
-    with torch.device("meta"):
+    """`Network.needs` of the recipe's network, without memory for its weights where it can be built so."""
+    try:
+        with torch.device("meta"):
+            return _build(recipe, classes).needs
+    except (RuntimeError, NotImplementedError):  # a constructor that computes with tensors
         return _build(recipe, classes).needs
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -85,6 +86,20 @@ def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: 
     _write(out / "recipe.json", recipe.as_dict())  # last: it says that this is a run
 
 
+def adopt(recipe: Recipe, trained: Path, folder: Path) -> None:
+    """Make the finished run `trained` the beginning of a run of `recipe`, which differs in what comes after training.
+
+    Nothing is done where `folder` holds a run already.
+    """
+    if (folder / "recipe.json").is_file():
+        return
+    shutil.copytree(trained / "checkpoints", folder / "checkpoints", dirs_exist_ok=True)
+    refitted_checkpoint(folder).unlink(missing_ok=True)
+    for name in ("labels.json", "versions.json", "curves.csv", "log.txt"):
+        shutil.copyfile(trained / name, folder / name)
+    _write(folder / "recipe.json", recipe.as_dict())  # last: it says that this is a run
+
+
 def check_free(recipe: Recipe, out: Path, resume: bool) -> bool:
     """True where `out` holds a run that goes on, False where it holds none.
 
@@ -96,7 +111,7 @@ def check_free(recipe: Recipe, out: Path, resume: bool) -> bool:
     if not (out / "recipe.json").is_file():
         return False
     if not resume:
-        raise BadSetting(f"'{out}' already contains a run; choose another folder or resume it")
+        raise BadSetting(f"'{out}' already contains a run; choose another folder, or resume the run")
     check_recipe(recipe, out)
     return True
 
@@ -155,7 +170,7 @@ def check_sources(recipe: Recipe) -> None:
     wanted += [(key, getattr(recipe, key), advice) for key, advice in _SOURCES.items() if key != "teacher"]
     for option, content in getattr(catalog.load("models", recipe.model), "FILES", {}).items():
         key = f"model_options.{option}"
-        advice = f"set {key}=FILE, {content}, or leave it empty to do without"
+        advice = f"set {key} to {content}, or to nothing to do without"
         wanted.append((key, str(recipe.model_options.get(option, "")), advice))
     for key, name, advice in wanted:
         where = Path(name).expanduser()

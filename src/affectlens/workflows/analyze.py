@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ from affectlens.core.progress import SILENT, Progress, track
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis, Writer
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.annotate import AnnotatedCopy, CopyFolder
+from affectlens.runtime.annotate import AnnotatedCopy, CopyFolder, UniqueNames
 from affectlens.runtime.media import is_live
-from affectlens.runtime.sources import Analyses, Item, analyses_of
+from affectlens.runtime.sources import Analyses, Sources, Tally, analyses_of, items_of
 from affectlens.runtime.stream import VideoSettings
 
 _LOG = logging.getLogger("affectlens")
@@ -24,70 +24,89 @@ _LOG = logging.getLogger("affectlens")
 
 @dataclass
 class Written:
-    """The number of rows written so far, and of sources from which at least one frame was read."""
+    """What has been written so far: `rows`, annotated `copies`, and `sources` of which at least one frame was read."""
 
     rows: int = 0
+    copies: int = 0
     sources: int = 0
 
 
 def analyze(
-    analyzer: Analyzer,
-    items: Sequence[Item],
+    sources: Sources,
     write: Writer,
-    settings: VideoSettings,
+    analyzer: Analyzer,
     *,
-    copies: CopyFolder | None = None,
-    written: Written,
+    settings: VideoSettings | None = None,
+    annotate: str | Path | None = None,
+    written: Written | None = None,
     progress: Progress = SILENT,
-) -> None:
-    """Write the rows of all sources, one source after another, and an annotated copy of each to `copies`.
+) -> Written:
+    """Write the rows of all sources, one source after another, and annotated copies.
 
-    What goes wrong with one source, frame or copy is a warning in the log. `written` counts as the rows are written, so
-    that it is right after an interruption too.
+    What goes wrong with one source, frame or copy is a row with a reason or a warning in the log.
+
+    Args:
+        sources: files, folders (searched recursively), globs, "rtsp://..." or "camera:N".
+        write: receives every analysis, see `open_writer`.
+        analyzer: analyzer to use.
+        settings: settings for videos.
+        annotate: folder for an annotated copy of each photo and video, made if need be; by default none are written.
+        written: counts up as rows are written, so that it is right after an interruption too.
+        progress: receives the progress.
+
+    Returns:
+        What was written.
 
     Raises:
-        AffectLensError: no source could be read.
+        AffectLensError: there is no source, or none could be read. OSError: what `write` raises.
     """
-    advice = ""
-    with closing(analyses_of(analyzer, items, settings)) as sources:
-        for analyses in track(sources, progress, "analyzing", len(items)):
-            last = _analyze_one(analyses, write, copies, written, progress)
-            advice = f"; {last.detail}" if last.reason == Reason.MISSING_EXTRA else advice
-    if not written.sources:
-        raise AffectLensError(
-            f"no source could be read; the last one was '{analyses.name}': {last.detail} ({last.reason})"
-        )
-    if unread := len(items) - written.sources:
+    items, written = items_of(sources), written or Written()
+    inputs = {media.resolve() for _, media in items if isinstance(media, Path)}
+    copies = None
+    if annotate is not None:
+        folder = Path(annotate).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        copies = UniqueNames(folder, inputs)
+    tally, read, advice = Tally(), 0, ""
+    with closing(analyses_of(analyzer, items, settings)) as found:
+        for analyses in track(found, progress, "analyzing", len(items)):
+            tally = _analyze_one(analyses, write, copies, written, progress)
+            read += tally.frames > 0
+            if tally.error and tally.error.reason == Reason.MISSING_EXTRA:
+                advice = f"; {tally.error.detail}"
+    if not read:
+        last = tally.last
+        why = f"the last one was '{last.source}': {last.detail} ({last.reason})" if last else "there are none"
+        raise AffectLensError(f"no source could be read; {why}")
+    if unread := len(items) - read:
         _LOG.warning("%d of %d sources could not be read; see the reason in their rows%s", unread, len(items), advice)
+    return written
 
 
 def _analyze_one(
     analyses: Analyses, write: Writer, copies: CopyFolder | None, written: Written, progress: Progress
-) -> Analysis:
-    """Write one source; return its last analysis."""
-    name, read, failed = analyses.name, 0, 0
+) -> Tally:
+    """Write one source."""
+    name, tally = analyses.name, Tally()
 
-    def no_copy(error: Exception) -> None:
-        _LOG.warning("%s: no annotated copy: %s", name, describe(error))
+    def copy_failed(error: Exception) -> None:
+        _LOG.warning("%s: the annotated copy is missing or incomplete: %s", name, describe(error))
 
-    with AnnotatedCopy(copies, _stem(name), analyses.file, no_copy) as copy:
+    with AnnotatedCopy(copies, _stem(name), analyses.file, copy_failed) as copy:
         for analysis in _timed(analyses, progress):
-            read += analysis.image is not None
-            failed += analysis.image is None and analysis.time_s is not None
             write(analysis)
+            tally.add(analysis)
             written.rows += max(len(analysis.faces), 1)
             copy.add(analysis)
         copy.end()
-    written.sources += read > 0
-    if analysis.incomplete:
-        _LOG.warning("%s: the file is truncated; the part that could be decoded was analyzed", name)
-    if failed:
-        _LOG.warning("%s: %d %s failed; see the reason in their rows", name, failed, "frames"[: 5 + (failed > 1)])
-    if read and analysis.image is None and analysis.time_s is None:
-        _LOG.warning(
-            "%s: %s (%s); the %d frames before that were analyzed", name, analysis.detail, analysis.reason, read
-        )
-    return analysis
+    written.copies += copy.is_whole
+    written.sources += tally.frames > 0
+    for text in tally.warnings():
+        _LOG.warning("%s: %s", name, text)
+    if tally.frames and (error := tally.error):
+        before = "one frame before that was" if tally.frames == 1 else f"the {tally.frames} frames before that were"
+        _LOG.warning("%s: %s (%s); %s analyzed", name, error.detail, error.reason, before)
+    return tally
 
 
 def _timed(analyses: Analyses, progress: Progress) -> Iterator[Analysis]:
@@ -105,7 +124,7 @@ def _timed(analyses: Analyses, progress: Progress) -> Iterator[Analysis]:
 
 
 def _stem(name: str) -> str:
-    """Of the annotated copy of a source; addresses of streams and cameras become one that a file can have."""
+    """File stem for the annotated copy of a source, also where that is the address of a stream or a camera."""
     return Path(re.sub(r"[:/?*]+", "-", name) if is_live(name) else name).stem
 
 

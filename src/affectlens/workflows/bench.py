@@ -5,14 +5,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadData, MissingExtra, UnreadableMedia
+from affectlens.core.errors import BadData, BadSetting, MissingExtra, UnreadableMedia
 from affectlens.core.preprocessing import to_input
 from affectlens.core.session import model_file, open_session, read_spec, run_model
 from affectlens.runtime.analyzer import Analyzer
@@ -40,13 +40,18 @@ def bench(clip: str | Path | None = None, *, repeats: int = 50, frames: int = 30
         three), and those of `environment`.
 
     Raises:
-        MissingExtra: `clip` without the extra `video`. BadData: the clip cannot be read or does not show one face.
+        BadSetting: `repeats` or `frames` is below 1. MissingExtra: `clip` without the extra `video`. BadData: the clip
+            cannot be read or does not show one face.
     """
+    if repeats < 1 or frames < 1:
+        raise BadSetting(f"repeats and frames must be >= 1, got {repeats} and {frames}")
     with_videos = importlib.util.find_spec("av") is not None
     if clip is not None and not with_videos:
-        raise MissingExtra("a clip", "video")
-    frame, crowd = (next(sample_frames(faces=faces)) for faces in (1, 5))
+        raise MissingExtra("measuring a clip", "video")
     analyzer = Analyzer()
+    if clip is not None and len(analyzer.analyze(next(_frames(1, 1, clip))).faces) != 1:
+        raise BadData(f"the clip must show exactly one face, but '{clip}' does not in its first frame")
+    frame, crowd = (next(sample_frames(faces=faces)) for faces in (1, 5))
     analysis = analyzer.analyze(frame)
     cold = {"cold_start_s": _cold_start_s(), "cold_start_peak_mb": _children_peak_mb()}  # before this process grows
     return {
@@ -67,22 +72,25 @@ def _videos(analyzer: Analyzer, clip: str | Path | None, frames: int) -> dict[st
     rates: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory() as folder:
         for faces in (1, 5):
-            try:
-                images = sample_frames(frames, faces, clip)
-            except UnreadableMedia as error:
-                raise BadData(f"'{clip}': {error.detail} ({error.reason})") from error
             with Recorder(Path(folder, f"{faces}.mp4")) as video:
-                for i, image in enumerate(images):
+                for i, image in enumerate(_frames(frames, faces, clip)):
                     video.write(image, i / 30)
             start = time.perf_counter()
             found = sum(len(analysis.faces) for analysis in analyzer.video(video.file))
             rates[f"video_fps_{faces}"] = round(frames / (time.perf_counter() - start), 1)
             if found < 0.9 * faces * frames:
                 raise BadData(
-                    f"found {found} faces in {frames} frames with {faces} faces each; the clip must show exactly one "
-                    "face"
+                    f"found {found} of {faces * frames} faces in {frames} frames; the clip must show exactly one face"
                 )
     return rates
+
+
+def _frames(count: int, faces: int, clip: str | Path | None) -> Iterator[NDArray[np.uint8]]:
+    """`sample_frames`.  Raises BadData where the clip cannot be read."""
+    try:
+        return sample_frames(count, faces, clip)
+    except UnreadableMedia as error:
+        raise BadData(f"'{clip}': {error.detail} ({error.reason})") from error
 
 
 def _network(frame: NDArray[np.uint8]) -> Callable[[], object]:
@@ -91,7 +99,7 @@ def _network(frame: NDArray[np.uint8]) -> Callable[[], object]:
 
 
 def _faces_per_s(frame: NDArray[np.uint8], repeats: int) -> float:
-    """Of the network in batches on all cores."""
+    """Throughput of the network in batches on all cores."""
     return round(1000 * _BATCH / _median_ms(_call(frame, _BATCH, threads=0), repeats), 1)
 
 

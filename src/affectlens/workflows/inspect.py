@@ -30,7 +30,9 @@ def inspect(
         The data set in numbers, and the faces whose label the model finds least likely, least likely first.
 
     Raises:
-        BadData: the data cannot be read, have no entries, or have classes that the model does not know.
+        BadData: the data cannot be read, have no entries, or have classes that the model does not know. BadSetting: the
+            reader has no such option. UnknownName: no such reader. BadModelFile: the model cannot be read.
+            MissingExtra: the model is a run folder, and the extra `train` is not installed.
     """
     source = source_of(data)
     opened = None if model is None else open_model(model)

@@ -30,13 +30,14 @@ def prepare(
 
     Raises:
         BadSetting: `out` holds Parquet files already. MissingExtra: pyarrow is not installed. BadData: the data cannot
-            be read, or no face of them could be written.
+            be read, or no face of them could be written. UnknownName: no such reader. OSError: `out` cannot be written.
     """
     source = source_of(data)
     rows = preparing.prepare(source, Path(out).expanduser(), shard_rows)
     counts = Counter(track(rows, progress, "preparing"))
     if not any(reason is None for _, reason in counts):
-        raise BadData(f"no sample of '{data}' could be written: " + _reasons(counts))
+        name = source.name if isinstance(data, DataSource) else data
+        raise BadData(f"no sample of '{name}' could be written: {_reasons(counts)}")
     return counts
 
 

@@ -29,7 +29,8 @@ class NotebookProgress:
     @contextmanager
     def task(self, description: str, total: float | None = None) -> Iterator[Advance]:
         """Show a bar, which is removed at the end."""
-        with self._bar(desc=description, total=total, leave=False) as bar:
+        counts = "{l_bar}{bar}| {n:.0f}" + ("" if total is None else "/{total:.0f}") + " [{elapsed}<{remaining}]"
+        with self._bar(desc=description, total=total, leave=False, bar_format=counts) as bar:
             yield bar.update
 
 

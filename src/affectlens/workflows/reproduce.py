@@ -1,21 +1,41 @@
-"""Training and testing of the rows of a published table, next to the paper's figures."""
+"""Training and testing of the rows of published tables, next to the papers' figures."""
 
-from collections.abc import Sequence
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from typing import TypeAlias
 
 from affectlens.core import catalog
-from affectlens.core.catalog import unknown
-from affectlens.core.errors import BadSetting, UnknownName
+from affectlens.core.errors import AffectLensError, BadModelFile, BadSetting
+from affectlens.core.messages import describe
 from affectlens.core.progress import SILENT, Progress
 from affectlens.data.samplers import balanced
 from affectlens.data.source import DataSource
 from affectlens.evaluation import evaluation
 from affectlens.workflows.data import source_of
 from affectlens.workflows.extras import require_training
-from affectlens.workflows.recipes import Overrides, find_recipe
+from affectlens.workflows.plan import Planned, check_folders, chosen_rows, obstacles, planned_runs
+from affectlens.workflows.recipes import Overrides
 from affectlens.workflows.scoring import open_model, score
 from affectlens.workflows.train import run_recipe
+
+_Error: TypeAlias = AffectLensError | OSError
+"""What costs a run; anything else is a fault of the program, and is raised."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What all runs have in common: data to train and to test on, and the time, in seconds since the epoch, after which
+    no epoch begins that would not end before it.
+    """
+
+    source: DataSource
+    tested_on: DataSource
+    deadline: float | None
 
 
 def reproduce(
@@ -23,97 +43,163 @@ def reproduce(
     data: str | Path | DataSource,
     rows: Sequence[str] = (),
     *,
+    tables: Sequence[str] = (),
+    seeds: int = 1,
     settings: Overrides = (),
     test: str | Path | DataSource | None = None,
     other_data: bool = False,
+    jobs: int = 1,
+    minutes: float | None = None,
     out: str | Path = "results",
     runs: str | Path = "runs",
     progress: Progress = SILENT,
 ) -> Path:
-    """Train each row of a published table (or continue it), test it once, and write the table (extra `train`).
+    """Train rows of a work's tables (or continue them), test each once, and write the tables (extra `train`).
 
-    A row whose run is finished is not trained again. A row that has been tested is not tested again, whatever its
-    number of epochs; if it was tested with other settings, an error is raised.
+    Everything that can be known before training is checked before the first run: data, settings, weights, folders. The
+    tables are written after every row. A row whose run is finished is not trained again, and one that has been tested
+    is not tested again, whatever its number of epochs; if it was tested with other settings, an error is raised. Rows
+    that are the same recipe under two names are trained once. An interrupted call is continued by the same call.
 
     Args:
         work: name of a work, for example "caciolai".
         data: data set of the work, "NAME:FOLDER[?key=value&...]".
-        rows: rows to train; by default those with published figures for these data.
-        settings: changes to every row.
+        rows: names of rows or patterns, "t6.2-*"; by default those with published figures for these data.
+        tables: names of tables or patterns, "t4.1"; all of their rows.
+        seeds: number of runs of each row, with the seeds from that of the recipe on.
+        settings: changes to every row, or, with the key "ROW:KEY" (ROW may be a pattern), to some of them.
         test: data to test on; by default the test split of `data`.
         other_data: allow a data set other than the paper's; the table says so.
-        out: `out`/WORK/README.md is written with the table, next to a folder per row with settings, versions, log,
+        jobs: number of runs side by side, which share the cores.
+        minutes: time after which no epoch is begun that would not end in time; by default none.
+        out: `out`/WORK/README.md is written with the tables, next to a folder per row with settings, versions, log,
             curves, confusion matrix and metrics.
         runs: folder for the runs.
         progress: receives messages and progress updates.
 
     Returns:
-        The table, a Markdown file.
+        The tables, a Markdown file.
 
     Raises:
-        As `train`. UnknownName: the work or a row does not exist.
+        As `train`. UnknownName: the work, a table or a row does not exist. AffectLensError: rows could not be run; all
+            others were, and stand in the tables.
     """
     require_training("reproducing a table")
-    from affectlens.training import run
+    from affectlens.training.callbacks import OutOfTime
+    from affectlens.training.tables import rows_of
     from affectlens.workflows import results_table
 
-    results, runs = Path(out).expanduser(), Path(runs).expanduser()
+    results, runs = Path(out).expanduser() / work, Path(runs).expanduser()
     module = catalog.load("training.recipes", work)
-    if not hasattr(module, "PAPER"):
+    if not hasattr(module, "TABLES"):
         raise BadSetting(f"'{work}' has no published table")
+    if jobs < 1:
+        raise BadSetting(f"jobs must be >= 1, got {jobs}")
     source = source_of(data)
-    if strange := [row for row in rows if row not in module.ROWS]:
-        raise UnknownName(unknown("row", strange[0], list(module.ROWS), f"of '{work}'"))
-    tested_on = source if test is None else source_of(test)
-    rows = rows or _published(module, source, other_data)
-    recipes = {row: find_recipe(module.ROWS[row], settings) for row in rows}
-    for recipe in recipes.values():
-        if source.reader != recipe.data and not other_data:
-            raise BadSetting(
-                f"'{recipe.name}' expects data of '{recipe.data}', got '{source.reader}'; other data must be allowed "
-                "(other_data)"
-            )
-    for row, recipe in recipes.items():
-        tested = (results / work / row / "metrics.json").is_file()
-        there = results / work / row if tested else runs / recipe.folder_name
-        if (there / "recipe.json").is_file():
-            run.check_recipe(recipe, there, tested)
-            run.check_data(run.with_data_options(recipe, source), there)
-    for row, recipe in recipes.items():
-        target = results / work / row
-        if (target / "metrics.json").is_file():
-            epochs = run.load_recipe(target).epochs
-            progress.message(
-                f"{work}/{row}: already tested with epochs={epochs}, see '{target}'; to test again, choose "
-                "another folder for the results"
-            )
-            continue
-        folder = runs / recipe.folder_name
-        if not (folder / "model.onnx").is_file() or run.load_recipe(folder).epochs < recipe.epochs:
-            progress.message(f"{work}/{row}: up to {recipe.epochs} epochs, in '{folder}'")
-            run_recipe(recipe, source, folder, (folder / "recipe.json").is_file(), progress=progress)
-        data_set = run.with_data_options(recipe, tested_on)
+    deadline = None if minutes is None else time.time() + 60 * minutes
+    task = _Task(source, source if test is None else source_of(test), deadline)
+    known = rows_of(module.TABLES)
+    chosen = chosen_rows(known, module, work, rows, tables, None if other_data else source.reader)
+    planned = planned_runs(known, chosen, settings, seeds, results, runs)
+    check_folders(planned, source)
+    failed: dict[str, _Error] = {**obstacles(planned, source, other_data)}
+    waiting = [one for one in planned if not one.is_tested and one.name not in failed]
+    if failed and not waiting and not any(one.is_tested for one in planned):
+        raise next(iter(failed.values()))
+    for one in planned:
+        if one.name in failed:
+            progress.message(f"{one.name}: cannot be run: {describe(failed[one.name])}")
+        elif one.is_tested:
+            progress.message(_tested(one))
+    late = []
+    for one, error in _in_processes(waiting, task, jobs) if jobs > 1 else _in_turn(waiting, task, progress):
+        if isinstance(error, OutOfTime):
+            late.append(one.name)
+        elif error is not None:
+            failed[one.name] = error
+        progress.message(f"{one.name}: {describe(error) if error else 'trained and tested'}")
+        if error is None:
+            results_table.write_table(work, module, results)
+    if late:
+        progress.message(f"no time was left for {', '.join(late)}; the same command continues")
+    if failed and len(failed) == len(planned):
+        raise next(iter(failed.values()))
+    table = results_table.write_table(work, module, results)
+    if failed:
+        raise AffectLensError(
+            f"{len(failed)} of {len(planned)} runs failed: {', '.join(failed)}; the rest is in '{table}'"
+        )
+    return table
+
+
+def _tested(one: Planned) -> str:
+    from affectlens.training.run import load_recipe
+
+    epochs = load_recipe(one.result).epochs
+    return (
+        f"{one.name}: already tested with epochs={epochs}, see '{one.result}'; to test again, choose another folder "
+        "for the results"
+    )
+
+
+def _in_turn(waiting: Sequence[Planned], task: _Task, progress: Progress) -> Iterator[tuple[Planned, _Error | None]]:
+    """Make the runs one after another; yield each with its error."""
+    for one in waiting:
+        yield one, _train_and_test(one, task, progress)
+
+
+def _in_processes(waiting: Sequence[Planned], task: _Task, jobs: int) -> Iterator[tuple[Planned, _Error | None]]:
+    """Make `jobs` runs at a time, each in a process of its own with its share of the cores; yield each with its error
+    as it ends. A run that starts from another waits for it.
+    """
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    context = multiprocessing.get_context("spawn")
+    left, running = list(waiting), dict[Future[_Error | None], Planned]()
+    pool = ProcessPoolExecutor(jobs, context, initializer=_use_threads, initargs=(threads,), max_tasks_per_child=1)
+    try:
+        while left or running:
+            busy = {one.folder for one in (*left, *running.values())}
+            for one in [one for one in left if one.after not in busy]:
+                left.remove(one)
+                running[pool.submit(_train_and_test, one, task)] = one
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _use_threads(count: int) -> None:
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def _train_and_test(one: Planned, task: _Task, progress: Progress = SILENT) -> _Error | None:
+    """Make one run, or continue it, and test it; return what went wrong."""
+    from affectlens.training import run
+    from affectlens.training.callbacks import OutOfTime
+    from affectlens.workflows import results_table
+
+    recipe, folder = one.recipe, one.folder
+    try:
+        if not one.is_finished:
+            if task.deadline is not None and time.time() > task.deadline:
+                return OutOfTime("not begun, for lack of time")
+            if one.after is not None and not (one.after / "model.onnx").is_file():
+                return BadModelFile(f"{recipe.name} starts from the run in '{one.after}', which is not finished")
+            if one.after is not None and recipe.classifier == "svm":
+                run.adopt(recipe, one.after, folder)
+            progress.message(f"{one.name}: up to {recipe.epochs} epochs, in '{folder}'")
+            resume = (folder / "recipe.json").is_file()
+            run_recipe(recipe, task.source, folder, resume, progress=progress, deadline=task.deadline)
+        data_set = run.with_data_options(recipe, task.tested_on)
         faces = data_set.load("test")
         if recipe.balanced:
             faces = faces.keep(balanced(faces, recipe.seed), "more than its class may have")
         scored = score(open_model(folder / "model.onnx"), faces, progress=progress)
         protocol = data_set.options.get("protocol", "")
         facts = {"data": data_set.reader, "protocol": protocol, "split": "test", "options": data_set.options}
-        results_table.write_row(folder, evaluation.compute_metrics(scored.scores), facts, target)
-    return results_table.write_table(work, module, results / work)
-
-
-def _published(module: ModuleType, source: DataSource, other_data: bool) -> list[str]:
-    """The rows with published figures that are about the reader of `source`; with `other_data` those that are about the
-    same data as the work's first row.
-
-    Raises:
-        BadSetting: there are none.
-    """
-    first = next(iter(module.ROWS.values()))
-    reader = first.data if other_data else source.reader
-    if found := [row for row in module.PAPER if module.ROWS[row].data == reader]:
-        return found
-    raise BadSetting(
-        f"'{first.work}' expects data of '{first.data}', got '{source.reader}'; other data must be allowed (other_data)"
-    )
+        results_table.write_row(folder, evaluation.compute_metrics(scored.scores), facts, one.result)
+    except (AffectLensError, OSError) as error:
+        return error
+    return None

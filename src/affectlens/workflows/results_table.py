@@ -1,25 +1,30 @@
-"""A published table next to measured results: results/WORK/ROW/ for each row, and results/WORK/README.md for all."""
+"""Published tables next to measured results: results/WORK/ROW/ for each row, and results/WORK/README.md for all."""
 
 import json
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from types import ModuleType
 from typing import Any
 
 from affectlens.core.files import atomic_write
 from affectlens.evaluation import plots
+from affectlens.evaluation.metrics import mean_class_accuracy_interval
+from affectlens.training.recipe import Recipe
 from affectlens.training.run import load_recipe, load_run, read_curves
+from affectlens.training.tables import Row, Table, rows_of
 
 _KEPT = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png")
-_MAX_ROWS_IN_FULL = 20
-"""A table of more rows shows those that were run."""
-_COLUMNS = (
-    *("row", "paper", "measured (95 %)", "mean class accuracy", "macro F1"),
-    *("validation", "epochs", "parameters", "data", "seed"),
-)
 _LOG = "log.txt"
 """Runs of earlier versions have none."""
+_MAX_ROWS_IN_FULL = 20
+"""A table of more rows shows those that were run."""
+_NAMES = {"accuracy": "accuracy", "mean_class_accuracy": "mean class accuracy"}
+_IN_TRAINING = {"accuracy": "accuracy", "mean_class_accuracy": "macro_recall"}
+"""Names of the same metrics on validation."""
 
 
 def write_row(run: Path, metrics: Mapping[str, Any], facts: Mapping[str, Any], out: Path) -> None:
@@ -37,125 +42,260 @@ def write_row(run: Path, metrics: Mapping[str, Any], facts: Mapping[str, Any], o
     atomic_write(out / "metrics.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 
+def folder_of_seed(row: Path, first_seed: int, seed: int) -> Path:
+    """Where the result of a row lies: that of its first seed in the row's folder, others below it."""
+    return row if seed == first_seed else row / f"seed-{seed}"
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What was measured with one seed."""
+
+    folder: Path
+    recipe: Recipe
+    found: Mapping[str, Any]
+
+    @property
+    def test(self) -> Mapping[str, Any]:
+        metrics: Mapping[str, Any] = self.found["test"]
+        return metrics
+
+
+def _results(out: Path, row: Row) -> list[_Result]:
+    """Those of all seeds of a row, by seed; of the row that is trained in its place if it has none itself."""
+    for name in filter(None, (row.name, row.same_as)):
+        folders = [out / name, *sorted((out / name).glob("seed-*"))]
+        files = [folder / "metrics.json" for folder in folders if (folder / "metrics.json").is_file()]
+        results = [
+            _Result(file.parent, load_recipe(file.parent), json.loads(file.read_text(encoding="utf-8")))
+            for file in files
+        ]
+        if results:
+            return sorted(results, key=lambda result: result.recipe.seed)
+    return []
+
+
 def write_table(work: str, module: ModuleType, out: Path) -> Path:
-    """results/WORK/README.md from the rows that `out` holds; rows that are missing say so."""
+    """results/WORK/README.md from the results that `out` holds; rows without one are listed as not run."""
+    tables: Mapping[str, Table] = module.TABLES
+    rows = rows_of(tables)
+    results = {name: found for name, row in rows.items() if (found := _results(out, row))}
+    published = all(result.found["facts"]["protocol"] == work for found in results.values() for result in found)
     lines = [
         f"# {work}: paper and measured",
         "",
         f"Written by `affectlens reproduce {work} --data SPEC`. Test metrics through the exported ONNX file; the epoch",
-        "is chosen on validation, test is scored once. Splits are as published.",
-        "",
-        f"| {' | '.join(_COLUMNS)} |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+        "is chosen on validation unless its column says that it is the last one; each seed is tested once. Bold is the",
+        f"metric that the work reports, {_NAMES[module.METRIC]}. In parentheses are 95 % intervals over the test faces",
+        "(Wilson for accuracy, bootstrap for mean class accuracy); of several seeds, the table has means and standard",
+        "deviations, and differences paired by seed with their 95 % interval (Student's t)."
+        + (" Splits are as published." if published and results else ""),
     ]
-    affect: list[str] = []
-    summaries: list[str] = []
-    weighted: list[str] = []
-    finished: dict[str, dict[str, Any]] = {}
-    for row in module.ROWS:
-        paper = module.PAPER.get(row, {}).get("accuracy")
-        file = out / row / "metrics.json"
-        if not file.is_file():
-            if len(module.ROWS) <= _MAX_ROWS_IN_FULL:
-                lines.append(f"| {row} | {_percent(paper)} | not run | | | | | | | |")
+    unfinished = []
+    for name, table in tables.items():
+        if len(tables) > 1 and not any(row.name in results for row in table.rows):
+            unfinished.append(f"{name} ({len(table.rows)} rows)")
             continue
-        finished[row] = json.loads(file.read_text(encoding="utf-8"))
-        lines.append(_line(row, paper, getattr(module, "PAPER_DATA", ""), finished[row], out / row))
-        if "weighted_f1" in module.PAPER.get(row, {}):
-            weighted.append(_weighted_line(row, module.PAPER[row], finished[row]["test"]))
-        if "challenge" in module.PAPER.get(row, {}):
-            summaries.append(_challenge_line(row, module.PAPER[row]["challenge"], finished[row]["test"]))
-        if finished[row]["test"].get("va_source"):  # results of earlier versions do not say
-            affect.append(_affect_line(row, module.PAPER.get(row, {}), finished[row]["test"]))
-    if len(module.ROWS) > _MAX_ROWS_IN_FULL:
-        lines += ["", f"The other {len(module.ROWS) - len(finished)} rows of `affectlens recipes list` are not run."]
-    if weighted:
-        lines += [
-            "",
-            "| row | weighted precision: paper | measured | recall: paper | measured | F1: paper | measured |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-            *weighted,
-        ]
-    if summaries:
-        lines += ["", "| row | 0.67 macro F1 + 0.33 accuracy: paper | measured |", "| --- | ---: | ---: |", *summaries]
-    if affect:
-        lines += [
-            "",
-            "| row | valence and arousal are | CCC of valence: paper | measured | CCC of arousal: paper | measured |",
-            "| --- | --- | ---: | ---: | ---: | ---: |",
-            *affect,
-        ]
-    if finished:
-        lines += ["", *_environment(out, list(finished))]
+        heading = ["", f"## {table.title}"] if len(tables) > 1 else []
+        grid = bool(table.rows[0].cell)
+        lines += [*heading, "", *(_grids(table, results, module) if grid else _lines(table, results, rows, module))]
+    if unfinished:
+        lines += ["", f"Not run: {', '.join(unfinished)}; `affectlens recipes list` has the rows."]
+    lines += _further(rows, results)
+    if results:
+        lines += ["", *_environment(results)]
     notes = out / "notes.md"
     if notes.is_file():
         lines += ["", notes.read_text(encoding="utf-8").rstrip()]
-    table = out / "README.md"
-    atomic_write(table, "\n".join(lines) + "\n")
-    return table
+    table_file = out / "README.md"
+    atomic_write(table_file, "\n".join(lines) + "\n")
+    return table_file
 
 
-def _line(row: str, paper: float | None, paper_data: str, result: Mapping[str, Any], folder: Path) -> str:
-    """One finished row of the table; `paper_data` are those of the published test, "" for the recipe's."""
-    test, facts = result["test"], result["facts"]
-    low, high = test["accuracy_interval"]
-    recipe = load_recipe(folder)
-    epochs = len(read_curves(folder / "curves.csv"))
-    measured = f"**{_percent(test['accuracy'])}** ({_percent(low)} to {_percent(high)})"
-    expressions = (measured, _percent(test["mean_class_accuracy"]), _percent(test["macro"]["f1"]))
-    chosen = _percent(result["validation"]["metrics"]["accuracy"])
-    if not recipe.model_options.get("expressions", True):  # a network for valence and arousal alone
-        expressions, chosen = ("-", "-", "-"), "-"
+def _lines(
+    table: Table, results: Mapping[str, Sequence[_Result]], rows: Mapping[str, Row], module: ModuleType
+) -> list[str]:
+    """A table of one line per row."""
+    own, other = module.METRIC, next(name for name in _NAMES if name != module.METRIC)
+    known = [name for name in results if table.baseline and table.baseline in (name, rows[name].same_as)]
+    baseline = known[0] if known else ""
+    columns = ["row", "paper", f"{_NAMES[own]}", _NAMES[other], "macro F1"]
+    columns += [f"against {baseline}"] if baseline else []
+    columns += ["validation", "epochs", "parameters", "data", "seeds"]
+    lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 3) + " --- | ---: |"]
+    left_out = []
+    for row in table.rows:
+        found = results.get(row.name)
+        paper = row.paper.get(own)
+        if not found:
+            if len(table.rows) > _MAX_ROWS_IN_FULL:
+                left_out.append(row.name)
+            else:
+                lines.append(f"| {row.name} | {_percent(paper)} | not run |" + " |" * (len(columns) - 3))
+            continue
+        about_paper = getattr(module, "PAPER_DATA", "") or found[0].recipe.data
+        data = found[0].found["facts"]["data"]
+        cells = [row.name, _percent(paper) + ("" if data == about_paper or paper is None else f" ({about_paper})")]
+        if _has_expressions(found):
+            cells += [_measured(found, own, bold=True), _measured(found, other), _mean(found, "macro", "f1")]
+            cells += [_difference(found, results[baseline], own)] if baseline else []
+            cells += [_percent(fmean(one.found["validation"]["metrics"][_IN_TRAINING[own]] for one in found))]
+        else:
+            cells += ["-"] * (len(columns) - len(cells) - 4)
+        lines.append(f"| {' | '.join([*cells, *_circumstances(found)])} |")
+    if left_out:
+        lines += ["", f"The other {len(left_out)} rows are not run."]
+    return lines
+
+
+def _grids(table: Table, results: Mapping[str, Sequence[_Result]], module: ModuleType) -> list[str]:
+    """Rows as cells, paper / measured; a grid for each setting, since they have other columns."""
+    lines: list[str] = []
+    cells = {row.cell: row for row in table.rows}
+    for grid in dict.fromkeys(cell[0] for cell in cells if cell):
+        here = [cell for cell in cells if cell and cell[0] == grid]
+        columns = list(dict.fromkeys(cell[2] for cell in here))
+        lines += ["", f"| {grid}: paper / measured | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
+        for line in dict.fromkeys(cell[1] for cell in here):
+            texts = []
+            for column in columns:
+                row = cells[grid, line, column]
+                found = results.get(row.name)
+                measured = _measured(found, module.METRIC, bold=True, interval=False) if found else "not run"
+                texts.append(f"{_percent(row.paper.get(module.METRIC))} / {measured}")
+            lines.append(f"| {line} | {' | '.join(texts)} |")
+    finished = [found for row in table.rows if (found := results.get(row.name))]
+    epochs, _, data, seeds = _circumstances(finished[0])
+    lines += ["", f"{len(finished)} of {len(table.rows)} cells were run: {epochs} epochs, {data}, seeds {seeds}."]
+    return lines[1:]
+
+
+def _has_expressions(found: Sequence[_Result]) -> bool:
+    """False for a network for valence and arousal alone."""
+    return bool(found[0].recipe.model_options.get("expressions", True))
+
+
+def _measured(found: Sequence[_Result], metric: str, bold: bool = False, interval: bool = True) -> str:
+    """A metric with its interval over faces, or its mean over seeds with their standard deviation."""
+    values = [one.test[metric] for one in found]
+    figure = _percent(fmean(values))
+    figure = f"**{figure}**" if bold else figure
+    if len(values) > 1:
+        return f"{figure} ± {_percent(stdev(values))}"
+    if not interval:
+        return figure
+    test = found[0].test
+    low, high = (
+        test["accuracy_interval"] if metric == "accuracy" else mean_class_accuracy_interval(test["confusion_matrix"])
+    )
+    return f"{figure} ({_percent(low)} to {_percent(high)})"
+
+
+def _difference(found: Sequence[_Result], baseline: Sequence[_Result], metric: str) -> str:
+    """Points by which a row is above the baseline, over the seeds that both have."""
+    theirs = {one.recipe.seed: one.test[metric] for one in baseline}
+    differences = [one.test[metric] - theirs[one.recipe.seed] for one in found if one.recipe.seed in theirs]
+    if not differences or found[0].folder == baseline[0].folder:
+        return "-"
+    mean = fmean(differences)
+    text = f"{100 * mean:+.2f}"
+    if len(differences) == 1:
+        return text
+    half = _student(len(differences) - 1) * stdev(differences) / math.sqrt(len(differences))
+    return f"{text} ({100 * (mean - half):+.2f} to {100 * (mean + half):+.2f})"
+
+
+def _student(degrees: int) -> float:
+    """The 97.5 % quantile of Student's t."""
+    from scipy.stats import t  # installed with scikit-learn
+
+    return float(t.ppf(0.975, degrees))
+
+
+def _circumstances(found: Sequence[_Result]) -> tuple[str, str, str, str]:
+    """Epochs, parameters, data and seeds of a row."""
+    first = found[0]
+    recipe, facts = first.recipe, first.found["facts"]
+    counts = [len(read_curves(one.folder / "curves.csv")) for one in found]
+    span = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    epochs = f"{span} of {recipe.epochs}" + (", last" if recipe.weights == "last" else "")
     options = [f"{key} {value}" for key, value in facts["options"].items() if key not in ("protocol", "mode")]
     data = ", ".join([facts["data"], facts["protocol"] or "standard", *options])
-    about = f"{data}, {len(test['labels'])} classes, {test['faces']:,} faces"
-    about_paper = paper_data or recipe.data
-    published = _percent(paper) + ("" if facts["data"] == about_paper else f" ({about_paper})")
-    cells = (
-        *(row, published, *expressions, chosen),
-        *(f"{epochs} of {recipe.epochs}", f"{result['parameters']:,}", about, str(recipe.seed)),
+    about = f"{data}, {len(first.test['labels'])} classes, {first.test['faces']:,} faces"
+    return epochs, f"{first.found['parameters']:,}", about, ", ".join(str(one.recipe.seed) for one in found)
+
+
+def _further(rows: Mapping[str, Row], results: Mapping[str, Sequence[_Result]]) -> list[str]:
+    """Tables of the metrics that only some works report, and only some rows have."""
+    lines: list[str] = []
+
+    def add(header: str, aligned: str, kept: Callable[[str], bool], line: Callable[[str], list[str]]) -> None:
+        if names := [name for name in results if kept(name)]:
+            lines.extend(["", header, aligned, *(f"| {' | '.join([name, *line(name)])} |" for name in names)])
+
+    def weighted(name: str) -> list[str]:
+        parts = ("precision", "recall", "f1")
+        pairs = [
+            (_percent(rows[name].paper[f"weighted_{part}"]), _mean(results[name], "weighted", part)) for part in parts
+        ]
+        return [cell for paper, measured in pairs for cell in (paper, f"**{measured}**")]
+
+    def challenge(name: str) -> list[str]:
+        values = [0.67 * one.test["macro"]["f1"] + 0.33 * one.test["accuracy"] for one in results[name]]
+        return [_percent(rows[name].paper["challenge"]), f"**{_percent(fmean(values))}**"]
+
+    def affect(name: str) -> list[str]:
+        cells = [results[name][0].test["va_source"]]
+        for part in ("valence", "arousal"):
+            paper, values = rows[name].paper.get(f"{part}_ccc"), [one.test[part]["ccc"] for one in results[name]]
+            spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+            cells += ["-" if paper is None else f"{paper:.3f}", f"**{fmean(values):.3f}**{spread}"]
+        return cells
+
+    add(
+        "| row | weighted precision: paper | measured | recall: paper | measured | F1: paper | measured |",
+        "| --- |" + " ---: |" * 6,
+        lambda name: "weighted_f1" in rows[name].paper,
+        weighted,
     )
-    return f"| {' | '.join(cells)} |"
+    if lines:
+        lines += ["", "Weighted recall is accuracy by another name; the paper prints two numbers."]
+    add(
+        "| row | 0.67 macro F1 + 0.33 accuracy: paper | measured |",
+        "| --- | ---: | ---: |",
+        lambda name: "challenge" in rows[name].paper,
+        challenge,
+    )
+    add(
+        "| row | valence and arousal are | CCC of valence: paper | measured | CCC of arousal: paper | measured |",
+        "| --- | --- |" + " ---: |" * 4,
+        lambda name: bool(results[name][0].test.get("va_source")),  # results of earlier versions do not say
+        affect,
+    )
+    return lines
 
 
-def _challenge_line(row: str, paper: float, test: Mapping[str, Any]) -> str:
-    """The summary of the Aff-Wild2 challenge (ABAW) of one row."""
-    return f"| {row} | {_percent(paper)} | **{_percent(0.67 * test['macro']['f1'] + 0.33 * test['accuracy'])}** |"
-
-
-def _weighted_line(row: str, paper: Mapping[str, float], test: Mapping[str, Any]) -> str:
-    """Precision, recall and F1 of one row, classes weighted by their faces."""
-    cells = [row]
-    for name in ("precision", "recall", "f1"):
-        cells += [_percent(paper[f"weighted_{name}"]), f"**{_percent(test['weighted'][name])}**"]
-    return f"| {' | '.join(cells)} |"
-
-
-def _affect_line(row: str, paper: Mapping[str, float], test: Mapping[str, Any]) -> str:
-    """Concordance of one row that was tested on faces with valence and arousal."""
-    cells = [row, test["va_source"]]
-    for name in ("valence", "arousal"):
-        published = paper.get(f"{name}_ccc")
-        cells += ["-" if published is None else f"{published:.3f}", f"**{test[name]['ccc']:.3f}**"]
-    return f"| {' | '.join(cells)} |"
-
-
-def _environment(out: Path, rows: list[str]) -> list[str]:
+def _environment(results: Mapping[str, Sequence[_Result]]) -> list[str]:
     """What the runs were made with, rows of one kind together."""
     seen: dict[str, list[str]] = {}
-    for row in rows:
-        starts = json.loads((out / row / "versions.json").read_text(encoding="utf-8"))
-        last = starts[-1] | {"commit": " and ".join(dict.fromkeys(start["commit"] for start in starts))}
-        recipe = load_recipe(out / row)
-        names = ("affectlens", "torch", "lightning", "numpy", "onnxruntime", "python", "commit", "device")
-        made_with = ", ".join(f"{name} {last[name]}" for name in names if name in last)
-        fate = "left out" if recipe.drop_near_duplicates else "left in"
-        duplicates = f"training faces that have a near-duplicate in validation or test {fate}"
-        text = f"{made_with}, {recipe.precision}, {duplicates}"
-        if "remark" in last:
-            text += f"; {last['remark']}"
-        seen.setdefault(text, []).append(row)
-    return [f"{', '.join(made)}: {text}." for text, made in seen.items()]
+    for row, found in results.items():
+        for one in found:
+            starts = json.loads((one.folder / "versions.json").read_text(encoding="utf-8"))
+            last = starts[-1] | {"commit": " and ".join(dict.fromkeys(start["commit"] for start in starts))}
+            names = ("affectlens", "torch", "lightning", "numpy", "onnxruntime", "python", "commit", "device")
+            made_with = ", ".join(f"{name} {last[name]}" for name in names if name in last)
+            fate = "left out" if one.recipe.drop_near_duplicates else "left in"
+            duplicates = f"training faces that have a near-duplicate in validation or test {fate}"
+            text = f"{made_with}, {one.recipe.precision}, {duplicates}"
+            if "remark" in last:
+                text += f"; {last['remark']}"
+            seen.setdefault(text, []).append(row)
+    return [f"{', '.join(dict.fromkeys(made))}: {text}." for text, made in seen.items()]
+
+
+def _mean(found: Sequence[_Result], *path: str) -> str:
+    """Mean over seeds of an entry of the metrics."""
+    return _percent(fmean(one.test[path[0]][path[1]] for one in found))
 
 
 def _percent(value: float | None) -> str:

@@ -53,7 +53,7 @@ def summarise(
     states = states_in(path)
     shards = None if states is None else shards_of(path)
     if shards == []:
-        raise BadData(f"the batch in '{path}' has not written any rows yet; resume it first")
+        raise BadData(f"the batch in '{path}' has not written any rows yet; resume the batch first")
     group_file = None if groups is None else Path(groups).expanduser()
     with Summary(path, group_file, window_s, shards=shards) as found:
         result: dict[str, Any] = {"path": str(path), **found.overall(), "states": states}

@@ -93,8 +93,13 @@ def run_recipe(
     resume: bool = False,
     machines: "Devices | None" = None,
     progress: Progress = SILENT,
+    deadline: float | None = None,
 ) -> Run | None:
-    """Train, calibrate and export into `folder`, and say what comes of it; see `train`."""
+    """Train, calibrate and export into `folder`, and say what comes of it; see `train`.
+
+    Raises:
+        OutOfTime: the next epoch would end after `deadline`, in seconds since the epoch; all before it are kept.
+    """
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     from affectlens.training import export, fit, run, svm
@@ -110,7 +115,7 @@ def run_recipe(
         for line in _facts(recipe.name, data):
             progress.message(line)
     with _interruptible(run.last_checkpoint(folder)):
-        best = fit.fit(recipe, data, folder, resume, progress, machines)
+        best = fit.fit(recipe, data, folder, resume, progress, machines, deadline)
         if best is None:  # another process of this run goes on
             return None
         module = run.load_checkpoint(recipe, len(data.train.labels), best)

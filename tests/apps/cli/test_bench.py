@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from affectlens.core.errors import BadSetting
 from affectlens.core.session import model_file
 from affectlens.workflows import bench
 
@@ -40,12 +41,24 @@ def test_the_benchmark_for_people_has_a_line_with_units_for_each(cli, monkeypatc
     assert len(lines) == 6
 
 
-@pytest.mark.slow
 def test_a_clip_without_a_face_is_no_clip_for_a_benchmark(cli, make_video, tmp_path):
     clip = make_video(tmp_path / "wall.mp4", [np.full((60, 80, 3), 90, dtype=np.uint8)] * 3)
     result = cli("bench", "--repeats", 3, "--clip", clip, "--frames", 10)
     assert (result.code, len(result.errors)) == (1, 1)
     assert "the clip must show exactly one face" in result.err
+
+
+@pytest.mark.parametrize("change", [{"repeats": 0}, {"frames": 0}])
+def test_nothing_to_measure_is_refused(change):
+    with pytest.raises(BadSetting, match="repeats and frames must be >= 1"):
+        bench.bench(**change)
+
+
+def test_a_clip_that_is_not_there_is_told_before_anything_is_measured(cli, monkeypatch):
+    monkeypatch.setattr(bench, "_median_ms", lambda *_: pytest.fail("it was measured"))
+    result = cli("bench", "--clip", "nowhere.mp4")
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "'nowhere.mp4': " in result.err
 
 
 def test_a_clip_needs_the_extra(cli, monkeypatch):

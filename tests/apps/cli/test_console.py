@@ -5,8 +5,9 @@ from rich.console import Console
 from rich.table import Table
 
 from affectlens.apps.cli import console
-from affectlens.apps.cli.console import TERMINAL, fail, print_table, track
+from affectlens.apps.cli.console import TERMINAL, fail, print_table
 from affectlens.core.errors import BadSetting
+from affectlens.core.progress import track
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_an_error_is_one_line_on_standard_error(capsys, error, line):
 
 @pytest.mark.parametrize("count", [0, 2, 100])
 def test_items_pass_in_order_and_silently_where_there_is_no_terminal(capsys, count):
-    assert list(track(range(count), count, "counting")) == list(range(count))
+    assert list(track(range(count), TERMINAL, "counting", count)) == list(range(count))
     assert capsys.readouterr() == ("", "")
 
 
@@ -37,8 +38,8 @@ def test_the_messages_of_a_task_are_printed_and_its_bar_only_on_a_terminal(capsy
     assert capsys.readouterr() == ("half [of it]\n", "")
 
 
-@pytest.mark.parametrize(("total", "shown"), [(10, True), (None, True), (3, False)])
-def test_on_a_terminal_the_bar_of_a_task_is_there_until_its_end(capsys, monkeypatch, total, shown):
+@pytest.mark.parametrize("total", [10, 3, None])
+def test_on_a_terminal_the_bar_of_a_task_is_there_until_its_end(capsys, monkeypatch, total):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(console, "err", Console(stderr=True, **console.PLAIN))
@@ -47,8 +48,8 @@ def test_on_a_terminal_the_bar_of_a_task_is_there_until_its_end(capsys, monkeypa
         raise ValueError
     written = capsys.readouterr()
     assert written.out == ""
-    assert ("counting" in written.err) == shown
-    assert not shown or written.err.rstrip().endswith(("\x1b[?25h", "\x1b[2K"))  # the cursor is back
+    assert "counting" in written.err
+    assert written.err.rstrip().endswith(("\x1b[?25h", "\x1b[2K"))  # the cursor is back
 
 
 def test_tasks_within_a_task_share_its_display(capsys, monkeypatch):
@@ -64,6 +65,18 @@ def test_tasks_within_a_task_share_its_display(capsys, monkeypatch):
     written = capsys.readouterr().err
     assert all(name in written for name in ("outer", "first", "second", "later"))
     assert written.rstrip().endswith(("\x1b[?25h", "\x1b[2K"))
+
+
+def test_tasks_that_end_in_any_order_leave_room_for_later_ones(capsys, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(console, "err", Console(stderr=True, force_terminal=True, **console.PLAIN))
+    first, second = (track(range(9), TERMINAL, name, 9) for name in ("first", "second"))
+    next(first), next(second)
+    first.close(), second.close()
+    capsys.readouterr()
+    with TERMINAL.task("later", 10):
+        pass
+    assert "later" in capsys.readouterr().err
 
 
 def test_lines_of_a_table_end_with_their_last_letter(capsys):

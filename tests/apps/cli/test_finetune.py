@@ -57,7 +57,7 @@ def test_a_folder_of_ones_own_labels_becomes_a_model_that_analyzes(cli, folder, 
 
     again = cli("finetune", folder, "--out", out, *SHORT)
     assert (again.code, len(again.errors)) == (1, 1)
-    assert "resume it" in again.err
+    assert "resume the run" in again.err
 
 
 @pytest.mark.slow

@@ -4,11 +4,10 @@ import sys
 import pytest
 
 from affectlens.apps.cli.main import main
-from affectlens.core import catalog
 from affectlens.core.errors import BadData
-from affectlens.data.source import parse
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipes import caciolai
+from affectlens.training.tables import rows_of
 from affectlens.workflows import reproduce
 
 SHORT = [f"--set={setting}" for setting in ("epochs=1", "batch_size=2", "precision=32-true")]
@@ -66,13 +65,13 @@ def test_the_table_has_the_papers_figure_and_the_measured_one_of_every_row(repro
     table = table_of((folder / "README.md").read_text())
     assert list(table) == list(caciolai.ROWS)
     assert {row: cells["paper"] for row, cells in table.items()} == {
-        row: f"{100 * figures['accuracy']:.2f}" for row, figures in caciolai.PAPER.items()
+        name: f"{100 * row.paper['accuracy']:.2f}" for name, row in rows_of(caciolai.TABLES).items()
     }
     test = json.loads((folder / "baseline" / "metrics.json").read_text())["test"]
-    measured = table["baseline"]["measured (95 %)"]
+    measured = table["baseline"]["accuracy"]
     assert measured.startswith(f"**{100 * test['accuracy']:.2f}** (")
-    assert (table["baseline"]["epochs"], table["baseline"]["parameters"]) == ("1 of 1", "43,737")
-    assert all(table[row]["measured (95 %)"] == "not run" for row in caciolai.ROWS if row != "baseline")
+    assert (table["baseline"]["epochs"], table["baseline"]["parameters"]) == ("1 of 1, last", "43,737")
+    assert all(table[row]["accuracy"] == "not run" for row in caciolai.ROWS if row != "baseline")
 
 
 def test_a_second_call_neither_trains_nor_tests_again_and_prints_the_table(reproduced, cli, monkeypatch):
@@ -94,13 +93,14 @@ def test_a_row_that_was_tested_after_other_epochs_stays_as_it_is(reproduced, cli
 
 
 def test_before_a_row_is_trained_its_epochs_are_said(reproduced, cli, monkeypatch):
-    def stop(recipe, source, folder, resume, progress):
+    def stop(recipe, source, folder, resume, **_):
         raise BadData(f"resume is {resume}")
 
     monkeypatch.setattr(reproduce, "run_recipe", stop)
     result = cli(*arguments(reproduced, "--row", "stn", "--set=epochs=9"))
     folder = reproduced / "runs" / "caciolai-stn"
-    assert (result.out, result.err) == (f"caciolai/stn: up to 9 epochs, in '{folder}'\n", "error: resume is False\n")
+    assert f"caciolai/stn: up to 9 epochs, in '{folder}'" in result.out
+    assert result.err == "error: resume is False\n"
 
 
 @pytest.mark.parametrize("tested", [True, False])
@@ -129,7 +129,7 @@ def test_an_interrupted_row_goes_on_when_it_is_called_again(reproduced, cli, mon
         patch.setattr(ExpressionModule, "on_train_epoch_end", interrupt)
         result = cli(*call)
     assert result.code == 130
-    assert "(or the same 'affectlens reproduce')" in result.err
+    assert "resume the run to continue" in result.err
     assert cli(*call).code == 0
     log = (tmp_path / "caciolai-stn" / "log.txt").read_text()
     assert "training from epoch 1 of 2" in log
@@ -156,9 +156,9 @@ def test_a_finished_run_of_other_settings_is_not_tested_as_if_it_were_this_one(r
 def test_other_data_than_those_of_the_table_are_refused(cli, tmp_path):
     result = cli("reproduce", "caciolai", "--data", f"table:{tmp_path}", "--out", tmp_path / "out")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'caciolai' expects data of 'ferplus', got 'table'; other data must be allowed (other_data)" in result.err
+    assert "'caciolai' expects data of 'ferplus', got 'table'; set other_data to use it anyway" in result.err
     result = cli("reproduce", "caciolai", "--row", "stn", "--data", f"table:{tmp_path}", "--out", tmp_path / "out")
-    assert "'caciolai/stn' expects data of 'ferplus', got 'table'; other data must be allowed" in result.err
+    assert "'caciolai/stn' expects data of 'ferplus', got 'table'; set other_data" in result.err
 
 
 def test_without_a_row_those_with_published_figures_on_these_data_are_run(make_ferplus, cli, monkeypatch, tmp_path):
@@ -170,12 +170,9 @@ def test_without_a_row_those_with_published_figures_on_these_data_are_run(make_f
 
     monkeypatch.setattr(reproduce, "run_recipe", stop)
     make_ferplus(tmp_path / "ferplus")
-    module = catalog.load("training.recipes", "dare")
-    monkeypatch.setattr(module, "PAPER", {row: module.PAPER[row] for row in ("two-stream", "two-stream-celeba")})
-    assert cli(*arguments(tmp_path, "--other-data", work="dare")).errors == ["error: enough"]
-    assert begun == ["dare/two-stream"]
-    assert reproduce._published(module, parse(f"affectnet:{tmp_path}"), False) == ["two-stream", "two-stream-celeba"]
-    assert all(module.ROWS[row].data == "affectnet" for row in ("two-stream", "two-stream-celeba"))
+    assert cli(*arguments(tmp_path)).errors == ["error: enough"]
+    assert begun == [f"caciolai/{row}" for row in caciolai.ROWS]
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_row_is_tested_on_other_data_if_they_are_named(reproduced, cli, monkeypatch, tmp_path):

@@ -90,7 +90,7 @@ def test_a_batch_without_rows_is_told(cli, tmp_path):
         pass
     result = cli("summary", tmp_path / "begun")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "has not written any rows yet; resume it first" in result.err
+    assert "has not written any rows yet; resume the batch first" in result.err
 
 
 def test_what_cannot_be_summed_up_is_one_line(cli, faces, tmp_path):

@@ -443,7 +443,7 @@ def test_a_run_of_other_settings_or_labels_is_not_resumed(quick, ferplus, tmp_pa
     quick(ferplus)
     before = {file: file.read_bytes() for file in (tmp_path / "run").iterdir()}
     for arguments, named in (
-        ((ferplus,), "choose another folder or resume it"),
+        ((ferplus,), "choose another folder, or resume the run"),
         ((ferplus, "--resume", "--set=flip=0"), "another recipe: flip differ"),
         ((f"{ferplus}?protocol=standard", "--resume"), "other data: data was ferplus&protocol=caciolai"),
     ):

@@ -24,6 +24,7 @@ from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import dataset_statistics
 from affectlens.training.recipe import Recipe, find
 from affectlens.training.start import start_from
+from affectlens.training.tables import rows_of
 
 WORKS = catalog.available("training.recipes")
 ROWS = [(work, row, recipe) for work in WORKS for row, recipe in catalog.load("training.recipes", work).ROWS.items()]
@@ -68,9 +69,17 @@ def test_its_protocol_is_one_of_its_reader(work, row, recipe):
 @pytest.mark.parametrize("work", WORKS)
 def test_published_figures_are_about_rows_that_there_are(work):
     module = catalog.load("training.recipes", work)
-    figures = getattr(module, "PAPER", {})
-    assert figures.keys() <= module.ROWS.keys()
-    assert all(0 < value < 1 for row in figures.values() for value in row.values())
+    for row in tables_of(module).values():
+        assert all(0 < value < 1 for value in row.paper.values())
+        assert row.same_as in ("", *module.ROWS)
+        assert row.after in ("", *module.ROWS)
+    baselines = {table.baseline for table in getattr(module, "TABLES", {}).values()}
+    assert baselines <= {"", *module.ROWS}
+
+
+def tables_of(module):
+    """Name -> row of all tables of a work; none where it is no published one."""
+    return rows_of(getattr(module, "TABLES", {}))
 
 
 @dataclass(frozen=True)
@@ -222,7 +231,7 @@ def test_it_takes_training_steps(work, row, recipe, tables, make_trainer):
 @pytest.mark.parametrize("work", WORKS)
 def test_no_two_rows_of_a_work_train_alike_but_for_those_that_are_the_same(work, tables, make_trainer):
     module = catalog.load("training.recipes", work)
-    same = getattr(module, "SAME", {})
+    same = {name: row.same_as for name, row in tables_of(module).items() if row.same_as}
     alike, known = defaultdict(list), defaultdict(list)
     for row in module.ROWS:
         alike[traced(f"{work}/{row}", tables[work], make_trainer)].append(row)
@@ -233,8 +242,11 @@ def test_no_two_rows_of_a_work_train_alike_but_for_those_that_are_the_same(work,
 @pytest.mark.parametrize("work", WORKS)
 def test_rows_that_two_tables_share_are_the_same_recipe(work):
     module = catalog.load("training.recipes", work)
-    for row, other in getattr(module, "SAME", {}).items():
-        assert replace(module.ROWS[row], row=other) == module.ROWS[other]
+    for name, row in tables_of(module).items():
+        if row.same_as:
+            assert replace(row.recipe, row=row.same_as) == module.ROWS[row.same_as]
+            assert tables_of(module)[row.same_as].same_as == ""
+        assert module.ROWS[name] == row.recipe
 
 
 @pytest.mark.parametrize("name", ["default/ferplus", "caciolai/stn-msa"])

@@ -15,7 +15,7 @@ from affectlens.core.reasons import Reason
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.annotate import AnnotatedCopy, AtomicFiles
 from affectlens.runtime.recognizer import Prior
-from affectlens.runtime.sources import Analyses, Media
+from affectlens.runtime.sources import Analyses, Media, Tally
 from affectlens.runtime.stream import VideoSettings
 
 UNFINISHED, COPIES = ".affectlens-partial", "annotated"
@@ -108,29 +108,23 @@ class Worker:
             AffectLensError: every source would fail alike.
         """
         rows: list[Row] = []
-        first, read, faces, failed = True, False, 0, 0
+        first, tally = True, Tally()
         warnings: list[str] = []
         with (
             Analyses(self._analyzer, self._media(item, data), self._settings.video, item.name, item.video) as analyses,
             self._copy(number, item, warnings) as copy,
         ):
             for analysis in analyses:
-                read |= analysis.image is not None
-                failed += analysis.image is None and analysis.time_s is not None
-                faces += len(analysis.faces)
+                tally.add(analysis)
                 rows += analysis.to_rows()
                 copy.add(analysis)
                 if len(rows) >= _MAX_ROWS:
                     yield ResultPart(number, rows, first)
                     rows, first = [], False
             copy.end()
-        said = (analysis.image is None and analysis.time_s is None) or not faces
-        reason, detail = (analysis.reason, analysis.detail) if said else (None, "")
-        if analysis.incomplete:
-            warnings.append("the file is truncated; the part that could be decoded was analyzed")
-        if failed and read:
-            warnings.append(f"{failed} {'frame' if failed == 1 else 'frames'} failed; see the reason in their rows")
-        yield ResultPart(number, rows, first, SourceEnd(read, reason, detail, "; ".join(warnings)))
+        reason, detail = (analysis.reason, analysis.detail) if tally.error or not tally.faces else (None, "")
+        warnings += tally.warnings()
+        yield ResultPart(number, rows, first, SourceEnd(tally.frames > 0, reason, detail, "; ".join(warnings)))
 
     def failed(self, number: int, item: Item, reason: Reason, detail: str) -> ResultPart:
         """The one row of a source that could not be analyzed here."""

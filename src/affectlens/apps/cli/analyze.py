@@ -24,11 +24,10 @@ from affectlens.core import catalog
 from affectlens.core.errors import BadSetting
 from affectlens.core.offline import forbid_network
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.annotate import UniqueNames
 from affectlens.runtime.recognizer import Prior
 from affectlens.runtime.sources import items_of
-from affectlens.workflows import analyze as analyzing
 from affectlens.workflows.analyze import Written, open_writer
+from affectlens.workflows.analyze import analyze as workflow
 
 TABLE = "table"
 FORMATS = (TABLE, *catalog.available("runtime.writers"))
@@ -92,23 +91,20 @@ def analyze(
     inputs = {item.resolve() for _, item in items if isinstance(item, Path)}
     if out and out.resolve() in inputs:
         raise BadSetting(f"--out would overwrite the source '{out}'; choose another file")
-    if annotate:
-        annotate.mkdir(parents=True, exist_ok=True)
-    copies = UniqueNames(annotate, inputs) if annotate else None
     written = Written()
     with ExitStack() as stack:
-        stack.callback(lambda: _say_where(written.rows, out, annotate))  # when the files are closed, also after Ctrl-C
+        stack.callback(lambda: _say_where(written, out, annotate))  # when the files are closed, also after Ctrl-C
         chosen = _format(format, out)
         writer = table_writer(out) if chosen == TABLE else open_writer(chosen, out, analyzer)
         write = stack.enter_context(writer)
-        analyzing.analyze(analyzer, items, write, settings, copies=copies, written=written, progress=TERMINAL)
+        workflow(items, write, analyzer, settings=settings, annotate=annotate, written=written, progress=TERMINAL)
 
 
-def _say_where(rows: int, out: Path | None, annotated: Path | None) -> None:
-    if out and rows:
-        note(f"wrote {rows} {'row' if rows == 1 else 'rows'} to {out}")
-    if annotated and rows:
-        note(f"wrote annotated copies to {annotated}")
+def _say_where(written: Written, out: Path | None, annotated: Path | None) -> None:
+    if out and written.rows:
+        note(f"wrote {written.rows} {'row' if written.rows == 1 else 'rows'} to {out}")
+    if written.copies:
+        note(f"wrote {written.copies} annotated {'copy' if written.copies == 1 else 'copies'} to {annotated}")
 
 
 def _format(wanted: str | None, out: Path | None) -> str:

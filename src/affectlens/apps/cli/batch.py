@@ -10,7 +10,7 @@ import typer
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import BatchSettings, ResultPart
-from affectlens.apps.cli.console import TERMINAL, err, note, out, track, warn
+from affectlens.apps.cli.console import TERMINAL, err, note, out, warn
 from affectlens.apps.cli.options import (
     Baseline,
     DetectorOption,
@@ -23,6 +23,7 @@ from affectlens.apps.cli.options import (
     video_settings,
 )
 from affectlens.core.errors import AffectLensError, BadSetting
+from affectlens.core.progress import track
 from affectlens.runtime.batch_folder import DONE, FAILED, states_in
 from affectlens.runtime.batch_folder import NAME as MANIFEST
 from affectlens.runtime.recognizer import Prior
@@ -116,7 +117,7 @@ def batch(
 
 def _listed(items: Iterator[Item]) -> Iterator[Item]:
     """The sources, under a bar that counts them."""
-    return track(items, None, "sources found")
+    return track(items, TERMINAL, "sources found")
 
 
 def _shown(parts: Iterator[ResultPart], waiting: int) -> Iterator[ResultPart]:

@@ -2,10 +2,10 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -20,11 +20,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from affectlens.core import progress
 from affectlens.core.messages import describe
-from affectlens.core.progress import Advance, advance_nothing
-
-Item = TypeVar("Item")
+from affectlens.core.progress import Advance
 
 PLAIN: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False}
 """Settings of every console: file names are printed as they are, whatever brackets and colons they hold."""
@@ -76,12 +73,13 @@ class _RateColumn(ProgressColumn):
 
 
 class Terminal:
-    """A `core.progress.Progress`: messages on standard output, and for tasks of more than three steps a bar on standard
-    error, if that is a terminal. Tasks within a task have their bars below its own.
+    """A `core.progress.Progress`: messages on standard output, and bars on standard error, if that is a terminal. Tasks
+    that are under way at the same time have their bars below each other.
     """
 
     def __init__(self) -> None:
         self._bars: Progress | None = None
+        self._open = 0
 
     def message(self, text: str) -> None:
         """One line."""
@@ -90,17 +88,19 @@ class Terminal:
     @contextmanager
     def task(self, description: str, total: float | None = None) -> Iterator[Advance]:
         """A bar that is taken away at the end."""
-        if total is not None and total <= 3:
-            yield advance_nothing
-            return
-        with nullcontext(self._bars) if self._bars else _progress_bars() as bars:
-            outer, self._bars = self._bars, bars
-            bar = bars.add_task(description, total=total)
-            try:
-                yield partial(bars.advance, bar)
-            finally:
-                bars.remove_task(bar)
-                self._bars = outer
+        if self._bars is None:
+            self._bars = _progress_bars()
+            self._bars.start()
+        bars, self._open = self._bars, self._open + 1
+        bar = bars.add_task(description, total=total)
+        try:
+            yield partial(bars.advance, bar)
+        finally:
+            bars.remove_task(bar)
+            self._open -= 1
+            if not self._open:
+                bars.stop()
+                self._bars = None
 
 
 def _progress_bars() -> Progress:
@@ -118,11 +118,3 @@ def _progress_bars() -> Progress:
 
 
 TERMINAL = Terminal()
-
-
-def track(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
-    """Yield `items` under a progress bar on standard error; silent for three or fewer, or when that is no terminal.
-
-    `total` is None if unknown.
-    """
-    return progress.track(items, TERMINAL, what, total)

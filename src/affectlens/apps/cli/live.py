@@ -10,7 +10,7 @@ from affectlens.apps.cli.console import err, out, warn
 from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline, PriorOption
 from affectlens.apps.light.lamp import schemes
 from affectlens.apps.light.palette import COLOURS, Palette
-from affectlens.apps.live.session import Recording, Room, at_their_pace, show
+from affectlens.apps.live.session import AmbientLight, Recording, open_paced, show
 from affectlens.apps.live.window import require as require_window
 from affectlens.core.errors import AffectLensError
 from affectlens.core.offline import forbid_network
@@ -68,14 +68,14 @@ def live(
         require_window()
     colours = Palette.read(palette) if palette else Palette()
     with ExitStack() as stack:
-        room = Room(colours, light, stack, err) if light or palette or no_window else None
+        ambient = AmbientLight(colours, light, stack, err) if light or palette or no_window else None
         analyzer = Analyzer(model, detector, min_face, prior=prior)
         _warn_of_unused(colours, analyzer.spec.labels)
         name = f"{CAMERA}{camera}" if camera.isdecimal() else camera
         settings = VideoSettings(smoothing=Smoothing(baseline=baseline))
-        analyses = stack.enter_context(Analyses(analyzer, lambda: at_their_pace(name), settings, name, video=True))
-        keep = Recording(record, analyzer, stack) if record and analyses.is_video else None
-        shown, ended = show(analyses, not no_window, room, keep)
+        analyses = stack.enter_context(Analyses(analyzer, lambda: open_paced(name), settings, name, video=True))
+        recording = Recording(record, analyzer, stack) if record and analyses.is_video else None
+        shown, ended = show(analyses, not no_window, ambient, recording)
     if ended is not None and not shown:
         raise AffectLensError(f"'{name}': {ended.detail} ({ended.reason})")
     out.print(f"{shown} frames {'analyzed' if no_window else 'shown'}" + (f", recorded in {record}" if record else ""))

@@ -27,8 +27,8 @@ from affectlens.runtime.writers import csv
 _RATE_OVER_S = 2.0
 
 
-class Room:
-    """The light that follows the faces: on the terminal, and on a lamp if there is one, which is left with nobody's."""
+class AmbientLight:
+    """Light that follows the faces, on the terminal and on a lamp if there is one; that one ends with nobody's."""
 
     def __init__(self, palette: Palette, lamp: str | None, stack: ExitStack, console: Console) -> None:
         self._ambience = Ambience(palette)
@@ -65,22 +65,24 @@ class Recording:
 
     def __init__(self, folder: Path, analyzer: Analyzer, stack: ExitStack) -> None:
         if (folder / "faces.csv").exists():
-            raise BadSetting(f"'{folder}' already contains a recording; choose another folder for --record")
+            raise BadSetting(f"'{folder}' already contains a recording; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         self._write = stack.enter_context(csv.build(folder / "faces.csv", analyzer.schema))
         self._video = stack.enter_context(Recorder(folder / "live.mp4"))
 
     def add(self, analysis: Analysis, picture: NDArray[np.uint8]) -> None:
-        """One more frame."""
+        """Record one frame and its rows."""
         self._write(analysis)
         self._video.write(picture, analysis.time_s or 0.0)
 
 
 def show(
-    analyses: Iterable[Analysis], windowed: bool, room: Room | None, keep: Recording | None
+    analyses: Iterable[Analysis], windowed: bool, light: AmbientLight | None, recording: Recording | None
 ) -> tuple[int, Analysis | None]:
-    """Show until the user has seen enough, the frames end or the first of them fails; how many were shown, and what
-    ended them, if anything.
+    """Show and record analyses until the user quits, the frames end, or the first of them fails.
+
+    Returns:
+        How many were shown, and the analysis with the error that ended them, or None.
     """
     window: Window | None = None
     rate = _CallRate()
@@ -93,14 +95,14 @@ def show(
                 continue
             shown += 1
             caption = f"faces: {len(analysis.faces)}, frames per second: {rate():.0f}"
-            light = room.follow(analysis, caption) if room else None
-            if not windowed and not keep:
+            colour = light.follow(analysis, caption) if light else None
+            if not windowed and not recording:
                 continue
             picture = draw_live(analysis.image, analysis.faces, analysis.measures)
-            if light:
-                draw_swatch(picture, light)
-            if keep:
-                keep.add(analysis, picture)
+            if colour:
+                draw_swatch(picture, colour)
+            if recording:
+                recording.add(analysis, picture)
             if windowed:
                 window = window or stack.enter_context(Window(picture.shape[1], picture.shape[0]))
                 if not window.show(picture, caption):
@@ -108,8 +110,12 @@ def show(
     return shown, None
 
 
-def at_their_pace(name: str) -> Frames:
-    """The frames of a camera, a stream or a clip.  Raises UnreadableMedia, MissingExtra, BadSetting."""
+def open_paced(name: str) -> Frames:
+    """Open a camera, a stream, or a clip, which is played at its own pace.
+
+    Raises:
+        UnreadableMedia, MissingExtra, BadSetting: as `open_video`.
+    """
     frames = open_video(name)
     return frames if frames.live else _Paced(frames)
 

@@ -198,7 +198,7 @@ def _files(directory: Path) -> list[Path]:
         files = [path for path in (directory / "data.csv",) if path.is_file()]
         shards = sorted(directory.glob("*.parquet"))
         if (directory / PARTIAL).exists():
-            raise BadData(f"'{directory}' is incomplete: 'affectlens data prepare' was interrupted or is still writing")
+            raise BadData(f"'{directory}' is incomplete: its preparation was interrupted or is still running")
         if files and shards:
             raise BadData(
                 f"'{directory}' contains both data.csv and {len(shards)} Parquet files; name the file to read"

@@ -75,7 +75,7 @@ def _download(url: str, target: Path, digits: str) -> None:
     except Exception as error:  # OSError, or RuntimeError where the file is not what it should be
         raise BadModelFile(
             f"cannot download the weights '{target.name}' from torchvision's server ({type(error).__name__}); "
-            f"name a local file, pretrained_file=FILE ('{target.name}'), or train from scratch, pretrained=false"
+            f"set pretrained_file=FILE to a local copy ('{target.name}'), or pretrained=false to train from scratch"
         ) from error
 
 
@@ -129,9 +129,9 @@ def _from_hub(name: str) -> Path:
             return Path(hf_hub_download(repository, _HUB_FILE))
     except Exception as error:  # the hub raises many types when it is out of reach
         raise BadModelFile(
-            f"cannot download the weights of '{name}' from the Hugging Face hub ({type(error).__name__}); name a "
-            f"local file, pretrained_file=FILE ('{_HUB_FILE}' of '{repository}'), or train from scratch, "
-            "pretrained=false"
+            f"cannot download the weights of '{name}' from the Hugging Face hub ({type(error).__name__}); set "
+            f"pretrained_file=FILE to a local copy ('{_HUB_FILE}' of '{repository}'), or pretrained=false to train "
+            "from scratch"
         ) from error
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from affectlens.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from affectlens.training.recipe import Recipe
+from affectlens.training.tables import Row, Table, recipes_of
 
 BASE = Recipe(
     work="antoniadis",
@@ -63,6 +64,16 @@ def _with(recipe: Recipe, row: str, losses: Mapping[str, float], options: Mappin
     )
 
 
+def _row(recipe: Recipe, accuracy: float, **more: Any) -> Row:
+    """A row with its mean class accuracy in per cent, as printed."""
+    return Row(recipe, {"mean_class_accuracy": round(accuracy / 100, 4)}, **more)
+
+
+def _again(row: str, recipe: Recipe, accuracy: float, **more: Any) -> Row:
+    """A row that an earlier table has under another name."""
+    return _row(replace(recipe, row=row), accuracy, same_as=recipe.row, **more)
+
+
 # Table 3.1: the baseline, a step at a time. The last row is what the other tables build on ("best baseline").
 RESNET = BASE
 RESNET_WEIGHTED = replace(BASE, row="t3.1-resnet50-weighted", losses=EXPRESSION)
@@ -80,10 +91,29 @@ AUGMENTED = replace(
     hue=0.02,
 )
 BASELINE = replace(AUGMENTED, row="t3.1-baseline", data_options={"classes": "7"})
+T3_1 = Table(
+    "Table 3.1: the baseline, a step at a time",
+    (
+        _row(RESNET, 47.8),
+        _row(RESNET_WEIGHTED, 53.2),
+        _row(RESNET_PRETRAINED, 55.4),
+        _row(DENSENET, 57.3),
+        _row(ALIGNED, 59.5),
+        _row(AUGMENTED, 61.4),
+        _row(BASELINE, 64.37),
+    ),
+)
 
 # Table 3.2: labels of the neighbourhood in the VA plane.
-SOFT = _with(BASELINE, "t3.2-soft", {"va_soft": 0.1}, {"va_soft": {"bins": 5}})
-LOGIT = _with(BASELINE, "t3.2-logit", {"va_logit": 1.0}, {"va_logit": {"bins": 10}})
+T3_2 = Table(
+    "Table 3.2: labels of the neighbourhood in the valence-arousal plane",
+    (
+        _again("t3.2-baseline", BASELINE, 64.37),
+        _row(_with(BASELINE, "t3.2-soft", {"va_soft": 0.1}, {"va_soft": {"bins": 5}}), 64.68),
+        _row(_with(BASELINE, "t3.2-logit", {"va_logit": 1.0}, {"va_logit": {"bins": 10}}), 65.05),
+    ),
+    baseline=BASELINE.row,
+)
 
 
 def _subclass(recipe: Recipe, row: str, k: int) -> Recipe:
@@ -93,25 +123,45 @@ def _subclass(recipe: Recipe, row: str, k: int) -> Recipe:
     )
 
 
-# Table 4.1: metric learning.
-METRIC = [
-    _with(BASELINE, "t4.1-center", {"center": 0.1}, {}),
-    _with(BASELINE, "t4.1-center-local", {"center_local": 0.1}, {}),
-    _with(BASELINE, "t4.1-island", {"island": 0.1}, {}),
-    _with(BASELINE, "t4.1-island-euclidean-2", {"island_euclidean": 0.1}, {"island_euclidean": {"margin": 2.0}}),
-    _with(BASELINE, "t4.1-island-euclidean-5", {"island_euclidean": 0.1}, {"island_euclidean": {"margin": 5.0}}),
-    *(_subclass(BASELINE, f"t4.1-subclass-margin-{k}", k) for k in (2, 3, 5, 10)),
-    *(
-        _with(BASELINE, f"t4.1-va-center-{which}", {"va_center": 0.1}, {"va_center": {"dimensions": which}})
-        for which in ("valence", "arousal", "both")
+def _island(margin: float) -> Recipe:
+    """The baseline with the Euclidean island loss."""
+    name = f"t4.1-island-euclidean-{margin:g}"
+    return _with(BASELINE, name, {"island_euclidean": 0.1}, {"island_euclidean": {"margin": margin}})
+
+
+def _va_center(which: str) -> Recipe:
+    """The baseline with the centre loss weighted by distances in the valence-arousal plane."""
+    return _with(BASELINE, f"t4.1-va-center-{which}", {"va_center": 0.1}, {"va_center": {"dimensions": which}})
+
+
+T4_1 = Table(
+    "Table 4.1: metric learning",
+    (
+        _again("t4.1-baseline", BASELINE, 64.37),
+        _row(_with(BASELINE, "t4.1-center", {"center": 0.1}, {}), 64.37),
+        _row(_with(BASELINE, "t4.1-center-local", {"center_local": 0.1}, {}), 64.77),
+        _row(_with(BASELINE, "t4.1-island", {"island": 0.1}, {}), 65.11),
+        _row(_island(2.0), 65.05),
+        _row(_island(5.0), 65.06),
+        _row(_subclass(BASELINE, "t4.1-subclass-margin-2", 2), 64.43),
+        _row(_subclass(BASELINE, "t4.1-subclass-margin-3", 3), 64.43),
+        _row(_subclass(BASELINE, "t4.1-subclass-margin-5", 5), 65.26),
+        _row(_subclass(BASELINE, "t4.1-subclass-margin-10", 10), 65.29),
+        _row(_va_center("valence"), 64.11),
+        _row(_va_center("arousal"), 64.6),
+        _row(_va_center("both"), 64.91),
     ),
-]
-"""In the order of the table. Not in it: the plain local subclass loss and the contrastive losses of chapter 4."""
-METRIC_MORE = [
-    _with(BASELINE, "s4.3-subclass-5", {"local_subclass": 0.1}, {}),
-    _with(BASELINE, "s4.4-contrastive-positive", {"contrastive": 0.1}, {"contrastive": {"negative": 0.0}}),
-    _with(BASELINE, "s4.4-contrastive-negative", {"contrastive": 0.1}, {"contrastive": {"positive": 0.0}}),
-]
+    baseline=BASELINE.row,
+)
+S4 = Table(
+    "Sections 4.3 and 4.4: losses without a figure",
+    (
+        Row(_with(BASELINE, "s4.3-subclass-5", {"local_subclass": 0.1}, {})),
+        Row(_with(BASELINE, "s4.4-contrastive-positive", {"contrastive": 0.1}, {"contrastive": {"negative": 0.0}})),
+        Row(_with(BASELINE, "s4.4-contrastive-negative", {"contrastive": 0.1}, {"contrastive": {"positive": 0.0}})),
+    ),
+    baseline=BASELINE.row,
+)
 
 # Table 5.1: a second task, in three configurations.
 TASKS: dict[str, tuple[str, str, Mapping[str, Any]]] = {
@@ -131,25 +181,33 @@ def _task(task: str, fusion: str, table: str = "t5.1") -> Recipe:
     return _with(BASELINE, f"{table}-{task}-{fusion}", {loss: 1.0}, {loss: options}, affect=affect, fusion=fusion)
 
 
-MULTI = [
-    _task(task, fusion)
-    for task, fusions in {
-        "mse": ("classic", "concatenate"),
-        "ccc": ("classic", "concatenate", "separate"),
-        "half-mse": ("concatenate",),
-        "half-bce": ("concatenate",),
-        "quarter": ("classic", "concatenate"),
-        "eight": ("classic", "concatenate", "separate"),
-        "twelve": ("concatenate",),
-    }.items()
-    for fusion in fusions
-]
-MASK = replace(
+T5_1 = Table(
+    "Table 5.1: a second task, in three configurations",
+    (
+        _again("t5.1-baseline", BASELINE, 64.37),
+        _row(_task("mse", "classic"), 64.8),
+        _row(_task("mse", "concatenate"), 64.74),
+        _row(_task("ccc", "classic"), 65.63),
+        _row(_task("ccc", "concatenate"), 65.43),
+        _row(_task("ccc", "separate"), 65.2),
+        _row(_task("half-mse", "concatenate"), 64.89),
+        _row(_task("half-bce", "concatenate"), 65.26),
+        _row(_task("quarter", "classic"), 65.14),
+        _row(_task("quarter", "concatenate"), 65.63),
+        _row(_task("eight", "classic"), 65.86),
+        _row(_task("eight", "concatenate"), 65.97),
+        _row(_task("eight", "separate"), 65.43),
+        _row(_task("twelve", "concatenate"), 65.11),
+    ),
+    baseline=BASELINE.row,
+)
+_MASK = replace(
     BASELINE,
     row="s5.1-mask",
     model_options={**BASELINE.model_options, "mask": True},
     losses={**EXPRESSION, "mask_bce": 1.0},
 )
+S5_1 = Table("Section 5.1.4: masks of eyes and mouth", (Row(_MASK),), baseline=BASELINE.row)
 
 # Table 5.2: losses and samplers of the best of table 5.1. "ce" is the plain cross-entropy, "wce" the weighted one.
 _SINGLE: dict[str, tuple[str, Mapping[str, Any]]] = {
@@ -171,50 +229,68 @@ def _eight(expression: str, multi: str, sampler: str) -> Recipe:
     )
 
 
-SAMPLED = [
-    _eight(*settings)
-    for settings in (
-        ("wce", "wce", "shuffle"),
-        ("wce", "wce", "expression"),
-        ("wce", "wce", "age"),
-        ("ce", "wce", "expression"),
-        ("ce", "ce", "expression"),
-        ("focal", "wce", "shuffle"),
-        ("focal", "focal", "shuffle"),
-    )
-]
+T5_2 = Table(
+    "Table 5.2: losses of the two tasks, and samplers",
+    (
+        _again("t5.2-wce-wce-shuffle", _task("eight", "concatenate"), 65.97),
+        _row(_eight("wce", "wce", "expression"), 60.74),
+        _row(_eight("wce", "wce", "age"), 62.86),
+        _row(_eight("ce", "wce", "expression"), 62.77),
+        _row(_eight("ce", "ce", "expression"), 62.43),
+        _row(_eight("focal", "wce", "shuffle"), 64.0),
+        _row(_eight("focal", "focal", "shuffle"), 64.74),
+    ),
+    baseline="t5.1-eight-concatenate",
+)
+
 
 # Table 5.3: a second task and a metric loss; table 5.4: a support vector machine on the features of four of them.
-COMBINED = [
-    _with(_task(task, fusion, "t5.3"), f"t5.3-{task}-island-{fusion}", {"island": 0.1}, {})
-    if metric == "island"
-    else _subclass(_task(task, fusion, "t5.3"), f"t5.3-{task}-subclass-{metric}-{fusion}", int(metric))
-    for task, metric, fusions in (
-        ("ccc", "island", ("classic", "concatenate")),
-        ("ccc", "3", ("concatenate",)),
-        ("ccc", "5", ("classic", "concatenate", "separate")),
-        ("eight", "island", ("classic", "concatenate")),
-        ("eight", "3", ("concatenate",)),
-        ("eight", "5", ("classic", "concatenate", "separate")),
-    )
-    for fusion in fusions
-]
-SVM = [
-    replace(recipe, row=recipe.row.replace("t5.3", "t5.4") + "-svm", classifier="svm")
-    for recipe in COMBINED
-    if recipe.row
-    in {
-        "t5.3-eight-island-classic",
-        "t5.3-eight-subclass-5-concatenate",
-        "t5.3-ccc-island-classic",
-        "t5.3-ccc-subclass-5-classic",
-    }
-]
+def _combined(task: str, metric: str, fusion: str) -> Recipe:
+    """Both tasks with the island loss, or with the local subclass loss of so many subclasses."""
+    recipe = _task(task, fusion, "t5.3")
+    if metric == "island":
+        return _with(recipe, f"t5.3-{task}-island-{fusion}", {"island": 0.1}, {})
+    return _subclass(recipe, f"t5.3-{task}-subclass-{metric}-{fusion}", int(metric))
+
+
+def _svm(recipe: Recipe, accuracy: float) -> Row:
+    """A support vector machine on the features of a row of table 5.3."""
+    name = recipe.row.replace("t5.3", "t5.4") + "-svm"
+    return _row(replace(recipe, row=name, classifier="svm"), accuracy, after=recipe.row)
+
+
+T5_3 = Table(
+    "Table 5.3: a second task and a metric loss",
+    (
+        _again("t5.3-baseline", BASELINE, 64.37),
+        _row(_combined("ccc", "island", "classic"), 65.6),
+        _row(_combined("ccc", "island", "concatenate"), 65.57),
+        _row(_combined("ccc", "3", "concatenate"), 64.89),
+        _row(_combined("ccc", "5", "classic"), 65.77),
+        _row(_combined("ccc", "5", "concatenate"), 65.43),
+        _row(_combined("ccc", "5", "separate"), 65.71),
+        _row(_combined("eight", "island", "classic"), 65.25),
+        _row(_combined("eight", "island", "concatenate"), 65.2),
+        _row(_combined("eight", "3", "concatenate"), 64.86),
+        _row(_combined("eight", "5", "classic"), 64.37),
+        _row(_combined("eight", "5", "concatenate"), 65.69),
+        _row(_combined("eight", "5", "separate"), 65.69),
+    ),
+    baseline=BASELINE.row,
+)
+T5_4 = Table(
+    "Table 5.4: a support vector machine in the place of the softmax layer",
+    (
+        _svm(_combined("eight", "island", "classic"), 65.71),
+        _svm(_combined("eight", "5", "concatenate"), 65.63),
+        _svm(_combined("ccc", "island", "classic"), 65.69),
+        _svm(_combined("ccc", "5", "classic"), 65.8),
+    ),
+)
 
 # Tables 6.1 and 6.3: one task, two, and the graph between them; on AffectNet and on Aff-Wild2.
-SINGLE = replace(BASELINE, row="t6.1-single")
-MULTI_MSE = replace(_task("mse", "classic"), row="t6.1-mse")
-MULTI_CCC = replace(_task("ccc", "classic"), row="t6.1-ccc")
+MULTI_MSE = _task("mse", "classic")
+MULTI_CCC = _task("ccc", "classic")
 GCN = replace(
     MULTI_CCC,
     row="t6.1-gcn",
@@ -229,122 +305,157 @@ AFFECT_ALONE = replace(
     model_options={**MULTI_CCC.model_options, "expressions": False},
     select="ccc",
 )
-GRAPH = [SINGLE, MULTI_MSE, MULTI_CCC, GCN, AFFECT_ALONE]
 PLAIN = {"weighted_cross_entropy": "soft_cross_entropy"}
-VIDEO = [
-    replace(
+
+
+def _video(recipe: Recipe, row: str, **paper: float) -> Row:
+    """A row on Aff-Wild2."""
+    changed = replace(
         recipe,
-        row=f"{recipe.row}-affwild2",
+        row=row,
         data="affwild2",
         data_options={"both": "yes"},
         losses={PLAIN.get(loss, loss): weight for loss, weight in recipe.losses.items()},
         eye_distance=0.0,
         size_px=112,
     )
-    for recipe in GRAPH
-]
+    return Row(changed, paper)
+
+
+def _affect(row: Row, valence: float, arousal: float) -> Row:
+    """A row of table 6.1 with the CCC of table 6.3."""
+    return replace(row, paper={"valence_ccc": valence, "arousal_ccc": arousal})
+
+
+T6_1 = Table(
+    "Table 6.1: one task, two, and the graph between them",
+    (
+        _again("t6.1-single", BASELINE, 64.37),
+        _again("t6.1-mse", MULTI_MSE, 64.8),
+        _again("t6.1-ccc", MULTI_CCC, 65.69),
+        _row(GCN, 66.46),
+    ),
+    baseline=BASELINE.row,
+)
+T6_1_VIDEO = Table(
+    "Tables 6.1 and 6.3 on Aff-Wild2",
+    (
+        _video(BASELINE, "t6.1-single-affwild2", challenge=0.4506),
+        _video(AFFECT_ALONE, "t6.3-single-affwild2", valence_ccc=0.416, arousal_ccc=0.501),
+        _video(MULTI_MSE, "t6.1-mse-affwild2", challenge=0.431, valence_ccc=0.435, arousal_ccc=0.378),
+        _video(MULTI_CCC, "t6.1-ccc-affwild2", challenge=0.4333, valence_ccc=0.408, arousal_ccc=0.481),
+        _video(GCN, "t6.1-gcn-affwild2", challenge=0.4892, valence_ccc=0.457, arousal_ccc=0.514),
+    ),
+    baseline="t6.1-single-affwild2",
+)
+T6_3 = Table(
+    "Table 6.3: valence and arousal",
+    (
+        Row(AFFECT_ALONE, {"valence_ccc": 0.761, "arousal_ccc": 0.628}),
+        *(
+            _affect(row, *figures)
+            for row, figures in zip(T6_1.rows[1:], ((0.752, 0.572), (0.768, 0.651), (0.767, 0.649)), strict=True)
+        ),
+    ),
+)
+
 
 # Table 6.2: depth, threshold and share of the neighbours; section 6.4.3: edges between expressions.
-SHARES = ("0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8")
-DEPTHS = [
-    replace(
-        GCN, row=f"t6.2-layers-{layers}-tau-{tau:g}", model_options={**GCN.model_options, "layers": layers, "tau": tau}
-    )
-    for layers in (1, 2, 3)
-    for tau in (0.0, 0.05, 0.1, 0.15)
-] + [
-    replace(
+def _depth(layers: int, setting: str, value: float, accuracy: float) -> Row:
+    """A cell: depth of the graph network by "tau" or by "p", the share of the neighbours."""
+    option = {"tau": "tau", "p": "share"}[setting]
+    recipe = replace(
         GCN,
-        row=f"t6.2-layers-{layers}-p-{share}",
-        model_options={**GCN.model_options, "layers": layers, "share": float(share)},
+        row=f"t6.2-layers-{layers}-{setting}-{value:g}",
+        model_options={**GCN.model_options, "layers": layers, option: value},
     )
-    for layers in (1, 2, 3)
-    for share in SHARES
-]
-EDGES = replace(GCN, row="s6.4-category-edges", model_options={**GCN.model_options, "category_edges": True})
+    cell = (setting, f"{layers} layer{'s' if layers > 1 else ''}", f"{value:g}")
+    if recipe.model_options == GCN.model_options:
+        return _again(recipe.row, GCN, accuracy, cell=cell)
+    if setting == "p" and value == GCN.model_options["share"]:
+        return _row(recipe, accuracy, same_as=f"t6.2-layers-{layers}-tau-{GCN.model_options['tau']:g}", cell=cell)
+    return _row(recipe, accuracy, cell=cell)
+
+
+TAUS = (0.0, 0.05, 0.1, 0.15)
+SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+T6_2 = Table(
+    "Table 6.2: layers of the graph network by threshold (tau) and by share of the neighbours (p)",
+    tuple(
+        _depth(layers, setting, value, accuracy)
+        for setting, values, lines in (
+            (
+                "tau",
+                TAUS,
+                ((53.09, 43.85, 53.71, 54.94), (65.29, 65.31, 66.46, 65.69), (65.77, 64.94, 64.74, 65.74)),
+            ),
+            (
+                "p",
+                SHARES,
+                (
+                    (49.6, 50.94, 52.57, 52.66, 52.86, 53.71, 59.31),
+                    (65.71, 66.14, 65.29, 66.29, 66.09, 66.46, 65.06),
+                    (65.29, 65.54, 65.89, 66.09, 65.54, 64.74, 65.83),
+                ),
+            ),
+        )
+        for layers, line in enumerate(lines, start=1)
+        for value, accuracy in zip(values, line, strict=True)
+    ),
+    baseline=GCN.row,
+)
+S6_4 = Table(
+    "Section 6.4.3: edges between expressions",
+    (
+        _row(
+            replace(GCN, row="s6.4-category-edges", model_options={**GCN.model_options, "category_edges": True}), 66.23
+        ),
+    ),
+    baseline=GCN.row,
+)
 
 # Table 6.5: the same with BReG-NeXt, from scratch, on 112x112.
 SMALL: dict[str, Any] = {"pretrained": False, "size_px": 112}
-BREG = [
-    replace(SINGLE, row="t6.5-breg-next", model_options={"backbone": "breg_next"}, **SMALL),
-    replace(
-        MULTI_CCC, row="t6.5-breg-next-ccc", model_options={**MULTI_CCC.model_options, "backbone": "breg_next"}, **SMALL
+BREG_NEXT = replace(BASELINE, row="t6.5-breg-next", model_options={"backbone": "breg_next"}, **SMALL)
+T6_5 = Table(
+    "Table 6.5: BReG-NeXt, from scratch, on 112x112",
+    (
+        _row(BREG_NEXT, 60.49),
+        _row(
+            replace(
+                MULTI_CCC,
+                row="t6.5-breg-next-ccc",
+                model_options={**MULTI_CCC.model_options, "backbone": "breg_next"},
+                **SMALL,
+            ),
+            61.14,
+        ),
+        _row(
+            replace(
+                GCN, row="t6.5-breg-next-gcn", model_options={**GCN.model_options, "backbone": "breg_next"}, **SMALL
+            ),
+            61.94,
+        ),
     ),
-    replace(GCN, row="t6.5-breg-next-gcn", model_options={**GCN.model_options, "backbone": "breg_next"}, **SMALL),
-]
-ROWS = {
-    recipe.row: recipe
-    for recipe in (
-        *(RESNET, RESNET_WEIGHTED, RESNET_PRETRAINED, DENSENET, ALIGNED, AUGMENTED, BASELINE, SOFT, LOGIT),
-        *(*METRIC, *METRIC_MORE, *MULTI, MASK, *SAMPLED, *COMBINED, *SVM, *GRAPH, *VIDEO, *DEPTHS, EDGES, *BREG),
-    )
+    baseline=BREG_NEXT.row,
+)
+
+TABLES = {
+    "t3.1": T3_1,
+    "t3.2": T3_2,
+    "t4.1": T4_1,
+    "s4": S4,
+    "t5.1": T5_1,
+    "s5.1": S5_1,
+    "t5.2": T5_2,
+    "t5.3": T5_3,
+    "t5.4": T5_4,
+    "t6.1": T6_1,
+    "t6.1-affwild2": T6_1_VIDEO,
+    "t6.2": T6_2,
+    "t6.3": T6_3,
+    "s6.4": S6_4,
+    "t6.5": T6_5,
 }
-
-
-def _shares(prefix: str, figures: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Row -> accuracy as a fraction, from per cent."""
-    return {f"{prefix}{row}": {"accuracy": figure / 100} for row, figure in figures.items()}
-
-
-SAME = {
-    "t5.2-wce-wce-shuffle": "t5.1-eight-concatenate",
-    "t6.1-single": "t3.1-baseline",
-    "t6.1-mse": "t5.1-mse-classic",
-    "t6.1-ccc": "t5.1-ccc-classic",
-    "t6.2-layers-2-tau-0.1": "t6.1-gcn",
-    "t6.2-layers-2-p-0.7": "t6.1-gcn",
-    "t6.2-layers-1-p-0.7": "t6.2-layers-1-tau-0.1",
-    "t6.2-layers-3-p-0.7": "t6.2-layers-3-tau-0.1",
-}
-"""Rows that stand in two tables; training one is training the other."""
-PAPER: dict[str, dict[str, float]] = {
-    **_shares("t3.1-", {"resnet50": 47.8, "resnet50-weighted": 53.2, "resnet50-pretrained": 55.4, "densenet121": 57.3}),
-    **_shares("t3.1-", {"aligned": 59.5, "augmented-8": 61.4, "baseline": 64.37}),
-    **_shares("t3.2-", {"soft": 64.68, "logit": 65.05}),
-    **_shares("t4.1-", {"center": 64.37, "center-local": 64.77, "island": 65.11}),
-    **_shares("t4.1-island-euclidean-", {"2": 65.05, "5": 65.06}),
-    **_shares("t4.1-subclass-margin-", {"2": 64.43, "3": 64.43, "5": 65.26, "10": 65.29}),
-    **_shares("t4.1-va-center-", {"valence": 64.11, "arousal": 64.6, "both": 64.91}),
-    **_shares("t5.1-mse-", {"classic": 64.8, "concatenate": 64.74}),
-    **_shares("t5.1-ccc-", {"classic": 65.63, "concatenate": 65.43, "separate": 65.2}),
-    **_shares("t5.1-half-", {"mse-concatenate": 64.89, "bce-concatenate": 65.26}),
-    **_shares("t5.1-quarter-", {"classic": 65.14, "concatenate": 65.63}),
-    **_shares("t5.1-eight-", {"classic": 65.86, "concatenate": 65.97, "separate": 65.43}),
-    **_shares("t5.1-twelve-", {"concatenate": 65.11}),
-    **_shares("t5.2-wce-wce-", {"shuffle": 65.97, "expression": 60.74, "age": 62.86}),
-    **_shares("t5.2-ce-", {"wce-expression": 62.77, "ce-expression": 62.43}),
-    **_shares("t5.2-focal-", {"wce-shuffle": 64.0, "focal-shuffle": 64.74}),
-    **_shares("t5.3-ccc-island-", {"classic": 65.6, "concatenate": 65.57}),
-    **_shares("t5.3-ccc-subclass-", {"3-concatenate": 64.89}),
-    **_shares("t5.3-ccc-subclass-5-", {"classic": 65.77, "concatenate": 65.43, "separate": 65.71}),
-    **_shares("t5.3-eight-island-", {"classic": 65.25, "concatenate": 65.2}),
-    **_shares("t5.3-eight-subclass-", {"3-concatenate": 64.86}),
-    **_shares("t5.3-eight-subclass-5-", {"classic": 64.37, "concatenate": 65.69, "separate": 65.69}),
-    **_shares("t5.4-ccc-", {"island-classic-svm": 65.69, "subclass-5-classic-svm": 65.8}),
-    **_shares("t5.4-eight-", {"island-classic-svm": 65.71, "subclass-5-concatenate-svm": 65.63}),
-    **_shares("t6.1-", {"single": 64.37, "mse": 64.8, "ccc": 65.69, "gcn": 66.46}),
-    **_shares("t6.2-layers-1-tau-", {"0": 53.09, "0.05": 43.85, "0.1": 53.71, "0.15": 54.94}),
-    **_shares("t6.2-layers-2-tau-", {"0": 65.29, "0.05": 65.31, "0.1": 66.46, "0.15": 65.69}),
-    **_shares("t6.2-layers-3-tau-", {"0": 65.77, "0.05": 64.94, "0.1": 64.74, "0.15": 65.74}),
-    **_shares("t6.2-layers-1-p-", dict(zip(SHARES, (49.6, 50.94, 52.57, 52.66, 52.86, 53.71, 59.31), strict=True))),
-    **_shares("t6.2-layers-2-p-", dict(zip(SHARES, (65.71, 66.14, 65.29, 66.29, 66.09, 66.46, 65.06), strict=True))),
-    **_shares("t6.2-layers-3-p-", dict(zip(SHARES, (65.29, 65.54, 65.89, 66.09, 65.54, 64.74, 65.83), strict=True))),
-    **_shares("s6.4-", {"category-edges": 66.23}),
-    **_shares("t6.5-breg-next", {"": 60.49, "-ccc": 61.14, "-gcn": 61.94}),
-}
-for _row, _summary in (  # table 6.1 on Aff-Wild2, by 0.67 F1 + 0.33 accuracy, the summary of its challenge
-    *(("t6.1-single-affwild2", 0.4506), ("t6.1-mse-affwild2", 0.431)),
-    *(("t6.1-ccc-affwild2", 0.4333), ("t6.1-gcn-affwild2", 0.4892)),
-):
-    PAPER[_row] = {"challenge": _summary}
-for _row, _valence, _arousal in (  # table 6.3
-    *(
-        ("t6.3-single", 0.761, 0.628),
-        ("t6.1-mse", 0.752, 0.572),
-        ("t6.1-ccc", 0.768, 0.651),
-        ("t6.1-gcn", 0.767, 0.649),
-    ),
-    *(("t6.3-single-affwild2", 0.416, 0.501), ("t6.1-mse-affwild2", 0.435, 0.378)),
-    *(("t6.1-ccc-affwild2", 0.408, 0.481), ("t6.1-gcn-affwild2", 0.457, 0.514)),
-):
-    PAPER[_row] = {**PAPER.get(_row, {}), "valence_ccc": _valence, "arousal_ccc": _arousal}
+METRIC = "mean_class_accuracy"
+ROWS = recipes_of(TABLES)
