@@ -133,6 +133,7 @@ def fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # frozen parts
+        warnings.filterwarnings("ignore", message="The dirpath has changed from")  # a run that was moved or adopted
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
         try:
             trainer.fit(

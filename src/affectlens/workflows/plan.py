@@ -100,7 +100,7 @@ def planned_runs(
     planned = []
     for name in ordered:
         row = rows[name]
-        first = find_recipe(row.recipe, _settings_of(name, settings, list(rows)))
+        first = find_recipe(row.recipe, _settings_of(row.recipe, settings, list(rows)))
         for seed in range(first.seed, first.seed + seeds):
             suffix = "" if seed == first.seed else f"-seed-{seed}"
             after = runs / f"{first.work}-{row.after}{suffix}" if row.after else None
@@ -114,24 +114,24 @@ def planned_runs(
     return planned
 
 
-def _settings_of(row: str, settings: Overrides, rows: list[str]) -> Overrides:
+def _settings_of(recipe: "Recipe", settings: Overrides, rows: list[str]) -> Overrides:
     """The settings that are about a row: those without a row's name before their key, and those with its own."""
     if isinstance(settings, Mapping):
-        return {key: value for path, value in settings.items() if (key := _key_for(row, path, rows))}
+        return {key: value for path, value in settings.items() if (key := _key_for(recipe, path, rows))}
     kept = []
     for setting in settings:
         path, equals, value = setting.partition("=")
-        if key := _key_for(row, path, rows):
+        if key := _key_for(recipe, path, rows):
             kept.append(f"{key}{equals}{value}")
     return kept
 
 
-def _key_for(row: str, path: str, rows: list[str]) -> str:
+def _key_for(recipe: "Recipe", path: str, rows: list[str]) -> str:
     """The key of "KEY" or "ROW:KEY" if it is about the row, else "".  Raises UnknownName."""
     pattern, colon, key = path.partition(":")
     if not colon:
         return path
-    return key if row in _matching(pattern, rows, "row", "the setting") else ""
+    return key if recipe.row in _matching(pattern, rows, "row", recipe.work) else ""
 
 
 def check_folders(planned: Sequence[Planned], source: DataSource) -> None:

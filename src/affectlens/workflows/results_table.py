@@ -107,6 +107,7 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
     notes = out / "notes.md"
     if notes.is_file():
         lines += ["", notes.read_text(encoding="utf-8").rstrip()]
+    out.mkdir(parents=True, exist_ok=True)
     table_file = out / "README.md"
     atomic_write(table_file, "\n".join(lines) + "\n")
     return table_file

@@ -102,7 +102,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return sums[..., :-1] / sums[..., -1:]
 
 
-def _backward(query: Tensor, key: Tensor, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _backward(query: Tensor, key: Tensor, value: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
     """Gradients of `_attend`; the interval and the largest value cancel, so that they have none."""
     series = _Series(query, key)
     if series.terms > _MAX_TERMS:
