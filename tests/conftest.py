@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial, wraps
 from pathlib import Path
@@ -128,7 +129,8 @@ def small_networks(monkeypatch):
     monkeypatch.setattr(
         timm, "create_model", lambda name, **options: create(name, **options, **SMALL_TIMM.get(name, {}))
     )
-    monkeypatch.setattr(backbones, "_TIMM", {"densenet121": 34, "resnet50": 64})
+    for name, width in {"densenet121": 34, "resnet50": 64}.items():
+        monkeypatch.setitem(backbones.BACKBONES, name, replace(backbones.BACKBONES[name], width=width))
     monkeypatch.setattr(breg_next, "trunk", few_blocks)
     monkeypatch.setattr(swin, "SwinTransformer", narrow)
     monkeypatch.setattr(swin_se, "_EMBEDDING", 32)

@@ -112,3 +112,12 @@ def test_a_picture_that_cannot_be_decoded_is_counted(detects, tmp_path):
 def test_faces_are_searched_only_if_asked_for(portrait):
     assert cut(table_of(portrait), SPEC, search=True).images[0].shape == (48, 48, 3)
     assert cut(table_of(portrait), SPEC, search=False).images[0].shape == portrait.shape
+
+
+def test_faces_beyond_what_is_kept_are_cut_again_when_they_are_asked_for(portrait, monkeypatch):
+    kept = find_faces(table_of(portrait, portrait), SPEC)
+    monkeypatch.setattr(crops, "KEEP_BYTES", kept.images[0].nbytes)
+    cut_again = find_faces(table_of(portrait, portrait), SPEC)
+    assert [isinstance(entry, np.ndarray) for entry in cut_again.images.entries] == [True, False]
+    for row in range(2):
+        np.testing.assert_array_equal(cut_again.images[row], kept.images[row])

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from affectlens.data import near_duplicates
 from affectlens.data.images import Images
 from affectlens.data.near_duplicates import (
     BITS,
@@ -55,13 +56,13 @@ def test_different_pictures_are_no_near_duplicates(faces):
 def test_hash_compares_each_cell_with_its_right_neighbour():
     image = np.random.default_rng(0).integers(0, 256, (16, 17), dtype=np.uint8)
     naive = [1 if image[y, x] < image[y, x + 1] else -1 for y in range(16) for x in range(16)]
-    np.testing.assert_array_equal(difference_hash(image[None]), [naive])
+    np.testing.assert_array_equal(difference_hash(image[None])[0], [naive])
 
 
 def test_nearest_distance_matches_a_naive_hamming_loop():
     images, others = pictures(300, seed=3), pictures(5, seed=4)
-    pool = [*difference_hash(others), *difference_hash(others[:, :, ::-1])]
-    naive = [min(int((one != other).sum()) for other in pool) for one in difference_hash(images)]
+    pool = difference_hash(others).reshape(-1, BITS)
+    naive = [min(int((one != other).sum()) for other in pool) for one in difference_hash(images)[0]]
     distance = nearest_distance(images, others)
     assert distance.tolist() == naive
     assert distance.max() <= BITS
@@ -89,11 +90,13 @@ def test_images_of_mixed_size_and_colour_compare_like_gray_ones(faces):
 
 
 def test_the_hash_of_the_mirror_image_is_the_mirrored_hash(faces):
-    np.testing.assert_array_equal(difference_hash(faces, mirrored=True), difference_hash(faces[:, :, ::-1]))
+    np.testing.assert_array_equal(difference_hash(faces)[::-1], difference_hash(faces[:, :, ::-1]))
 
 
-def test_the_nearest_hash_is_told_with_its_row(faces):
-    hashes = difference_hash(faces)
+@pytest.mark.parametrize("rows", [1, 7, 20, 100])
+def test_the_nearest_hash_is_told_with_its_row(faces, monkeypatch, rows):
+    monkeypatch.setattr(near_duplicates, "_POOL_ROWS", rows)
+    hashes = difference_hash(faces)[0]
     order = np.random.default_rng(0).permutation(len(faces))
     bits, rows = nearest_hash(hashes, hashes[order])
     assert bits.tolist() == [0] * len(faces)

@@ -12,6 +12,7 @@ from affectlens.data.samplers import (
     EpochBatches,
     InOrder,
     age_group,
+    at_most,
     balanced,
     in_turns,
     inverse_frequency,
@@ -89,6 +90,14 @@ def test_balanced_keeps_as_many_of_each_class_as_the_smallest_has_by_the_seed():
     assert np.bincount(table.targets[kept]).tolist() == [4, 4, 4]
     np.testing.assert_array_equal(kept, balanced(table, seed=1))
     assert any((balanced(table, seed=seed) != kept).any() for seed in range(2, 6))
+
+
+def test_a_class_has_at_most_so_many_faces_by_the_seed():
+    table = faces([0] * 9 + [1] * 4 + [2] * 6)
+    kept = at_most(table, 5, seed=1)
+    assert np.bincount(table.targets[kept]).tolist() == [5, 4, 5]
+    np.testing.assert_array_equal(kept, at_most(table, 5, seed=1))
+    assert any((at_most(table, 5, seed=seed) != kept).any() for seed in range(2, 6))
 
 
 def test_rows_left_out_of_one_epoch_come_in_others():

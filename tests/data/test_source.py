@@ -5,7 +5,7 @@ import pytest
 from affectlens.core import catalog
 from affectlens.core.errors import AffectLensError, BadData, BadSetting, UnknownName
 from affectlens.core.expressions import FERPLUS
-from affectlens.core.sample import Dropped
+from affectlens.core.sample import Dropped, Sample
 from affectlens.data.source import SPLITS, DataSource, SourcePart, load_if_usable, parse
 
 HAPPY = (0, 10, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -252,3 +252,26 @@ def test_what_a_reader_must_not_yield_is_one_line_that_names_it(contribute, tmp_
     with pytest.raises(BadData) as caught:
         list(parse(f"new:{tmp_path}").samples("train"))
     assert str(caught.value) == message
+
+
+def test_max_takes_so_many_training_samples_of_a_part_whatever_their_order(ferplus, class_folders):
+    folder = ferplus([(10, 0, 0, 0, 0, 0, 0, 0, 0, 0)] * 9)
+    few = parse(f"ferplus:{folder}?max=4+folder:{class_folders('sad')}")
+    entries = [list(part.samples("train")) for part in few.parts]
+    kept = [entry.id for entry in entries[0] if isinstance(entry, Sample)]
+    assert len(kept) == 4
+    assert kept != [entry.id for entry in entries[0][:4]]
+    assert {entry.reason for entry in entries[0] if isinstance(entry, Dropped)} == {"more than max"}
+    assert len(entries[1]) == 1
+    assert few.options["max"] == "4"
+    assert few.name == "ferplus+folder&protocol=standard&mode=votes&max=4"
+    more = parse(f"ferplus:{folder}?max=6").samples("train")
+    assert {entry.id.rpartition("/")[2] for entry in more if isinstance(entry, Sample)} > {
+        name.rpartition("/")[2] for name in kept
+    }
+
+
+@pytest.mark.parametrize("most", ["many", "-1", "1.5", ""])
+def test_max_is_a_whole_number(tmp_path, most):
+    with pytest.raises(BadSetting, match=f"max must be a whole number of training samples, got '{most}'"):
+        parse(f"ferplus:{tmp_path}?max={most}")

@@ -7,7 +7,8 @@ import torch
 from affectlens.core import catalog
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.models import breg_next, emotion_gcn, multi_task
-from affectlens.models.layers import backbones, published
+from affectlens.models.layers import published
+from affectlens.models.layers.backbones import BACKBONES
 
 
 def parameters(module):
@@ -16,15 +17,15 @@ def parameters(module):
 
 def test_parameters_are_those_of_the_thesis():
     assert parameters(breg_next.build(8)) == 3_072_696
-    trunk, width = backbones.backbone("densenet121", 3)
-    assert (parameters(trunk), width) == (6_953_856, 1024)
+    densenet = BACKBONES["densenet121"]
+    assert (parameters(densenet.build(3, True)), densenet.width) == (6_953_856, 1024)
     assert parameters(emotion_gcn.build(7).convolutions) == 677_888
     assert parameters(emotion_gcn.build(7)) == 6_953_856 + 677_888
 
 
 @pytest.mark.parametrize(("name", "side"), [("densenet121", 7), ("resnet50", 8), ("breg_next", 57)])
 def test_maps_of_the_backbones(name, side):
-    network, width = backbones.backbone(name, 3)
+    network, width = BACKBONES[name].build(3, True), BACKBONES[name].width
     size = 228 if name == "breg_next" else 227
     with torch.inference_mode():
         assert network.eval()(torch.zeros(1, 3, size, size)).shape == (1, width, side, side)
@@ -35,7 +36,7 @@ def test_without_its_last_relu_a_map_of_densenet_has_values_of_both_signs(name, 
     torch.manual_seed(0)
     faces = torch.randn(2, 3, 64, 64)
     for rectified in (True, False):
-        network, _ = backbones.backbone(name, 3, rectified)
+        network = BACKBONES[name].build(3, rectified)
         lowest = 0 if name == "densenet121" else -1  # of ReLU and ELU
         assert (network.train()(faces).min() >= lowest) == (rectified or not drops)
 
@@ -146,8 +147,8 @@ def test_files_that_hold_other_weights(tmp_path):
 
 
 def test_weights_of_another_network_are_not_copied_in_part():
-    state = backbones.backbone("densenet121", 3)[0].state_dict()
-    network, _ = backbones.backbone("densenet121", 1)
+    state = BACKBONES["densenet121"].build(3, True).state_dict()
+    network = BACKBONES["densenet121"].build(1, True)
     with pytest.raises(BadModelFile, match="the weights of 'a' do not fit: size mismatch"):
         published.copy_into(network, state, "a")
     with pytest.raises(BadModelFile, match=r"the weights of 'a' do not contain 'features.conv0.weight'"):
@@ -186,3 +187,29 @@ def test_weights_in_the_cache_need_no_network(monkeypatch, tmp_path):
     network.load_pretrained()
     key = "features.norm5.running_mean"
     torch.testing.assert_close(network.backbone.state_dict()[key], source.state_dict()[key])
+
+
+@pytest.mark.parametrize("model", [multi_task, emotion_gcn])
+@pytest.mark.parametrize("backbone", ["densenet121", "breg_next"])
+def test_either_pooling_goes_with_every_backbone(model, backbone):
+    torch.manual_seed(0)
+    faces = torch.randn(2, 3, 64, 64)
+    start, found = model.build(7, backbone=backbone).state_dict(), {}
+    for pool in ("max", "mean", ""):
+        network = model.build(7, backbone=backbone, pool=pool).eval()
+        network.load_state_dict(start)
+        with torch.inference_mode():
+            space, found[pool] = network.backbone(faces), network(faces).features
+        if pool:
+            reduced = space.amax(dim=(2, 3)) if pool == "max" else space.mean(dim=(2, 3))
+            torch.testing.assert_close(found[pool], reduced)
+    own = "mean" if backbone == "breg_next" else "max"
+    torch.testing.assert_close(found[""], found[own])
+    assert not torch.allclose(found["max"], found["mean"])
+
+
+def test_convolutions_of_breg_next_start_wider_than_torchs():
+    torch.manual_seed(0)
+    first, *_, last = [one for one in breg_next.trunk(3).modules() if isinstance(one, torch.nn.Conv2d)]
+    for layer, inputs in ((first, 27), (last, 128 * 9)):
+        assert layer.weight.std().item() == pytest.approx((2 / inputs) ** 0.5, rel=0.1)

@@ -112,6 +112,23 @@ def test_mobile_facenet_gives_landmarks_and_three_maps():
     assert shapes == [(2, 64, 28, 28), (2, 128, 14, 14), (2, 512, 7, 7)]
 
 
+def test_ir50_reads_both_layouts_of_its_weights(tmp_path):
+    source, copies = IR50((2, 1, 3)), [IR50((2, 1, 3)) for _ in range(2)]
+    own = source.state_dict()
+    starts = {"body1": 0, "body2": 2, "body3": 3}
+    numbered = {"output_layer.0.weight": torch.ones(3), "body.6.res_layer.0.weight": torch.ones(3)}
+    for name, value in own.items():
+        stage, _, rest = name.partition(".")
+        unit, _, tail = rest.partition(".")
+        key = f"body.{starts[stage] + int(unit)}.{tail}" if stage in starts else name
+        numbered[f"module.{key}"] = value
+    for number, (state, copy) in enumerate(zip((own, numbered), copies, strict=True)):
+        torch.save({"state_dict": state}, tmp_path / f"{number}.pth")
+        copy.load_checkpoint(tmp_path / f"{number}.pth")
+        for name, value in copy.state_dict().items():
+            torch.testing.assert_close(value, own[name])
+
+
 def test_ir50_gives_three_maps():
     with torch.inference_mode():
         shapes = [tuple(level.shape) for level in IR50((1, 1, 1)).eval()(torch.zeros(2, 3, 112, 112))]
@@ -219,7 +236,7 @@ def test_a_level_begins_as_the_normalised_image_and_shows_what_is_looked_at():
 
 @pytest.mark.slow
 def test_literal_tensors_hold_768_numbers_each():
-    assert [side * side * channels for side, channels, _ in two_stream.LITERAL] == [768] * 3
+    assert [side * side * channels for side, channels, _ in two_stream.MODES["literal"].levels] == [768] * 3
     network = two_stream.build(8, mode="literal", image_px=28).eval()
     with torch.inference_mode():
         image, landmarks = network.maps(torch.randn(1, 3, 28, 28))
@@ -227,6 +244,61 @@ def test_literal_tensors_hold_768_numbers_each():
     assert [tuple(level.shape) for level in image] == shapes
     assert [tuple(level.shape) for level in landmarks] == shapes
     assert network.tokens(image).shape == (1, 9, 256)
+
+
+@pytest.mark.slow
+def test_native_levels_are_dinov2s_own_places():
+    network = two_stream.build(8, mode="native", image_px=224).eval()
+    faces = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        image, landmarks = network.maps(faces)
+        own = network.backbone.forward_intermediates(faces, indices=[3, 7, 11], norm=True, intermediates_only=True)
+    shapes = [(1, 768, side, side) for side in (16, 8, 4)]
+    assert [tuple(level.shape) for level in image] == [tuple(level.shape) for level in landmarks] == shapes
+    torch.testing.assert_close(image[0], own[0])
+    torch.testing.assert_close(image[2], torch.nn.functional.avg_pool2d(own[2], 4))
+    assert network.tokens(image).shape == (1, 3 * (256 + 64 + 16), 256)
+    assert [level.attention.heads for level in network.levels] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("mode", ["principled", "literal", "native"])
+def test_blocks_4_8_and_12_feed_the_levels(mode, monkeypatch):
+    asked = []
+    network = two_stream.build(8, mode=mode, image_px=28, landmarks="none")
+
+    def spy(x, indices, **options):
+        asked.append(indices)
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(network.backbone, "forward_intermediates", spy)
+    with pytest.raises(RuntimeError, match="seen"):
+        network(torch.zeros(1, 3, 28, 28))
+    assert asked == [[3, 7, 11]]  # counted from 0
+
+
+@pytest.mark.parametrize(("layer_scale", "open_"), [(1e-5, False), (1.0, True)])
+def test_the_layer_scale_opens_the_path_of_the_landmarks(layer_scale, open_):
+    torch.manual_seed(0)
+    level = FusionLevel(8, 2, window=3, drop_path=0.0, project_query=False, layer_scale=layer_scale).eval()
+    image, first, second = torch.randn(3, 2, 8, 3, 3)
+    moved = (level(image, first) - level(image, second)).abs().max().item()
+    assert (moved > 1e-2) == open_
+    assert two_stream.build(8, backbone="small", image_px=28).levels[0].scale1.unique().tolist() == [1.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [poster.build, two_stream.build])
+@pytest.mark.parametrize(("train", "frozen"), [("full", set()), ("fusion", {"backbone"}), ("head", None)])
+def test_what_learns_is_an_option(build, train, frozen):
+    small = {"side_px": 48, "units": (1, 1, 1)} if build is poster.build else {"backbone": "small", "image_px": 56}
+    network = build(8, train=train, **small)
+    assert "no pretrained weights" in network.settle(pretrained=False) or train == "full"
+    network = build(8, train=train, **small)
+    network.settle(pretrained=True)
+    parts = {name.split(".")[0] for name, weight in network.named_parameters() if not weight.requires_grad}
+    everything = {name for name, _ in network.named_children()} - {"head"}
+    assert parts == (everything if frozen is None else frozen)
+    assert network.head.weight.requires_grad
 
 
 def test_the_gate_stands_where_it_is_asked_for():
@@ -244,7 +316,7 @@ def test_the_gate_stands_where_it_is_asked_for():
     [
         (vit.build, {"size": "huge"}, "size must be one of tiny, base, large"),
         (vit.build, {"image_px": 50}, "the face size must be a multiple of patch_px=16, got 50"),
-        (vit.build, {"train": "tail"}, "train must be full or head"),
+        (vit.build, {"train": "fusion"}, "train must be full or head"),
         (swin.build, {"train": "tail"}, "train must be full or head"),
         (vit.build, {"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
         (swin.build, {"window": 0}, "patch_px and window must be at least 1"),

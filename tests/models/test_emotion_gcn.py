@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.statistics import DatasetStatistics
-from affectlens.models.emotion_gcn import adjacency, build, co_occurrence, correlations, strengths
+from affectlens.models.emotion_gcn import Graph, build, co_occurrence, correlations, strengths, weighted_edges
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,9 @@ def test_correlations_are_spearmans_over_the_described_faces(statistics):
     for label in range(4):
         for column in range(2):
             expected = spearmanr(statistics.targets[known] == label, statistics.affect[known, column]).statistic
-            assert found[label, column] == pytest.approx(abs(expected), abs=1e-6)
+            assert found[label, column] == pytest.approx(expected, abs=1e-6)
+    between = spearmanr(*statistics.affect[known].T).statistic
+    assert found[4].tolist() == pytest.approx([between, 0], abs=1e-6)
 
 
 def test_a_class_without_faces_is_related_to_nothing(statistics):
@@ -37,19 +39,70 @@ def test_a_class_without_faces_is_related_to_nothing(statistics):
 
 def test_the_weights_of_a_small_graph():
     related = np.array([[0, 0, 0.3], [0, 0, 0.05], [0.3, 0.05, 0]])
-    np.testing.assert_allclose(adjacency(related, 0.1, 0.7), [[0.3, 0, 0.7], [0, 1, 0], [0.7, 0, 0.3]])
-    np.testing.assert_allclose(adjacency(related, 0.05, 0.6), [[0.4, 0, 0.6], [0, 0.4, 0.6], [0.3, 0.3, 0.4]])
-    everywhere = adjacency(related, 0.0, 0.5)
+    np.testing.assert_allclose(weighted_edges(related, 0.1, 0.7), [[0.3, 0, 0.7], [0, 1, 0], [0.7, 0, 0.3]])
+    np.testing.assert_allclose(weighted_edges(related, 0.05, 0.6), [[0.4, 0, 0.6], [0, 0.4, 0.6], [0.3, 0.3, 0.4]])
+    everywhere = weighted_edges(related, 0.0, 0.5)
     np.testing.assert_allclose(everywhere, np.where(np.eye(3, dtype=bool), 0.5, 0.25))
 
 
 def test_expressions_are_not_related_to_each_other_unless_by_votes(statistics):
-    assert not strengths(statistics, None)[:4, :4].any()
+    known = np.abs(correlations(statistics))
+    assert not strengths(known, statistics.targets, None, affect_edge=False)[:4, :4].any()
     votes = np.full((200, 4), 0.1, dtype=np.float32)
     votes[np.arange(200), statistics.targets.clip(0)] = 0.7
-    related = strengths(statistics, votes)
+    related = strengths(known, statistics.targets, votes, affect_edge=False)
     np.testing.assert_allclose(related[:4, :4], np.where(np.eye(4, dtype=bool), 0.7, 0.1), atol=1e-6)
     np.testing.assert_allclose(related[:4, 4:], related[4:, :4].T)
+
+
+def test_a_lonely_node_keeps_all_or_the_rest():
+    related = np.array([[0, 0, 0.3], [0, 0, 0.05], [0.3, 0.05, 0]])
+    assert np.diag(weighted_edges(related, 0.1, 0.7)).tolist() == pytest.approx([0.3, 1, 0.3])
+    assert np.diag(weighted_edges(related, 0.1, 0.7, "rest")).tolist() == pytest.approx([0.3, 0.3, 0.3])
+
+
+def test_the_graph_of_affectnet_is_that_of_the_paper():
+    seven = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
+    nobody = DatasetStatistics(seven, np.zeros(1, dtype=np.int64), np.zeros((1, 2), dtype=np.float32))
+    weights = Graph(0.1, 0.7, source="affectnet").adjacency(nobody)
+    edges = {(seven[row], "VA"[column - 7]) for row, column in zip(*np.nonzero(weights[:7]), strict=True) if column > 6}
+    assert edges == {
+        *(("neutral", "V"), ("neutral", "A"), ("happiness", "V"), ("sadness", "V"), ("sadness", "A")),
+        *(("surprise", "A"), ("fear", "V"), ("fear", "A"), ("disgust", "V"), ("disgust", "A")),
+        *(("anger", "V"), ("anger", "A")),
+    }
+    assert not weights[:7, :7][~np.eye(7, dtype=bool)].any()
+    assert weights[7, 8] == weights[8, 7] == 0
+    with pytest.raises(BadData, match="graph=affectnet has no correlation for 'contempt'"):
+        Graph(0.1, 0.7, source="affectnet").adjacency(replace(nobody, labels=(*seven, "contempt")))
+
+
+def test_an_edge_between_valence_and_arousal_is_an_option(statistics):
+    assert Graph(0.0, 0.5).adjacency(statistics)[4, 5] > 0  # with tau 0 there is one everywhere
+    assert Graph(0.01, 0.5).adjacency(statistics)[4, 5] == 0
+    assert Graph(0.01, 0.5, affect_edge=True).adjacency(statistics)[4, 5] > 0
+
+
+def test_heads_come_from_the_transposed_graph_or_the_graph_itself(statistics):
+    torch.manual_seed(0)
+    theirs = build(4, backbone="breg_next", layers=1)
+    theirs.prepare(statistics)
+    text = build(4, backbone="breg_next", layers=1, transposed=False)
+    text.load_state_dict(theirs.state_dict())
+    start = theirs.words @ theirs.convolutions[0].weight
+    torch.testing.assert_close(theirs.head_vectors(), theirs.adjacency.T @ start)
+    torch.testing.assert_close(text.head_vectors(), text.adjacency @ start)
+
+
+def test_without_word_vectors_it_says_so(tmp_path):
+    assert "starts without word vectors" in build(4, backbone="breg_next").settle(pretrained=False)
+    assert build(4, backbone="breg_next", words=str(tmp_path)).settle(pretrained=False) == ""
+
+
+@pytest.mark.parametrize("option", [{"lonely": "none"}, {"graph": "none"}, {"pool": "median"}])
+def test_an_option_that_does_not_exist_is_refused(option):
+    with pytest.raises(BadSetting, match=next(iter(option))):
+        build(4, backbone="breg_next", **option)
 
 
 def test_the_network_gets_its_graph_and_no_gradient_flows_into_it(statistics):
@@ -110,5 +163,5 @@ def test_without_several_raters_it_is_what_the_faces_in_the_same_square_are_call
     found = co_occurrence(replace(statistics, votes=np.eye(2, dtype=np.float32)[statistics.targets.clip(0)]))
     np.testing.assert_allclose(found[:4], [[2 / 3, 1 / 3]] * 3 + [[0, 1]])
     assert np.isnan(found[4:]).all()
-    related = strengths(statistics, found)
+    related = strengths(correlations(statistics), statistics.targets, found, affect_edge=False)
     np.testing.assert_allclose(related[:2, :2], [[2 / 3, 1 / 3], [1 / 3, 2 / 3]])

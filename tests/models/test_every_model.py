@@ -53,7 +53,7 @@ SMALL = {
 OPTIONS = {
     "custom_vgg": [{"stn": True, "msa": True}],
     "deep_emotion": [{"stn": True, "msa": True}, {"stn": True, "msa": True, "msa_form": "joint"}],
-    "emotion_gcn": [{"backbone": "breg_next", "layers": 3}],
+    "emotion_gcn": [{"backbone": "breg_next", "layers": 3}, {"backbone": "breg_next", "pool": "max"}],
     "multi_task": [
         {"backbone": "breg_next", "affect": "regression", "fusion": "concatenate"},
         {"backbone": "breg_next", "affect": "eight", "fusion": "separate"},
@@ -66,6 +66,7 @@ OPTIONS = {
         {"backbone": "small", "image_px": 56, "landmarks": "none"},
         {"mode": "literal", "image_px": 56},
         {"mode": "literal", "image_px": 56, "landmarks": "none"},
+        {"mode": "native", "image_px": 56},
     ],
 }
 """Options that make another network of a model, beside its default ones."""
@@ -113,6 +114,7 @@ DISTINCT = networks(
         {"landmark_input": "bgr"},
         {"landmarks": "none", "backbone": "small"},
         {"mode": "literal", "image_px": 56, "landmarks": "none"},
+        {"mode": "native", "image_px": 56},
     ]
 )
 """All but those whose operations are those of others."""

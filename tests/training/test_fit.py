@@ -17,6 +17,7 @@ from affectlens.models.layers.outputs import Outputs
 from affectlens.training import run as run_folder
 from affectlens.training.data import load_data
 from affectlens.training.fit import Devices, fit
+from affectlens.training.loaders import valid_loader
 from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import dataset_statistics
 from affectlens.training.prediction import predict
@@ -364,7 +365,7 @@ def test_a_loss_that_is_none_is_one_line_that_names_it(contribute, recipe, data,
 def test_a_parameter_of_a_loss_with_a_default_is_its_own(contribute, recipe, data):
     contribute("losses", "new", "def build(statistics): return lambda logits, scale=2.0: scale * logits.sum()")
     losses = ExpressionModule(replace(recipe, losses={"new": 1.0}), 8, dataset_statistics(data.train)).losses
-    assert losses(Outputs(torch.ones(1, 8))) == 16
+    assert losses(Outputs(torch.ones(1, 8))) == {"new": 16}
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
@@ -486,3 +487,42 @@ def test_without_validation_faces_the_message_says_what_they_are_for(recipe, tmp
 def test_near_duplicates_stay_if_the_recipe_says_so(ferplus, recipe):
     data = load_data(replace(recipe, drop_near_duplicates=False), ferplus)
     assert (len(data.train), data.near_duplicates_left_out) == (6, 0)
+
+
+def test_every_loss_of_a_sum_has_a_column_and_they_add_up(recipe, data, tmp_path):
+    two = replace(recipe, losses={"soft_cross_entropy": 1.0, "multi_target": 0.5}, epochs=1)
+    fit(two, data, tmp_path, resume=False)
+    (row,) = curve(tmp_path)
+    parts = [float(row[f"train_{name}_loss"]) for name in two.losses]
+    assert all(part > 0 for part in parts)
+    assert sum(parts) == pytest.approx(float(row["train_loss"]), abs=1e-5)
+
+
+def test_one_loss_needs_no_column_of_its_own(run):
+    out, _ = run
+    assert [name for name in curve(out)[0] if name.startswith("train_") and name.endswith("loss")] == ["train_loss"]
+
+
+def test_what_losses_hold_is_kept(recipe, data, tmp_path):
+    assert recipe.losses == {"soft_cross_entropy": 1.0}
+    centres = replace(
+        recipe,
+        model="multi_task",
+        model_options={"backbone": "breg_next"},
+        losses={"soft_cross_entropy": 1.0, "center": 0.1},
+        epochs=1,
+    )
+    best = fit(centres, data, tmp_path, resume=False)
+    run_folder.keep_losses(best, tmp_path)
+    points = np.load(tmp_path / "losses.npz")["center.centres.points"]
+    assert points.shape[0] == len(data.train.labels)
+    stored = checkpoint(tmp_path, "best.ckpt")["state_dict"]
+    np.testing.assert_array_equal(points, stored["losses.modules_of.center.centres.points"])
+
+
+def test_validation_keeps_numbers_of_faces_and_no_images(recipe, data):
+    module = ExpressionModule(recipe, len(data.valid.labels), dataset_statistics(data.train))
+    for batch in valid_loader(data.valid, recipe):
+        module.validation_step(batch)
+    kept = sum(tensor.numel() * tensor.element_size() for part in module._valid for tensor in part.values())
+    assert kept / len(data.valid) <= 4 * len(data.valid.labels) + 8

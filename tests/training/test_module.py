@@ -199,7 +199,9 @@ def test_options_of_a_loss_reach_it(recipe, data):
     changed = replace(recipe, loss_options={"soft_cross_entropy": {"temperature": 4.0}})
     losses = ExpressionModule(changed, 8, dataset_statistics(data.train)).losses
     logits, votes = torch.tensor([[4.0, 0.0]]), torch.tensor([[1.0, 0.0]])
-    assert losses(Outputs(logits), target=votes).item() == pytest.approx(math.log(1 + math.exp(-1)))
+    assert losses(Outputs(logits), target=votes)["soft_cross_entropy"].item() == pytest.approx(
+        math.log(1 + math.exp(-1))
+    )
 
 
 def test_a_loss_that_needs_more_than_the_network_gives_is_one_line(recipe, data):
@@ -289,7 +291,7 @@ def test_a_last_validation_batch_of_one_damaged_image_costs_nothing_but_that_ima
     with torch.inference_mode():
         for batch in batches:
             module.validation_step(batch)
-    assert sum(len(answer.logits) for answer, _ in module._valid) == 256
+    assert sum(len(part["logits"]) for part in module._valid) == 256
 
 
 def test_predictions_cover_the_table_in_its_order(recipe, faces, module):
@@ -307,7 +309,7 @@ def test_faces_are_mixed_before_the_network_sees_them(recipe, data, setting, mon
     module = ExpressionModule(mixed, 8, dataset_statistics(data.train))
     batch = next(iter(train_loader(data.train, recipe)))
     seen, pictures, logged = [], [], {}
-    module.losses.forward = lambda answer, target, **_: seen.append(target) or answer.logits.sum()
+    module.losses.forward = lambda answer, target, **_: seen.append(target) or {"sum": answer.logits.sum()}
     module.network.forward = lambda images: torch.eye(8)[3].expand(len(images), 8)
     module.network.register_forward_pre_hook(lambda _, images: pictures.append(images[0]))
     monkeypatch.setattr(ExpressionModule, "log", lambda _, name, value, **__: logged.update({name: value}))
@@ -340,7 +342,8 @@ def test_losses_see_logits_with_a_share_of_the_classes_log_frequencies(recipe, d
     plain = ExpressionModule(recipe, 8, dataset_statistics(few)).losses
     logits, target = torch.randn(6, 8), torch.softmax(torch.randn(6, 8), dim=1)
     shares = torch.tensor([16, 6, 1, 1, 1, 1, 1, 1]) / 28  # one face more for each class
-    got = losses(as_outputs(logits), target=target)
-    torch.testing.assert_close(got, plain(as_outputs(logits + 0.5 * shares.log()), target=target))
-    assert (got - plain(as_outputs(logits), target=target)).abs() > 0.01
+    (got,) = losses(as_outputs(logits), target=target).values()
+    (shifted,) = plain(as_outputs(logits + 0.5 * shares.log()), target=target).values()
+    torch.testing.assert_close(got, shifted)
+    assert (got - next(iter(plain(as_outputs(logits), target=target).values()))).abs() > 0.01
     assert losses.state_dict().keys() == plain.state_dict().keys()

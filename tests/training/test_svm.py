@@ -30,13 +30,30 @@ def test_the_network_answers_what_the_machine_decides(module, data):
     vectors, rows = features(module, data.train)
     labelled = data.train.targets[rows] >= 0
     scaler = StandardScaler().fit(vectors[labelled])
-    machine = LinearSVC(C=1e-3, class_weight="balanced", dual=False, random_state=0, max_iter=2000)
+    cost = svm.refit(module, data.train, data.valid)
+    machine = LinearSVC(C=cost, class_weight="balanced", dual=False, random_state=0, max_iter=2000)
     machine.fit(scaler.transform(vectors[labelled]), data.train.targets[labelled])
-    svm.refit(module, data.train)
     answers, _ = predict(module, data.valid)
     expected = machine.decision_function(scaler.transform(features(module, data.valid)[0]))
     np.testing.assert_allclose(answers.logits, expected, atol=1e-4)
     assert np.ptp(expected) > 0.5
+
+
+def test_c_is_the_one_with_the_best_mean_class_accuracy_on_validation(module, data, monkeypatch):
+    recalls = iter([0.3, 0.5, 0.5, 0.4])
+    monkeypatch.setattr(svm, "macro_recall", lambda *_: next(recalls))
+    assert svm.refit(module, data.train, data.valid) == svm.COSTS[1]
+
+
+def test_of_two_tasks_only_the_features_are_used(recipe, data):
+    torch.manual_seed(0)
+    options = {"backbone": "breg_next", "affect": "regression", "fusion": "concatenate"}
+    module = ExpressionModule(replace(recipe, model="multi_task", model_options=options, size_px=16), 8)
+    svm.refit(module, data.train, data.valid)
+    weight = module.network.classifier.weight
+    assert weight.shape == (8, 128 + 2)
+    assert weight[:, :128].abs().sum() > 0
+    assert not weight[:, 128:].any()
 
 
 def test_two_classes_get_two_answers(recipe, data):
@@ -45,7 +62,7 @@ def test_two_classes_get_two_answers(recipe, data):
     torch.manual_seed(0)
     options = {"backbone": "breg_next"}
     module = ExpressionModule(replace(recipe, model="multi_task", model_options=options, size_px=16), 2)
-    svm.refit(module, pair)
+    svm.refit(module, pair, pair)
     answers, rows = predict(module, pair)
     np.testing.assert_allclose(answers.logits[:, 0], -answers.logits[:, 1], atol=1e-4)
     assert (answers.logits.argmax(axis=1) == pair.targets[rows]).mean() > 0.9
@@ -59,7 +76,7 @@ def test_the_exported_file_answers_what_the_machine_decides(recipe, data, tmp_pa
     best = fit(recipe, data, out, resume=False)
     module = run.load_checkpoint(recipe, 8, best)
     before = module.network.classifier.weight.detach().clone()
-    svm.refit(module, data.train)
+    svm.refit(module, data.train, data.valid)
     run.save_refitted(module, out)
     export.export(module, data, out)
     machine, _ = predict(run.load_run(out), data.valid)
@@ -84,6 +101,6 @@ def test_what_it_cannot_do_is_said_before_training(recipe, data, tmp_path):
 
 def test_what_it_cannot_do_is_one_line(module, recipe, data):
     with pytest.raises(BadData, match="needs training faces of every class, but there are none of 'neutral'"):
-        svm.refit(module, data.train.keep(data.train.targets != 0))
+        svm.refit(module, data.train.keep(data.train.targets != 0), data.valid)
     with pytest.raises(BadSetting, match="'compact_resnet' has no linear classifier"):
-        svm.refit(ExpressionModule(recipe, 8), data.train)
+        svm.refit(ExpressionModule(recipe, 8), data.train, data.valid)

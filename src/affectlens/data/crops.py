@@ -12,7 +12,7 @@ from affectlens.core.detection import Detections, Detector
 from affectlens.core.landmarks import eyes_of
 from affectlens.core.preprocessing import InputSpec
 from affectlens.core.progress import SILENT, Progress, track
-from affectlens.data.images import KEEP_SIDE_PX, Decodable, Images, decoded, pixels_of
+from affectlens.data.images import KEEP_BYTES, KEEP_SIDE_PX, Decodable, Images, decoded, pixels_of
 from affectlens.data.table import FaceTable
 from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, has_eyes
 
@@ -68,38 +68,57 @@ def align(table: FaceTable, spec: InputSpec) -> FaceTable:
     return replace(table, images=Images(faces), landmarks_xy=np.stack(landmarks))
 
 
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A face in a larger picture, cut when it is asked for."""
+
+    picture: NDArray[np.uint8] | Decodable
+    face: Detections
+    spec: InputSpec
+
+    def decode(self) -> NDArray[np.uint8]:
+        """(S, S) gray or (S, S, 3) RGB uint8."""
+        return cut_faces(_rgb(pixels_of(self.picture)), self.face, self.spec)[0]
+
+
 def find_faces(table: FaceTable, spec: InputSpec, progress: Progress = SILENT) -> FaceTable:
     """The table with the largest face of each picture in its place; landmarks of the picture are left behind.
 
     Pictures of at most `KEEP_SIDE_PX` on both sides are faces already. Pictures without a face, and those that cannot
-    be decoded, are dropped and counted.
+    be decoded, are dropped and counted. Faces are kept in memory up to `KEEP_BYTES`; those beyond are cut again
+    whenever they are asked for.
     """
-    detect = detector()
-    crops: list[NDArray[np.uint8]] = []
+    detect, left = detector(), KEEP_BYTES
+    pictures = table.images.entries if isinstance(table.images, Images) else list(table.images)
+    crops: list[NDArray[np.uint8] | Decodable] = []
     kept = np.zeros(len(table), dtype=bool)
     dropped = Counter(table.dropped)
     for row in track(range(len(table)), progress, "finding faces", len(table)):
         images, _ = decoded(table.images, [row])
-        crop = largest_face(images[0], detect, spec) if images else None
-        if crop is None:
+        found = _largest_face(images[0], detect) if images else None
+        if not images or (found is not None and not len(found)):
             dropped["no face found" if images else "image cannot be decoded"] += 1
-        else:
-            crops.append(crop)
-            kept[row] = True
+            continue
+        crop = images[0] if found is None else cut_faces(_rgb(images[0]), found, spec)[0]
+        left -= crop.nbytes
+        beyond = pictures[row] if found is None else _Found(pictures[row], found, spec)
+        crops.append(crop if left >= 0 else beyond)
+        kept[row] = True
     return table.keep(kept).with_images(Images(crops), dict(dropped))
 
 
-def largest_face(image: NDArray[np.uint8], detect: Detector, spec: InputSpec) -> NDArray[np.uint8] | None:
-    """The crop of the largest face, the picture itself where it is no larger than a face, or None without one."""
-    if max(image.shape[:2]) <= KEEP_SIDE_PX:
-        return image
-    rgb, face = largest(image, detect)
-    return cut_faces(rgb, face, spec)[0] if len(face) else None
+def _largest_face(image: NDArray[np.uint8], detect: Detector) -> Detections | None:
+    """The largest face, none or one; None where the picture is no larger than a face."""
+    return None if max(image.shape[:2]) <= KEEP_SIDE_PX else largest(image, detect)[1]
+
+
+def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image if image.ndim == 3 else np.stack([image] * 3, axis=-1)
 
 
 def largest(image: NDArray[np.uint8], detect: Detector) -> tuple[NDArray[np.uint8], Detections]:
     """The picture in RGB, and its largest face, if it has any."""
-    rgb = image if image.ndim == 3 else np.stack([image] * 3, axis=-1)
+    rgb = _rgb(image)
     faces = detect(rgb)
     if not len(faces):
         return rgb, faces

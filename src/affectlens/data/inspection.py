@@ -131,8 +131,8 @@ def _near_duplicates(ours: _Fingerprints, theirs: _Fingerprints) -> list[NearDup
     if not ours.ids or not theirs.ids:
         return []
     exact = {digest: row for row, digest in enumerate(theirs.digests)}
-    pool = np.stack([*theirs.hashes, *theirs.mirrored]).astype(np.float32)
-    bits, rows = near_duplicates.nearest_hash(np.stack(ours.hashes).astype(np.float32), pool)
+    pool = np.stack([*theirs.hashes, *theirs.mirrored])
+    bits, rows = near_duplicates.nearest_hash(np.stack(ours.hashes), pool)
     result = []
     for row, name in enumerate(ours.ids):
         same = exact.get(ours.digests[row])

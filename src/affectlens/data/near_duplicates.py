@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from affectlens.data.images import FaceImages, decoded, to_gray
 
 BITS = 256
+_POOL_ROWS = 20_000
+"""Hashes that are compared at once, 20 MB as numbers."""
 MAX_DIFFERING_BITS = 28
 """Two faces are near-duplicates when their hashes differ in at most this many of 256 bits.
 
@@ -15,16 +17,17 @@ re-toned); from 29 bits on, different people begin to appear.
 """
 
 
-def difference_hash(images: FaceImages, mirrored: bool = False) -> NDArray[np.float32]:
-    """N gray or RGB uint8 images -> (N, 256) float32 of +1 and -1: is a cell of a 16x16 grid darker than its right one?
+def difference_hash(images: FaceImages) -> NDArray[np.int8]:
+    """N gray or RGB uint8 images -> (2, N, 256) int8 of +1 and -1: is a cell of a 16x16 grid darker than its right one?
+    First of the images, then of their mirror images; each image is decoded once.
 
-    With `mirrored` the hashes are those of the mirror images. An image that cannot be decoded has zeros, and so no
-    near-duplicate.
+    An image that cannot be decoded has zeros, and so no near-duplicate.
     """
-    signs = np.zeros((len(images), BITS), dtype=np.float32)
+    signs = np.zeros((2, len(images), BITS), dtype=np.int8)
     for row in range(len(images)):
         for image in decoded(images, [row])[0]:
-            signs[row] = hash_one(image, mirrored)
+            gray = to_gray(image)
+            signs[0, row], signs[1, row] = hash_one(gray), hash_one(gray, mirrored=True)
     return signs
 
 
@@ -36,27 +39,30 @@ def hash_one(image: NDArray[np.uint8], mirrored: bool = False) -> NDArray[np.int
 
 
 def nearest_distance(images: FaceImages, *others: FaceImages) -> NDArray[np.int64]:
-    """For each of N `images`, the bits (0 to 256) in which it differs from the nearest of all others, also mirrored.
+    """For each of N `images`, the bits (0 to 256) in which it differs from the nearest of all others, also mirrored."""
+    pool = [difference_hash(part).reshape(-1, BITS) for part in others if len(part)]
+    if not pool:
+        return np.full(len(images), BITS, dtype=np.int64)
+    return nearest_hash(difference_hash(images)[0], np.concatenate(pool))[0]
+
+
+def nearest_hash(hashes: NDArray[np.integer], pool: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each of (N, 256) signs the bits by which the nearest of (M, 256), M > 0, differs, and the row of that one.
 
     The Hamming distance of two rows of signs is (256 - their dot product) / 2.
     """
-    pool = [sign for part in others for mirrored in (False, True) for sign in difference_hash(part, mirrored)]
-    if not pool:
-        return np.full(len(images), BITS, dtype=np.int64)
-    return nearest_hash(difference_hash(images), np.stack(pool))[0]
-
-
-def nearest_hash(
-    hashes: NDArray[np.floating], pool: NDArray[np.floating]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each of (N, 256) signs the bits by which the nearest of (M, 256), M > 0, differs, and the row of that one."""
-    bits, rows = np.empty(len(hashes), dtype=np.int64), np.empty(len(hashes), dtype=np.int64)
-    columns = np.ascontiguousarray(pool.T)
-    for start in range(0, len(hashes), 256):
-        products = hashes[start : start + 256] @ columns
-        rows[start : start + 256] = products.argmax(axis=1)
-        bits[start : start + 256] = ((BITS - products.max(axis=1)) / 2).round()
-    return bits, rows
+    best = np.full(len(hashes), -np.inf, dtype=np.float32)
+    rows = np.zeros(len(hashes), dtype=np.int64)
+    for first in range(0, len(pool), _POOL_ROWS):
+        columns = np.ascontiguousarray(pool[first : first + _POOL_ROWS].T, dtype=np.float32)
+        for start in range(0, len(hashes), 256):
+            some = slice(start, start + 256)
+            products = hashes[some].astype(np.float32) @ columns
+            nearest, top = products.argmax(axis=1), products.max(axis=1)
+            better = top > best[some]
+            rows[some] = np.where(better, nearest + first, rows[some])
+            best[some] = np.where(better, top, best[some])
+    return ((BITS - best) / 2).round().astype(np.int64), rows
 
 
 def has_near_duplicate(images: FaceImages, *others: FaceImages) -> NDArray[np.bool_]:

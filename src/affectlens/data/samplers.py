@@ -80,6 +80,16 @@ def balanced(table: FaceTable, seed: int) -> NDArray[np.bool_]:
     return chosen
 
 
+def at_most(table: FaceTable, faces: int, seed: int) -> NDArray[np.bool_]:
+    """(N,) true for the faces of each class, or for so many of them, drawn by `seed`, where it has more."""
+    random = np.random.default_rng(seed)
+    classes = classes_of(table)
+    chosen = np.zeros(len(table), dtype=bool)
+    for label in np.unique(classes):
+        chosen[random.permutation(np.flatnonzero(classes == label))[:faces]] = True
+    return chosen
+
+
 def in_turns(table: FaceTable) -> NDArray[np.int64]:
     """(N,) rows in an order in which the classes take turns, for looking at some of each."""
     classes = classes_of(table)

@@ -1,11 +1,14 @@
 """Data sets by name: `ferplus:DIR?protocol=caciolai` is the reader `ferplus` on the folder DIR with an option; several
 joined by `+` are one hybrid data set.
 
-Every reader takes `?meta=FILE` besides its own options, see `data.meta`.
+Every reader takes `?meta=FILE` besides its own options, see `data.meta`, and `?max=N`: at most so many training
+samples, those of the lowest hash.
 """
 
+import heapq
 import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,18 +31,24 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class SourcePart:
-    """One reader on one folder or file; `given` are the options that differ from their defaults."""
+    """One reader on one folder or file.
+
+    Attributes:
+        given: options that differ from their defaults. meta: file with ages and groups. max_train: most training
+            samples; 0 for all.
+    """
 
     reader: str
     directory: Path
     given: Mapping[str, str] = field(default_factory=dict)
     meta: Path | None = None
+    max_train: int = 0
 
     def __post_init__(self) -> None:
         allowed = self.module.OPTIONS
         for key, value in self.given.items():
             if key not in allowed:
-                raise BadSetting(unknown("option", key, [*allowed, "meta"], f"of '{self.reader}'"))
+                raise BadSetting(unknown("option", key, [*allowed, "meta", "max"], f"of '{self.reader}'"))
             if allowed[key] and value not in allowed[key]:
                 raise BadSetting(
                     unknown("value", value, list(allowed[key]), f"of the option '{key}' of '{self.reader}'")
@@ -54,7 +63,8 @@ class SourcePart:
     def options(self) -> dict[str, str]:
         """All options of the reader, those not given at their defaults."""
         allowed: dict[str, tuple[str, ...]] = self.module.OPTIONS
-        return {key: self.given.get(key, values[0] if values else "") for key, values in allowed.items()}
+        own = {key: self.given.get(key, values[0] if values else "") for key, values in allowed.items()}
+        return own | ({"max": str(self.max_train)} if self.max_train else {})
 
     @property
     def licence(self) -> str:
@@ -83,8 +93,18 @@ class SourcePart:
         Raises:
             BadData: the folder does not have the reader's layout, or the reader yields something else than it must.
         """
-        samples = self._read(split)
+        samples = self._fewer(split) if split == "train" and self.max_train else self._read(split)
         return samples if self.meta is None else with_meta(samples, self.meta)
+
+    def _fewer(self, split: str) -> Iterator[Sample | Dropped]:
+        """What the reader yields, of the samples only those of the lowest hashes, `max_train` of them."""
+        entries = (entry for entry in self._read(split) if isinstance(entry, Sample))
+        kept = set(heapq.nsmallest(self.max_train, (_hashed(entry.id) for entry in entries)))
+        for entry in self._read(split):
+            if isinstance(entry, Sample) and _hashed(entry.id) not in kept:
+                yield Dropped(entry.id, "more than max", entry.path, entry.content)
+            else:
+                yield entry
 
     def _read(self, split: str) -> Iterator[Sample | Dropped]:
         """What the reader yields, checked."""
@@ -102,6 +122,11 @@ class SourcePart:
             elif not isinstance(entry, Dropped):
                 raise BadData(f"the reader '{self.reader}' must yield Sample or Dropped objects, got {entry!r:.60}")
             yield entry
+
+
+def _hashed(sample_id: str) -> tuple[int, str]:
+    """An order of samples that has nothing to do with their names."""
+    return zlib.crc32(sample_id.encode()), sample_id
 
 
 def _wrong(sample: Any, labels: tuple[str, ...]) -> str:
@@ -261,7 +286,9 @@ def _part(text: str) -> SourcePart:
         if not equals:
             raise BadSetting(f"options of a data set must have the form KEY=VALUE, got '{setting}' in '{text}'")
         given[key] = value
-    meta = given.pop("meta", None)
+    meta, most = given.pop("meta", None), given.pop("max", "0")
+    if not most.isdecimal():
+        raise BadSetting(f"max must be a whole number of training samples, got '{most}' in '{text}'")
     directory = Path(os.path.expanduser(folder))
     if not directory.exists():
         advice = "; parts are joined as NAME:FOLDER+NAME:FOLDER" if "+" in text else ""
@@ -269,7 +296,7 @@ def _part(text: str) -> SourcePart:
     meta_file = None if meta is None else Path(os.path.expanduser(meta))
     if meta_file is not None and not meta_file.is_file():
         raise BadData(f"meta file '{meta_file}' does not exist")
-    return SourcePart(name, directory, given, meta_file)
+    return SourcePart(name, directory, given, meta_file, int(most))
 
 
 def _joined(sample_id: str, split: str, number: int, part: SourcePart) -> str:

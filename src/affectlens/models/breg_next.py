@@ -62,8 +62,10 @@ class Block(nn.Module):
 
 
 def trunk(in_channels: int) -> nn.Sequential:
-    """(B, C, H, W), sides a multiple of 4 -> (B, 128, H / 4, W / 4)."""
-    return nn.Sequential(
+    """(B, C, H, W), sides a multiple of 4 -> (B, 128, H / 4, W / 4); convolutions start as in He et al. 2015,
+    arXiv:1502.01852, as in the author's code.
+    """
+    layers = nn.Sequential(
         nn.Conv2d(in_channels, 32, 3, padding=1),
         *(Block(32, 32) for _ in range(7)),
         Block(32, 64, stride=2),
@@ -73,6 +75,10 @@ def trunk(in_channels: int) -> nn.Sequential:
         nn.BatchNorm2d(128),
         nn.ELU(),
     )
+    for module in layers.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_uniform_(module.weight)
+    return layers
 
 
 class BReGNeXt(Explaining):

@@ -9,17 +9,21 @@ with the feature vector: the backbone's map, pooled (`layers.backbones`), for De
 The graph comes from the training set (`prepare`): |Spearman| between belonging to an expression and valence or
 arousal, 1 where that is at least `tau`, then re-weighted to `share` (p) for all neighbours together and 1 - p for the
 node itself. `category_edges` adds edges between expressions by their conditional probabilities
-(`co_occurrence`; the thesis does not say from which labels).
-The code of the author multiplies with (A D)^T D; as the rows of A sum to 1, that is its transpose, which is what
-stands here. No gradient flows into it.
+(`co_occurrence`; the thesis does not say from which labels). No gradient flows into it.
 
-Left open and chosen: p is 0.7, as in the text; three layers are 300 -> 512 -> 512 -> D. Word vectors are read from a
+Where text and code disagree, or only one speaks (`Graph` has both): the code multiplies with (A D)^T D, which is the
+transpose, as the rows of A sum to 1, and so does this file; an edge between valence and arousal is in the code only,
+and not here; a node without neighbours keeps all of its weight here, 1 - p in the text. p is 0.7, as in the text (0.5
+in the code). `graph=affectnet` takes the published correlations instead of those of the training set.
+
+Left open and chosen: three layers are 300 -> 512 -> 512 -> D. Word vectors are read from a
 GloVe file that the user names (`words`). Without one every node starts as an axis of its own, of length 5, about that
 of GloVe's vectors: the graph alone then relates the nodes, as in GCNs without features (Kipf and Welling 2017,
 arXiv:1609.02907).
 """
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,16 +36,26 @@ from torch.nn.functional import leaky_relu
 from affectlens.core.correlation import spearman
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.statistics import DatasetStatistics
-from affectlens.models.layers.backbones import FIRST_PLACE, evidence, load_imagenet, pooled
-from affectlens.models.layers.backbones import backbone as make_backbone
+from affectlens.models.layers.backbones import Backbone, find_backbone
 from affectlens.models.layers.evidence import Explaining
 from affectlens.models.layers.outputs import Outputs
 
-FILES = {"words": "a text file of GloVe vectors"}
+FILES = {"words": "a text file of GloVe vectors (glove.6B.300d.txt of nlp.stanford.edu/projects/glove)"}
 WORD_SIZE = 300
 _AXIS_LENGTH = 5.0
 _HIDDEN = 512
 _SQUARES = 5
+AFFECTNET = {
+    "neutral": (-0.3351, -0.2841),
+    "happiness": (0.8611, 0.0145),
+    "sadness": (-0.4530, -0.4337),
+    "surprise": (-0.0276, 0.3382),
+    "fear": (-0.1218, 0.2356),
+    "disgust": (-0.1764, 0.1437),
+    "anger": (-0.3837, 0.4138),
+}
+"""Expression -> Spearman of belonging to it with valence and arousal on AffectNet's training set (author's code)."""
+AFFECTNET_VALENCE_AROUSAL = 0.0373
 _WORDS = {"happiness": "happy", "sadness": "sad"}
 """Expression -> the thesis's word for its node, where that is another."""
 
@@ -66,22 +80,20 @@ class EmotionGCN(Explaining):
 
     def __init__(
         self,
-        name: str,
+        kind: Backbone,
         classes: int,
         in_channels: int,
         layers: int,
-        tau: float,
-        share: float,
-        edges: bool,
+        graph: "Graph",
         words_file: str,
     ) -> None:
         super().__init__()
-        self.name = name
+        self.kind = kind
         self.in_channels = in_channels
         self.classes = classes
-        self.tau, self.share, self.category_edges, self.words_file = tau, share, edges, words_file
-        self.backbone, width = make_backbone(name, in_channels, rectified=False)
-        self.feature_width, self.first_place = width, FIRST_PLACE[name]
+        self.rules, self.words_file = graph, words_file
+        self.backbone, width = kind.build(in_channels, kind.pool == "mean"), kind.width
+        self.feature_width, self.first_place = width, kind.first_place
         nodes = classes + 2
         sizes = [WORD_SIZE, *[_HIDDEN] * (layers - 1), width]
         self.convolutions = nn.ModuleList(GraphConvolution(a, b) for a, b in pairwise(sizes))
@@ -89,8 +101,18 @@ class EmotionGCN(Explaining):
         self.register_buffer("adjacency", torch.eye(nodes))
 
     def load_pretrained(self, file: str = "") -> None:
-        """ImageNet weights into the backbone; see `layers.backbones.load_imagenet`."""
-        load_imagenet(self.backbone, self.name, self.in_channels, file)
+        """ImageNet weights into the backbone; see `Backbone.load_imagenet`."""
+        self.kind.load_imagenet(self.backbone, self.in_channels, file)
+
+    def settle(self, pretrained: bool) -> str:
+        """Nothing is frozen; the remark says that the nodes start without word vectors, if they do."""
+        del pretrained
+        if self.words_file:
+            return ""
+        return (
+            "the graph starts without word vectors, each node as an axis of its own, because no GloVe file is named "
+            "(model_options.words=FILE)"
+        )
 
     def prepare(self, statistics: DatasetStatistics) -> None:
         """Fill in the graph, and the word vectors where `words_file` names some, from the training set.
@@ -98,15 +120,14 @@ class EmotionGCN(Explaining):
         Raises:
             BadData: it lacks what the graph is made from, or the file what the nodes need.
         """
-        related = strengths(statistics, co_occurrence(statistics) if self.category_edges else None)
-        self.adjacency.copy_(torch.from_numpy(adjacency(related, self.tau, self.share)))
+        self.adjacency.copy_(torch.from_numpy(self.rules.adjacency(statistics)))
         if self.words_file:
             names = (*(_WORDS.get(label, label) for label in statistics.labels), "valence", "arousal")
             self.words.copy_(torch.from_numpy(glove(Path(self.words_file).expanduser(), names)))
 
     def head_vectors(self) -> Tensor:
         """(C + 2, D) classifiers and the two regressors."""
-        nodes, adjacency = self.words, self.adjacency.T
+        nodes, adjacency = self.words, self.adjacency.T if self.rules.transposed else self.adjacency
         for depth, convolution in enumerate(self.convolutions):
             nodes = convolution(leaky_relu(nodes, 0.2) if depth else nodes, adjacency)
         return nodes
@@ -117,14 +138,15 @@ class EmotionGCN(Explaining):
 
     def forward(self, x: Tensor) -> Outputs:
         space, heads = self.backbone(x), self.head_vectors()
-        features = pooled(space, self.name)
+        features = self.kind.pooled(space)
         answers = features @ heads.T
-        seen = evidence(space, heads[: self.classes], self.name) if self.explaining else None
+        seen = self.kind.evidence(space, heads[: self.classes]) if self.explaining else None
         return Outputs(answers[:, : self.classes], features, {"affect": answers[:, self.classes :]}, seen)
 
 
 def correlations(statistics: DatasetStatistics) -> NDArray[np.float64]:
-    """(C, 2) |Spearman| between belonging to each class and valence or arousal; 0 where one of the two is constant.
+    """(C + 1, 2) Spearman between belonging to each class and valence or arousal, and, in the last row, between arousal
+    and valence (first column); 0 where one of the two is constant.
 
     Raises:
         BadData: no face has a label, valence and arousal.
@@ -134,39 +156,86 @@ def correlations(statistics: DatasetStatistics) -> NDArray[np.float64]:
             "Emotion-GCN builds its graph from training faces with a label, valence and arousal, but there are none"
         )
     targets, affect = statistics.targets[statistics.described], statistics.affect[statistics.described]
-    found = np.zeros((len(statistics.labels), 2))
-    for label in range(len(statistics.labels)):
-        for column in range(2):
-            value = spearman((targets == label).astype(np.float64), affect[:, column])
-            found[label, column] = abs(value) if np.isfinite(value) else 0
+    classes = len(statistics.labels)
+    belongs = [(targets == label).astype(np.float64) for label in range(classes)]
+    found = np.zeros((classes + 1, 2))
+    for row, values in enumerate([*belongs, affect[:, 1]]):
+        for column in range(2 if row < classes else 1):
+            value = spearman(values, affect[:, column])
+            found[row, column] = value if np.isfinite(value) else 0
     return found
 
 
-def adjacency(related: NDArray[np.float64], tau: float, share: float) -> NDArray[np.float32]:
-    """(K, K) float32 whose rows sum to 1 from (K, K) strengths: edges where one is at least `tau` (with 0: everywhere,
-    as in the equation).
+def published_correlations(labels: tuple[str, ...]) -> NDArray[np.float64]:
+    """`correlations` of AffectNet's training set, from the author's code.
 
-    A node keeps 1 - `share` of its weight and gives its neighbours `share` in equal parts; without any it keeps all.
+    Raises:
+        BadData: a label is none of AffectNet's seven.
+    """
+    if unknown := [label for label in labels if label not in AFFECTNET]:
+        raise BadData(f"graph=affectnet has no correlation for '{unknown[0]}'; it knows {', '.join(AFFECTNET)}")
+    return np.array([*(AFFECTNET[label] for label in labels), (AFFECTNET_VALENCE_AROUSAL, 0.0)])
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Rules for the adjacency.
+
+    Attributes:
+        tau: the least strength of an edge; with 0 there is one everywhere, as in the equation.
+        share: p, what all neighbours of a node have together; the node keeps 1 - p.
+        category_edges: edges between expressions by their conditional probabilities.
+        affect_edge: an edge between valence and arousal where they are correlated, as in the author's code; the text
+            has none.
+        lonely: what a node without neighbours keeps: "all", or "rest", 1 - p as in the text.
+        transposed: multiply by the transpose, as the author's code does, whose rows sum to 1 before it; the text's rows
+            sum to 1.
+        source: "data", the training set; "affectnet", the correlations of AffectNet's.
+    """
+
+    tau: float
+    share: float
+    category_edges: bool = False
+    affect_edge: bool = False
+    lonely: str = "all"
+    transposed: bool = True
+    source: str = "data"
+
+    def adjacency(self, statistics: DatasetStatistics) -> NDArray[np.float32]:
+        """(C + 2, C + 2) float32.  Raises BadData where the training set lacks what it is made from."""
+        known = published_correlations(statistics.labels) if self.source == "affectnet" else correlations(statistics)
+        shares = co_occurrence(statistics) if self.category_edges else None
+        related = strengths(np.abs(known), statistics.targets, shares, self.affect_edge)
+        return weighted_edges(related, self.tau, self.share, self.lonely)
+
+
+def weighted_edges(related: NDArray[np.float64], tau: float, share: float, lonely: str = "all") -> NDArray[np.float32]:
+    """(K, K) float32 from (K, K) strengths: edges where one is at least `tau`; a node keeps 1 - `share` of its weight
+    and gives its neighbours `share` in equal parts.
     """
     edges = (related >= tau).astype(np.float64)
     np.fill_diagonal(edges, 0)
     degree = edges.sum(axis=1, keepdims=True)
     weights = share * edges / np.maximum(degree, 1)
-    np.fill_diagonal(weights, np.where(degree[:, 0] > 0, 1 - share, 1))
+    np.fill_diagonal(weights, np.where((degree[:, 0] > 0) | (lonely == "rest"), 1 - share, 1))
     return np.asarray(weights, dtype=np.float32)
 
 
-def strengths(statistics: DatasetStatistics, shares: NDArray[np.floating] | None) -> NDArray[np.float64]:
-    """(C + 2, C + 2) strengths of all relations: correlations, and between expressions, where (N, C) `shares` are
-    given, the mean share of the second for the faces labelled as the first.
+def strengths(
+    known: NDArray[np.float64], targets: NDArray[np.int64], shares: NDArray[np.floating] | None, affect_edge: bool
+) -> NDArray[np.float64]:
+    """(C + 2, C + 2) strengths of all relations: (C + 1, 2) `known` correlations as in `correlations`, and between
+    expressions, where (N, C) `shares` are given, the mean share of the second for the faces labelled as the first.
     """
-    classes = len(statistics.labels)
+    classes = len(known) - 1
     related = np.zeros((classes + 2, classes + 2))
-    related[:classes, classes:] = correlations(statistics)
+    related[:classes, classes:] = known[:classes]
     related[classes:, :classes] = related[:classes, classes:].T
+    if affect_edge:
+        related[classes, classes + 1] = related[classes + 1, classes] = known[classes, 0]
     if shares is not None:
         for label in range(classes):
-            own = shares[(statistics.targets == label) & np.isfinite(shares).all(axis=1)]
+            own = shares[(targets == label) & np.isfinite(shares).all(axis=1)]
             if len(own):
                 related[label, :classes] = own.mean(axis=0)
     return related
@@ -221,9 +290,16 @@ def build(
     tau: float = 0.1,
     share: float = 0.7,
     category_edges: bool = False,
+    affect_edge: bool = False,
+    lonely: str = "all",
+    transposed: bool = True,
+    graph: str = "data",
+    pool: str = "",
     words: str = "",
 ) -> EmotionGCN:
-    """A fresh network; its `prepare` fills in the graph, and the word vectors where `words` names a file.
+    """A fresh network; its `prepare` fills in the graph (`Graph`), and the word vectors where `words` names a file.
+
+    `pool` is "max" or "mean" instead of the backbone's own; "mean" is that of rectified maps (`layers.backbones`).
 
     Raises:
         BadSetting: an option is out of range.
@@ -232,4 +308,9 @@ def build(
         raise BadSetting(f"layers must be 1, 2 or 3, got {layers}")
     if not 0 <= tau <= 1 or not 0 <= share < 1:
         raise BadSetting(f"tau must be in [0, 1] and share in [0, 1), got {tau} and {share}")
-    return EmotionGCN(backbone, classes, in_channels, layers, tau, share, category_edges, words)
+    if lonely not in ("all", "rest"):
+        raise BadSetting(f"lonely must be all or rest, got '{lonely}'")
+    if graph not in ("data", "affectnet"):
+        raise BadSetting(f"graph must be data or affectnet, got '{graph}'")
+    rules = Graph(tau, share, category_edges, affect_edge, lonely, transposed, graph)
+    return EmotionGCN(find_backbone(backbone, pool), classes, in_channels, layers, rules, words)

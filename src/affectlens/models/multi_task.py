@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
-from affectlens.models.layers.backbones import FIRST_PLACE, backbone, evidence, load_imagenet, pooled
+from affectlens.models.layers.backbones import Backbone, find_backbone
 from affectlens.models.layers.evidence import Explaining, through_relus
 from affectlens.models.layers.outputs import Outputs
 
@@ -30,16 +30,16 @@ class MultiTask(Explaining):
     """(B, C, H, W) normalised images -> `Outputs`."""
 
     def __init__(
-        self, name: str, classes: int, in_channels: int, affect: str, fusion: str, mask: bool, expressions: bool
+        self, kind: Backbone, classes: int, in_channels: int, affect: str, fusion: str, mask: bool, expressions: bool
     ) -> None:
         super().__init__()
-        self.name = name
+        self.kind = kind
         self.in_channels = in_channels
         self.affect = affect
         self.fusion = fusion
         self.expressions = expressions
-        self.backbone, width = backbone(name, in_channels)
-        self.feature_width, self.first_place = width, FIRST_PLACE[name]
+        self.backbone, width = kind.build(in_channels, True), kind.width
+        self.feature_width, self.first_place = width, kind.first_place
         others = AFFECT[affect]
         seen = width + others if fusion == "concatenate" else width
         self.hidden = nn.ModuleList(
@@ -52,8 +52,8 @@ class MultiTask(Explaining):
         self.needs = ("mask",) if mask else ()
 
     def load_pretrained(self, file: str = "") -> None:
-        """ImageNet weights into the backbone; see `layers.backbones.load_imagenet`."""
-        load_imagenet(self.backbone, self.name, self.in_channels, file)
+        """ImageNet weights into the backbone; see `Backbone.load_imagenet`."""
+        self.kind.load_imagenet(self.backbone, self.in_channels, file)
 
     def head_vectors(self) -> Tensor:
         """Classifiers and, beside them, the regressors of valence and arousal.  Raises BadSetting."""
@@ -69,7 +69,7 @@ class MultiTask(Explaining):
 
     def forward(self, x: Tensor) -> Outputs:
         space = self.backbone(x)
-        features = pooled(space, self.name)
+        features = self.kind.pooled(space)
         answer = None if self.regressor is None else self.regressor(self.hidden[1](features))
         shown = self.hidden[0](features)
         if self.fusion == "concatenate" and answer is not None:
@@ -80,7 +80,7 @@ class MultiTask(Explaining):
         others = {} if answer is None else {"affect" if self.affect == "regression" else "divisions": answer}
         if self.decoder is not None:
             others["mask"] = self.decoder(space)
-        seen = evidence(space, self._weights(shown), self.name) if self.explaining else None
+        seen = self.kind.evidence(space, self._weights(shown)) if self.explaining else None
         return Outputs(logits, features, others, seen)
 
     def _weights(self, shown: Tensor) -> Tensor:
@@ -110,8 +110,9 @@ def build(
     fusion: str = "classic",
     mask: bool = False,
     expressions: bool = True,
+    pool: str = "",
 ) -> MultiTask:
-    """A fresh network.
+    """A fresh network; `pool` is "max" or "mean" instead of the backbone's own (`layers.backbones`).
 
     Raises:
         BadSetting: an option has no such value.
@@ -122,4 +123,4 @@ def build(
         raise BadSetting(f"fusion must be one of {', '.join(FUSIONS)}, got '{fusion}'")
     if affect == "none" and fusion != "classic":
         raise BadSetting(f"fusion '{fusion}' needs a second task; set affect")
-    return MultiTask(backbone, classes, in_channels, affect, fusion, mask, expressions)
+    return MultiTask(find_backbone(backbone, pool), classes, in_channels, affect, fusion, mask, expressions)

@@ -39,9 +39,15 @@ class Poster(LandmarkGuided):
     first_places = (0.5 / 4, 0.5 / 8, 0.5 / 16)  # each halving is around every second pixel
 
     def __init__(
-        self, classes: int, project_query: bool, landmarks: LandmarkStream, side_px: int, units: Sequence[int]
+        self,
+        classes: int,
+        project_query: bool,
+        landmarks: LandmarkStream,
+        side_px: int,
+        units: Sequence[int],
+        train: str,
     ) -> None:
-        super().__init__(landmarks)
+        super().__init__(landmarks, train)
         self.side_px = side_px
         self.backbone = IR50(units)
         self.shrink = nn.ModuleList(nn.Conv2d(width, width, 3, 2, 1) for width in WIDTHS)
@@ -59,7 +65,7 @@ class Poster(LandmarkGuided):
         if not file:
             raise BadModelFile(
                 "the weights of IR-50 are not on any hub; set pretrained_file to the file ir50.pth "
-                "of POSTER++, or pretrained=false to train from scratch"
+                "that github.com/Talented-Q/POSTER_V2 links to, or pretrained=false to train from scratch"
             )
         self.backbone.load_checkpoint(Path(file).expanduser())
 
@@ -79,8 +85,11 @@ def build(
     units: Sequence[int] = UNITS,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
+    train: str = "full",
 ) -> Poster:
     """A fresh network for faces normalised by `mean` and `std`; gray ones are shown to all three channels.
+
+    `train` is "full", "fusion" (all but IR-50) or "head".
 
     Raises:
         BadSetting: an option has no such value.
@@ -93,5 +102,5 @@ def build(
     if len(units) != 3 or min(units) < 1:
         raise BadSetting(f"units must be three numbers of at least 1, got {list(units)}")
     return Poster(
-        classes, project_query, LandmarkStream(landmark_file, landmark_input, side_px, mean, std), side_px, units
+        classes, project_query, LandmarkStream(landmark_file, landmark_input, side_px, mean, std), side_px, units, train
     )

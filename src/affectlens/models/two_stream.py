@@ -3,20 +3,26 @@ POSTER++.
 
 DINOv2 is ViT-B/14 (or S/14 for small machines) through timm, whose faces must be a multiple of 14 pixels; at 224 it
 gives a CLS token and 16x16 patch tokens. The thesis states tensors of 16x16x3, 8x8x12 and 4x4x48 numbers a face, each
-768 in all; two readings of that, by `mode`:
+768 in all; three readings of that, by `mode`:
 
 - "principled" (the default): patch tokens after blocks 4, 8 and 12 and the last norm, 1x1 convolutions to 64, 128 and
   256 channels, resized to 28, 14 and 7 places a side, and on as in POSTER++;
 - "literal": the CLS token after those blocks, cut into the stated shapes; windows of 16, 8 and 4 with 1, 2 and 4
   heads, landmark maps projected to the same shapes, then 9 tokens of 256, dropout 0.2 and no excitation, as of the
-  "original" ViT (B/14 only). Its maps are of channels, not of the face, so that it says nothing of where it looks.
+  "original" ViT (B/14 only). Its maps are of channels, not of the face, so that it says nothing of where it looks;
+- "native" (what the text states most directly): the patch tokens after those blocks as they are, averaged to 16, 8 and
+  4 places a side, with 1, 2 and 4 heads; landmark maps projected to the same shapes; each place is cut into tokens of
+  256 without a projection, 1,008 in all, dropout 0.2, no excitation (B/14 only).
 
 Queries are projected (w_q of equation 4.7; `project_query` switches it off, as in POSTER++'s code). `landmarks` "none"
 is the network "without landmark stage": image features ask themselves. `landmark_file` and `landmark_input` are those
-of `models.poster`.
+of `models.poster`. `layer_scale` is the start of the learned scales of the fusion: 1, since the thesis's equations have
+none (1e-5 in POSTER++). `train` leaves open what the text does: "full", "fusion" (all but DINOv2) or "head".
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -37,49 +43,86 @@ from affectlens.models.layers.pyramid_fusion import (
 )
 
 BLOCKS = (3, 7, 11)
-LITERAL = ((16, 3, 1), (8, 12, 2), (4, 48, 4))
-"""Places a side, channels and heads of each level."""
-MODES = ("principled", "literal")
+
+
+class _Cut(nn.Module):
+    """Three maps (B, C, h, w) -> (B, N, 256) tokens, in the order places, then channels."""
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        return torch.cat([level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, 256) for level in maps], dim=1)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One reading of the thesis.
+
+    Attributes:
+        levels: places a side, channels and heads of each level.
+        image: "patches" or "cls", the tokens of DINOv2 that are fused.
+        projects: "image" or "landmarks", whose channels are projected to those of the level.
+        tokens: makes the layer from the maps of all levels to tokens. count: of them.
+        width, dropout, gated: of the last transformer.
+    """
+
+    levels: tuple[tuple[int, int, int], ...]
+    image: str
+    projects: str
+    tokens: Callable[[], nn.Module]
+    count: int
+    width: int = 256
+    dropout: float = 0.2
+    gated: bool = False
+
+
+MODES = {
+    "principled": Mode(
+        tuple(zip((28, 14, 7), WIDTHS, HEADS, strict=True)),
+        *("patches", "image"),
+        partial(PyramidTokens, WIDTHS),
+        count=3 * 7 * 7,
+        width=768,
+        dropout=0.0,
+        gated=True,
+    ),
+    "literal": Mode(((16, 3, 1), (8, 12, 2), (4, 48, 4)), "cls", "landmarks", _Cut, count=9),
+    "native": Mode(
+        ((16, 768, 1), (8, 768, 2), (4, 768, 4)), "patches", "landmarks", _Cut, count=3 * (16 * 16 + 8 * 8 + 4 * 4)
+    ),
+}
 
 
 class TwoStream(LandmarkGuided):
-    """(B, 1 or 3, S, S) float -> logits (B, classes) and features (B, 768), or (B, 256) in the mode "literal"."""
+    """(B, 1 or 3, S, S) float -> logits (B, classes) and features (B, D), D the width of the mode."""
 
     def __init__(
         self,
         classes: int,
         backbone: str,
-        mode: str,
+        mode: Mode,
         landmarks: LandmarkStream | None,
         project_query: bool,
+        layer_scale: float,
         image_px: int,
+        train: str,
     ) -> None:
-        super().__init__(landmarks)
+        super().__init__(landmarks, train)
         self.size, self.mode, self.image_px = backbone, mode, image_px
         self.backbone = dinov2.create(backbone, image_px)
         width = int(self.backbone.num_features)
-        sides = (28, 14, 7)
-        if mode == "principled":
-            shapes = list(zip(sides, WIDTHS, HEADS, strict=True))
-            self.adapt = nn.ModuleList(nn.Conv2d(width, channels, 1) for channels in WIDTHS)
-            self.tokens: nn.Module = PyramidTokens(WIDTHS)
-            self.feature_width = 768
-            self.transformer = TokenTransformer(3 * 7 * 7, self.feature_width)
-        else:
-            shapes = list(LITERAL)
-            self.adapt = nn.ModuleList(
-                nn.Conv2d(channels, shape[1], 1) if landmarks else nn.Identity()
-                for channels, shape in zip(WIDTHS, LITERAL, strict=True)
-            )
-            self.tokens = _Cut()
-            self.feature_width = 256
-            self.transformer = TokenTransformer(9, self.feature_width, dropout=0.2, gated=False)
-            self.places = False
-        self.levels = nn.ModuleList(
-            FusionLevel(channels, heads, side, drop_path, project_query)
-            for (side, channels, heads), drop_path in zip(shapes, DROP_PATHS, strict=True)
+        projected = (width,) * 3 if mode.projects == "image" else WIDTHS
+        self.adapt = nn.ModuleList(
+            nn.Conv2d(inputs, channels, 1) if landmarks or mode.projects == "image" else nn.Identity()
+            for inputs, (_, channels, _) in zip(projected, mode.levels, strict=True)
         )
-        self.sides = tuple(side for side, _, _ in shapes)
+        self.tokens = mode.tokens()
+        self.feature_width = mode.width
+        self.transformer = TokenTransformer(mode.count, mode.width, dropout=mode.dropout, gated=mode.gated)
+        self.places = mode.image == "patches"
+        self.levels = nn.ModuleList(
+            FusionLevel(channels, heads, side, drop_path, project_query, layer_scale)
+            for (side, channels, heads), drop_path in zip(mode.levels, DROP_PATHS, strict=True)
+        )
+        self.sides = tuple(side for side, _, _ in mode.levels)
         self.head = nn.Linear(self.feature_width, classes)
 
     def load_pretrained(self, file: str = "") -> None:
@@ -91,33 +134,28 @@ class TwoStream(LandmarkGuided):
         seen = self.backbone.forward_intermediates(
             x, indices=list(BLOCKS), return_prefix_tokens=True, norm=True, intermediates_only=True
         )
-        marks = None
-        if self.landmarks is not None:
-            marks = self.landmarks(interpolate(x, size=(112, 112)))
-        if self.mode == "principled":
-            image = [
-                interpolate(adapt(patches), size=(side, side), mode="bilinear", align_corners=False)
-                for adapt, (patches, _), side in zip(self.adapt, seen, self.sides, strict=True)
-            ]
-            return image, marks or [None] * 3
-        image = [
-            cls[:, 0].unflatten(1, (side, side, -1)).permute(0, 3, 1, 2)
-            for (_, cls), side in zip(seen, self.sides, strict=True)
-        ]
-        if marks is None:
+        image = [self._image(level, *tokens) for level, tokens in enumerate(seen)]
+        if self.landmarks is None:
             return image, [None] * 3
+        marks = self.landmarks(interpolate(x, size=(112, 112)))
+        if self.mode.projects == "image":
+            return image, marks
         resized = [
             adaptive_avg_pool2d(adapt(mark), side)
             for adapt, mark, side in zip(self.adapt, marks, self.sides, strict=True)
         ]
         return image, resized
 
-
-class _Cut(nn.Module):
-    """Three maps of 768 numbers each -> (B, 9, 256) tokens, in the order places, then channels."""
-
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        return torch.cat([level.permute(0, 2, 3, 1).reshape(level.shape[0], 3, 256) for level in maps], dim=1)
+    def _image(self, level: int, patches: Tensor, prefix: Tensor) -> Tensor:
+        """(B, D, h, w) patch tokens and (B, 1, D) CLS -> (B, C, w, w) map of a level."""
+        side = self.sides[level]
+        if self.mode.image == "cls":
+            cls: Tensor = prefix[:, 0].reshape(-1, side, side, self.mode.levels[level][1])
+            return cls.permute(0, 3, 1, 2)
+        if self.mode.projects == "image":
+            adapted = self.adapt[level](patches)
+            return interpolate(adapted, size=(side, side), mode="bilinear", align_corners=False)
+        return adaptive_avg_pool2d(patches, side)
 
 
 def build(
@@ -129,6 +167,8 @@ def build(
     landmark_file: str = "",
     landmark_input: str = "normalised",
     project_query: bool = True,
+    layer_scale: float = 1.0,
+    train: str = "full",
     image_px: int = 224,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
@@ -140,15 +180,15 @@ def build(
     """
     del in_channels  # either goes
     for name, value, allowed in (
-        ("mode", mode, MODES),
+        ("mode", mode, tuple(MODES)),
         ("landmarks", landmarks, ("mobile_facenet", "none")),
         ("landmark_input", landmark_input, INPUTS),
     ):
         if value not in allowed:
             raise BadSetting(f"{name} must be {' or '.join(allowed)}, got '{value}'")
-    if mode == "literal" and backbone != "base":
-        raise BadSetting("the mode 'literal' needs backbone='base' (768 channels)")
+    if MODES[mode].projects == "landmarks" and backbone != "base":
+        raise BadSetting(f"the mode '{mode}' needs backbone='base' (768 channels)")
     if landmarks == "none" and landmark_file:
         raise BadSetting("landmark_file needs a network with a landmark stream")
     stream = LandmarkStream(landmark_file, landmark_input, 112, mean, std) if landmarks != "none" else None
-    return TwoStream(classes, backbone, mode, stream, project_query, image_px)
+    return TwoStream(classes, backbone, MODES[mode], stream, project_query, layer_scale, image_px, train)

@@ -12,7 +12,7 @@ from affectlens.core.errors import BadData
 from affectlens.core.progress import SILENT, Progress
 from affectlens.data.crops import cut
 from affectlens.data.near_duplicates import has_near_duplicate
-from affectlens.data.samplers import balanced, stratified
+from affectlens.data.samplers import at_most, balanced, stratified
 from affectlens.data.source import DataSource, load_if_usable, name_of
 from affectlens.data.table import FaceTable
 from affectlens.training.recipe import Recipe
@@ -74,6 +74,8 @@ def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -
     train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
     if len(train) and recipe.train_share < 1:
         train = train.keep(stratified(train, recipe.train_share, recipe.seed), "not in the share for training")
+    if len(train) and recipe.max_per_class:
+        train = train.keep(at_most(train, recipe.max_per_class, recipe.seed), "more than its class may have")
     if not len(train):
         raise BadData(f"no training faces left; left out of the training split: {train.dropped}")
     if not valid.labelled.any():

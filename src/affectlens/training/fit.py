@@ -38,6 +38,7 @@ from affectlens.training.data import TrainingData
 from affectlens.training.loaders import Batch, train_loader, truth_of, valid_loader
 from affectlens.training.module import ExpressionModule, monitor
 from affectlens.training.objective import dataset_statistics
+from affectlens.training.precision import resolved
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import chosen_checkpoint, last_checkpoint, open_run
 from affectlens.training.start import begin, open_teacher
@@ -107,6 +108,8 @@ def fit(
     teachers = tuple(open_teacher(where, recipe, statistics) for where in recipe.teachers)
     module = ExpressionModule(recipe, len(labels), statistics, teachers)
     remark = begin(module.network, recipe, labels, fresh=not (resume and last.is_file()))
+    if remark:
+        progress.message(f"note: {remark}")
     module.network.prepare(statistics)
     if masks.OUTPUT in module.network.needs:
         masks.check(data.train.landmarks_xy)
@@ -207,7 +210,7 @@ def _trainer(recipe: Recipe, out: Path, progress: Progress, machines: Devices, d
             strategy=machines.strategy,
             use_distributed_sampler=False,
             plugins=[AtomicCheckpoints()],
-            precision=recipe.precision,
+            precision=resolved(recipe.precision),
             callbacks=_callbacks(recipe, out, progress, deadline),
             logger=False,
             enable_progress_bar=False,  # `callbacks.EpochProgress` is ours

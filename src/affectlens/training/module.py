@@ -64,7 +64,7 @@ class ExpressionModule(L.LightningModule):
         self._uniform = torch.empty(0)
         self._first_pass = True
         self._teachers = teachers  # a tuple, so that they are no part of this module's state
-        self._valid: list[tuple[Outputs, Batch]] = []
+        self._valid: list[dict[str, Tensor]] = []
 
     def forward(self, images: Tensor) -> Outputs:
         """(B, C, H, W) -> outputs."""
@@ -106,9 +106,12 @@ class ExpressionModule(L.LightningModule):
         if masks.TARGET in batch:
             truth[masks.TARGET] = move(batch[masks.TARGET], uniform, self.recipe)
         outputs = self(images)
-        loss: Tensor = self.losses(outputs, **truth)
+        parts: dict[str, Tensor] = self.losses(outputs, **truth)
+        loss = torch.stack(list(parts.values())).sum()
         if self._first_pass:
             self._log_mean("train_loss", loss, len(images))
+            for name, part in parts.items() if len(parts) > 1 else ():
+                self._log_mean(f"train_{name}_loss", part, len(images))
             right = outputs.logits.argmax(dim=1) == labels
             if labelled := int((labels >= 0).sum()):
                 self._log_mean("train_accuracy", right.float().sum() / labelled, labelled)
@@ -131,13 +134,26 @@ class ExpressionModule(L.LightningModule):
             self.losses.train()
 
     def validation_step(self, batch: Batch) -> None:
-        self._valid.append((averaged(self, batch["image"], self.recipe.tta), batch))
+        """Keep what metrics compare, and neither images nor maps."""
+        outputs = averaged(self, batch["image"], self.recipe.tta)
+        measured = [OUTPUTS[name] for name in outputs.others if OUTPUTS[name].metric]
+        kept = {output.name: outputs.others[output.name] for output in measured}
+        kept |= {output.target: batch[output.target] for output in measured}
+        kept |= {"logits": outputs.logits, "target": batch["target"]}
+        self._valid.append({name: value.detach().cpu().clone() for name, value in kept.items()})
 
     def on_validation_epoch_end(self) -> None:
-        logits = torch.cat([outputs.logits.float().cpu() for outputs, _ in self._valid]).numpy()
-        target = torch.cat([batch["target"].cpu() for _, batch in self._valid]).numpy()
-        logged = {f"valid_{compared.output.metric_name}": compared.value for compared in self._compared()}
+        kept = {name: torch.cat([part[name] for part in self._valid]) for name in self._valid[0]}
         self._valid.clear()
+        found = [
+            Compared(
+                OUTPUTS[name], OUTPUTS[name].decode(kept[name].float().numpy()), kept[OUTPUTS[name].target].numpy()
+            )
+            for name in kept
+            if name in OUTPUTS
+        ]
+        logged = {f"valid_{compared.output.metric_name}": compared.value for compared in found}
+        logits, target = kept["logits"].float().numpy(), kept["target"].numpy()
         logits, target = logits[target >= 0], target[target >= 0]
         predicted = logits.argmax(axis=1)
         logged |= {
@@ -146,15 +162,6 @@ class ExpressionModule(L.LightningModule):
             "valid_nll": metrics.negative_log_likelihood(logits + self.losses.shift.cpu().numpy(), target),
         }
         self.log_dict(logged, sync_dist=True)  # they are the same in every process
-
-    def _compared(self) -> list[Compared]:
-        """What the network says of the validation faces in each output that has a metric, beside what is known."""
-        found = []
-        for output in (OUTPUTS[name] for name in self._valid[0][0].others if OUTPUTS[name].metric):
-            raw = torch.cat([outputs.others[output.name].float().cpu() for outputs, _ in self._valid]).numpy()
-            truth = torch.cat([batch[output.target].cpu() for _, batch in self._valid]).numpy()
-            found.append(Compared(output, output.decode(raw), truth))
-        return found
 
     def on_train_epoch_end(self) -> None:
         """Schedules by epoch step here, before the checkpoint is written, so that a resumed run has the same rate."""

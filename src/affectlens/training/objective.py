@@ -65,8 +65,8 @@ class WeightedLosses(nn.Module):
         self.register_buffer("shift", torch.zeros(1) if shift is None else shift, persistent=False)
         self.modules_of = nn.ModuleDict({name: loss for name, loss in built.items() if isinstance(loss, nn.Module)})
 
-    def forward(self, outputs: Outputs, **truth: Tensor) -> Tensor:
-        """() weighted sum.
+    def forward(self, outputs: Outputs, **truth: Tensor) -> dict[str, Tensor]:
+        """Each loss times its weight, (); their sum is the objective.
 
         Raises:
             BadSetting: a loss needs what the network does not give, fails, or returns something else than one number.
@@ -76,7 +76,7 @@ class WeightedLosses(nn.Module):
             given["features"] = outputs.features.float()
         given["logits"] = outputs.logits.float() + self.shift
         given |= truth
-        total = []
+        weighted = {}
         for name, loss in self.calls.items():
             if missing := [need for need in self.needs[name] if need not in given]:
                 raise BadSetting(
@@ -91,8 +91,8 @@ class WeightedLosses(nn.Module):
             if not isinstance(value, Tensor) or value.shape != ():
                 got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise BadSetting(f"the loss '{name}' must return a scalar tensor of shape (), got {got}")
-            total.append(self.weights[name] * value)
-        return torch.stack(total).sum()
+            weighted[name] = self.weights[name] * value
+        return weighted
 
 
 def _needs(name: str, loss: Any) -> list[str]:

@@ -22,7 +22,7 @@ from affectlens.data.samplers import SAMPLERS
 TTA = ("one", "flip", "ten-crop")
 CHOICES = {
     "channels": ("gray", "rgb"),
-    "precision": ("bf16-mixed", "32-true"),
+    "precision": ("auto", "bf16-mixed", "32-true"),
     "target": ("votes", "label", "drawn"),
     "sampler": tuple(SAMPLERS),
     "optimiser": ("sgd", "adam", "adamw"),
@@ -68,8 +68,9 @@ class Recipe:
             losses add to the logits, so that the outputs do not contain it: the higher, the more often rare classes are
             predicted (tau in Menon et al. 2021, arXiv:2007.07314, equation 10; 1 treats all classes as equally
             frequent).
-        train_share: fraction of each class's training faces to use, selected by the seed. balanced: use the same number
-            of faces of each class in validation and test, namely that of the smallest class, selected by the seed.
+        train_share: fraction of each class's training faces to use, selected by the seed. max_per_class: most training
+            faces of a class, likewise; 0 for all. balanced: use the same number of faces of each class in validation
+            and test, namely that of the smallest class, likewise.
         find_faces: search larger pictures for the largest face and crop it as the runtime does.
         size_px, channels, mean, std, relight: input of the network, as in `core.preprocessing.InputSpec`.
         margin, shift_y, rotate: crop for inference on photos, likewise. eye_distance, eye_height: likewise, and also
@@ -91,7 +92,7 @@ class Recipe:
         early_stop: number of epochs without improvement after which training ends; 0: never.
         gradient_clip: maximum norm of the gradient of all weights; 0: no clipping.
         ema: decay per step of the moving average of the weights, which is then evaluated and exported; 0: no averaging.
-        precision: "bf16-mixed" or "32-true".
+        precision: "bf16-mixed", "32-true", or "auto": the first where processor or device have bfloat16.
         seed: seed of initialisation, order, augmentation and dropout.
         flip, autocontrast, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side),
             brightness (normalised units), exposure (factor of the light), contrast, saturation, hue (fraction of the
@@ -141,6 +142,7 @@ class Recipe:
     decay_all: bool = False
     drop_near_duplicates: bool = True
     train_share: float = 1.0
+    max_per_class: int = 0
     balanced: bool = False
     find_faces: bool = False
     size_px: int = 48
@@ -159,7 +161,7 @@ class Recipe:
     weight_decay: float = 5e-4
     gradient_clip: float = 5.0
     ema: float = 0.998
-    precision: str = "bf16-mixed"
+    precision: str = "auto"
     seed: int = 0
     flip: float = 0.0
     rotation_deg: float = 0.0
@@ -215,6 +217,8 @@ class Recipe:
             raise BadSetting(f"recipe {self.name}: schedule_factor must be < 1, got {self.schedule_factor}")
         if self.train_share > 1:
             raise BadSetting(f"recipe {self.name}: train_share must be <= 1, got {self.train_share}")
+        if self.max_per_class < 0:
+            raise BadSetting(f"recipe {self.name}: max_per_class must be >= 0, got {self.max_per_class}")
         for key in ("epochs", "batch_size", "learning_rate", "size_px", "margin", "schedule_factor", "train_share"):
             if not getattr(self, key) > 0:
                 raise BadSetting(f"recipe {self.name}: {key} must be > 0, got {getattr(self, key)}")

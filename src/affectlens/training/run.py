@@ -1,4 +1,6 @@
-"""The files of a run: recipe, labels, versions, curves.csv, log.txt, checkpoints/, metrics.json, model.onnx."""
+"""The files of a run: recipe, labels, versions, curves.csv, log.txt, checkpoints/, losses.npz,
+metrics.json, model.onnx.
+"""
 
 import csv
 import io
@@ -13,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from affectlens.core import catalog
@@ -20,6 +23,7 @@ from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.files import atomic_write
 from affectlens.data.source import DataSource, name_of
 from affectlens.training.module import ExpressionModule
+from affectlens.training.precision import resolved
 from affectlens.training.recipe import Recipe, from_dict
 
 _NOT_TRAINED = ("margin", "shift_y", "rotate")
@@ -82,7 +86,7 @@ def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: 
     _write(out / "labels.json", list(labels))
     log = out / "versions.json"
     earlier = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
-    _write(log, [*earlier, versions() | facts])
+    _write(log, [*earlier, versions() | {"precision": resolved(recipe.precision)} | facts])
     _write(out / "recipe.json", recipe.as_dict())  # last: it says that this is a run
 
 
@@ -140,6 +144,8 @@ def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
     stored = load_recipe(folder)
     then, now = (json.loads(json.dumps(one.as_dict())) for one in (stored, recipe))
     spared = set(() if recipe.find_faces else _NOT_TRAINED)
+    if "auto" in (then["precision"], now["precision"]):  # versions.json has what it was
+        spared.add("precision")
     if tested or (recipe.schedule != "one-cycle" and recipe.epochs > stored.epochs):
         spared.add("epochs")
     if changed := [key for key in now if key not in spared and now[key] != then[key]]:
@@ -246,6 +252,20 @@ def save_refitted(module: ExpressionModule, folder: Path) -> None:
     stream = io.BytesIO()
     torch.save({"state_dict": module.state_dict()}, stream)
     atomic_write(refitted_checkpoint(folder), stream.getvalue())
+
+
+def keep_losses(checkpoint: Path, folder: Path) -> None:
+    """Write the tensors that the losses of a run hold, such as learned centres, to losses.npz: LOSS.NAME -> array.
+
+    Nothing is written where they hold none.
+    """
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "losses.modules_of."
+    held = {name.removeprefix(prefix): value.numpy() for name, value in state.items() if name.startswith(prefix)}
+    if held:
+        stream = io.BytesIO()
+        np.savez(stream, **held)
+        atomic_write(folder / "losses.npz", stream.getvalue())
 
 
 def read_curves(file: Path) -> list[dict[str, float]]:

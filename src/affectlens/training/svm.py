@@ -1,9 +1,10 @@
 """A linear support vector machine as replacement for a trained network's last layer (Antoniadis, section 5.4).
 
 The thesis fits ThunderSVM to the features of the softmax network without giving its settings. Here: scikit-learn's
-`LinearSVC` (one class against the rest, squared hinge, C = 0.001), classes balanced, features standardised for the
-fit; the standard deviations are folded into the weights, so that the machine is a linear layer and goes into the
-exported file as one. Its decision values are the logits, whose temperature calibration finds.
+`LinearSVC` (one class against the rest, squared hinge, C by validation), classes balanced, features standardised for
+the fit; the standard deviations are folded into the weights, so that the machine is a linear layer and goes into the
+exported file as one, which no other kernel could. Its decision values are the logits, whose temperature calibration
+finds. Of a classifier that also sees the answer of a second task ("concatenate"), only the features are used.
 """
 
 import importlib.util
@@ -16,8 +17,12 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.data.table import FaceTable
+from affectlens.evaluation.metrics import macro_recall
 from affectlens.training.module import ExpressionModule
 from affectlens.training.prediction import predict
+
+COSTS = (1e-4, 1e-3, 1e-2, 1e-1)
+"""C to choose from."""
 
 
 def check(module: ExpressionModule, train: FaceTable) -> None:
@@ -42,39 +47,61 @@ def _check_classes(targets: NDArray[np.int64], labels: tuple[str, ...]) -> None:
         raise BadData(f"classifier=svm needs training faces of every class, but there are none of '{missing[0]}'")
 
 
-def refit(module: ExpressionModule, train: FaceTable) -> None:
+def refit(module: ExpressionModule, train: FaceTable, valid: FaceTable) -> float:
     """Put the machine, fitted on the labelled training faces as they are, into the network's `classifier`.
+
+    Returns:
+        C, the smallest of `COSTS` with the best mean class accuracy on `valid`.
 
     Raises:
         BadSetting, BadData, MissingExtra: as `check`, or no face of a class can be decoded.
     """
     check(module, train)
+    features, targets = _seen(module, train)
+    _check_classes(targets, train.labels)
+    mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    scale = np.where(spread > 0, spread, 1)
+    standard = (features - mean) / scale
+    held_out, truth = _seen(module, valid)
+    machines = []
+    for cost in COSTS:
+        weight, bias = _fit(standard, targets, cost, module.recipe.seed)
+        weight, bias = weight / scale, bias - (weight / scale) @ mean
+        decided = (held_out @ weight.T + bias).argmax(axis=1)
+        machines.append((macro_recall(decided, truth, len(train.labels)), cost, weight, bias))
+    _, cost, weight, bias = max(machines, key=lambda machine: machine[0])  # the first of equals
     last = module.network.get_submodule("classifier")
-    labelled = train.keep(train.labelled)
+    with torch.no_grad():
+        last.get_parameter("weight").zero_()  # what it sees beside the features: the other task's answer
+        last.get_parameter("weight")[:, : weight.shape[1]].copy_(torch.from_numpy(weight))
+        last.get_parameter("bias").copy_(torch.from_numpy(bias))
+    return cost
+
+
+def _seen(module: ExpressionModule, faces: FaceTable) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """(N, D) features that the classifier sees of the labelled faces, and their (N,) classes."""
+    labelled = faces.keep(faces.labelled)
     seen: list[Tensor] = []
-    hook = last.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].float().cpu()))
+    hook = module.network.get_submodule("classifier").register_forward_pre_hook(
+        lambda _, arguments: seen.append(arguments[0].float().cpu())
+    )
     try:
         _, rows = predict(module, labelled)
     finally:
         hook.remove()
-    targets = labelled.targets[rows]
-    _check_classes(targets, train.labels)
-    weight, bias = _fit(torch.cat(seen).numpy(), targets, module.recipe.seed)
-    with torch.no_grad():
-        last.get_parameter("weight").copy_(torch.from_numpy(weight))
-        last.get_parameter("bias").copy_(torch.from_numpy(bias))
+    width = module.network.feature_width or None
+    return torch.cat(seen).numpy()[:, :width], labelled.targets[rows]
 
 
-def _fit(features: NDArray[np.float32], targets: NDArray[np.int64], seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(N, D) features and (N,) classes -> (C, D) weights and (C,) biases of the decision values."""
+def _fit(
+    features: NDArray[np.float64], targets: NDArray[np.int64], cost: float, seed: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(N, D) standardised features and (N,) classes -> (C, D) weights and (C,) biases of the decision values."""
     from sklearn.svm import LinearSVC
 
-    mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    scale = np.where(spread > 0, spread, 1)
-    machine = LinearSVC(C=1e-3, class_weight="balanced", dual=False, random_state=seed, max_iter=2000)
-    machine.fit((features - mean) / scale, targets)
+    machine = LinearSVC(C=cost, class_weight="balanced", dual=False, random_state=seed, max_iter=2000)
+    machine.fit(features, targets)
     weight, bias = machine.coef_, machine.intercept_
     if len(weight) == 1:  # two classes: one value, for the second against the first
         weight, bias = np.concatenate([-weight, weight]), np.concatenate([-bias, bias])
-    weight = weight / scale
-    return weight, bias - weight @ mean
+    return weight, bias

@@ -155,7 +155,7 @@ def _in_processes(waiting: Sequence[Planned], task: _Task, jobs: int) -> Iterato
     threads = max((os.cpu_count() or 1) // jobs, 1)
     context = multiprocessing.get_context("spawn")
     left, running = list(waiting), dict[Future[_Error | None], Planned]()
-    pool = ProcessPoolExecutor(jobs, context, initializer=_use_threads, initargs=(threads,), max_tasks_per_child=1)
+    pool = ProcessPoolExecutor(jobs, context, initializer=_use_threads, initargs=(threads,))
     try:
         while left or running:
             busy = {one.folder for one in (*left, *running.values())}

@@ -287,7 +287,7 @@ def _environment(results: Mapping[str, Sequence[_Result]]) -> list[str]:
             made_with = ", ".join(f"{name} {last[name]}" for name in names if name in last)
             fate = "left out" if one.recipe.drop_near_duplicates else "left in"
             duplicates = f"training faces that have a near-duplicate in validation or test {fate}"
-            text = f"{made_with}, {one.recipe.precision}, {duplicates}"
+            text = f"{made_with}, {last.get('precision', one.recipe.precision)}, {duplicates}"
             if "remark" in last:
                 text += f"; {last['remark']}"
             seen.setdefault(text, []).append(row)

@@ -61,7 +61,7 @@ def train(
         recipe: "WORK/ROW", "WORK" for its first row, a YAML file, or a `Recipe`.
         data: "NAME:FOLDER[?key=value&...]".
         out: run folder; by default "runs/WORK-ROW". Files written: recipe.json, labels.json, versions.json, curves.csv
-            and .png, log.txt, checkpoints/, metrics.json and model.onnx.
+            and .png, log.txt, checkpoints/, metrics.json, model.onnx, and losses.npz.
         settings: changes to the recipe.
         resume: continue after the last complete epoch in the run folder, if there is one.
         devices: number of processes (or GPUs) per machine.
@@ -118,11 +118,13 @@ def run_recipe(
         best = fit.fit(recipe, data, folder, resume, progress, machines, deadline)
         if best is None:  # another process of this run goes on
             return None
+        run.keep_losses(best, folder)
         module = run.load_checkpoint(recipe, len(data.train.labels), best)
         if recipe.classifier == "svm":
-            svm.refit(module, data.train)
+            cost = svm.refit(module, data.train, data.valid)
             run.save_refitted(module, folder)
-            said = f"the last layer is now a linear support vector machine, fitted on {_faces(len(data.train))}"
+            faces = _faces(len(data.train))
+            said = f"the last layer is now a linear support vector machine, fitted on {faces} with C = {cost:g}"
             run.note(folder, said)
             progress.message(said)
         spec = export.export(module, data, folder)

@@ -186,6 +186,14 @@ def place(prepared, tmp_path, monkeypatch, small_networks):
     return folder
 
 
+FEWER_ROWS = {
+    "--table t4.1": "--row t4.1-center",
+    "--row t6.2-* --seeds 3 --jobs 2": "--row t6.2-layers-1-tau-0.05 --seeds 1 --jobs 1",
+    "--row stn* ": "--row stn ",
+}
+"""Calls of many runs -> of one; what they have in common is tested with the workflow."""
+
+
 def shorter(words):
     """The same call with an epoch of a small network, without weights from a hub, or with few points and faces."""
     if words[:2] == ("plot", "landscape"):
@@ -194,6 +202,9 @@ def shorter(words):
         return [*words, "--set", "epochs=1"]
     if words[0] not in ("train", "reproduce"):
         return words
+    for long, short in FEWER_ROWS.items():
+        if long in (text := " ".join(words)):
+            words = tuple(text.replace(long, short).split())
     settings = ["epochs=1", "batch_size=16"]
     if words[1].startswith(("antoniadis", "dare", "vats")):
         settings.append("train_share=0.3")

@@ -146,6 +146,21 @@ def test_a_tenth_of_the_training_faces_is_for_validation(affectnet_tables, affec
         assert found == [sorted(others), sorted(held), [held[0]]]
 
 
+@pytest.mark.parametrize("protocol", ["antoniadis", "dare"])
+@pytest.mark.parametrize("release", ["1", "2"])
+def test_the_works_train_on_all_and_select_on_what_they_report(
+    affectnet_tables, affectnet_arrays, kept, names, protocol, release
+):
+    held, other = names("{}.jpg", 0, 10), names("{}.jpg", 10, 100)
+    affectnet_tables("training", [{"subDirectory_filePath": f"5/{name}"} for name in [*other, *held]])
+    affectnet_tables("validation", [{"subDirectory_filePath": "6/reported.jpg"}])
+    affectnet_arrays("train_set", {name.removesuffix(".jpg"): ("1", "0", "0") for name in [*other, *held]})
+    folder = affectnet_arrays("val_set", {"reported": ("1", "0", "0")})
+    options = {"release": release, "protocol": protocol}
+    found = [sorted(sample.path.name for sample in kept("affectnet", folder, s, **options)) for s in SPLITS]
+    assert found == [sorted([*other, *held]), ["reported.jpg"], ["reported.jpg"]]
+
+
 def test_release_tells_which_layout_is_read(affectnet_tables, affectnet_arrays, kept):
     affectnet_tables("validation", [{"subDirectory_filePath": "1/a.jpg", "expression": 0}])
     affectnet_tables("training", [{"subDirectory_filePath": "1/b.jpg"}])

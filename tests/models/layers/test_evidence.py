@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from affectlens.models import compact_resnet
-from affectlens.models.layers.backbones import FIRST_PLACE, backbone
+from affectlens.models.layers.backbones import BACKBONES
 from affectlens.models.layers.evidence import of_max, of_mean, through_relus
 
 
@@ -24,9 +24,9 @@ def test_of_a_mean_it_adds_up_to_the_logit():
     ("trunk", "first_place", "stride", "side"),
     [
         (lambda: nn.Sequential((network := compact_resnet.build(8, 3)).stem, network.blocks), 0.5 / 16, 16, 192),
-        (lambda: backbone("densenet121", 3)[0], FIRST_PLACE["densenet121"], 32, 512),
-        (lambda: backbone("resnet50", 3)[0], FIRST_PLACE["resnet50"], 32, 512),
-        (lambda: backbone("breg_next", 3)[0], FIRST_PLACE["breg_next"], 4, 128),
+        (lambda: BACKBONES["densenet121"].build(3, True), BACKBONES["densenet121"].first_place, 32, 512),
+        (lambda: BACKBONES["resnet50"].build(3, True), BACKBONES["resnet50"].first_place, 32, 512),
+        (lambda: BACKBONES["breg_next"].build(3, True), BACKBONES["breg_next"].first_place, 4, 128),
     ],
 )
 def test_the_first_place_is_where_gradients_come_from(trunk, first_place, stride, side):

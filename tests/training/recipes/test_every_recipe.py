@@ -22,6 +22,7 @@ from affectlens.training.distillation import Teacher
 from affectlens.training.loaders import train_loader, valid_loader
 from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import dataset_statistics
+from affectlens.training.precision import resolved
 from affectlens.training.recipe import Recipe, find
 from affectlens.training.start import start_from
 from affectlens.training.tables import rows_of
@@ -165,7 +166,7 @@ def trace(recipe, table, make_trainer):
     recorder = Recorder()
     trainer = make_trainer(
         max_epochs=1,
-        precision=short.precision,
+        precision=resolved(short.precision),
         callbacks=[recorder],
         gradient_clip_val=short.gradient_clip or None,
         limit_val_batches=1,
@@ -174,7 +175,7 @@ def trace(recipe, table, make_trainer):
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # frozen parts
         trainer.fit(module, train_loader(table, short, needs=module.network.needs), valid_loader(table, short))
     if recipe.classifier == "svm":
-        svm.refit(module, table)
+        svm.refit(module, table, table)
     after = sum(weight.detach().double().sum().item() for weight in module.parameters())
     return Trace(
         tuple(weight.shape for weight in module.parameters()),
@@ -329,6 +330,7 @@ ELSEWHERE = (
     }  # of what
     | {
         "train_share",
+        "max_per_class",
         "pretrained",
         "pretrained_file",
         "classifier",

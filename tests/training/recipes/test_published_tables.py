@@ -201,7 +201,13 @@ CACIOLAI = {
 
 VIT = {"patch_px": 16, "image_px": 224, "dropout": 0.4}
 SWIN = {"patch_px": 4, "window": 7, "dropout": 0.4, "depth_drop": 0.1}
-TWO_STREAM = {"backbone": "base", "mode": "principled", "landmarks": "mobile_facenet", "project_query": True}
+TWO_STREAM = {
+    "layer_scale": 1,
+    "backbone": "base",
+    "mode": "principled",
+    "landmarks": "mobile_facenet",
+    "project_query": True,
+}
 
 DARE = {
     "vit-base-scratch": (accuracy(0.1575), options("vit", size="base", **VIT) | {"pretrained": False}),

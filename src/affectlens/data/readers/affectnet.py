@@ -11,7 +11,9 @@ Expressions: 0 Neutral, 1 Happy, 2 Sad, 3 Surprise, 4 Fear, 5 Disgust, 6 Anger, 
 outside [-1, 1] (-2 stands for none) keeps its expression and loses both.
 
 The authors never published their test set: here the published validation set is the test split, and a tenth of the
-training set, chosen by a hash of the image name, is the validation split.
+training set, chosen by a hash of the image name, is the validation split. `?protocol=antoniadis` and `?protocol=dare`
+are what these two works do: all of the training set is trained on, and the published validation set both selects and
+reports.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +32,7 @@ LICENCE = (
     "Weights: for non-commercial research only. Trained on AffectNet, whose agreement allows non-commercial research "
     "and education. No face of it is contained."
 )
-OPTIONS = {"classes": ("8", "7"), "release": ("auto", "1", "2")}
+OPTIONS = {"classes": ("8", "7"), "release": ("auto", "1", "2"), "protocol": ("", "antoniadis", "dare")}
 NAMES = tuple(map(canonical, ("Neutral", "Happy", "Sad", "Surprise", "Fear", "Disgust", "Anger", "Contempt")))
 _BOX = ("face_x", "face_y", "face_width", "face_height")
 _COLUMNS = ("subDirectory_filePath", *_BOX, "facial_landmarks", "expression", "valence", "arousal")
@@ -61,19 +63,29 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     if not (first if release == "1" else later):
         expected = "training.csv and validation.csv" if release == "1" else "train_set and val_set"
         raise BadData(f"AffectNet, release {release}, expects '{directory}' to hold {expected}")
-    classes = len(labels(directory, options))
-    yield from (_first_release if release == "1" else _later_release)(directory, split, classes)
+    classes, shared = len(labels(directory, options)), bool(options["protocol"])
+    yield from (_first_release if release == "1" else _later_release)(directory, split, classes, shared)
 
 
-def _first_release(directory: Path, split: str, classes: int) -> Iterator[Sample | Dropped]:
-    table = directory / ("validation.csv" if split == "test" else "training.csv")
+def _is_published_validation(split: str, shared: bool) -> bool:
+    """Whether a split is read from the published validation set; `shared` where it is validation and test in one."""
+    return split == "test" or (shared and split == "valid")
+
+
+def _is_in(split: str, name: str, shared: bool) -> bool:
+    """Whether the image of that name belongs to a split, among those of the set that the split is read from."""
+    return shared or split == "test" or train_or_valid(name) == split
+
+
+def _first_release(directory: Path, split: str, classes: int, shared: bool) -> Iterator[Sample | Dropped]:
+    table = directory / ("validation.csv" if _is_published_validation(split, shared) else "training.csv")
     images = directory / "Manually_Annotated_Images"
     images = images if images.is_dir() else directory
     if not table.is_file():
         return  # this split is not there
     for place, row in rows(table, _COLUMNS):
         name = row["subDirectory_filePath"]
-        if split != "test" and train_or_valid(name.rpartition("/")[2]) != split:
+        if not _is_in(split, name.rpartition("/")[2], shared):
             continue
         label = whole(row["expression"], place, "expression")
         problem = _problem(label, classes, images / name)
@@ -94,8 +106,8 @@ def _first_release(directory: Path, split: str, classes: int) -> Iterator[Sample
         )
 
 
-def _later_release(directory: Path, split: str, classes: int) -> Iterator[Sample | Dropped]:
-    folder = directory / ("val_set" if split == "test" else "train_set")
+def _later_release(directory: Path, split: str, classes: int, shared: bool) -> Iterator[Sample | Dropped]:
+    folder = directory / ("val_set" if _is_published_validation(split, shared) else "train_set")
     images, annotations = folder / "images", folder / "annotations"
     if not folder.is_dir():
         return  # this split is not there
@@ -105,7 +117,7 @@ def _later_release(directory: Path, split: str, classes: int) -> Iterator[Sample
     names |= {file.name.removesuffix("_exp.npy") for file in annotations.glob("*_exp.npy")}
     for name in sorted(names, key=lambda name: (len(name), name)):
         image, expression = images / f"{name}.jpg", annotations / f"{name}_exp.npy"
-        if split != "test" and train_or_valid(image.name) != split:
+        if not _is_in(split, image.name, shared):
             continue
         if not expression.is_file():
             yield Dropped(f"{split}/{image.name}", "image without a label")

@@ -2,9 +2,17 @@
 
 densenet121 (Huang et al. 2017, arXiv:1608.06993; D = 1024, 6,953,856 parameters in RGB) and resnet50 (He et al. 2016,
 arXiv:1512.03385; D = 2048) are timm's, with torchvision's ImageNet weights, which the thesis has, from timm's hub
-(BSD-3-Clause). breg_next is our own file. Maps of the first two are pooled by their maximum, as in the thesis; that of
-breg_next by its mean, as its authors and the thesis's code have it.
+(BSD-3-Clause). breg_next is our own file.
+
+Maps of the first two are pooled by their maximum, as in Antoniadis's text (sections 5.5 and 6.3.1), that of breg_next
+by its mean, as its authors have it. His code pools the single- and multi-task networks by ReLU and mean, and only
+Emotion-GCN by the maximum of the raw map, so that the gain of the graph contains that of the pooling: `pool` takes
+either for every backbone.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import timm
 from torch import Tensor, nn
@@ -16,46 +24,81 @@ from affectlens.models import breg_next
 from affectlens.models.layers.evidence import of_max, of_mean
 from affectlens.models.layers.published import copy_into, timm_state
 
-_TIMM = {"densenet121": 1024, "resnet50": 2048}
-NAMES = (*_TIMM, "breg_next")
-FIRST_PLACE = {"densenet121": 14.5 / 32, "resnet50": 0.5 / 32, "breg_next": breg_next.FIRST_PLACE}
-"""Of their maps (`layers.evidence`)."""
+POOLS = ("max", "mean")
 
 
-def backbone(name: str, in_channels: int, rectified: bool = True) -> tuple[nn.Module, int]:
-    """A fresh network and D; without `rectified` the ReLU behind DenseNet's last norm is left out.
+@dataclass(frozen=True)
+class Backbone:
+    """A kind of network without a head.
 
-    Raises:
-        BadSetting: there is no such backbone.
+    Attributes:
+        name: its name.
+        build: (in_channels, rectified) -> a fresh network; without `rectified` the activation behind its last norm is
+            left out, where it has one of its own.
+        width: D.
+        pool: "max" or "mean".
+        first_place: of its map (`layers.evidence`).
+        imagenet: timm's name of its ImageNet weights; "" for none.
     """
-    if name == "breg_next":
-        return breg_next.trunk(in_channels), breg_next.FEATURES
-    if name not in _TIMM:
-        raise BadSetting(unknown("backbone", name, list(NAMES)))
+
+    name: str
+    build: Callable[[int, bool], nn.Module]
+    width: int
+    pool: str
+    first_place: float
+    imagenet: str = ""
+
+    def load_imagenet(self, network: nn.Module, in_channels: int, file: str = "") -> None:
+        """ImageNet weights into `network`, from `file` or, without one, as `published.timm_state` finds them.
+
+        Raises:
+            BadSetting: there are none. BadModelFile: the hub cannot be reached, or the file does not fit.
+        """
+        if not self.imagenet:
+            raise BadSetting(f"the backbone '{self.name}' has no ImageNet weights; set pretrained=false")
+        copy_into(network, timm_state(self.imagenet, file, in_chans=in_channels), self.name)
+
+    def pooled(self, space: Tensor) -> Tensor:
+        """(B, D, h, w) map -> (B, D)."""
+        return space.mean(dim=(2, 3)) if self.pool == "mean" else adaptive_max_pool2d(space, 1).flatten(1)
+
+    def evidence(self, space: Tensor, weights: Tensor) -> Tensor:
+        """Where in the map, pooled and weighed by `weights`, each answer comes from; see `layers.evidence`."""
+        return of_mean(space, weights) if self.pool == "mean" else of_max(space, weights)
+
+
+def _of_timm(name: str, in_channels: int, rectified: bool) -> nn.Module:
     network = timm.create_model(name, pretrained=False, in_chans=in_channels, num_classes=0, global_pool="")
     if not rectified and name == "densenet121":
         network.get_submodule("features.norm5").act = nn.Identity()
-    return network, _TIMM[name]
+    return network
 
 
-def load_imagenet(network: nn.Module, name: str, in_channels: int, file: str = "") -> None:
-    """ImageNet weights into a backbone, from `file` or, without one, as `published.timm_state` finds them.
+def _breg_next(in_channels: int, rectified: bool) -> nn.Module:
+    del rectified  # its last activation is part of every block
+    return breg_next.trunk(in_channels)
+
+
+BACKBONES = {
+    kind.name: kind
+    for kind in (
+        Backbone(
+            "densenet121", partial(_of_timm, "densenet121"), 1024, "max", 14.5 / 32, imagenet="densenet121.tv_in1k"
+        ),
+        Backbone("resnet50", partial(_of_timm, "resnet50"), 2048, "max", 0.5 / 32, imagenet="resnet50.tv_in1k"),
+        Backbone("breg_next", _breg_next, breg_next.FEATURES, "mean", breg_next.FIRST_PLACE),
+    )
+}
+
+
+def find_backbone(name: str, pool: str = "") -> Backbone:
+    """The backbone of that name, pooled as it is by default or by `pool`.
 
     Raises:
-        BadSetting: there are none for this backbone. BadModelFile: the hub cannot be reached, or the file does not fit.
+        BadSetting: there is no such backbone or pooling.
     """
-    if name not in _TIMM:
-        raise BadSetting(f"the backbone '{name}' has no ImageNet weights; set pretrained=false")
-    copy_into(network, timm_state(f"{name}.tv_in1k", file, in_chans=in_channels), name)
-
-
-def pooled(space: Tensor, name: str) -> Tensor:
-    """(B, D, h, w) map of the backbone `name` -> (B, D)."""
-    return space.mean(dim=(2, 3)) if name == "breg_next" else adaptive_max_pool2d(space, 1).flatten(1)
-
-
-def evidence(space: Tensor, weights: Tensor, name: str) -> Tensor:
-    """Where in the map of the backbone `name`, pooled and weighed by `weights`, each answer comes from; see
-    `layers.evidence`.
-    """
-    return of_mean(space, weights) if name == "breg_next" else of_max(space, weights)
+    if name not in BACKBONES:
+        raise BadSetting(unknown("backbone", name, list(BACKBONES)))
+    if pool not in ("", *POOLS):
+        raise BadSetting(f"pool must be one of {', '.join(POOLS)}, got '{pool}'")
+    return replace(BACKBONES[name], pool=pool) if pool else BACKBONES[name]

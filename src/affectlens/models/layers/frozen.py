@@ -1,5 +1,6 @@
 """Networks with frozen parts."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from torch import nn
@@ -13,27 +14,30 @@ TRAIN = ("full", "head")
 class PartlyFrozen(Network):
     """A network whose frozen parts get no gradient and stay in evaluation mode, so that their statistics stay too.
 
-    With `train` "head" all but the head is frozen: its `backbone`.
+    With `train` "head" all but the head is frozen, with "fusion" the `backbone` of a network that fuses its maps with
+    others.
 
     Raises:
-        BadSetting: `train` is neither that nor "full".
+        BadSetting: `train` is none of `choices`.
     """
 
     backbone: Any
 
-    def __init__(self, train: str = "full") -> None:
+    def __init__(self, train: str = "full", choices: Sequence[str] = TRAIN) -> None:
         super().__init__()
-        if train not in TRAIN:
-            raise BadSetting(f"train must be {' or '.join(TRAIN)}, got '{train}'")
-        self.head_only = train == "head"
+        if train not in choices:
+            raise BadSetting(f"train must be {', '.join(choices[:-1])} or {choices[-1]}, got '{train}'")
+        self.trained = train
         self._frozen: tuple[nn.Module, ...] = ()
 
     def settle(self, pretrained: bool) -> str:
-        """Freeze the backbone if only the head learns; return why it learns after all, else ""."""
-        if self.head_only and not pretrained:
-            return "the whole network is trained, because there are no pretrained weights below its last layer"
-        if self.head_only:
-            self.freeze(self.backbone)
+        """Freeze what `train` says; return why it learns after all, else ""."""
+        if self.trained == "full":
+            return ""
+        if not pretrained:
+            return "the whole network is trained, because there are no pretrained weights below its last layers"
+        others = [part for name, part in self.named_children() if name != "head"]
+        self.freeze(*(others if self.trained == "head" else [self.backbone]))
         return ""
 
     def freeze(self, *parts: nn.Module) -> None:

@@ -1,7 +1,8 @@
 """IR-50, the residual network of ArcFace (Deng et al. 2019, arXiv:1801.07698), without its stage of 512 channels, as
 POSTER++ uses it: maps of 64, 128 and 256 channels.
 
-Layers are named as in the weights that POSTER++ publishes ("ir50.pth"; a file that the user names).
+Layers are named as in POSTER++'s code; its weights ("ir50.pth") may also number the units of all stages in one row, as
+those of face.evoLVe, from which they come, do.
 """
 
 from collections.abc import Sequence
@@ -55,8 +56,23 @@ class IR50(nn.Module):
         )
 
     def load_checkpoint(self, file: Path) -> None:
-        """The published weights.  Raises BadModelFile where keys or shapes differ."""
-        copy_into(self, state_in(file), f"IR-50 in {file}")
+        """The published weights, in either layout.  Raises BadModelFile where keys or shapes differ."""
+        state = {self._by_stage(name): value for name, value in state_in(file).items()}
+        copy_into(self, state, f"IR-50 in {file}")
+
+    def _by_stage(self, name: str) -> str:
+        """`body.N.REST` becomes `body1.I.REST`, `body2...` or `body3...`; other names stay as they are."""
+        head, _, rest = name.partition(".")
+        number, _, rest = rest.partition(".")
+        if head != "body" or not number.isdecimal():
+            return name
+        place = int(number)
+        for stage in ("body1", "body2", "body3"):
+            units = len(getattr(self, stage))
+            if place < units:
+                return f"{stage}.{place}.{rest}"
+            place -= units
+        return name  # of the stage that POSTER++ leaves out
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         first = self.body1(self.input_layer(x))

@@ -13,7 +13,10 @@ from affectlens.models.layers.mobile_facenet import MobileFaceNet
 WIDTHS = (64, 128, 256)
 """Channels of the three maps."""
 INPUTS = ("normalised", "bgr")
-FILES = {"landmark_file": "MobileFaceNet's weights"}
+FILES = {
+    "landmark_file": "MobileFaceNet's weights (mobilefacenet_model_best.pth.tar, which github.com/Talented-Q/POSTER_V2 "
+    "links to)"
+}
 """Option of networks that have this stream -> the file that it names."""
 
 

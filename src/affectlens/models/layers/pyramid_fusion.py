@@ -3,7 +3,8 @@ an attention in which landmark features ask and image features answer, and a sma
 levels.
 
 As in the authors' code, each window is its whole map, the residual is the normalised image (equation 4.10 of Da Re has
-the image itself), and both branches have a learned scale that begins at 1e-5. Da Re's equation 4.7 projects the
+the image itself), and both branches have a learned scale that begins at 1e-5, or at `layer_scale`: Da Re's equations
+have none, and from 1e-5 a small learning rate never opens the path of the landmarks. Da Re's equation 4.7 projects the
 landmark features to queries; the code takes them as they are.
 """
 
@@ -21,6 +22,7 @@ from affectlens.models.layers.landmark_stream import LandmarkStream
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.squeeze_excitation import Excitation
 
+TRAIN = ("full", "fusion", "head")
 HEADS = (2, 4, 8)
 DROP_PATHS = (0.0, 0.125, 0.25)
 _SCALE = 1e-5
@@ -78,11 +80,13 @@ class FusionLevel(nn.Module):
     shape.
     """
 
-    def __init__(self, width: int, heads: int, window: int, drop_path: float, project_query: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, window: int, drop_path: float, project_query: bool, layer_scale: float = _SCALE
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.attention = CrossAttention(width, heads, window, project_query)
-        self.scale1, self.scale2 = (nn.Parameter(torch.full((width,), _SCALE)) for _ in range(2))
+        self.scale1, self.scale2 = (nn.Parameter(torch.full((width,), layer_scale)) for _ in range(2))
         self.norm2 = nn.LayerNorm(width)
         self.mlp = MLP(width, [4 * width, width], activation_layer=nn.GELU, inplace=None)
         self.drop_path = StochasticDepth(drop_path, "row")
@@ -128,8 +132,8 @@ class LandmarkGuided(PartlyFrozen, Explaining):
     first_places: Sequence[float] = (0.5, 0.5, 0.5)
     """Where the first place of each level's map lies (`layers.evidence`)."""
 
-    def __init__(self, landmarks: LandmarkStream | None) -> None:
-        super().__init__()
+    def __init__(self, landmarks: LandmarkStream | None, train: str = "full") -> None:
+        super().__init__(train, TRAIN)
         self.landmarks = landmarks
         self.first_place = self.first_places[0]
 
@@ -139,16 +143,16 @@ class LandmarkGuided(PartlyFrozen, Explaining):
             self.landmarks.load()
 
     def settle(self, pretrained: bool) -> str:
-        """Freeze the landmark stream if it has a checkpoint; else the reason why it learns."""
-        del pretrained  # the landmark stream has a file of its own
-        if self.landmarks and not self.landmarks.file:
-            return (
+        """Freeze what `train` says, and the landmark stream if it has a checkpoint; else the reasons why they learn."""
+        remarks = [super().settle(pretrained)]
+        if self.landmarks and self.landmarks.file:
+            self.freeze(self.landmarks.network)
+        elif self.landmarks:
+            remarks.append(
                 "the landmark stream is trained too, because no trained MobileFaceNet is given "
                 "(model_options.landmark_file=FILE)"
             )
-        if self.landmarks:
-            self.freeze(self.landmarks.network)
-        return ""
+        return "; ".join(filter(None, remarks))
 
     def maps(self, x: Tensor) -> tuple[list[Tensor], list[Tensor] | list[None]]:
         """Three maps of the image, and three of the same sizes of its landmarks."""

@@ -139,6 +139,7 @@ TABLES = {
                 )
             ),
             Row(replace(TWO_STREAM, row="two-stream-literal", model_options={"backbone": "base", "mode": "literal"})),
+            Row(replace(TWO_STREAM, row="two-stream-native", model_options={"backbone": "base", "mode": "native"})),
         ),
     ),
 }
