@@ -275,3 +275,11 @@ def test_max_takes_so_many_training_samples_of_a_part_whatever_their_order(ferpl
 def test_max_is_a_whole_number(tmp_path, most):
     with pytest.raises(BadSetting, match=f"max must be a whole number of training samples, got '{most}'"):
         parse(f"ferplus:{tmp_path}?max={most}")
+
+
+def test_max_may_come_from_a_recipe_or_a_model_and_what_is_given_wins(tmp_path):
+    source = parse(f"ferplus:{tmp_path}").with_default("ferplus", "max", "9")
+    assert source.options["max"] == "9"
+    assert parse(f"ferplus:{tmp_path}?max=4").with_default("ferplus", "max", "9").options["max"] == "4"
+    with pytest.raises(BadSetting, match="max must be a whole number"):
+        parse(f"ferplus:{tmp_path}").with_default("ferplus", "max", "few")

@@ -208,7 +208,7 @@ def contrastive(given, loss, positive=1, negative=1, margin=32):
     return positive * pull + negative * push
 
 
-def va_center(given, loss, columns=(0, 1)):
+def va_center(given, loss, columns=(0, 1), of_batch=False):
     statistics, widest = training(), 2 * math.sqrt(len(columns))
     rows = [
         (x, y, va)
@@ -219,6 +219,8 @@ def va_center(given, loss, columns=(0, 1)):
     for x, y, va in rows:
         centre = [mean(column) for column in zip(*(other for other, z, _ in rows if z == y), strict=True)]
         usual = statistics.class_affect[y].astype(float).tolist()
+        if of_batch:
+            usual = [mean(column) for column in zip(*(own for _, z, own in rows if z == y), strict=True)]
         away = math.sqrt(square([va[c] for c in columns], [usual[c] for c in columns]))
         total.append((widest - away) ** 2 / 4 * square(x, centre) / 2)
     return mean(total)
@@ -342,6 +344,7 @@ VARIANTS = [
     ("contrastive", {"negative": 0.0}, lambda *both: contrastive(*both, negative=0), 8),
     ("contrastive", {"positive": 0.0, "margin": 6.0}, lambda *both: contrastive(*both, positive=0, margin=6), 8),
     ("va_center", {"dimensions": "valence"}, lambda *both: va_center(*both, columns=(0,)), 8),
+    ("va_center", {"means": "batch"}, lambda *both: va_center(*both, of_batch=True), 8),
     ("va_center", {"dimensions": "arousal"}, lambda *both: va_center(*both, columns=(1,)), 8),
     ("va_signs", {"by": "mse"}, va_signs_by_squares, 2),
     ("va_divisions", {}, lambda *both: va_divisions(*both, n=4), 4),
@@ -380,6 +383,7 @@ def test_a_training_set_without_valence_and_arousal_is_refused(name):
         ("va_divisions", {"gamma": -1.0}, "gamma must be >= 0, got -1"),
         ("va_soft", {"bins": 0}, "bins must be at least 1, got 0"),
         ("va_signs", {"by": "hinge"}, "by must be 'bce' or 'mse', got 'hinge'"),
+        ("va_center", {"means": "none"}, "means must be training or batch, got 'none'"),
         ("va_center", {"dimensions": "dominance"}, "dimensions must be one of .*, got 'dominance'"),
         ("local_subclass", {"subclasses": 0}, "subclasses must be at least 1, got 0"),
         ("center", {"reduction": "median"}, "reduction must be mean or sum, got 'median'"),

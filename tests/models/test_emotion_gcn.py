@@ -55,7 +55,7 @@ def test_expressions_are_not_related_to_each_other_unless_by_votes(statistics):
     np.testing.assert_allclose(related[:4, 4:], related[4:, :4].T)
 
 
-def test_a_lonely_node_keeps_all_or_the_rest():
+def test_an_isolated_node_keeps_all_or_the_rest():
     related = np.array([[0, 0, 0.3], [0, 0, 0.05], [0.3, 0.05, 0]])
     assert np.diag(weighted_edges(related, 0.1, 0.7)).tolist() == pytest.approx([0.3, 1, 0.3])
     assert np.diag(weighted_edges(related, 0.1, 0.7, "rest")).tolist() == pytest.approx([0.3, 0.3, 0.3])
@@ -99,7 +99,7 @@ def test_without_word_vectors_it_says_so(tmp_path):
     assert build(4, backbone="breg_next", words=str(tmp_path)).settle(pretrained=False) == ""
 
 
-@pytest.mark.parametrize("option", [{"lonely": "none"}, {"graph": "none"}, {"pool": "median"}])
+@pytest.mark.parametrize("option", [{"isolated": "none"}, {"graph": "none"}, {"pool": "median"}])
 def test_an_option_that_does_not_exist_is_refused(option):
     with pytest.raises(BadSetting, match=next(iter(option))):
         build(4, backbone="breg_next", **option)

@@ -104,7 +104,7 @@ def test_what_stands_in_the_way_costs_only_the_rows_concerned(tmp_path):
     (tmp_path / "affectnet").mkdir()
     source = parse(f"affectnet:{tmp_path / 'affectnet'}")
     rows = ["vit-base-scratch", "two-stream-celeba", "swin-tiny-scratch-2"]
-    found = obstacles(planned(DARE, rows, root=tmp_path), source, other_data=False)
+    found = obstacles(planned(DARE, rows, root=tmp_path), source, source, other_data=False)
     assert set(found) == {"dare/celeba", "dare/two-stream-celeba"}
     assert "'dare/celeba' expects data of 'celeba', got 'affectnet'" in str(found["dare/celeba"])
     assert "starts from the run in" in str(found["dare/two-stream-celeba"])
@@ -124,6 +124,28 @@ def test_weights_that_are_not_there_are_found_before_any_run(tmp_path, monkeypat
     source = parse(f"affectnet:{tmp_path / 'affectnet'}")
     rows = ["t6.5-breg-next", "t4.1-center", "t4.1-island"]
     small = ["t4.1-*:model_options.backbone=breg_next", "t4.1-*:size_px=16"]
-    found = obstacles(planned(ANTONIADIS, rows, small, root=tmp_path), source, other_data=False)
+    found = obstacles(planned(ANTONIADIS, rows, small, root=tmp_path), source, source, other_data=False)
     assert set(found) == {"antoniadis/t4.1-center", "antoniadis/t4.1-island"}
     assert tried == ["t4.1-center"]  # both rows begin with the same weights
+
+
+@pytest.mark.parametrize("name", ["t5.1-baseline", "t5.1-*", "t3.1-baseline"])
+def test_a_setting_reaches_a_row_under_each_of_its_names(name):
+    (run,) = planned(ANTONIADIS, ["t3.1-baseline"], [f"{name}:epochs=6"])
+    assert run.recipe.epochs == 6
+
+
+def test_a_setting_for_no_row_that_is_run_is_refused():
+    with pytest.raises(BadSetting, match=r"the setting 'vgg-\*:epochs' is for no row that is run; these are: stn"):
+        planned(CACIOLAI, ["stn"], ["vgg-*:epochs=2"])
+
+
+def test_a_finished_run_to_start_from_must_be_the_one_meant(tmp_path):
+    svm = "t5.4-ccc-island-classic-svm"
+    small = ["model_options.backbone=breg_next", "pretrained=false"]
+    first, _ = planned(ANTONIADIS, [svm], small, root=tmp_path)
+    finish(first.folder, replace(first.recipe, batch_size=64))
+    (tmp_path / "affectnet").mkdir()
+    source = parse(f"affectnet:{tmp_path / 'affectnet'}")
+    found = obstacles(planned(ANTONIADIS, [svm], small, root=tmp_path), source, source, other_data=False)
+    assert "another recipe: batch_size differs" in str(found[f"antoniadis/{svm}"])

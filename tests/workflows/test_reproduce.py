@@ -126,3 +126,22 @@ def test_a_support_vector_machine_takes_over_the_network_of_its_row(place, monke
     assert json.loads((machine / "recipe.json").read_text())["classifier"] == "svm"
     assert (machine / "curves.csv").read_text() == (network / "curves.csv").read_text()
     assert (machine / "checkpoints" / "last.ckpt").read_bytes() == (network / "checkpoints" / "last.ckpt").read_bytes()
+
+
+def test_an_error_of_another_library_costs_only_its_row(place, monkeypatch):
+    train = reproducing.run_recipe
+
+    def fail(recipe, *arguments, **options):
+        if recipe.row == "baseline":
+            raise RuntimeError("out of memory")
+        return train(recipe, *arguments, **options)
+
+    monkeypatch.setattr(reproducing, "run_recipe", fail)
+    with pytest.raises(AffectLensError, match="1 of 2 runs failed: caciolai/baseline"):
+        call(place, ["baseline", "stn"])
+
+
+def test_a_result_on_other_data_is_not_passed_off(place):
+    call(place, ["baseline"])
+    with pytest.raises(BadSetting, match="was tested on other data"):
+        call(place, ["baseline"], test=f"ferplus:{place / 'ferplus'}?protocol=standard&classes=7")

@@ -14,7 +14,8 @@ from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
 from affectlens.training.run import best_checkpoint, note, open_run
 from affectlens.training.tables import Row, Table
-from affectlens.workflows.results_table import folder_of_seed, write_row, write_table
+from affectlens.workflows.plan import folder_of_seed
+from affectlens.workflows.results_table import write_row, write_table
 
 LABELS = ("calm", "keen", "wry")
 FACTS = {"data": "ferplus", "protocol": "caciolai", "split": "test", "options": {}}
@@ -213,7 +214,18 @@ def test_cells_become_a_grid_for_each_setting(finished, tmp_path):
     assert any(line.startswith("1 of 10 cells were run: 2 of 9 epochs, ferplus, caciolai") for line in lines)
 
 
-@pytest.mark.parametrize(("protocol", "said"), [("tiny", True), ("", False)])
-def test_splits_are_said_to_be_as_published_where_they_are(finished, tmp_path, protocol, said):
-    write_row(finished, measured(), FACTS | {"protocol": protocol}, tmp_path / "first")
+@pytest.mark.parametrize(("trained", "tested", "said"), [(1, 1, True), (0, 1, False), (1, 0, False)])
+def test_splits_are_said_to_be_as_published_where_they_are(finished, tmp_path, trained, tested, said):
+    write_row(finished, measured(), FACTS | {"protocol": "tiny" * tested}, tmp_path / "first")
+    versions = json.loads((finished / "versions.json").read_text())
+    versions[-1]["data"] = "ferplus&protocol=" + "tiny" * trained
+    (tmp_path / "first" / "versions.json").write_text(json.dumps(versions))
     assert ("Splits are as published." in write_table("tiny", MODULE, tmp_path).read_text()) == said
+
+
+def test_a_difference_is_of_the_same_faces(finished, tmp_path):
+    write_row(finished, measured(20), FACTS, tmp_path / "first")
+    write_row(finished, measured(24), FACTS | {"options": {"votes": "csv"}}, tmp_path / "second")
+    text = write_table("tiny", module_of(baseline="first", first={}, second={}), tmp_path).read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| second")]
+    assert line.split(" | ")[5] == "-"

@@ -88,7 +88,7 @@ def find_faces(table: FaceTable, spec: InputSpec, progress: Progress = SILENT) -
     be decoded, are dropped and counted. Faces are kept in memory up to `KEEP_BYTES`; those beyond are cut again
     whenever they are asked for.
     """
-    detect, left = detector(), KEEP_BYTES
+    detect, budget_bytes = detector(), KEEP_BYTES
     pictures = table.images.entries if isinstance(table.images, Images) else list(table.images)
     crops: list[NDArray[np.uint8] | Decodable] = []
     kept = np.zeros(len(table), dtype=bool)
@@ -100,9 +100,9 @@ def find_faces(table: FaceTable, spec: InputSpec, progress: Progress = SILENT) -
             dropped["no face found" if images else "image cannot be decoded"] += 1
             continue
         crop = images[0] if found is None else cut_faces(_rgb(images[0]), found, spec)[0]
-        left -= crop.nbytes
+        budget_bytes -= crop.nbytes
         beyond = pictures[row] if found is None else _Found(pictures[row], found, spec)
-        crops.append(crop if left >= 0 else beyond)
+        crops.append(crop if budget_bytes >= 0 else beyond)
         kept[row] = True
     return table.keep(kept).with_images(Images(crops), dict(dropped))
 

@@ -1,12 +1,16 @@
 """Faces that occur in two splits: the same picture, its mirror image, or a close copy of either."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.data.images import FaceImages, decoded, to_gray
+from affectlens.data.images import FaceImages, in_chunks, to_gray
 
 BITS = 256
+_AT_ONCE = 32
+"""Images that are decoded together."""
 _POOL_ROWS = 20_000
 """Hashes that are compared at once, 20 MB as numbers."""
 MAX_DIFFERING_BITS = 28
@@ -17,17 +21,18 @@ re-toned); from 29 bits on, different people begin to appear.
 """
 
 
-def difference_hash(images: FaceImages) -> NDArray[np.int8]:
+def difference_hash(images: FaceImages, mirrored: Sequence[bool] = (False, True)) -> NDArray[np.int8]:
     """N gray or RGB uint8 images -> (2, N, 256) int8 of +1 and -1: is a cell of a 16x16 grid darker than its right one?
-    First of the images, then of their mirror images; each image is decoded once.
+    First of the images, then of their mirror images, or of what `mirrored` says; each image is decoded once.
 
     An image that cannot be decoded has zeros, and so no near-duplicate.
     """
-    signs = np.zeros((2, len(images), BITS), dtype=np.int8)
-    for row in range(len(images)):
-        for image in decoded(images, [row])[0]:
+    signs = np.zeros((len(mirrored), len(images), BITS), dtype=np.int8)
+    for found, rows in in_chunks(images, _AT_ONCE):
+        for image, row in zip(found, rows, strict=True):
             gray = to_gray(image)
-            signs[0, row], signs[1, row] = hash_one(gray), hash_one(gray, mirrored=True)
+            for place, flipped in enumerate(mirrored):
+                signs[place, row] = hash_one(gray, flipped)
     return signs
 
 
@@ -43,7 +48,7 @@ def nearest_distance(images: FaceImages, *others: FaceImages) -> NDArray[np.int6
     pool = [difference_hash(part).reshape(-1, BITS) for part in others if len(part)]
     if not pool:
         return np.full(len(images), BITS, dtype=np.int64)
-    return nearest_hash(difference_hash(images)[0], np.concatenate(pool))[0]
+    return nearest_hash(difference_hash(images, (False,))[0], np.concatenate(pool))[0]
 
 
 def nearest_hash(hashes: NDArray[np.integer], pool: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

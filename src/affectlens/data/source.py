@@ -176,12 +176,15 @@ class DataSource:
         Raises:
             BadSetting: the reader does not know the option or the value.
         """
-        return DataSource(
-            tuple(
-                replace(part, given={key: value, **part.given}) if part.reader == reader else part
-                for part in self.parts
-            )
-        )
+
+        def changed(part: SourcePart) -> SourcePart:
+            if part.reader != reader:
+                return part
+            if key == "max":
+                return replace(part, max_train=part.max_train or _whole(value, key))
+            return replace(part, given={key: value, **part.given})
+
+        return DataSource(tuple(map(changed, self.parts)))
 
     def without_meta(self) -> "DataSource":
         """The source without its meta files, for where only the images matter."""
@@ -286,9 +289,7 @@ def _part(text: str) -> SourcePart:
         if not equals:
             raise BadSetting(f"options of a data set must have the form KEY=VALUE, got '{setting}' in '{text}'")
         given[key] = value
-    meta, most = given.pop("meta", None), given.pop("max", "0")
-    if not most.isdecimal():
-        raise BadSetting(f"max must be a whole number of training samples, got '{most}' in '{text}'")
+    meta, max_train = given.pop("meta", None), _whole(given.pop("max", "0"), text)
     directory = Path(os.path.expanduser(folder))
     if not directory.exists():
         advice = "; parts are joined as NAME:FOLDER+NAME:FOLDER" if "+" in text else ""
@@ -296,7 +297,14 @@ def _part(text: str) -> SourcePart:
     meta_file = None if meta is None else Path(os.path.expanduser(meta))
     if meta_file is not None and not meta_file.is_file():
         raise BadData(f"meta file '{meta_file}' does not exist")
-    return SourcePart(name, directory, given, meta_file, int(most))
+    return SourcePart(name, directory, given, meta_file, max_train)
+
+
+def _whole(value: str, where: str) -> int:
+    """The number of `?max=`.  Raises BadSetting."""
+    if not value.isdecimal():
+        raise BadSetting(f"max must be a whole number of training samples, got '{value}' in '{where}'")
+    return int(value)
 
 
 def _joined(sample_id: str, split: str, number: int, part: SourcePart) -> str:

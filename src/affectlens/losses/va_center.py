@@ -23,10 +23,13 @@ class VACenterLoss(nn.Module):
 
     means: Tensor
 
-    def __init__(self, means: Tensor, columns: tuple[int, ...], centres: Centres | None, reduction: Reduction) -> None:
+    def __init__(
+        self, means: Tensor, columns: tuple[int, ...], centres: Centres | None, reduction: Reduction, of_batch: bool
+    ) -> None:
         super().__init__()
         self.register_buffer("means", means[:, list(columns)])
         self.columns = columns
+        self.of_batch = of_batch
         self.centres = centres
         self.reduction: Reduction = reduction
 
@@ -35,7 +38,8 @@ class VACenterLoss(nn.Module):
         position = affect_target[:, list(self.columns)]
         known = (label >= 0) & position.isfinite().all(dim=1)
         features, label, position = features[known], label[known], position[known]
-        away = (position - self.means[label]).square().sum(dim=1).sqrt()
+        means = batch_means(position, label, len(self.means)) if self.of_batch else self.means
+        away = (position - means[label]).square().sum(dim=1).sqrt()
         farthest = 2 * len(self.columns) ** 0.5
         weight = (farthest - away).square() / 4
         points = batch_means(features, label, len(self.means)) if self.centres is None else self.centres.points
@@ -49,20 +53,26 @@ def build(
     statistics: DatasetStatistics,
     dimensions: str = "both",
     centres: str = "batch",
+    means: str = "training",
     rate: float = 0.5,
     reduction: Reduction = "mean",
 ) -> VACenterLoss:
-    """`dimensions` is "both", "valence" or "arousal"; `centres` "batch", or "rule" or "gradient" for learned ones.
+    """`dimensions` is "both", "valence" or "arousal"; `centres` "batch", or "rule" or "gradient" for learned ones;
+    `means`, the class means of valence and arousal, are those of the "training" set or of the "batch" (eq. 4.5.2 sums
+    over m, which is the batch elsewhere).
 
     Raises:
         BadSetting: a setting is none of these, or no training face has valence and arousal.
     """
     if dimensions not in DIMENSIONS:
         raise BadSetting(f"dimensions must be one of {', '.join(DIMENSIONS)}, got '{dimensions}'")
+    if means not in ("training", "batch"):
+        raise BadSetting(f"means must be training or batch, got '{means}'")
     if not statistics.described.any():
         raise BadSetting(
             "the center loss by valence and arousal needs training faces with a label, valence and arousal, but "
             "there are none"
         )
     learned = None if centres == "batch" else Centres(len(statistics.labels), statistics.feature_width, rate, centres)
-    return VACenterLoss(torch.from_numpy(statistics.class_affect), DIMENSIONS[dimensions], learned, reduction)
+    class_means = torch.from_numpy(statistics.class_affect)
+    return VACenterLoss(class_means, DIMENSIONS[dimensions], learned, reduction, of_batch=means == "batch")

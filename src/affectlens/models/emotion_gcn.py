@@ -187,7 +187,7 @@ class Graph:
         category_edges: edges between expressions by their conditional probabilities.
         affect_edge: an edge between valence and arousal where they are correlated, as in the author's code; the text
             has none.
-        lonely: what a node without neighbours keeps: "all", or "rest", 1 - p as in the text.
+        isolated: weight that a node without neighbours keeps: "full" (1), or "rest" (1 - p) as in the text.
         transposed: multiply by the transpose, as the author's code does, whose rows sum to 1 before it; the text's rows
             sum to 1.
         source: "data", the training set; "affectnet", the correlations of AffectNet's.
@@ -197,7 +197,7 @@ class Graph:
     share: float
     category_edges: bool = False
     affect_edge: bool = False
-    lonely: str = "all"
+    isolated: str = "full"
     transposed: bool = True
     source: str = "data"
 
@@ -206,10 +206,12 @@ class Graph:
         known = published_correlations(statistics.labels) if self.source == "affectnet" else correlations(statistics)
         shares = co_occurrence(statistics) if self.category_edges else None
         related = strengths(np.abs(known), statistics.targets, shares, self.affect_edge)
-        return weighted_edges(related, self.tau, self.share, self.lonely)
+        return weighted_edges(related, self.tau, self.share, self.isolated)
 
 
-def weighted_edges(related: NDArray[np.float64], tau: float, share: float, lonely: str = "all") -> NDArray[np.float32]:
+def weighted_edges(
+    related: NDArray[np.float64], tau: float, share: float, isolated: str = "full"
+) -> NDArray[np.float32]:
     """(K, K) float32 from (K, K) strengths: edges where one is at least `tau`; a node keeps 1 - `share` of its weight
     and gives its neighbours `share` in equal parts.
     """
@@ -217,7 +219,7 @@ def weighted_edges(related: NDArray[np.float64], tau: float, share: float, lonel
     np.fill_diagonal(edges, 0)
     degree = edges.sum(axis=1, keepdims=True)
     weights = share * edges / np.maximum(degree, 1)
-    np.fill_diagonal(weights, np.where((degree[:, 0] > 0) | (lonely == "rest"), 1 - share, 1))
+    np.fill_diagonal(weights, np.where((degree[:, 0] > 0) | (isolated == "rest"), 1 - share, 1))
     return np.asarray(weights, dtype=np.float32)
 
 
@@ -291,7 +293,7 @@ def build(
     share: float = 0.7,
     category_edges: bool = False,
     affect_edge: bool = False,
-    lonely: str = "all",
+    isolated: str = "full",
     transposed: bool = True,
     graph: str = "data",
     pool: str = "",
@@ -308,9 +310,9 @@ def build(
         raise BadSetting(f"layers must be 1, 2 or 3, got {layers}")
     if not 0 <= tau <= 1 or not 0 <= share < 1:
         raise BadSetting(f"tau must be in [0, 1] and share in [0, 1), got {tau} and {share}")
-    if lonely not in ("all", "rest"):
-        raise BadSetting(f"lonely must be all or rest, got '{lonely}'")
+    if isolated not in ("full", "rest"):
+        raise BadSetting(f"isolated must be full or rest, got '{isolated}'")
     if graph not in ("data", "affectnet"):
         raise BadSetting(f"graph must be data or affectnet, got '{graph}'")
-    rules = Graph(tau, share, category_edges, affect_edge, lonely, transposed, graph)
+    rules = Graph(tau, share, category_edges, affect_edge, isolated, transposed, graph)
     return EmotionGCN(find_backbone(backbone, pool), classes, in_channels, layers, rules, words)

@@ -21,6 +21,7 @@ from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from affectlens.models.layers.colour import as_rgb
 from affectlens.models.layers.ir50 import IR50, UNITS
+from affectlens.models.layers.landmark_stream import FILES as LANDMARK_FILES
 from affectlens.models.layers.landmark_stream import INPUTS, WIDTHS, LandmarkStream
 from affectlens.models.layers.pyramid_fusion import (
     DROP_PATHS,
@@ -30,6 +31,8 @@ from affectlens.models.layers.pyramid_fusion import (
     PyramidTokens,
     TokenTransformer,
 )
+
+FILES = LANDMARK_FILES
 
 
 class Poster(LandmarkGuided):
@@ -89,7 +92,7 @@ def build(
 ) -> Poster:
     """A fresh network for faces normalised by `mean` and `std`; gray ones are shown to all three channels.
 
-    `train` is "full", "fusion" (all but IR-50) or "head".
+    `train` is "full" or "fusion" (all but IR-50).
 
     Raises:
         BadSetting: an option has no such value.

@@ -17,7 +17,8 @@ gives a CLS token and 16x16 patch tokens. The thesis states tensors of 16x16x3, 
 Queries are projected (w_q of equation 4.7; `project_query` switches it off, as in POSTER++'s code). `landmarks` "none"
 is the network "without landmark stage": image features ask themselves. `landmark_file` and `landmark_input` are those
 of `models.poster`. `layer_scale` is the start of the learned scales of the fusion: 1, since the thesis's equations have
-none (1e-5 in POSTER++). `train` leaves open what the text does: "full", "fusion" (all but DINOv2) or "head".
+none (1e-5 in POSTER++). The text does not say how much of DINOv2 is trained: `train` is "full" or "fusion" (all but
+DINOv2).
 """
 
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from affectlens.core.errors import BadSetting
 from affectlens.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from affectlens.models.layers import dinov2
 from affectlens.models.layers.colour import as_rgb
+from affectlens.models.layers.landmark_stream import FILES as LANDMARK_FILES
 from affectlens.models.layers.landmark_stream import INPUTS, WIDTHS, LandmarkStream
 from affectlens.models.layers.pyramid_fusion import (
     DROP_PATHS,
@@ -42,6 +44,7 @@ from affectlens.models.layers.pyramid_fusion import (
     TokenTransformer,
 )
 
+FILES = LANDMARK_FILES
 BLOCKS = (3, 7, 11)
 
 
@@ -76,17 +79,24 @@ class Mode:
 
 MODES = {
     "principled": Mode(
-        tuple(zip((28, 14, 7), WIDTHS, HEADS, strict=True)),
-        *("patches", "image"),
-        partial(PyramidTokens, WIDTHS),
+        levels=tuple(zip((28, 14, 7), WIDTHS, HEADS, strict=True)),
+        image="patches",
+        projects="image",
+        tokens=partial(PyramidTokens, WIDTHS),
         count=3 * 7 * 7,
         width=768,
         dropout=0.0,
         gated=True,
     ),
-    "literal": Mode(((16, 3, 1), (8, 12, 2), (4, 48, 4)), "cls", "landmarks", _Cut, count=9),
+    "literal": Mode(
+        levels=((16, 3, 1), (8, 12, 2), (4, 48, 4)), image="cls", projects="landmarks", tokens=_Cut, count=9
+    ),
     "native": Mode(
-        ((16, 768, 1), (8, 768, 2), (4, 768, 4)), "patches", "landmarks", _Cut, count=3 * (16 * 16 + 8 * 8 + 4 * 4)
+        levels=((16, 768, 1), (8, 768, 2), (4, 768, 4)),
+        image="patches",
+        projects="landmarks",
+        tokens=_Cut,
+        count=3 * (16 * 16 + 8 * 8 + 4 * 4),
     ),
 }
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,21 @@ def adopt(recipe: Recipe, trained: Path, folder: Path) -> None:
     """Make the finished run `trained` the beginning of a run of `recipe`, which differs in what comes after training.
 
     Nothing is done where `folder` holds a run already.
+
+    Raises:
+        BadSetting: the run was trained with other settings.
     """
     if (folder / "recipe.json").is_file():
         return
+    theirs = load_recipe(trained)
+    check_recipe(replace(recipe, row=theirs.row, classifier=theirs.classifier), trained)
+    if recipe.epochs != theirs.epochs:
+        raise BadSetting(f"the run in '{trained}' was trained for up to {theirs.epochs} epochs, not {recipe.epochs}")
     shutil.copytree(trained / "checkpoints", folder / "checkpoints", dirs_exist_ok=True)
     refitted_checkpoint(folder).unlink(missing_ok=True)
     for name in ("labels.json", "versions.json", "curves.csv", "log.txt"):
-        shutil.copyfile(trained / name, folder / name)
+        if (trained / name).is_file():  # runs of earlier versions have no log
+            shutil.copyfile(trained / name, folder / name)
     _write(folder / "recipe.json", recipe.as_dict())  # last: it says that this is a run
 
 
@@ -136,7 +145,8 @@ def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
     """Check that the run in `folder` has this recipe.
 
     The crop of photos may differ if it does not enter training. There may be more epochs if the schedule does not
-    depend on their number, and of a run that is `tested` already any number: its table says how many.
+    depend on their number, and of a run that is `tested` already any number: its table says how many. Where a precision
+    is "auto", versions.json says what it was.
 
     Raises:
         BadSetting: another setting differs.
@@ -170,8 +180,8 @@ def check_data(source: DataSource, folder: Path) -> None:
         raise BadSetting(f"the run in '{folder}' was started with other data: {then}, got {now}")
 
 
-def check_sources(recipe: Recipe) -> None:
-    """Raises BadModelFile where the recipe learns or starts from weights that are not there."""
+def check_sources(recipe: Recipe, except_for: Sequence[str] = ()) -> None:
+    """Raises BadModelFile where the recipe learns or starts from weights that are not there; some keys are spared."""
     wanted = [("teacher", name, _SOURCES["teacher"]) for name in recipe.teachers]
     wanted += [(key, getattr(recipe, key), advice) for key, advice in _SOURCES.items() if key != "teacher"]
     for option, content in getattr(catalog.load("models", recipe.model), "FILES", {}).items():
@@ -181,7 +191,7 @@ def check_sources(recipe: Recipe) -> None:
     for key, name, advice in wanted:
         where = Path(name).expanduser()
         bundled = name == "bundled" and key in ("teacher", "start_from")
-        if name and not (bundled or best_checkpoint(where).is_file() or where.is_file()):
+        if name and key not in except_for and not (bundled or best_checkpoint(where).is_file() or where.is_file()):
             raise BadModelFile(f"{recipe.name} needs {key}='{name}', which does not exist; {advice}")
 
 

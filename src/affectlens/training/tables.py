@@ -61,3 +61,9 @@ def rows_of(tables: Mapping[str, Table]) -> dict[str, Row]:
 def recipes_of(tables: Mapping[str, Table]) -> dict[str, Recipe]:
     """Name -> recipe of all rows of all tables, in order."""
     return {name: row.recipe for name, row in rows_of(tables).items()}
+
+
+def names_of(rows: Mapping[str, Row], name: str) -> list[str]:
+    """All names of a row, the one that is trained first."""
+    trained = rows[name].same_as or name
+    return [trained, *(other for other, row in rows.items() if row.same_as == trained)]

@@ -1,30 +1,32 @@
 """Training and testing of the rows of published tables, next to the papers' figures."""
 
+import logging
 import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from affectlens.core import catalog
 from affectlens.core.errors import AffectLensError, BadModelFile, BadSetting
-from affectlens.core.messages import describe
+from affectlens.core.messages import describe, one_line
 from affectlens.core.progress import SILENT, Progress
 from affectlens.data.samplers import balanced
 from affectlens.data.source import DataSource
 from affectlens.evaluation import evaluation
 from affectlens.workflows.data import source_of
 from affectlens.workflows.extras import require_training
-from affectlens.workflows.plan import Planned, check_folders, chosen_rows, obstacles, planned_runs
+from affectlens.workflows.plan import Planned, chosen_rows, obstacles, planned_runs
 from affectlens.workflows.recipes import Overrides
 from affectlens.workflows.scoring import open_model, score
 from affectlens.workflows.train import run_recipe
 
 _Error: TypeAlias = AffectLensError | OSError
-"""What costs a run; anything else is a fault of the program, and is raised."""
+"""What costs a run."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ def reproduce(
 ) -> Path:
     """Train rows of a work's tables (or continue them), test each once, and write the tables (extra `train`).
 
-    Everything that can be known before training is checked before the first run: data, settings, weights, folders. The
-    tables are written after every row. A row whose run is finished is not trained again, and one that has been tested
-    is not tested again, whatever its number of epochs; if it was tested with other settings, an error is raised. Rows
-    that are the same recipe under two names are trained once. An interrupted call is continued by the same call.
+    Settings, weights, folders and what the data are named are checked before the first run. The tables are written
+    after every row. A row whose run is finished is not trained again, and one that has been tested is not tested again,
+    whatever its number of epochs; if it was tested with other settings, an error is raised. Rows that are the same
+    recipe under two names are trained once. An interrupted call is continued by the same call.
 
     Args:
         work: name of a work, for example "caciolai".
@@ -71,7 +73,8 @@ def reproduce(
         test: data to test on; by default the test split of `data`.
         other_data: allow a data set other than the paper's; the table says so.
         jobs: number of runs side by side, which share the cores.
-        minutes: time after which no epoch is begun that would not end in time; by default none.
+        minutes: time after which no run is begun, and no epoch that would end later if it took as long as the one
+            before it in this call; by default none.
         out: `out`/WORK/README.md is written with the tables, next to a folder per row with settings, versions, log,
             curves, confusion matrix and metrics.
         runs: folder for the runs.
@@ -101,11 +104,10 @@ def reproduce(
     known = rows_of(module.TABLES)
     chosen = chosen_rows(known, module, work, rows, tables, None if other_data else source.reader)
     planned = planned_runs(known, chosen, settings, seeds, results, runs)
-    check_folders(planned, source)
-    failed: dict[str, _Error] = {**obstacles(planned, source, other_data)}
-    waiting = [one for one in planned if not one.is_tested and one.name not in failed]
-    if failed and not waiting and not any(one.is_tested for one in planned):
+    failed: dict[str, _Error] = {**obstacles(planned, source, task.tested_on, other_data)}
+    if len(failed) == len(planned):
         raise next(iter(failed.values()))
+    waiting = [one for one in planned if not one.is_tested and one.name not in failed]
     for one in planned:
         if one.name in failed:
             progress.message(f"{one.name}: cannot be run: {describe(failed[one.name])}")
@@ -154,16 +156,24 @@ def _in_processes(waiting: Sequence[Planned], task: _Task, jobs: int) -> Iterato
     """
     threads = max((os.cpu_count() or 1) // jobs, 1)
     context = multiprocessing.get_context("spawn")
-    left, running = list(waiting), dict[Future[_Error | None], Planned]()
+    pending, running = list(waiting), dict[Future[_Error | None], Planned]()
     pool = ProcessPoolExecutor(jobs, context, initializer=_use_threads, initargs=(threads,))
     try:
-        while left or running:
-            busy = {one.folder for one in (*left, *running.values())}
-            for one in [one for one in left if one.after not in busy]:
-                left.remove(one)
+        while pending or running:
+            busy = {one.folder for one in (*pending, *running.values())}
+            ready = [one for one in pending if one.after not in busy]
+            for one in ready[: jobs - len(running)]:  # no more, or an interruption would not reach those in the queue
+                pending.remove(one)
                 running[pool.submit(_train_and_test, one, task)] = one
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
+                one, error = running.pop(future), future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    pool = ProcessPoolExecutor(jobs, context, initializer=_use_threads, initargs=(threads,))
+                    yield one, AffectLensError("its process was killed, probably for lack of memory")
+                elif error is not None:
+                    raise error
+                else:
+                    yield one, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -186,7 +196,8 @@ def _train_and_test(one: Planned, task: _Task, progress: Progress = SILENT) -> _
             if task.deadline is not None and time.time() > task.deadline:
                 return OutOfTime("not begun, for lack of time")
             if one.after is not None and not (one.after / "model.onnx").is_file():
-                return BadModelFile(f"{recipe.name} starts from the run in '{one.after}', which is not finished")
+                error = OutOfTime if task.deadline is not None else BadModelFile
+                return error(f"{recipe.name} starts from the run in '{one.after}', which is not finished")
             if one.after is not None and recipe.classifier == "svm":
                 run.adopt(recipe, one.after, folder)
             progress.message(f"{one.name}: up to {recipe.epochs} epochs, in '{folder}'")
@@ -202,4 +213,7 @@ def _train_and_test(one: Planned, task: _Task, progress: Progress = SILENT) -> _
         results_table.write_row(folder, evaluation.compute_metrics(scored.scores), facts, one.result)
     except (AffectLensError, OSError) as error:
         return error
+    except Exception as error:  # of torch, Lightning or memory: one run must not cost the others
+        logging.getLogger("affectlens").debug("%s failed", one.name, exc_info=True)
+        return AffectLensError(one_line(error))
     return None

@@ -15,7 +15,7 @@ from affectlens.evaluation import plots
 from affectlens.evaluation.metrics import mean_class_accuracy_interval
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import load_recipe, load_run, read_curves
-from affectlens.training.tables import Row, Table, rows_of
+from affectlens.training.tables import Row, Table, names_of, rows_of
 
 _KEPT = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png")
 _LOG = "log.txt"
@@ -42,11 +42,6 @@ def write_row(run: Path, metrics: Mapping[str, Any], facts: Mapping[str, Any], o
     atomic_write(out / "metrics.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 
-def folder_of_seed(row: Path, first_seed: int, seed: int) -> Path:
-    """Where the result of a row lies: that of its first seed in the row's folder, others below it."""
-    return row if seed == first_seed else row / f"seed-{seed}"
-
-
 @dataclass(frozen=True)
 class _Result:
     """What was measured with one seed."""
@@ -61,16 +56,14 @@ class _Result:
         return metrics
 
 
-def _results(out: Path, row: Row) -> list[_Result]:
-    """Those of all seeds of a row, by seed; of the row that is trained in its place if it has none itself."""
-    for name in filter(None, (row.name, row.same_as)):
+def _results(out: Path, names: Sequence[str]) -> list[_Result]:
+    """Those of all seeds of a row, by seed, under the first of its names that has any."""
+    for name in names:
         folders = [out / name, *sorted((out / name).glob("seed-*"))]
         files = [folder / "metrics.json" for folder in folders if (folder / "metrics.json").is_file()]
-        results = [
-            _Result(file.parent, load_recipe(file.parent), json.loads(file.read_text(encoding="utf-8")))
-            for file in files
-        ]
-        if results:
+        if files:
+            found = [(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+            results = [_Result(folder, load_recipe(folder), content) for folder, content in found]
             return sorted(results, key=lambda result: result.recipe.seed)
     return []
 
@@ -79,8 +72,8 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
     """results/WORK/README.md from the results that `out` holds; rows without one are listed as not run."""
     tables: Mapping[str, Table] = module.TABLES
     rows = rows_of(tables)
-    results = {name: found for name, row in rows.items() if (found := _results(out, row))}
-    published = all(result.found["facts"]["protocol"] == work for found in results.values() for result in found)
+    results = {name: found for name in rows if (found := _results(out, names_of(rows, name)))}
+    published = all(_is_published(result, work) for found in results.values() for result in found)
     lines = [
         f"# {work}: paper and measured",
         "",
@@ -94,11 +87,11 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
     unfinished = []
     for name, table in tables.items():
         if len(tables) > 1 and not any(row.name in results for row in table.rows):
-            unfinished.append(f"{name} ({len(table.rows)} rows)")
+            unfinished.append(f"{name} ({len(table.rows)} {'row' if len(table.rows) == 1 else 'rows'})")
             continue
         heading = ["", f"## {table.title}"] if len(tables) > 1 else []
         grid = bool(table.rows[0].cell)
-        lines += [*heading, "", *(_grids(table, results, module) if grid else _lines(table, results, rows, module))]
+        lines += [*heading, "", *(_grids(table, results, module) if grid else _lines(table, results, module))]
     if unfinished:
         lines += ["", f"Not run: {', '.join(unfinished)}; `affectlens recipes list` has the rows."]
     lines += _further(rows, results)
@@ -113,15 +106,13 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
     return table_file
 
 
-def _lines(
-    table: Table, results: Mapping[str, Sequence[_Result]], rows: Mapping[str, Row], module: ModuleType
-) -> list[str]:
+def _lines(table: Table, results: Mapping[str, Sequence[_Result]], module: ModuleType) -> list[str]:
     """A table of one line per row."""
     own, other = module.METRIC, next(name for name in _NAMES if name != module.METRIC)
-    known = [name for name in results if table.baseline and table.baseline in (name, rows[name].same_as)]
-    baseline = known[0] if known else ""
+    baseline = table.baseline if table.baseline in results else ""
+    shown = next((row.name for row in table.rows if baseline in (row.name, row.same_as)), baseline)
     columns = ["row", "paper", f"{_NAMES[own]}", _NAMES[other], "macro F1"]
-    columns += [f"against {baseline}"] if baseline else []
+    columns += [f"against {shown}"] if baseline else []
     columns += ["validation", "epochs", "parameters", "data", "seeds"]
     lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 3) + " --- | ---: |"]
     left_out = []
@@ -166,9 +157,17 @@ def _grids(table: Table, results: Mapping[str, Sequence[_Result]], module: Modul
                 texts.append(f"{_percent(row.paper.get(module.METRIC))} / {measured}")
             lines.append(f"| {line} | {' | '.join(texts)} |")
     finished = [found for row in table.rows if (found := results.get(row.name))]
-    epochs, _, data, seeds = _circumstances(finished[0])
+    epochs, _, data, seeds = (
+        " and ".join(dict.fromkeys(some)) for some in zip(*map(_circumstances, finished), strict=True)
+    )
     lines += ["", f"{len(finished)} of {len(table.rows)} cells were run: {epochs} epochs, {data}, seeds {seeds}."]
     return lines[1:]
+
+
+def _is_published(result: _Result, work: str) -> bool:
+    """Whether it was trained and tested by the protocol of the work."""
+    trained = json.loads((result.folder / "versions.json").read_text(encoding="utf-8"))[-1].get("data", "")
+    return result.found["facts"]["protocol"] == work and f"protocol={work}" in trained
 
 
 def _has_expressions(found: Sequence[_Result]) -> bool:
@@ -196,7 +195,8 @@ def _difference(found: Sequence[_Result], baseline: Sequence[_Result], metric: s
     """Points by which a row is above the baseline, over the seeds that both have."""
     theirs = {one.recipe.seed: one.test[metric] for one in baseline}
     differences = [one.test[metric] - theirs[one.recipe.seed] for one in found if one.recipe.seed in theirs]
-    if not differences or found[0].folder == baseline[0].folder:
+    other_faces = found[0].found["facts"] != baseline[0].found["facts"]
+    if not differences or other_faces or found[0].folder == baseline[0].folder:
         return "-"
     mean = fmean(differences)
     text = f"{100 * mean:+.2f}"

@@ -238,4 +238,4 @@ def test_a_run_of_other_settings_is_not_mixed_in(reproduced, cli, tmp_path):
         *arguments(reproduced, "--row", "baseline", "--runs", tmp_path / "runs", "--out", tmp_path / "results")
     )
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "was started with another recipe: batch_size, precision differ" in result.err
+    assert "was started with another recipe: batch_size differs" in result.err

@@ -55,7 +55,9 @@ def reproduce(
     minutes: Annotated[
         float | None,
         typer.Option(
-            metavar="M", min=0, help="Begin no epoch that would end later; the same command continues.  [default: none]"
+            metavar="M",
+            min=0,
+            help="Begin no run later, and no epoch that would end later; the same command continues.  [default: none]",
         ),
     ] = None,
     results: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the table.")] = Path("results"),
@@ -63,7 +65,7 @@ def reproduce(
 ) -> None:
     """Train rows of a work's tables (or continue them), test each once, and write the tables.
 
-    Data, settings, weights and folders are checked before the first run, and the tables are written after every row.
+    Settings, weights and folders are checked before the first run, and the tables are written after every row.
     A row whose run is finished is not trained again. A row that has been tested is not tested again, whatever its
     number of epochs; if it was tested with other settings, choose another --out. Writes DIR/WORK/README.md with the
     tables, and a folder per row with settings, versions, log, curves, confusion matrix and metrics. If interrupted, the

@@ -14,8 +14,8 @@ TRAIN = ("full", "head")
 class PartlyFrozen(Network):
     """A network whose frozen parts get no gradient and stay in evaluation mode, so that their statistics stay too.
 
-    With `train` "head" all but the head is frozen, with "fusion" the `backbone` of a network that fuses its maps with
-    others.
+    With `train` "head", or "fusion" for networks that fuse the maps of their backbone with others, the `backbone` is
+    frozen and everything after it learns.
 
     Raises:
         BadSetting: `train` is none of `choices`.
@@ -27,17 +27,16 @@ class PartlyFrozen(Network):
         super().__init__()
         if train not in choices:
             raise BadSetting(f"train must be {', '.join(choices[:-1])} or {choices[-1]}, got '{train}'")
-        self.trained = train
+        self.trainable = train
         self._frozen: tuple[nn.Module, ...] = ()
 
     def settle(self, pretrained: bool) -> str:
         """Freeze what `train` says; return why it learns after all, else ""."""
-        if self.trained == "full":
+        if self.trainable == "full":
             return ""
         if not pretrained:
             return "the whole network is trained, because there are no pretrained weights below its last layers"
-        others = [part for name, part in self.named_children() if name != "head"]
-        self.freeze(*(others if self.trained == "head" else [self.backbone]))
+        self.freeze(self.backbone)
         return ""
 
     def freeze(self, *parts: nn.Module) -> None:

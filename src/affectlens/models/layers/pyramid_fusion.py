@@ -22,7 +22,7 @@ from affectlens.models.layers.landmark_stream import LandmarkStream
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.squeeze_excitation import Excitation
 
-TRAIN = ("full", "fusion", "head")
+TRAIN = ("full", "fusion")
 HEADS = (2, 4, 8)
 DROP_PATHS = (0.0, 0.125, 0.25)
 _SCALE = 1e-5

@@ -2,10 +2,10 @@
 
 Rows are named after their table. Stated in the thesis: DenseNet121 with ImageNet weights and global max pooling,
 images of 227x227 aligned by the eyes, SGD with rate 1e-3 and momentum 0.9, batches of 35, 10 epochs, weighted
-cross-entropy (n_min / n_i), flips, rotations of 30 degrees, mild jitter of brightness, contrast, hue and saturation;
+cross-entropy (n_min / n_i), flips, rotations, mild jitter of brightness, contrast, hue and saturation;
 AffectNet with 7 classes (8 in table 3.1 but for its last row), validation 500 per class, mean class accuracy. His code
-adds weight decay 1e-3, and takes Aff-Wild2's frames as they are cropped, at 112x112, with plain cross-entropy. Metric
-losses weigh 0.1.
+adds rotations of 30 degrees and weight decay 1e-3, and takes Aff-Wild2's frames as they are cropped, at 112x112, with
+plain cross-entropy. Metric losses weigh 0.1.
 
 Chosen here: 0.2 of brightness (a factor, as in ColorJitter) and contrast, 0.2 of saturation, 0.02 of hue for "mild";
 eyes at 0.35 of the height, 0.4 of the side apart; mask, contrastive and local subclass losses weigh as the others of

@@ -2,7 +2,7 @@
 
 Protocol `caciolai` is that of the author's public code: plurality over all ten vote columns, seven classes, validation
 on the private split, test on the public one. His validation draws with a sampler that balances the classes; what it
-estimates is the mean recall, so that is what selects the epoch and drives the schedule here, without the noise of the
+estimates is the mean recall, so that is what drives the schedule and ends training here, without the noise of the
 draw. `data_options.protocol=standard` gives the majority labels on the standard splits (eight classes).
 
 Stated in the report: SGD with Nesterov momentum 0.9, learning rate 0.01, weight decay 1e-4, batches of 128, up to 300
