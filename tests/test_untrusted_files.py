@@ -234,7 +234,7 @@ def test_an_array_of_objects_in_affectnet_is_not_executed(tmp_path, made):
         (tmp_path / "val_set" / folder).mkdir(parents=True)
     (tmp_path / "train_set" / "images" / "0.jpg").touch()
     np.save(tmp_path / "train_set" / "annotations" / "0_exp.npy", np.array([Evil(made)]), allow_pickle=True)
-    options = {"release": "auto", "classes": "8"}
+    options = {"release": "auto", "classes": "8", "protocol": ""}
     refuse(lambda: [face for split in ("train", "valid") for face in affectnet.read(tmp_path, split, options)], made)
 
 

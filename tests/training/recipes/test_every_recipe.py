@@ -137,7 +137,7 @@ def traced(recipe, table, make_trainer):
 def lighter(recipe):
     """`recipe` with smaller faces and, where its network is a large one, a smaller network."""
     options = dict(recipe.model_options)
-    if recipe.model in ("attributes", "two_stream") and options.get("mode") != "literal":
+    if recipe.model in ("attributes", "two_stream") and options.get("mode") not in ("literal", "native"):
         options["backbone"] = "small"
     if recipe.model == "poster":
         options |= {"side_px": 48, "units": (1, 1, 1)}
