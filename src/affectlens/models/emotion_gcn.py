@@ -170,7 +170,7 @@ def published_correlations(labels: tuple[str, ...]) -> NDArray[np.float64]:
     """`correlations` of AffectNet's training set, from the author's code.
 
     Raises:
-        BadData: a label is none of AffectNet's seven.
+        BadData: a label is not one of AffectNet's seven.
     """
     if unknown := [label for label in labels if label not in AFFECTNET]:
         raise BadData(f"graph=affectnet has no correlation for '{unknown[0]}'; it knows {', '.join(AFFECTNET)}")

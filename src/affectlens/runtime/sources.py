@@ -174,12 +174,9 @@ class Tally:
         if self.last is not None and self.last.incomplete:
             found.append("the file is truncated; the part that could be decoded was analyzed")
         if self.failed and self.frames:
-            found.append(f"{_frames(self.failed)} failed; see the reason in their rows")
+            frames = "frame" if self.failed == 1 else "frames"
+            found.append(f"{self.failed} {frames} failed; see the reason in their rows")
         return found
-
-
-def _frames(count: int) -> str:
-    return f"{count} {'frame' if count == 1 else 'frames'}"
 
 
 def analyses_of(

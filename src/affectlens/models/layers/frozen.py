@@ -18,7 +18,7 @@ class PartlyFrozen(Network):
     frozen and everything after it learns.
 
     Raises:
-        BadSetting: `train` is none of `choices`.
+        BadSetting: `train` is not one of `choices`.
     """
 
     backbone: Any
