@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from affectlens import Analyzer
-from affectlens.apps.server import routes
+from affectlens.apps.server import routes, videos
 from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.schemas import Result, to_wire
 from affectlens.core.detection import Detections
@@ -321,18 +321,22 @@ def test_health_and_metrics_answer_while_the_queue_is_full(serve, slow):
 
 
 @pytest.mark.slow
-def test_one_video_at_a_time_and_a_client_that_leaves_frees_the_place(serve, tmp_path, portrait, make_video):
+def test_one_video_at_a_time_and_a_client_that_leaves_frees_the_place(
+    serve, tmp_path, portrait, make_video, monkeypatch
+):
     make_video(tmp_path / "long.mp4", [portrait] * 300, fps=30)
     data, url = (tmp_path / "long.mp4").read_bytes(), serve()
     with httpx2.stream("POST", f"{url}/v1/analyze", content=data, headers=VIDEO) as answer:
         begun = answer.iter_lines()
         assert answer.status_code == 200
         assert next(begun)
-        second = post(url, data, VIDEO)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(videos, "_LEAVING_S", 0.1)
+            second = post(url, data, VIDEO)
         assert (second.status_code, second.json()["reason"]) == (503, "busy")
         assert post(url).status_code == 200
+    assert len(lines(post(url, data, VIDEO, every=100))) == 3  # at once: the end of the first is waited for
     wait_for(lambda: metric(url, "affectlens_videos") == 0)
-    assert len(lines(post(url, data, VIDEO, every=100))) == 3
 
 
 @pytest.mark.slow
@@ -575,7 +579,8 @@ def test_a_client_that_leaves_a_video_with_few_lines_frees_the_place_at_once(ser
     assert time.monotonic() - start < 3
 
 
-def test_a_second_video_is_refused_before_it_has_come(serve, tmp_path, portrait, make_video):
+def test_a_second_video_is_refused_before_it_has_come(serve, tmp_path, portrait, make_video, monkeypatch):
+    monkeypatch.setattr(videos, "_LEAVING_S", 0.1)
     make_video(tmp_path / "long.mp4", [portrait] * 300, fps=30)
     data, url = (tmp_path / "long.mp4").read_bytes(), serve()
     address = urlsplit(url)

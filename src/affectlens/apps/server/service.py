@@ -34,7 +34,7 @@ class Service:
         """With everything that it needs."""
         metrics = ServiceMetrics()
         videos = Videos(analyzer, limits, metrics)
-        uploads = Uploads(limits, videos.check_room)
+        uploads = Uploads(limits, videos.wait_for_room)
         metrics.held.set_function(lambda: uploads.held_bytes)
         return cls(analyzer, limits, metrics, InferenceEngine(analyzer, limits, metrics), videos, uploads, palette)
 

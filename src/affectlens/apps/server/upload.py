@@ -1,7 +1,7 @@
 """Uploads: bytes are counted as they arrive and kept only in memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -58,8 +58,8 @@ class Uploads:
         check_video: raises HttpError where a video would not be taken, so that it is not awaited.
     """
 
-    def __init__(self, limits: Limits, check_video: Callable[[], None]) -> None:
-        self.limits, self.check_video = limits, check_video
+    def __init__(self, limits: Limits, wait_for_room: Callable[[], Awaitable[None]]) -> None:
+        self.limits, self.wait_for_room = limits, wait_for_room
         self.held_bytes = 0
         self._timers: set[asyncio.Timeout] = set()
 
@@ -121,7 +121,7 @@ class _Counted:
         data = bytearray()
         async for chunk in self._chunks():
             data += chunk
-            self._check(data)
+            await self._check(data)
         return Upload(bytes(data), kind)
 
     async def _from_form(self) -> bytes:
@@ -137,17 +137,17 @@ class _Counted:
             data: bytes = await file.read()
         finally:
             await form.close()
-        self._check(data)
+        await self._check(data)
         return data
 
-    def _check(self, data: bytes | bytearray) -> None:
+    async def _check(self, data: bytes | bytearray) -> None:
         """Raise HttpError as soon as it is plain that the file will not be taken."""
         photo = is_photo(data)
         if photo and len(data) > self._limits.photo_bytes:
             raise _too_large(self._limits.photo_bytes)
         if not photo and not self._known and len(data) >= HEAD_BYTES:
             self._known = True
-            self._uploads.check_video()
+            await self._uploads.wait_for_room()
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes."""

@@ -20,6 +20,10 @@ from affectlens.runtime.sources import Analyses
 from affectlens.runtime.stream import VideoSettings
 from affectlens.runtime.video import Frame, Frames, open_video
 
+_LEAVING_S = 2.0
+"""How long a new video waits for a place: a client that lets go of one often sends the next at once, and the end of
+the first is noticed a moment later."""
+
 
 class Videos:
     """The places for videos."""
@@ -27,11 +31,19 @@ class Videos:
     def __init__(self, analyzer: Analyzer, limits: Limits, metrics: ServiceMetrics) -> None:
         self._analyzer, self._limits, self._metrics = analyzer, limits, metrics
         self._open: set[Video] = set()
+        self._left = asyncio.Event()
 
-    def check_room(self) -> None:
-        """Raises HttpError where there is no place for one more."""
-        if len(self._open) >= self._limits.videos:
-            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "another video is being analyzed", retry_after_s=10)
+    async def wait_for_room(self) -> None:
+        """Returns once there is a place for one more; raises HttpError where none gets free in a moment."""
+        try:
+            async with asyncio.timeout(_LEAVING_S):
+                while len(self._open) >= self._limits.videos:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError as error:
+            raise HttpError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "busy", "another video is being analyzed", retry_after_s=10
+            ) from error
 
     async def open(self, data: bytes, settings: VideoSettings) -> "Video":
         """The bytes of a video, opened; to be ended by the caller.
@@ -39,7 +51,7 @@ class Videos:
         Raises:
             HttpError: there is no room. UnreadableMedia: it cannot be opened, or is too long.
         """
-        self.check_room()
+        await self.wait_for_room()
         video = Video(self._metrics, self._leave)
         self._open.add(video)
         self._metrics.videos.set(len(self._open))
@@ -57,6 +69,7 @@ class Videos:
 
     def _leave(self, video: "Video") -> None:
         self._open.discard(video)
+        self._left.set()
         self._metrics.videos.set(len(self._open))
 
 
