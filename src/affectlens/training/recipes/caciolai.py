@@ -7,9 +7,11 @@ draw. `data_options.protocol=standard` gives the majority labels on the standard
 
 Stated in the report: SGD with Nesterov momentum 0.9, learning rate 0.01, weight decay 1e-4, batches of 128, up to 300
 epochs, early stopping after a tenth of them, halving the rate after 2 epochs without progress, weighted random
-sampling, horizontal flips, "small" rotations and distortions. From the code: rotations of up to 0.63 degrees
-(`RandomRotation(0.2*pi)` is in degrees), no distortion (it is commented out), dropout in the baseline and the VGG but
-not in Deep-Emotion with its transformer, and the weights of the last epoch (its checkpoints are never loaded).
+sampling, horizontal flips, "small" rotations and distortions. From the code: no distortion (it is commented out), no
+ten crops (neither; the report dropped them), dropout in the baseline and the VGG but not in Deep-Emotion with its
+transformer, the weights of the last epoch (its checkpoints are never loaded), and the votes of fer2013new.csv
+(`?votes=csv`). Its rotation is `RandomRotation(0.2*pi)`: up to 0.63 degrees with the nearest neighbour, which moves no
+pixel of a 48x48 face, so there is none here; resampled bilinearly, as `rotation_deg` would, it blurs the training faces.
 """
 
 from dataclasses import replace
@@ -46,7 +48,6 @@ BASELINE = Recipe(
     ema=0.0,
     gradient_clip=0.0,
     flip=0.5,
-    rotation_deg=0.63,
 )
 DEEP_EMOTION = {"stn": True, "dropout": 0.0}
 STN = replace(BASELINE, row="stn", model_options=DEEP_EMOTION)
