@@ -97,6 +97,16 @@ def test_columns_are_known_again_by_their_header():
 def test_sectors_are_those_that_the_loss_learns(number):
     affect = np.random.default_rng(number).uniform(-1, 1, (200, 2)).astype(np.float32)
     np.testing.assert_array_equal(sectors(affect, number), sector(torch.from_numpy(affect), number))
+    grid = np.stack(np.meshgrid(*[np.arange(-100, 101) / 100] * 2), axis=-1).reshape(-1, 2).astype(np.float32)
+    np.testing.assert_array_equal(sectors(grid, number), sector(torch.from_numpy(grid), number))
+
+
+def test_a_face_on_the_border_of_two_sectors_is_in_the_second():
+    axes = np.array([(0.3, 0), (0, 0.3), (-0.3, 0), (0, -0.3)], dtype=np.float32)
+    diagonals = np.array([(0.3, 0.3), (-0.3, 0.3), (-0.3, -0.3), (0.3, -0.3)], dtype=np.float32)
+    assert sectors(axes, 4).tolist() == [0, 1, 2, 3]
+    assert sectors(axes, 12).tolist() == [0, 3, 6, 9]
+    assert sectors(np.stack([axes, diagonals], axis=1).reshape(-1, 2), 8).tolist() == list(range(8))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_parameters_are_those_of_the_thesis():
     assert parameters(emotion_gcn.build(7)) == 6_953_856 + 677_888
 
 
-@pytest.mark.parametrize(("name", "side"), [("densenet121", 7), ("resnet50", 8), ("breg_next", 57)])
+@pytest.mark.parametrize(("name", "side"), [("densenet121", 7), ("resnet50", 8), ("breg_next", 57), ("bundled", 15)])
 def test_maps_of_the_backbones(name, side):
     network, width = BACKBONES[name].build(3, True), BACKBONES[name].width
     size = 228 if name == "breg_next" else 227
@@ -208,8 +208,9 @@ def test_either_pooling_goes_with_every_backbone(model, backbone):
     assert not torch.allclose(found["max"], found["mean"])
 
 
-def test_convolutions_of_breg_next_start_wider_than_torchs():
+def test_convolutions_of_breg_next_start_wider_than_torchs_behind_the_first():
     torch.manual_seed(0)
-    first, *_, last = [one for one in breg_next.trunk(3).modules() if isinstance(one, torch.nn.Conv2d)]
-    for layer, inputs in ((first, 27), (last, 128 * 9)):
+    first, second, *_, last = [one for one in breg_next.trunk(3).modules() if isinstance(one, torch.nn.Conv2d)]
+    for layer, inputs in ((second, 32 * 9), (last, 128 * 9)):
         assert layer.weight.std().item() == pytest.approx((2 / inputs) ** 0.5, rel=0.1)
+    assert first.weight.std().item() == pytest.approx((1 / (3 * 27)) ** 0.5, rel=0.1)

@@ -219,14 +219,22 @@ def test_networks_of_several_tasks_go_on_whole(model, options, tmp_path):
     torch.testing.assert_close(turned.state_dict(), expected, rtol=0, atol=0)
 
 
-def test_a_network_without_a_backbone_gives_none(recipe, run):
-    folder, _ = run
-    wanting = replace(find("antoniadis/t6.1-single"), pretrained_file=str(folder))
-    with pytest.raises(BadSetting, match=r"the network in '.*run' has no separate backbone"):
+def test_a_network_without_a_backbone_gives_none(recipe, run, tmp_path):
+    folder, trained = run
+    plain = replace(recipe, model="deep_emotion", model_options={})
+    wanting = replace(plain, pretrained=True, pretrained_file=str(folder))
+    with pytest.raises(BadSetting, match="the model 'deep_emotion' has no separate backbone"):
         load_pretrained(network_of(wanting), wanting)
-    plain = replace(recipe, pretrained=True, pretrained_file=str(folder), start_from="")
-    with pytest.raises(BadSetting, match="the model 'compact_resnet' has no separate backbone"):
-        load_pretrained(network_of(plain), plain)
+    open_run(plain, FERPLUS, {}, tmp_path / "plain", resume=False)
+    best_checkpoint(tmp_path / "plain").parent.mkdir()
+    state = {f"network.{key}": value for key, value in network_of(plain).state_dict().items()}
+    torch.save({"state_dict": state}, best_checkpoint(tmp_path / "plain"))
+    other = replace(recipe, pretrained=True, pretrained_file=str(tmp_path / "plain"))
+    with pytest.raises(BadSetting, match=r"the network in '.*plain' has no separate backbone"):
+        load_pretrained(network_of(other), other)
+    whole = replace(recipe, pretrained=True, pretrained_file=str(folder))
+    load_pretrained(network := network_of(whole), whole)
+    torch.testing.assert_close(network.backbone.state_dict(), trained.backbone.state_dict())
 
 
 def test_a_tilde_stands_for_the_home_folder(recipe, run, monkeypatch):

@@ -160,8 +160,8 @@ def sectors(affect: NDArray[np.floating], number: int) -> NDArray[np.int64]:
     """(N, 2) valence and arousal -> (N,) sector of their plane from 0 to `number` - 1, counter-clockwise from positive
     valence.
     """
-    angle = np.arctan2(affect[:, 1], affect[:, 0]) % (2 * np.pi)
-    return np.asarray(angle // (2 * np.pi / number), dtype=np.int64).clip(0, number - 1)
+    turn = np.arctan2(affect[:, 1], affect[:, 0], dtype=np.float64) % (2 * np.pi)
+    return np.asarray(np.floor(turn / (2 * np.pi / number)), dtype=np.int64).clip(0, number - 1)
 
 
 def _sector(values: Floats) -> tuple[int]:

@@ -14,7 +14,7 @@ from affectlens.losses.weighted_cross_entropy import rarity
 
 def sector(affect: Tensor, number: int) -> Tensor:
     """(B, 2) valence and arousal -> (B,) sector from 0 to `number` - 1, counter-clockwise from positive valence."""
-    angle = torch.atan2(affect[:, 1], affect[:, 0]) % (2 * torch.pi)
+    angle = torch.atan2(affect[:, 1].double(), affect[:, 0].double()) % (2 * torch.pi)
     return (angle / (2 * torch.pi / number)).long().clamp(0, number - 1)
 
 

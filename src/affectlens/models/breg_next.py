@@ -62,8 +62,8 @@ class Block(nn.Module):
 
 
 def trunk(in_channels: int) -> nn.Sequential:
-    """(B, C, H, W), sides a multiple of 4 -> (B, 128, H / 4, W / 4); convolutions start as in He et al. 2015,
-    arXiv:1502.01852, as in the author's code.
+    """(B, C, H, W), sides a multiple of 4 -> (B, 128, H / 4, W / 4); the convolutions of the blocks start as in He et
+    al. 2015, arXiv:1502.01852, the first one as torch's do, as in Antoniadis's code.
     """
     layers = nn.Sequential(
         nn.Conv2d(in_channels, 32, 3, padding=1),
@@ -75,7 +75,7 @@ def trunk(in_channels: int) -> nn.Sequential:
         nn.BatchNorm2d(128),
         nn.ELU(),
     )
-    for module in layers.modules():
+    for module in layers[1:].modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_uniform_(module.weight)
     return layers

@@ -70,6 +70,11 @@ class CompactResNet(Explaining):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @property
+    def backbone(self) -> nn.Module:
+        """(B, C, H, W) -> the map before pooling, (B, D, H / 16, W / 16)."""
+        return nn.Sequential(self.stem, self.blocks)
+
     def forward(self, x: Tensor) -> Tensor | Outputs:
         space = self.blocks(self.stem(x))
         logits: Tensor = self.head(self.dropout(space.mean(dim=(2, 3))))

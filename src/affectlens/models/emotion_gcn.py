@@ -38,6 +38,7 @@ from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.statistics import DatasetStatistics
 from affectlens.models.layers.backbones import Backbone, find_backbone
 from affectlens.models.layers.evidence import Explaining
+from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.outputs import Outputs
 
 FILES = {"words": "a text file of GloVe vectors (glove.6B.300d.txt of nlp.stanford.edu/projects/glove)"}
@@ -72,7 +73,7 @@ class GraphConvolution(nn.Module):
         return adjacency @ (nodes @ self.weight)
 
 
-class EmotionGCN(Explaining):
+class EmotionGCN(PartlyFrozen, Explaining):
     """(B, C, H, W) normalised images -> `Outputs` with logits and affect."""
 
     words: Tensor
@@ -86,8 +87,9 @@ class EmotionGCN(Explaining):
         layers: int,
         graph: "Graph",
         words_file: str,
+        train: str,
     ) -> None:
-        super().__init__()
+        super().__init__(train)
         self.kind = kind
         self.in_channels = in_channels
         self.classes = classes
@@ -105,14 +107,14 @@ class EmotionGCN(Explaining):
         self.kind.load_imagenet(self.backbone, self.in_channels, file)
 
     def settle(self, pretrained: bool) -> str:
-        """Nothing is frozen; the remark says that the nodes start without word vectors, if they do."""
-        del pretrained
-        if self.words_file:
-            return ""
-        return (
-            "the graph starts without word vectors, each node as an axis of its own, because no GloVe file is named "
-            "(model_options.words=FILE)"
-        )
+        """As of all networks with frozen parts; the remark also says where the nodes start without word vectors."""
+        remarks = [super().settle(pretrained)]
+        if not self.words_file:
+            remarks.append(
+                "the graph starts without word vectors, each node as an axis of its own, because no GloVe file is "
+                "named (model_options.words=FILE)"
+            )
+        return "; ".join(filter(None, remarks))
 
     def prepare(self, statistics: DatasetStatistics) -> None:
         """Fill in the graph, and the word vectors where `words_file` names some, from the training set.
@@ -136,12 +138,21 @@ class EmotionGCN(Explaining):
         """(C + 2, C + 2) adjacency."""
         return self.adjacency
 
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D), the pooled map."""
+        return self.kind.pooled(self.backbone(x))
+
+    def answers(self, features: Tensor) -> Outputs:
+        """(B, D) of `embed` -> logits and affect."""
+        answers = features @ self.head_vectors().T
+        return Outputs(answers[:, : self.classes], features, {"affect": answers[:, self.classes :]})
+
     def forward(self, x: Tensor) -> Outputs:
-        space, heads = self.backbone(x), self.head_vectors()
-        features = self.kind.pooled(space)
-        answers = features @ heads.T
-        seen = self.kind.evidence(space, heads[: self.classes]) if self.explaining else None
-        return Outputs(answers[:, : self.classes], features, {"affect": answers[:, self.classes :]}, seen)
+        if not self.explaining:
+            return self.answers(self.embed(x))
+        space = self.backbone(x)
+        seen = self.kind.evidence(space, self.head_vectors()[: self.classes])
+        return self.answers(self.kind.pooled(space))._replace(explanation=seen)
 
 
 def correlations(statistics: DatasetStatistics) -> NDArray[np.float64]:
@@ -298,10 +309,12 @@ def build(
     graph: str = "data",
     pool: str = "",
     words: str = "",
+    train: str = "full",
 ) -> EmotionGCN:
     """A fresh network; its `prepare` fills in the graph (`Graph`), and the word vectors where `words` names a file.
 
-    `pool` is "max" or "mean" instead of the backbone's own; "mean" is that of rectified maps (`layers.backbones`).
+    `pool` is "max" or "mean" instead of the backbone's own; "mean" is that of rectified maps (`layers.backbones`). With
+    `train` "head" the backbone keeps its pretrained weights and the graph network alone learns.
 
     Raises:
         BadSetting: an option is out of range.
@@ -315,4 +328,4 @@ def build(
     if graph not in ("data", "affectnet"):
         raise BadSetting(f"graph must be data or affectnet, got '{graph}'")
     rules = Graph(tau, share, category_edges, affect_edge, isolated, transposed, graph)
-    return EmotionGCN(find_backbone(backbone, pool), classes, in_channels, layers, rules, words)
+    return EmotionGCN(find_backbone(backbone, pool), classes, in_channels, layers, rules, words, train)

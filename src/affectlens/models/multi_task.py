@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from affectlens.core.errors import BadSetting
 from affectlens.models.layers.backbones import Backbone, find_backbone
 from affectlens.models.layers.evidence import Explaining, through_relus
+from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.outputs import Outputs
 
 AFFECT = {"none": 0, "regression": 2, "signs": 2, "quarter": 4, "eight": 8, "twelve": 12}
@@ -26,13 +27,21 @@ AFFECT = {"none": 0, "regression": 2, "signs": 2, "quarter": 4, "eight": 8, "twe
 FUSIONS = ("classic", "concatenate", "separate")
 
 
-class MultiTask(Explaining):
+class MultiTask(PartlyFrozen, Explaining):
     """(B, C, H, W) normalised images -> `Outputs`."""
 
     def __init__(
-        self, kind: Backbone, classes: int, in_channels: int, affect: str, fusion: str, mask: bool, expressions: bool
+        self,
+        kind: Backbone,
+        classes: int,
+        in_channels: int,
+        affect: str,
+        fusion: str,
+        mask: bool,
+        expressions: bool,
+        train: str,
     ) -> None:
-        super().__init__()
+        super().__init__(train)
         self.kind = kind
         self.in_channels = in_channels
         self.affect = affect
@@ -67,9 +76,12 @@ class MultiTask(Explaining):
         # of "concatenate" the classifier sees the regressed numbers after the features
         return torch.cat([self.classifier.weight[:, : self.feature_width], self.regressor.weight])
 
-    def forward(self, x: Tensor) -> Outputs:
-        space = self.backbone(x)
-        features = self.kind.pooled(space)
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D), the pooled map."""
+        return self.kind.pooled(self.backbone(x))
+
+    def answers(self, features: Tensor) -> Outputs:
+        """(B, D) of `embed` -> all outputs but the mask."""
         answer = None if self.regressor is None else self.regressor(self.hidden[1](features))
         shown = self.hidden[0](features)
         if self.fusion == "concatenate" and answer is not None:
@@ -78,16 +90,24 @@ class MultiTask(Explaining):
         if not self.expressions:
             logits = logits * 0
         others = {} if answer is None else {"affect" if self.affect == "regression" else "divisions": answer}
-        if self.decoder is not None:
-            others["mask"] = self.decoder(space)
-        seen = self.kind.evidence(space, self._weights(shown)) if self.explaining else None
-        return Outputs(logits, features, others, seen)
+        return Outputs(logits, features, others)
 
-    def _weights(self, shown: Tensor) -> Tensor:
-        """(C, D) or (B, C, D) weights on the pooled map; (B, E) `shown` is what the classifier sees of it."""
+    def forward(self, x: Tensor) -> Outputs:
+        space = self.backbone(x)
+        features = self.kind.pooled(space)
+        outputs = self.answers(features)
+        if self.decoder is not None:
+            outputs = outputs._replace(others={**outputs.others, "mask": self.decoder(space)})
+        if self.explaining:
+            outputs = outputs._replace(explanation=self.kind.evidence(space, self._weights(features)))
+        return outputs
+
+    def _weights(self, features: Tensor) -> Tensor:
+        """(C, D) or (B, C, D) weights of the classifier on the (B, D) pooled map."""
         weights = self.classifier.weight
         if self.fusion == "separate":
-            return through_relus([(self.hidden[0].get_parameter("0.weight"), shown)], weights)
+            active = self.hidden[0](features)
+            return through_relus([(self.hidden[0].get_parameter("0.weight"), active)], weights)
         if self.fusion == "concatenate" and self.regressor is not None:
             return weights[:, : self.feature_width] + weights[:, self.feature_width :] @ self.regressor.weight
         return weights
@@ -111,8 +131,11 @@ def build(
     mask: bool = False,
     expressions: bool = True,
     pool: str = "",
+    train: str = "full",
 ) -> MultiTask:
-    """A fresh network; `pool` is "max" or "mean" instead of the backbone's own (`layers.backbones`).
+    """A fresh network; `pool` is "max" or "mean" instead of the backbone's own (`layers.backbones`). With `train`
+    "head" the backbone keeps its pretrained weights, which takes seconds where faces are not augmented
+    (`training.features`).
 
     Raises:
         BadSetting: an option has no such value.
@@ -123,4 +146,6 @@ def build(
         raise BadSetting(f"fusion must be one of {', '.join(FUSIONS)}, got '{fusion}'")
     if affect == "none" and fusion != "classic":
         raise BadSetting(f"fusion '{fusion}' needs a second task; set affect")
-    return MultiTask(find_backbone(backbone, pool), classes, in_channels, affect, fusion, mask, expressions)
+    if mask and train == "head":
+        raise BadSetting("mask=true needs train=full, because the mask is drawn from the map of the backbone")
+    return MultiTask(find_backbone(backbone, pool), classes, in_channels, affect, fusion, mask, expressions, train)

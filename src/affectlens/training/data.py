@@ -5,6 +5,7 @@ faces.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +94,13 @@ def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -
         )
     kept = train.keep(~near_duplicates)
     return TrainingData(kept, valid, int(near_duplicates.sum()), source.licence, source.reader, source.options)
+
+
+def data_settings(recipe: Recipe) -> tuple[Any, ...]:
+    """What of a recipe `load_data` depends on: the same source gives the same faces to recipes that agree in it."""
+    drawn = recipe.seed if recipe.balanced or recipe.train_share < 1 or recipe.max_per_class else None
+    names = ("data", "data_options", "drop_near_duplicates", "find_faces", "balanced", "train_share", "max_per_class")
+    return (recipe.input_spec(), drawn, *(getattr(recipe, name) for name in names))
 
 
 def check_landmarks(table: FaceTable, recipe: Recipe) -> None:

@@ -25,7 +25,7 @@ from affectlens.core.outputs import OUTPUTS
 from affectlens.core.progress import SILENT, Progress
 from affectlens.data.table import FaceTable
 from affectlens.models.layers.outputs import Outputs
-from affectlens.training import masks, svm
+from affectlens.training import features, masks, svm
 from affectlens.training.callbacks import (
     AtomicCheckpoints,
     Curves,
@@ -35,12 +35,13 @@ from affectlens.training.callbacks import (
     ResumableEarlyStopping,
 )
 from affectlens.training.data import TrainingData
+from affectlens.training.features import Embedded
 from affectlens.training.loaders import Batch, train_loader, truth_of, valid_loader
 from affectlens.training.module import ExpressionModule, monitor
 from affectlens.training.objective import dataset_statistics
 from affectlens.training.precision import resolved
 from affectlens.training.recipe import Recipe
-from affectlens.training.run import chosen_checkpoint, last_checkpoint, open_run
+from affectlens.training.run import chosen_checkpoint, last_checkpoint, load_checkpoint, open_run
 from affectlens.training.start import begin, open_teacher
 
 
@@ -63,19 +64,20 @@ class Devices:
 class FaceData(L.LightningDataModule):
     """The loaders, made in each process when it knows its rank."""
 
-    def __init__(self, data: TrainingData, recipe: Recipe, needs: Collection[str]) -> None:
+    def __init__(self, data: TrainingData, recipe: Recipe, needs: Collection[str], embedded: Embedded | None) -> None:
         super().__init__()
         self.data, self.recipe, self.needs = data, recipe, needs
+        self.embedded = embedded
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of this process."""
         assert self.trainer is not None
         rank, ranks = self.trainer.global_rank, self.trainer.world_size
-        return train_loader(self.data.train, self.recipe, rank, ranks, self.needs)
+        return train_loader(self.data.train, self.recipe, rank, ranks, self.needs, self.embedded and self.embedded[0])
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """All validation faces."""
-        return valid_loader(self.data.valid, self.recipe)
+        return valid_loader(self.data.valid, self.recipe, self.embedded and self.embedded[1])
 
 
 def fit(
@@ -132,6 +134,10 @@ def fit(
     checkpoint = str(last) if resume and last.is_file() else None
     if checkpoint and not zipfile.is_zipfile(checkpoint):
         raise BadModelFile(f"'{last}' is damaged; delete it to restart the run")
+    embedded = None
+    if features.are_fixed(module):
+        embedding = load_checkpoint(recipe, len(labels), last) if checkpoint else module
+        embedded = features.embedded(embedding, data, progress)
     keep_freed_memory()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
@@ -139,9 +145,8 @@ def fit(
         warnings.filterwarnings("ignore", message="The dirpath has changed from")  # a run that was moved or adopted
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
         try:
-            trainer.fit(
-                module, datamodule=FaceData(data, recipe, module.network.needs), ckpt_path=checkpoint, weights_only=True
-            )
+            faces = FaceData(data, recipe, module.network.needs, embedded)
+            trainer.fit(module, datamodule=faces, ckpt_path=checkpoint, weights_only=True)
         except UnpicklingError as error:
             raise BadModelFile(
                 f"'{last}' is damaged or contains more than weights; delete it to restart the run"

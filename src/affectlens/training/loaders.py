@@ -30,7 +30,8 @@ class FaceBatches(Dataset[Batch]):
     """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target (B,), index
     and copy (B,), and the truth of every output (`truth_of`), affect_target (B, 2) for instance; with `relight` or a
     teacher light (B, 2), gain and offset of `core.preprocessing.light_change`; if the network's `needs` name masks,
-    mask_target (B, 1, H, W), NaN where the face has no 68 landmarks.
+    mask_target (B, 1, H, W), NaN where the face has no 68 landmarks. With (N, D) `embedded` faces (`training.features`)
+    there is embedded (B, D) in the place of image.
 
     Images that cannot be decoded are left out; a batch of a single one may be empty.
 
@@ -38,48 +39,63 @@ class FaceBatches(Dataset[Batch]):
         BadData: none of several images can be decoded.
     """
 
-    def __init__(self, table: FaceTable, recipe: Recipe, needs: Collection[str] = ()) -> None:
+    def __init__(
+        self, table: FaceTable, recipe: Recipe, needs: Collection[str] = (), embedded: Tensor | None = None
+    ) -> None:
         self.table = table
+        self.embedded = embedded
         self.truth = truth_of(table)
         self.spec = recipe.input_spec()
         self.masks = masks.OUTPUT in needs
         self.teachers = recipe.teachers
 
     def __getitem__(self, picks: Rows) -> Batch:
+        if self.embedded is not None:
+            known = torch.isfinite(self.embedded[picks[:, 0], 0]).numpy()
+            return self._described(picks[known]) | {"embedded": self.embedded[picks[known, 0]]}
         images, readable = decoded(self.table.images, picks[:, 0])
         if not images and len(picks) > 1:
             first = self.table.ids[picks[0, 0]]
             raise BadData(f"cannot decode any of the {len(picks)} images of a batch; the first is '{first}'")
-        index, copy = picks[readable, 0], picks[readable, 1]
         pixels = to_pixels(images, self.spec)
+        batch = self._described(picks[readable]) | {"image": torch.from_numpy(normalise(pixels, self.spec))}
+        if self.spec.relight or self.teachers:
+            batch["light"] = torch.from_numpy(light_change(pixels))
+        if self.masks:
+            faces = zip(self.table.landmarks_xy[batch["index"].numpy()], images, strict=True)
+            drawn = [masks.draw(points, image.shape, self.spec.size_px) for points, image in faces]
+            batch[masks.TARGET] = torch.from_numpy(np.stack(drawn)).unsqueeze(1)
+        return batch
+
+    def _described(self, picks: Rows) -> Batch:
+        """What is known of the faces beside their images."""
+        index, copy = picks.T.copy()
         batch = {
-            "image": torch.from_numpy(normalise(pixels, self.spec)),
             "votes": torch.from_numpy(self.table.votes[index]),
             "target": torch.from_numpy(self.table.targets[index]),
             "index": torch.from_numpy(index),
             "copy": torch.from_numpy(copy),
         }
-        batch |= {name: truth[batch["index"]] for name, truth in self.truth.items()}
-        if self.spec.relight or self.teachers:
-            batch["light"] = torch.from_numpy(light_change(pixels))
-        if self.masks:
-            faces = zip(self.table.landmarks_xy[index], images, strict=True)
-            drawn = [masks.draw(points, image.shape, self.spec.size_px) for points, image in faces]
-            batch[masks.TARGET] = torch.from_numpy(np.stack(drawn)).unsqueeze(1)
-        return batch
+        return batch | {name: truth[batch["index"]] for name, truth in self.truth.items()}
 
 
 def train_loader(
-    table: FaceTable, recipe: Recipe, rank: int = 0, ranks: int = 1, needs: Collection[str] = ()
+    table: FaceTable,
+    recipe: Recipe,
+    rank: int = 0,
+    ranks: int = 1,
+    needs: Collection[str] = (),
+    embedded: Tensor | None = None,
 ) -> DataLoader[Batch]:
     """Training batches in the sampler's order; with several processes, this one's share of each."""
     order = EpochBatches(table, recipe.sampler, recipe.batch_size, recipe.seed, rank, ranks)
-    return DataLoader(FaceBatches(table, recipe, needs), batch_size=None, sampler=order)
+    return DataLoader(FaceBatches(table, recipe, needs, embedded), batch_size=None, sampler=order)
 
 
-def valid_loader(table: FaceTable, recipe: Recipe) -> DataLoader[Batch]:
+def valid_loader(table: FaceTable, recipe: Recipe, embedded: Tensor | None = None) -> DataLoader[Batch]:
     """Validation batches in table order."""
-    return DataLoader(FaceBatches(table, recipe), batch_size=None, sampler=InOrder(len(table), faces_at_once(recipe)))
+    order = InOrder(len(table), faces_at_once(recipe))
+    return DataLoader(FaceBatches(table, recipe, embedded=embedded), batch_size=None, sampler=order)
 
 
 def faces_at_once(recipe: Recipe) -> int:

@@ -82,17 +82,38 @@ class ExpressionModule(L.LightningModule):
         self._uniform = draws(self.train_faces, self.recipe.seed, self.current_epoch)
 
     def training_step(self, batch: Batch) -> Tensor | None:
-        if not len(batch["image"]):
+        if not len(batch["index"]):
             if self.trainer.world_size == 1:
                 return None  # Lightning goes on with the next batch
             return torch.stack([weight.sum() for weight in self.parameters()]).sum() * 0  # the others have gradients
         # dropout, the same after a resumption, another in each process
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step + 500_000_003 * self.global_rank)
         rows = rows_of_draws(batch["index"].cpu(), batch["copy"].cpu(), self.train_faces)
-        uniform = self._uniform[rows].to(batch["image"].device)
+        uniform = self._uniform[rows].to(batch["index"].device)
+        target, labels = targets(batch, uniform, self.recipe.target), batch["target"]
+        if "embedded" in batch:
+            outputs = self.network.answers(batch["embedded"])
+        else:
+            outputs, target, labels = self._seen(batch, uniform, target, labels)
+        truth = {one.target: batch[one.target] for one in OUTPUTS.values() if one.target in batch}
+        truth |= {"target": target, "label": batch["target"]}
+        if masks.TARGET in batch:
+            truth[masks.TARGET] = move(batch[masks.TARGET], uniform, self.recipe)
+        parts: dict[str, Tensor] = self.losses(outputs, **truth)
+        loss = torch.stack(list(parts.values())).sum()
+        if self._first_pass:
+            self._log_mean("train_loss", loss, len(target))
+            for name, part in parts.items() if len(parts) > 1 else ():
+                self._log_mean(f"train_{name}_loss", part, len(target))
+            right = outputs.logits.argmax(dim=1) == labels
+            if labelled := int((labels >= 0).sum()):
+                self._log_mean("train_accuracy", right.float().sum() / labelled, labelled)
+        return loss
+
+    def _seen(self, batch: Batch, uniform: Tensor, target: Tensor, labels: Tensor) -> tuple[Outputs, Tensor, Tensor]:
+        """The outputs for the augmented images; target and labels, where faces are mixed or teachers have a say."""
         with torch.autocast(self.device.type, enabled=False):  # it moves pixels by less than half precision resolves
             images = augment(batch["image"], uniform, self.recipe)
-        target, labels = targets(batch, uniform, self.recipe.target), batch["target"]
         if self.recipe.mixup or self.recipe.cutmix:
             images, target = mix(images, target, uniform, self.recipe)
             labels = torch.where(labels >= 0, target.argmax(dim=1), labels)  # of a mixed face that of its larger part
@@ -101,21 +122,7 @@ class ExpressionModule(L.LightningModule):
             target = torch.lerp(target, taught, self.recipe.teacher_weight)
         with torch.autocast(self.device.type, enabled=False):
             images = degrade(images, uniform, self.recipe)
-        truth = {one.target: batch[one.target] for one in OUTPUTS.values() if one.target in batch}
-        truth |= {"target": target, "label": batch["target"]}
-        if masks.TARGET in batch:
-            truth[masks.TARGET] = move(batch[masks.TARGET], uniform, self.recipe)
-        outputs = self(images)
-        parts: dict[str, Tensor] = self.losses(outputs, **truth)
-        loss = torch.stack(list(parts.values())).sum()
-        if self._first_pass:
-            self._log_mean("train_loss", loss, len(images))
-            for name, part in parts.items() if len(parts) > 1 else ():
-                self._log_mean(f"train_{name}_loss", part, len(images))
-            right = outputs.logits.argmax(dim=1) == labels
-            if labelled := int((labels >= 0).sum()):
-                self._log_mean("train_accuracy", right.float().sum() / labelled, labelled)
-        return loss
+        return self(images), target, labels
 
     def _log_mean(self, name: str, value: Tensor, count: int) -> None:
         """The mean over the epoch of what each of `count` faces of a batch has."""
@@ -135,7 +142,10 @@ class ExpressionModule(L.LightningModule):
 
     def validation_step(self, batch: Batch) -> None:
         """Keep what metrics compare, and neither images nor maps."""
-        outputs = averaged(self, batch["image"], self.recipe.tta)
+        if "embedded" in batch:
+            outputs = self.network.answers(batch["embedded"])
+        else:
+            outputs = averaged(self, batch["image"], self.recipe.tta)
         measured = [OUTPUTS[name] for name in outputs.others if OUTPUTS[name].metric]
         kept = {output.name: outputs.others[output.name] for output in measured}
         kept |= {output.target: batch[output.target] for output in measured}

@@ -44,6 +44,10 @@ CHOICES = {
 _RENAMED = {"without_twins": "drop_near_duplicates", "views": "tta", "teacher_views": "teacher_tta"}
 """Former key, in files of earlier runs -> what it is called now."""
 _PROBABILITIES = ("flip", "autocontrast", "erase", "mixup", "cutmix")
+_AUGMENTATIONS = (
+    *(*_PROBABILITIES, "rotation_deg", "shear_deg", "scale", "shift", "brightness", "exposure", "contrast"),
+    *("saturation", "hue", "sharpness", "blur", "noise"),
+)
 _AT_LEAST_ZERO = (
     *("schedule_patience", "early_stop", "sam_radius", "gradient_clip", "seed", "rotation_deg", "shear_deg", "scale"),
     *("shift", "brightness", "exposure", "contrast", "saturation", "hue", "sharpness", "blur", "noise"),
@@ -111,8 +115,8 @@ class Recipe:
             random initialisation. freeze_norms: batch norms keep their statistics, which is required when starting from
             an exported file.
         pretrained: start from the model's published weights, if it has any, from `pretrained_file` or, if that is "",
-            from the hub named in the model's file. If `pretrained_file` is a run folder, the backbone trained there is
-            used, whatever its outputs were.
+            from the hub named in the model's file. If `pretrained_file` is a run folder, an exported file (.onnx) or
+            "bundled", the backbone trained there is used, whatever its outputs were.
         classifier: "network", or "svm": after training, a linear support vector machine on the features replaces the
             network's last layer (`training.svm`).
     """
@@ -196,6 +200,11 @@ class Recipe:
     def name(self) -> str:
         """`work/row`."""
         return f"{self.work}/{self.row}"
+
+    @property
+    def augments(self) -> bool:
+        """Whether training sees a face differently from epoch to epoch."""
+        return any(getattr(self, key) for key in _AUGMENTATIONS)
 
     @property
     def teachers(self) -> tuple[str, ...]:

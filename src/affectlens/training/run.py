@@ -190,7 +190,7 @@ def check_sources(recipe: Recipe, except_for: Sequence[str] = ()) -> None:
         wanted.append((key, str(recipe.model_options.get(option, "")), advice))
     for key, name, advice in wanted:
         where = Path(name).expanduser()
-        bundled = name == "bundled" and key in ("teacher", "start_from")
+        bundled = name == "bundled" and key in _SOURCES
         if name and key not in except_for and not (bundled or best_checkpoint(where).is_file() or where.is_file()):
             raise BadModelFile(f"{recipe.name} needs {key}='{name}', which does not exist; {advice}")
 

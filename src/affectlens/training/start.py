@@ -12,8 +12,9 @@ from affectlens.core.statistics import DatasetStatistics
 from affectlens.models.layers.network import Network
 from affectlens.models.layers.published import copy_into
 from affectlens.training.distillation import Exported, Teacher
+from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import adjustment
-from affectlens.training.recipe import Recipe
+from affectlens.training.recipe import Recipe, from_dict
 from affectlens.training.run import load_labels, load_run
 from affectlens.training.storage import stored_weights
 
@@ -120,25 +121,49 @@ def open_teacher(name: str, student: Recipe, statistics: DatasetStatistics) -> T
 
 
 def load_pretrained(network: Network, recipe: Recipe) -> None:
-    """The model's published weights into `network`; from a run folder those of the backbone that was trained there.
+    """The model's published weights into `network`; from a run folder, an exported file or "bundled", those of the
+    backbone that was trained there.
 
     Raises:
         BadSetting: there are none for this model. BadModelFile: they cannot be had, or do not fit.
     """
     where = Path(recipe.pretrained_file).expanduser()
     if recipe.pretrained_file and where.is_dir():
-        _copy_backbone(network, where, recipe)
+        _copy_backbone(network, load_run(where).network, recipe)
+        return
+    if recipe.pretrained_file == "bundled" or where.suffix == ".onnx":
+        _copy_backbone(network, _exported_network(recipe.pretrained_file), recipe)
         return
     network.load_pretrained(recipe.pretrained_file)
 
 
-def _copy_backbone(network: nn.Module, folder: Path, recipe: Recipe) -> None:
-    """The `backbone` of the network in a run folder, whatever its outputs are, into that of `network`."""
-    ours, theirs = (getattr(one, "backbone", None) for one in (network, load_run(folder).network))
+def _copy_backbone(network: nn.Module, trained: nn.Module, recipe: Recipe) -> None:
+    """The `backbone` of the network that `recipe.pretrained_file` names, whatever its outputs are, into that of
+    `network`.
+    """
+    ours, theirs = (getattr(one, "backbone", None) for one in (network, trained))
     if not isinstance(ours, nn.Module) or not isinstance(theirs, nn.Module):
-        which = f"the model '{recipe.model}'" if ours is None else f"the network in '{folder}'"
+        which = f"the model '{recipe.model}'" if ours is None else f"the network in '{recipe.pretrained_file}'"
         raise BadSetting(f"{which} has no separate backbone; use start_from instead of pretrained_file")
-    copy_into(ours, theirs.state_dict(), str(folder))
+    copy_into(ours, theirs.state_dict(), recipe.pretrained_file)
+
+
+def _exported_network(name: str) -> Network:
+    """The network of an exported file, or of "bundled", in evaluation mode.
+
+    Raises:
+        BadModelFile: there is no such file, it does not say how its network is built, or was exported by an earlier
+            version.
+    """
+    file = model_file(name)
+    spec = read_spec(open_session(file), str(file))
+    try:
+        recipe = from_dict(spec.provenance["settings"])
+    except (KeyError, BadSetting) as error:
+        raise BadModelFile(f"'{file}' does not say how its network is built; use a run folder instead") from error
+    network = ExpressionModule(recipe, len(spec.labels)).network.eval()
+    network.load_state_dict(_unfold(network, file, recipe))
+    return network
 
 
 def _unfold(network: nn.Module, file: Path, recipe: Recipe) -> dict[str, Tensor]:
@@ -153,7 +178,7 @@ def _unfold(network: nn.Module, file: Path, recipe: Recipe) -> dict[str, Tensor]
     for conv, norm in _norms_behind(network, recipe).items():
         if f"{conv}.weight" not in weights:
             raise BadSetting(
-                f"'{recipe.start_from}' has a different architecture from '{recipe.model}' with these options: "
+                f"'{recipe.start_from or file}' has a different architecture from '{recipe.model}' with these options: "
                 f"{conv} does not match"
             )
         bias = weights.pop(f"{conv}.weight_bias", None)

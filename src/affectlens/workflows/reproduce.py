@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from affectlens.core import catalog
 from affectlens.core.errors import AffectLensError, BadModelFile, BadSetting
@@ -25,8 +25,14 @@ from affectlens.workflows.recipes import Overrides
 from affectlens.workflows.scoring import open_model, score
 from affectlens.workflows.train import run_recipe
 
+if TYPE_CHECKING:
+    from affectlens.training.data import TrainingData
+    from affectlens.training.recipe import Recipe
+
 _Error: TypeAlias = AffectLensError | OSError
 """What costs a run."""
+_LAST: "dict[object, TrainingData]" = {}
+"""What the last run of this process was trained on."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ def reproduce(
         raise BadSetting(f"'{work}' has no published table")
     if jobs < 1:
         raise BadSetting(f"jobs must be >= 1, got {jobs}")
+    _LAST.clear()
     source = source_of(data)
     deadline = None if minutes is None else time.time() + 60 * minutes
     task = _Task(source, source if test is None else source_of(test), deadline)
@@ -132,6 +139,17 @@ def reproduce(
             f"{len(failed)} of {len(planned)} runs failed: {', '.join(failed)}; the rest is in '{table}'"
         )
     return table
+
+
+def _load(recipe: "Recipe", source: DataSource, progress: Progress) -> "TrainingData":
+    """The data of a run; those of the run before in this process where they are the same."""
+    from affectlens.training.data import data_settings, load_data
+
+    key = repr((source, data_settings(recipe)))
+    if key not in _LAST:
+        _LAST.clear()
+        _LAST[key] = load_data(recipe, source, progress)
+    return _LAST[key]
 
 
 def _tested(one: Planned) -> str:
@@ -202,7 +220,7 @@ def _train_and_test(one: Planned, task: _Task, progress: Progress = SILENT) -> _
                 run.adopt(recipe, one.after, folder)
             progress.message(f"{one.name}: up to {recipe.epochs} epochs, in '{folder}'")
             resume = (folder / "recipe.json").is_file()
-            run_recipe(recipe, task.source, folder, resume, progress=progress, deadline=task.deadline)
+            run_recipe(recipe, task.source, folder, resume, progress=progress, deadline=task.deadline, load=_load)
         data_set = run.with_data_options(recipe, task.tested_on)
         faces = data_set.load("test")
         if recipe.balanced:

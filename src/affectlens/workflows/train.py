@@ -1,7 +1,7 @@
 """From a recipe and data to a run folder with a calibrated ONNX model."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,8 +94,11 @@ def run_recipe(
     machines: "Devices | None" = None,
     progress: Progress = SILENT,
     deadline: float | None = None,
+    load: "Callable[[Recipe, DataSource, Progress], TrainingData] | None" = None,
 ) -> Run | None:
     """Train, calibrate and export into `folder`, and say what comes of it; see `train`.
+
+    `load` takes the place of `training.data.load_data`.
 
     Raises:
         OutOfTime: the next epoch would end after `deadline`, in seconds since the epoch; all before it are kept.
@@ -110,7 +113,7 @@ def run_recipe(
     if first and not run.check_free(recipe, folder, resume) and resume:
         progress.message(f"no run to continue in '{folder}'; starting a new one")
     run.check_sources(recipe)
-    data = load_data(recipe, source, progress)
+    data = (load or load_data)(recipe, source, progress)
     if first:
         for line in _facts(recipe.name, data):
             progress.message(line)

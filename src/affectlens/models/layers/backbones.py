@@ -2,17 +2,21 @@
 
 densenet121 (Huang et al. 2017, arXiv:1608.06993; D = 1024, 6,953,856 parameters in RGB) and resnet50 (He et al. 2016,
 arXiv:1512.03385; D = 2048) are timm's, with torchvision's ImageNet weights, which the thesis has, from timm's hub
-(BSD-3-Clause). breg_next is our own file.
+(BSD-3-Clause). breg_next is our own file; bundled is the bundled model without its last layer (`models.compact_resnet`;
+D = 384, gray faces of 48 pixels), whose weights `pretrained_file=bundled` brings.
 
-Maps of the first two are pooled by their maximum, as in Antoniadis's text (sections 5.5 and 6.3.1), that of breg_next
-by its mean, as its authors have it. His code pools the single- and multi-task networks by ReLU and mean, and only
-Emotion-GCN by the maximum of the raw map, so that the gain of the graph contains that of the pooling: `pool` takes
-either for every backbone.
+Maps of densenet121 are pooled by their maximum, as in Antoniadis's text (sections 5.5 and 6.3.1), and so, by our
+choice, are those of resnet50; those of breg_next and bundled by their mean, as they were designed. His code pools the
+single- and multi-task networks by ReLU and mean, and only Emotion-GCN by the maximum of the raw map, so that the gain
+of the graph contains that of the pooling: `pool` takes either for every backbone. With "mean" the arms are the same;
+with "max" the multi-task networks still pool after the last ReLU and Emotion-GCN before it, which differs in channels
+that are negative everywhere.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import timm
 from torch import Tensor, nn
@@ -20,7 +24,7 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadSetting
-from affectlens.models import breg_next
+from affectlens.models import breg_next, compact_resnet
 from affectlens.models.layers.evidence import of_max, of_mean
 from affectlens.models.layers.published import copy_into, timm_state
 
@@ -55,7 +59,10 @@ class Backbone:
             BadSetting: there are none. BadModelFile: the hub cannot be reached, or the file does not fit.
         """
         if not self.imagenet:
-            raise BadSetting(f"the backbone '{self.name}' has no ImageNet weights; set pretrained=false")
+            raise BadSetting(
+                f"the backbone '{self.name}' has no ImageNet weights; set pretrained=false, or pretrained_file to a "
+                "trained model that has this backbone"
+            )
         copy_into(network, timm_state(self.imagenet, file, in_chans=in_channels), self.name)
 
     def pooled(self, space: Tensor) -> Tensor:
@@ -79,6 +86,12 @@ def _breg_next(in_channels: int, rectified: bool) -> nn.Module:
     return breg_next.trunk(in_channels)
 
 
+def _bundled(in_channels: int, rectified: bool) -> nn.Module:
+    del rectified  # its last activation is part of every block
+    return compact_resnet.build(1, in_channels, **_BUNDLED).backbone
+
+
+_BUNDLED: dict[str, Any] = {"widths": (48, 96, 192, 384), "depths": (2, 2, 2, 2)}
 BACKBONES = {
     kind.name: kind
     for kind in (
@@ -87,6 +100,7 @@ BACKBONES = {
         ),
         Backbone("resnet50", partial(_of_timm, "resnet50"), 2048, "max", 0.5 / 32, imagenet="resnet50.tv_in1k"),
         Backbone("breg_next", _breg_next, breg_next.FEATURES, "mean", breg_next.FIRST_PLACE),
+        Backbone("bundled", _bundled, 384, "mean", compact_resnet.CompactResNet.first_place),
     )
 }
 

@@ -37,6 +37,7 @@ class PartlyFrozen(Network):
         if not pretrained:
             return "the whole network is trained, because there are no pretrained weights below its last layers"
         self.freeze(self.backbone)
+        self.embeds_once = self.trainable == "head" and type(self).embed is not Network.embed
         return ""
 
     def freeze(self, *parts: nn.Module) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadSetting
 from affectlens.core.statistics import DatasetStatistics
+from affectlens.models.layers.outputs import Outputs
 
 
 class Network(nn.Module):
@@ -17,12 +18,14 @@ class Network(nn.Module):
     Attributes:
         feature_width: D of the feature vector in `Outputs.features`; 0 where there is none.
         needs: outputs in `core.outputs` whose truth training has to draw from the landmarks of the faces ("mask").
+        embeds_once: everything up to `embed` is frozen, so that a face needs to be embedded once, not in every epoch.
         explains: the network fills `Outputs.explanation` while `explaining` is on.
         first_place: where the middle of the first place of that map lies (`core.session.ModelSpec`).
     """
 
     feature_width: int = 0
     needs: tuple[str, ...] = ()
+    embeds_once: bool = False
     explains: bool = False
     explaining: bool = False
     first_place: float = 0.5
@@ -46,6 +49,14 @@ class Network(nn.Module):
 
     def prepare(self, statistics: DatasetStatistics) -> None:
         """Compute what depends on the whole training set.  Raises BadData where the set lacks it."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D) feature vectors, of networks whose outputs are `answers` of these."""
+        raise NotImplementedError
+
+    def answers(self, features: Tensor) -> Outputs:
+        """(B, D) of `embed` -> the outputs, without explanation."""
+        raise NotImplementedError
 
     def head_vectors(self) -> Tensor | None:
         """(K, D) weights on the feature vector: of the classes, then of valence and arousal if K is classes + 2.
