@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import vit_b_16
 
@@ -263,18 +264,25 @@ def test_native_levels_are_dinov2s_own_places():
 
 
 @pytest.mark.parametrize("mode", ["principled", "literal", "native"])
-def test_blocks_4_8_and_12_feed_the_levels(mode, monkeypatch):
-    asked = []
-    network = two_stream.build(8, mode=mode, image_px=28, landmarks="none")
-
-    def spy(x, indices, **options):
-        asked.append(indices)
-        raise RuntimeError("seen")
-
-    monkeypatch.setattr(network.backbone, "forward_intermediates", spy)
-    with pytest.raises(RuntimeError, match="seen"):
-        network(torch.zeros(1, 3, 28, 28))
-    assert asked == [[3, 7, 11]]  # counted from 0
+def test_blocks_4_8_and_12_feed_the_first_second_and_third_level(mode):
+    torch.manual_seed(0)
+    network = two_stream.build(8, mode=mode, image_px=28, landmarks="none").eval()
+    outputs = []
+    for block in network.backbone.blocks:
+        block.register_forward_hook(lambda _, inputs, output: outputs.append(output))
+    with torch.inference_mode():
+        levels, _ = network.maps(torch.randn(1, 3, 28, 28))
+        assert len(outputs) == 12
+        for number, (level, own) in enumerate(zip(levels, (outputs[3], outputs[7], outputs[11]), strict=True)):
+            tokens, side = network.backbone.norm(own), level.shape[-1]
+            patches = tokens[:, 1:].transpose(1, 2).unflatten(2, (2, 2))
+            if mode == "literal":
+                expected = tokens[:, 0].view(1, side, side, -1).permute(0, 3, 1, 2)
+            elif mode == "native":
+                expected = adaptive_avg_pool2d(patches, side)
+            else:
+                expected = interpolate(network.adapt[number](patches), (side, side), mode="bilinear")
+            torch.testing.assert_close(level, expected)
 
 
 @pytest.mark.parametrize(("layer_scale", "open_"), [(1e-5, False), (1.0, True)])
