@@ -246,6 +246,7 @@ def test_keys_that_a_file_leaves_out_have_their_defaults():
     needed = ("work", "row", "data", "model", "losses", "epochs", "batch_size", "learning_rate")
     recipe = from_dict({key: getattr(DEFAULT, key) for key in needed})
     assert (recipe.sampler, recipe.schedule, recipe.tta, recipe.sam_radius) == ("shuffle", "one-cycle", "one", 0.0)
+    assert recipe.sam_norms == "first"
 
 
 @pytest.mark.parametrize(

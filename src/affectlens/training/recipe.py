@@ -35,6 +35,7 @@ CHOICES = {
     ),
     "erase_with": ("zero", "noise"),
     "erase_shape": ("square", "rectangle"),
+    "sam_norms": ("first", "both"),
     "tta": TTA,
     "teacher_tta": TTA,
     "weights": ("best", "last"),
@@ -79,7 +80,8 @@ class Recipe:
         sampler: selection of the faces of an epoch, a name in `data.samplers.SAMPLERS`.
         optimiser: "sgd", "adam" or "adamw". momentum, nesterov: for SGD. weight_decay: for all; norms and biases are
             excluded unless `decay_all`.
-        sam_radius: rho of sharpness-aware minimisation (`training.sam`) on top of the optimiser; 0: off.
+        sam_radius: rho of sharpness-aware minimisation (`training.sam`) on top of the optimiser; 0: off. sam_norms: the
+            statistics of batch norms follow its "first" pass, or "both".
         learning_rate, schedule: "one-cycle" (the rate is the peak, reached after the fraction `warmup` of all steps),
             "plateau" (multiplied by `schedule_factor` after more than `schedule_patience` epochs without a better
             `select`), "exponential" (multiplied by `schedule_factor` after each epoch), "steps" (the same every
@@ -139,6 +141,7 @@ class Recipe:
     weights: str = "best"
     early_stop: int = 0
     sam_radius: float = 0.0
+    sam_norms: str = "first"
     decay_all: bool = False
     drop_near_duplicates: bool = True
     train_share: float = 1.0

@@ -234,7 +234,7 @@ VATS = {
     ),
     "swin-se-sam": (
         accuracy(0.5310) | {"weighted_precision": 0.5485, "weighted_recall": 0.5410, "weighted_f1": 0.5420},
-        options("swin_se", se="pooled", reduction=16) | {"sam_radius": 0.05},
+        options("swin_se", se="pooled", reduction=16) | {"sam_radius": 0.05, "sam_norms": "first"},
     ),
 }
 PRINTED = {"antoniadis": ANTONIADIS, "caciolai": CACIOLAI, "dare": DARE, "vats": VATS}
@@ -281,8 +281,8 @@ CELEBA = {
     "select": "attribute_accuracy",
 }  # fmt: skip
 POSTER = {
-    "optimiser": "adam", "sam_radius": 0.05, "learning_rate": 1e-6, "schedule": "exponential", "schedule_factor": 0.98,
-    "batch_size": 144, "epochs": 200, "size_px": 224, "losses": {CE: 1}, "data_options.classes": "8", "early_stop": 0,
+    "optimiser": "adam", "sam_radius": 0.05, "sam_norms": "both", "learning_rate": 1e-6,
+    "schedule": "exponential", "schedule_factor": 0.98, "batch_size": 144, "epochs": 200, "size_px": 224, "losses": {CE: 1}, "data_options.classes": "8", "early_stop": 0,
 }  # fmt: skip
 
 SAME = {

@@ -85,6 +85,7 @@ POSTER = replace(
     model_options={},
     optimiser="adam",
     sam_radius=0.05,
+    sam_norms="both",
     learning_rate=1e-6,
     schedule="exponential",
     schedule_factor=0.98,
