@@ -131,6 +131,21 @@ def test_ir50_reads_both_layouts_of_its_weights(tmp_path):
             torch.testing.assert_close(value, own[name])
 
 
+def test_linear_layers_of_posters_transformer_start_small():
+    torch.manual_seed(0)
+    network = poster.build(8, side_px=32, units=(1, 1, 1))
+    starts = dict(network.named_parameters())
+    small = [name for name in starts if name.startswith(("transformer.layers.layers", "transformer.gate", "head"))]
+    weights = [name for name in small if name.endswith("weight") and ".norm" not in name]
+    assert len(weights) == 2 * 4 + 2 + 1
+    for name in weights:
+        assert starts[name].std().item() == pytest.approx(0.01, rel=0.03), name
+    for name in small:
+        if name.endswith("bias"):
+            assert not starts[name].any(), name
+    assert starts["levels.1.mlp.0.weight"].std().item() == pytest.approx((3 * 128) ** -0.5, rel=0.03)  # torch's own
+
+
 def test_ir50_gives_three_maps():
     with torch.inference_mode():
         shapes = [tuple(level.shape) for level in IR50((1, 1, 1)).eval()(torch.zeros(2, 3, 112, 112))]

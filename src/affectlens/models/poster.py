@@ -9,6 +9,9 @@ Da Re's equation 4.7); the landmark stream sees what the network sees, normalise
 the normalisation and gives it the BGR in [0, 1] that it was trained on). `landmark_file` names the published
 checkpoint of MobileFaceNet (68 points): its stream is then frozen, in evaluation mode; without it, it learns.
 `pretrained_file` names "ir50.pth". Neither is on a hub of torch's. `side_px` and `units` make smaller networks.
+
+As in the authors' code (github.com/Talented-Q/POSTER_V2, vit_model_8.py), the linear layers of the transformer, its
+excitation and the head start from a deviation of 0.01 with biases of 0; all others start as torch makes them.
 """
 
 from collections.abc import Sequence
@@ -62,6 +65,8 @@ class Poster(LandmarkGuided):
         self.transformer = TokenTransformer(3 * landmarks.sides[2] ** 2, 768)
         self.feature_width = 768
         self.head = nn.Linear(768, classes)
+        for part in (self.transformer, self.head):
+            part.apply(_start)
 
     def load_pretrained(self, file: str = "") -> None:
         """IR-50's published weights.  Raises BadModelFile."""
@@ -76,6 +81,16 @@ class Poster(LandmarkGuided):
         x = interpolate(as_rgb(x), size=(self.side_px, self.side_px))
         image = [shrink(level) for shrink, level in zip(self.shrink, self.backbone(x), strict=True)]
         return image, self.landmarks(x)
+
+
+def _start(layer: nn.Module) -> None:
+    """Initialise a linear layer, or those within an attention, as the authors' code does."""
+    if isinstance(layer, nn.MultiheadAttention):
+        nn.init.trunc_normal_(layer.in_proj_weight, std=0.01)
+        nn.init.zeros_(layer.in_proj_bias)
+    elif isinstance(layer, nn.Linear):
+        nn.init.trunc_normal_(layer.weight, std=0.01)
+        nn.init.zeros_(layer.bias)
 
 
 def build(

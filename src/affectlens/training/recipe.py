@@ -99,7 +99,8 @@ class Recipe:
         flip, autocontrast, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side),
             brightness (normalised units), exposure (factor of the light), contrast, saturation, hue (fraction of the
             circle), sharpness: maximum change in either direction. 0 turns a step off. erase_with: "zero" or "noise".
-            erase_shape: "square" or "rectangle". blur (standard deviation in pixels), noise (standard deviation in
+            erase_shape: "square" or "rectangle". erase_area: smallest and largest share of the image that a rectangle
+            covers. blur (standard deviation in pixels), noise (standard deviation in
             normalised units): maximum, each applied to half of the faces; teachers see the picture before these two.
             mixup, cutmix: probabilities of mixing a face with another (`training.mix`), for losses that learn
             distributions.
@@ -181,6 +182,7 @@ class Recipe:
     erase: float = 0.0
     erase_with: str = "zero"
     erase_shape: str = "square"
+    erase_area: tuple[float, ...] = (0.02, 0.33)
     blur: float = 0.0
     noise: float = 0.0
     mixup: float = 0.0
@@ -239,6 +241,10 @@ class Recipe:
         for key in (*_PROBABILITIES, "warmup", "ema", "momentum", "weight_decay", "teacher_weight"):
             if not 0 <= getattr(self, key) <= 1:
                 raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")
+        if len(self.erase_area) != 2 or not 0 < self.erase_area[0] <= self.erase_area[1] <= 1:
+            raise BadSetting(
+                f"recipe {self.name}: erase_area must be two rising shares in (0, 1], got {self.erase_area}"
+            )
         if self.mixup + self.cutmix > 1:
             raise BadSetting(f"recipe {self.name}: mixup and cutmix must not sum to more than 1")
         for key, allowed in CHOICES.items():
