@@ -312,16 +312,32 @@ def test_the_layer_scale_opens_the_path_of_the_landmarks(layer_scale, open_):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [poster.build, two_stream.build])
-@pytest.mark.parametrize(("train", "frozen"), [("full", set()), ("fusion", {"backbone"})])
-def test_what_learns_is_an_option(build, train, frozen):
+@pytest.mark.parametrize("train", ["full", "head", "fusion", "frozen"])
+def test_what_learns_is_an_option(build, train):
     small = {"side_px": 48, "units": (1, 1, 1)} if build is poster.build else {"backbone": "small", "image_px": 56}
     assert ("no pretrained weights" in build(8, train=train, **small).settle(pretrained=False)) == (train != "full")
     network = build(8, train=train, **small)
-    network.settle(pretrained=True)
-    parts = {name.split(".")[0] for name, weight in network.named_parameters() if not weight.requires_grad}
-    assert parts == frozen
-    with pytest.raises(BadSetting, match="train must be full or fusion, got 'head'"):
-        build(8, train="head", **small)
+    said = network.settle(pretrained=True)
+    parts = {name for name, part in network.named_children() if list(part.parameters())}
+    frozen = {"full": set(), "head": parts - {"head"}}.get(train, {"backbone"})
+    learns = {name: {weight.requires_grad for weight in network.get_submodule(name).parameters()} for name in parts}
+    assert learns == {name: {name not in frozen} for name in parts}
+    for name in parts:  # whatever mode the network is set to
+        assert network.train().get_submodule(name).training == (name not in frozen)
+    assert ("only the last layer is trained" in said) == (train == "head")
+    assert ("the landmark stream is trained too" in said) == (train != "head")
+    with pytest.raises(BadSetting, match="train must be full, head, fusion or frozen, got 'tail'"):
+        build(8, train="tail", **small)
+
+
+@pytest.mark.parametrize("train", ["full", "head", "frozen"])
+@pytest.mark.parametrize(("build", "options"), [(vit.build, {"size": "tiny", "image_px": 32}), (swin.build, {})])
+def test_without_fusion_a_frozen_network_learns_its_head(build, options, train):
+    network = build(8, train=train, **options)
+    assert network.settle(pretrained=True) == ""
+    learning = {name.split(".")[0] for name, weight in network.named_parameters() if weight.requires_grad}
+    assert learning == ({"backbone", "head"} if train == "full" else {"head"})
+    assert network.train().backbone.training == (train == "full")
 
 
 @pytest.mark.parametrize("name", ["poster", "two_stream"])
@@ -344,8 +360,8 @@ def test_the_gate_stands_where_it_is_asked_for():
     [
         (vit.build, {"size": "huge"}, "size must be one of tiny, base, large"),
         (vit.build, {"image_px": 50}, "the face size must be a multiple of patch_px=16, got 50"),
-        (vit.build, {"train": "fusion"}, "train must be full or head"),
-        (swin.build, {"train": "tail"}, "train must be full or head"),
+        (vit.build, {"train": "fusion"}, "train must be full, head or frozen, got 'fusion'"),
+        (swin.build, {"train": "tail"}, "train must be full, head or frozen, got 'tail'"),
         (vit.build, {"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
         (swin.build, {"window": 0}, "patch_px and window must be at least 1"),
         (swin.build, {"depth_drop": 1.0}, r"depth_drop must be in \[0, 1\)"),

@@ -107,7 +107,8 @@ def build(
 ) -> Poster:
     """A fresh network for faces normalised by `mean` and `std`; gray ones are shown to all three channels.
 
-    `train` is "full" or "fusion" (all but IR-50).
+    `train` is "full", as in the authors' code, "fusion" or "frozen" (both: all but IR-50), or "head" (the last layer
+    alone, for a run that starts from another).
 
     Raises:
         BadSetting: an option has no such value.

@@ -17,8 +17,8 @@ gives a CLS token and 16x16 patch tokens. The thesis states tensors of 16x16x3, 
 Queries are projected (w_q of equation 4.7; `project_query` switches it off, as in POSTER++'s code). `landmarks` "none"
 is the network "without landmark stage": image features ask themselves. `landmark_file` and `landmark_input` are those
 of `models.poster`. `layer_scale` is the start of the learned scales of the fusion: 1, since the thesis's equations have
-none (1e-5 in POSTER++). The text does not say how much of DINOv2 is trained: `train` is "full" or "fusion" (all but
-DINOv2).
+none (1e-5 in POSTER++). The text does not say how much of DINOv2 is trained: `train` is "full", "fusion" or "frozen"
+(both: all but DINOv2), or "head" (the last layer alone, for a run that starts from another).
 """
 
 from collections.abc import Callable, Sequence
