@@ -7,11 +7,13 @@ features ask, IR-50's maps of the image answer, at three levels (28, 14 and 7 pl
 Left open or contradictory, and chosen: queries are the landmark features as they are (`project_query` adds the w_q of
 Da Re's equation 4.7); the landmark stream sees what the network sees, normalised RGB (`landmark_input` "bgr" undoes
 the normalisation and gives it the BGR in [0, 1] that it was trained on). `landmark_file` names the published
-checkpoint of MobileFaceNet (68 points): its stream is then frozen, in evaluation mode; without it, it learns.
+checkpoint of MobileFaceNet (68 points): its stream is then frozen, in evaluation mode (in the authors' code its
+weights are, but its batch norms follow the batches); without it, it learns.
 `pretrained_file` names "ir50.pth". Neither is on a hub of torch's. `side_px` and `units` make smaller networks.
 
 As in the authors' code (github.com/Talented-Q/POSTER_V2, vit_model_8.py), the linear layers of the transformer, its
-excitation and the head start from a deviation of 0.01 with biases of 0; all others start as torch makes them.
+excitation and the head start from a deviation of 0.01 with biases of 0; all others start as torch makes them. What the
+code defines and never calls (ECA, CON1, IRLinear1 and 2, the output layers of both streams) is left out.
 """
 
 from collections.abc import Sequence

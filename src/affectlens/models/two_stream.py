@@ -2,8 +2,9 @@
 POSTER++.
 
 DINOv2 is ViT-B/14 (or S/14 for small machines) through timm, whose faces must be a multiple of 14 pixels; at 224 it
-gives a CLS token and 16x16 patch tokens. The thesis states tensors of 16x16x3, 8x8x12 and 4x4x48 numbers a face, each
-768 in all; three readings of that, by `mode`:
+gives a CLS token and 16x16 patch tokens. MobileFaceNet sees the same face at 112 pixels (nearest neighbour). "Three
+distinct depth levels" of DINOv2 are here the outputs of blocks 4, 8 and 12. The thesis states tensors of 16x16x3,
+8x8x12 and 4x4x48 numbers a face (and a batch of 16 of them), each 768 in all; three readings of that, by `mode`:
 
 - "principled" (the default): patch tokens after blocks 4, 8 and 12 and the last norm, 1x1 convolutions to 64, 128 and
   256 channels, resized to 28, 14 and 7 places a side, and on as in POSTER++;

@@ -3,9 +3,12 @@ an attention in which landmark features ask and image features answer, and a sma
 levels.
 
 As in the authors' code, each window is its whole map, the residual is the normalised image (equation 4.10 of Da Re has
-the image itself), and both branches have a learned scale that begins at 1e-5, or at `layer_scale`: Da Re's equations
-have none, and from 1e-5 a small learning rate never opens the path of the landmarks. Da Re's equation 4.7 projects the
-landmark features to queries; the code takes them as they are.
+the image itself, and no landmarks), and both branches have a learned scale that begins at 1e-5, or at `layer_scale`: Da
+Re's equations have none, and from 1e-5 a small learning rate never opens the path of the landmarks. Da Re's equation
+4.7 projects the landmark features to queries; the code takes them as they are. Biases of relative places start from a
+deviation of 0.02 as in the code, where Da Re's text has zeros; whole levels are dropped with 0, 0.125 and 0.25, and
+attention has no dropout (Da Re's text names one without a rate, the code sets it to 0). Da Re also speaks of an
+image-to-landmark branch, which is that of the first POSTER: there is none.
 """
 
 from collections.abc import Sequence

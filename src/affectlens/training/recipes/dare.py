@@ -8,9 +8,13 @@ on validation.
 
 Chosen here: momentum 0.9, 0.3 of saturation and 0.02 of hue (at 0.3, half of the faces would be green or blue), a
 patience of 12 epochs, since the best epochs of the thesis lie at about the twelfth. Contrast changes around the mean of
-all pictures instead of each picture's, noise is uniform from -1 to 1 instead of normal; the sampler is for expressions,
-so that CelebA has none. The stage on CelebA trains the backbone on 40 attributes with binary cross-entropy for 50
-epochs and the settings of the others; `two-stream-celeba` begins with its run folder.
+all pictures instead of each picture's, noise is uniform from -1 to 1 instead of normal; the steps of the jitter have
+one order; flips are horizontal, though the text describes both; faces are enlarged bilinearly, but shrunk by areas. The
+thesis selects on the faces that it reports (`?protocol=dare`); without it, a tenth of the training faces selects. The
+sampler is for expressions, so that CelebA has none. The stage on CelebA trains the backbone on 40 attributes with
+binary cross-entropy for 50 epochs and the settings of the others (its 91.43 % in the thesis are of training faces);
+`two-stream-celeba` begins with its run folder. The losses that the thesis prints do not fit its accuracies and are no
+goal; its Figure 4.45 is of the run with CelebA, whatever its caption says.
 
 POSTER++ has the settings of its authors for AffectNet with 8 classes (main_8.py of github.com/Talented-Q/POSTER_V2):
 SAM over Adam without weight decay, whose batch norms follow both passes, rate 1e-6 times 0.98 each epoch, batches of
