@@ -96,8 +96,8 @@ def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -
 
 
 def check_landmarks(table: FaceTable, recipe: Recipe) -> None:
-    """Raises BadData where the recipe aligns faces by landmarks that none of them has; those to be found need none."""
-    landmarks_xy = table.landmarks_xy[~table.find_face]
+    """Raises BadData where the recipe aligns faces by landmarks that none of them has."""
+    landmarks_xy = table.landmarks_xy[~table.find_face]  # faces to be found get theirs from the detector
     if recipe.eye_distance and not recipe.find_faces and len(landmarks_xy) and not np.isfinite(landmarks_xy).any():
         raise BadData(
             "no face has landmarks for alignment; set eye_distance=0 for cropped faces, or find_faces=true for larger "
