@@ -171,6 +171,12 @@ def test_what_is_left_out_is_said_with_its_reason(tmp_path):
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["train-00000.parquet", "valid-00000.parquet"]
 
 
+def test_faces_that_are_still_to_be_found_are_not_written(tmp_path):
+    with pytest.raises(BadSetting, match=r"leave find_faces=yes out here.*table:FOLDER\?find_faces=yes"):
+        list(prepare(Source(face(), face("train/1", find_face=True)), tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("good", [0, 1, 2])
 def test_a_full_disk_leaves_nothing_that_looks_finished(tmp_path, full_disk, good):
     full_disk(good)

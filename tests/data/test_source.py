@@ -283,3 +283,34 @@ def test_max_may_come_from_a_recipe_or_a_model_and_what_is_given_wins(tmp_path):
     assert parse(f"ferplus:{tmp_path}?max=4").with_default("ferplus", "max", "9").options["max"] == "4"
     with pytest.raises(BadSetting, match="max must be a whole number"):
         parse(f"ferplus:{tmp_path}").with_default("ferplus", "max", "few")
+
+
+def test_faces_are_to_be_found_in_the_parts_that_say_so(ferplus, class_folders):
+    folder = ferplus([HAPPY, NO_FACE])
+    source = parse(
+        f"ferplus:{folder}+folder:{class_folders('sad', 'calm')}?find_faces=yes+ferplus:{folder}?find_faces=no"
+    )
+    assert source.load("train").find_face.tolist() == [False, True, True, False]
+    assert [part.options.get("find_faces") for part in source.parts] == [None, "yes", None]
+    assert source.options["find_faces"] == "yes"
+    assert source.name.endswith("&find_faces=yes")
+    assert "find_faces" not in parse(f"ferplus:{folder}?find_faces=no").name
+
+
+def test_find_faces_may_come_from_a_model_and_what_is_given_wins(tmp_path):
+    source = parse(f"ferplus:{tmp_path}").with_default("ferplus", "find_faces", "yes")
+    assert source.parts[0].finds_faces
+    source = parse(f"ferplus:{tmp_path}?find_faces=no").with_default("ferplus", "find_faces", "yes")
+    assert not source.parts[0].finds_faces
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("find_faces=true", "unknown value 'true' of the option 'find_faces' of 'ferplus'"),
+        ("find_face=yes", "unknown option 'find_face' of 'ferplus'; did you mean 'find_faces'"),
+    ],
+)
+def test_find_faces_is_yes_or_no(tmp_path, query, message):
+    with pytest.raises(BadSetting, match=message):
+        parse(f"ferplus:{tmp_path}?{query}")

@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import vit_b_16
 
@@ -128,6 +129,21 @@ def test_ir50_reads_both_layouts_of_its_weights(tmp_path):
         copy.load_checkpoint(tmp_path / f"{number}.pth")
         for name, value in copy.state_dict().items():
             torch.testing.assert_close(value, own[name])
+
+
+def test_linear_layers_of_posters_transformer_start_small():
+    torch.manual_seed(0)
+    network = poster.build(8, side_px=32, units=(1, 1, 1))
+    starts = dict(network.named_parameters())
+    small = [name for name in starts if name.startswith(("transformer.layers.layers", "transformer.gate", "head"))]
+    weights = [name for name in small if name.endswith("weight") and ".norm" not in name]
+    assert len(weights) == 2 * 4 + 2 + 1
+    for name in weights:
+        assert starts[name].std().item() == pytest.approx(0.01, rel=0.03), name
+    for name in small:
+        if name.endswith("bias"):
+            assert not starts[name].any(), name
+    assert starts["levels.1.mlp.0.weight"].std().item() == pytest.approx((3 * 128) ** -0.5, rel=0.03)  # torch's own
 
 
 def test_ir50_gives_three_maps():
@@ -263,18 +279,25 @@ def test_native_levels_are_dinov2s_own_places():
 
 
 @pytest.mark.parametrize("mode", ["principled", "literal", "native"])
-def test_blocks_4_8_and_12_feed_the_levels(mode, monkeypatch):
-    asked = []
-    network = two_stream.build(8, mode=mode, image_px=28, landmarks="none")
-
-    def spy(x, indices, **options):
-        asked.append(indices)
-        raise RuntimeError("seen")
-
-    monkeypatch.setattr(network.backbone, "forward_intermediates", spy)
-    with pytest.raises(RuntimeError, match="seen"):
-        network(torch.zeros(1, 3, 28, 28))
-    assert asked == [[3, 7, 11]]  # counted from 0
+def test_blocks_4_8_and_12_feed_the_first_second_and_third_level(mode):
+    torch.manual_seed(0)
+    network = two_stream.build(8, mode=mode, image_px=28, landmarks="none").eval()
+    outputs = []
+    for block in network.backbone.blocks:
+        block.register_forward_hook(lambda _, inputs, output: outputs.append(output))
+    with torch.inference_mode():
+        levels, _ = network.maps(torch.randn(1, 3, 28, 28))
+        assert len(outputs) == 12
+        for number, (level, own) in enumerate(zip(levels, (outputs[3], outputs[7], outputs[11]), strict=True)):
+            tokens, side = network.backbone.norm(own), level.shape[-1]
+            patches = tokens[:, 1:].transpose(1, 2).unflatten(2, (2, 2))
+            if mode == "literal":
+                expected = tokens[:, 0].view(1, side, side, -1).permute(0, 3, 1, 2)
+            elif mode == "native":
+                expected = adaptive_avg_pool2d(patches, side)
+            else:
+                expected = interpolate(network.adapt[number](patches), (side, side), mode="bilinear")
+            torch.testing.assert_close(level, expected)
 
 
 @pytest.mark.parametrize(("layer_scale", "open_"), [(1e-5, False), (1.0, True)])
@@ -289,16 +312,32 @@ def test_the_layer_scale_opens_the_path_of_the_landmarks(layer_scale, open_):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [poster.build, two_stream.build])
-@pytest.mark.parametrize(("train", "frozen"), [("full", set()), ("fusion", {"backbone"})])
-def test_what_learns_is_an_option(build, train, frozen):
+@pytest.mark.parametrize("train", ["full", "head", "fusion", "frozen"])
+def test_what_learns_is_an_option(build, train):
     small = {"side_px": 48, "units": (1, 1, 1)} if build is poster.build else {"backbone": "small", "image_px": 56}
     assert ("no pretrained weights" in build(8, train=train, **small).settle(pretrained=False)) == (train != "full")
     network = build(8, train=train, **small)
-    network.settle(pretrained=True)
-    parts = {name.split(".")[0] for name, weight in network.named_parameters() if not weight.requires_grad}
-    assert parts == frozen
-    with pytest.raises(BadSetting, match="train must be full or fusion, got 'head'"):
-        build(8, train="head", **small)
+    said = network.settle(pretrained=True)
+    parts = {name for name, part in network.named_children() if list(part.parameters())}
+    frozen = {"full": set(), "head": parts - {"head"}}.get(train, {"backbone"})
+    learns = {name: {weight.requires_grad for weight in network.get_submodule(name).parameters()} for name in parts}
+    assert learns == {name: {name not in frozen} for name in parts}
+    for name in parts:  # whatever mode the network is set to
+        assert network.train().get_submodule(name).training == (name not in frozen)
+    assert ("only the last layer is trained" in said) == (train == "head")
+    assert ("the landmark stream is trained too" in said) == (train != "head")
+    with pytest.raises(BadSetting, match="train must be full, head, fusion or frozen, got 'tail'"):
+        build(8, train="tail", **small)
+
+
+@pytest.mark.parametrize("train", ["full", "head", "frozen"])
+@pytest.mark.parametrize(("build", "options"), [(vit.build, {"size": "tiny", "image_px": 32}), (swin.build, {})])
+def test_without_fusion_a_frozen_network_learns_its_head(build, options, train):
+    network = build(8, train=train, **options)
+    assert network.settle(pretrained=True) == ""
+    learning = {name.split(".")[0] for name, weight in network.named_parameters() if weight.requires_grad}
+    assert learning == ({"backbone", "head"} if train == "full" else {"head"})
+    assert network.train().backbone.training == (train == "full")
 
 
 @pytest.mark.parametrize("name", ["poster", "two_stream"])
@@ -321,8 +360,8 @@ def test_the_gate_stands_where_it_is_asked_for():
     [
         (vit.build, {"size": "huge"}, "size must be one of tiny, base, large"),
         (vit.build, {"image_px": 50}, "the face size must be a multiple of patch_px=16, got 50"),
-        (vit.build, {"train": "fusion"}, "train must be full or head"),
-        (swin.build, {"train": "tail"}, "train must be full or head"),
+        (vit.build, {"train": "fusion"}, "train must be full, head or frozen, got 'fusion'"),
+        (swin.build, {"train": "tail"}, "train must be full, head or frozen, got 'tail'"),
         (vit.build, {"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
         (swin.build, {"window": 0}, "patch_px and window must be at least 1"),
         (swin.build, {"depth_drop": 1.0}, r"depth_drop must be in \[0, 1\)"),

@@ -108,6 +108,14 @@ def test_an_erased_rectangle_has_the_area_and_the_sides_that_the_literature_give
     assert abs(area.mean() - 0.175) < 0.01
 
 
+def test_the_area_of_an_erased_rectangle_may_be_one_number():
+    changes = {"erase": 1.0, "erase_shape": "rectangle", "erase_area": (0.05, 0.05)}
+    erased = augment(torch.ones(500, 1, 200, 200), draws(500, seed=0, epoch=0), replace(NONE, **changes)).lt(0.5)[:, 0]
+    area = erased.sum((1, 2)) / 200**2
+    assert (area - 0.05).abs().max() < 0.005
+    assert abs(area.mean() - 0.05) < 0.0005
+
+
 def test_autocontrast_takes_darkest_and_brightest_of_each_channel_to_black_and_white(colours):
     dull = colours * torch.tensor([0.1, 0.3, 0.5]).view(1, 3, 1, 1)
     stretched = augment(dull, middle(6, c18=0.2), replace(RGB, autocontrast=0.5))

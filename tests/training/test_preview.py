@@ -141,6 +141,14 @@ def test_a_picture_without_a_face_does_not_move_the_others(recipe, portrait):
     assert len({len(row) for row in seen.sheet}) == 1
 
 
+def test_a_picture_is_searched_if_its_part_of_the_data_says_so(recipe, portrait):
+    table = replace(unequal((1, 1, 0)), images=Images([portrait, portrait]), find_face=np.array([True, False]))
+    seen = make_preview(table, replace(recipe, **PLAIN), 2)
+    whole, searched = (seen.sheet[seen.rows.index(name)] for name in ("raw", "input"))
+    assert [image.shape for image in whole] == [portrait.shape] * 2
+    assert np.abs(searched[0].astype(int) - searched[1]).mean() > 5
+
+
 def test_pictures_of_normalised_input_are_clamped(recipe, monkeypatch):
     import torch
 

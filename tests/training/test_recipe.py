@@ -132,6 +132,10 @@ def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
         {"schedule_factor": -0.5},
         {"schedule_factor": math.nan},
         {"teacher_weight": 1.5, "teacher": "runs/one"},
+        {"erase_area": (0.05,)},
+        {"erase_area": (0.3, 0.1)},
+        {"erase_area": (0.0, 0.1)},
+        {"erase_area": (0.1, 1.1)},
         *({key: -1} for key in AT_LEAST_ZERO),
         *({key: math.inf} for key in AT_LEAST_ZERO if key not in ("seed", "early_stop", "schedule_patience")),
         *({key: "no such name"} for key in CHOICES),
@@ -246,6 +250,7 @@ def test_keys_that_a_file_leaves_out_have_their_defaults():
     needed = ("work", "row", "data", "model", "losses", "epochs", "batch_size", "learning_rate")
     recipe = from_dict({key: getattr(DEFAULT, key) for key in needed})
     assert (recipe.sampler, recipe.schedule, recipe.tta, recipe.sam_radius) == ("shuffle", "one-cycle", "one", 0.0)
+    assert (recipe.sam_norms, recipe.erase_area) == ("first", (0.02, 0.33))
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,15 @@ def test_the_crop_on_photos_may_change(small, folder):
     assert (load_recipe(folder).margin, load_recipe(folder).shift_y, load_recipe(folder).rotate) == (1.5, 0.1, False)
 
 
+@pytest.mark.parametrize("changes", [{"find_faces": True}, {}])
+def test_the_crop_on_photos_may_not_change_where_training_cut_faces(small, tmp_path, changes):
+    small = replace(small, **changes)
+    facts = FACTS if changes else FACTS | {"data": "ckplus+affectnet&classes=8&find_faces=yes"}
+    open_run(small, LABELS, facts, tmp_path, resume=False)
+    with pytest.raises(BadSetting, match="another recipe: margin differs"):
+        open_run(replace(small, margin=1.5), LABELS, facts, tmp_path, resume=True)
+
+
 def test_options_that_are_tuples_are_the_same_after_json(recipe, tmp_path):
     assert isinstance(recipe.model_options["widths"], tuple)
     open_run(recipe, LABELS, FACTS, tmp_path, resume=False)

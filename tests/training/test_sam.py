@@ -25,7 +25,7 @@ class Point(nn.Module):
 CURVATURE = torch.tensor([[4.0, 1.0, 0.5], [1.0, 2.0, 0.0], [0.5, 0.0, 3.0]], dtype=torch.float64)
 
 
-def passes(network, loss, radius):
+def passes(network, loss, radius, norms="first"):
     """Runs both passes; returns the loss that came out and the losses seen."""
     seen = []
 
@@ -36,7 +36,7 @@ def passes(network, loss, radius):
         seen.append(value.item())
         return value.detach()
 
-    return sam.two_passes(network, radius, closure, closure).item(), seen
+    return sam.two_passes(network, radius, closure, closure, norms).item(), seen
 
 
 @pytest.mark.parametrize("radius", [0.05, 1.0])
@@ -99,15 +99,22 @@ def test_an_empty_batch_has_one_pass_and_moves_nothing():
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
 
 
-def test_batch_norms_learn_from_the_first_pass_alone():
+@pytest.mark.parametrize("norms", ["first", "both"])
+def test_batch_norms_learn_from_the_first_pass_alone_or_from_both(norms):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 2))
-    once = copy.deepcopy(network)
+    by_hand, uphill = copy.deepcopy(network), []
     images = torch.randn(8, 1, 8, 8) + 2
-    passes(network, lambda: network(images).square().mean(), 0.5)
-    once(images)
-    torch.testing.assert_close(network[1].running_mean, once[1].running_mean, rtol=0, atol=0)
-    torch.testing.assert_close(network[1].running_var, once[1].running_var, rtol=0, atol=0)
+
+    def loss():
+        uphill.append(copy.deepcopy(network[0]))
+        return network(images).square().mean()
+
+    passes(network, loss, 0.5, norms)
+    for convolution in uphill if norms == "both" else uphill[:1]:
+        by_hand[1](convolution(images))
+    torch.testing.assert_close(network[1].running_mean, by_hand[1].running_mean, rtol=0, atol=0)
+    torch.testing.assert_close(network[1].running_var, by_hand[1].running_var, rtol=0, atol=0)
     assert network[1].momentum == 0.1
     assert network[1].training
 
@@ -144,11 +151,16 @@ def trained(recipe, data, make_trainer, seen=None, **changes):
     return module, trainer
 
 
-@pytest.mark.parametrize("clip", [0.0, 0.5])
-@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
-def test_through_lightning_each_step_is_what_it_is_by_hand(recipe, data, make_trainer, monkeypatch, optimiser, clip):
+@pytest.mark.parametrize(
+    ("optimiser", "clip", "norms"),
+    [("sgd", 0.0, "first"), ("sgd", 0.5, "both"), ("adam", 0.0, "both"), ("adam", 0.5, "first")],
+)
+def test_through_lightning_each_step_is_what_it_is_by_hand(
+    recipe, data, make_trainer, monkeypatch, optimiser, clip, norms
+):
     rate = {"sgd": 0.1, "adam": 1e-3}[optimiser]
     changes = {"optimiser": optimiser, "learning_rate": rate, "gradient_clip": clip, "sam_radius": 0.5}
+    changes["sam_norms"] = norms
     got, trainer = trained(recipe, data, make_trainer, **changes)
     assert trainer.global_step == 4
     changed = replace(recipe, **SHORT | changes)
@@ -175,6 +187,8 @@ def test_through_lightning_each_step_is_what_it_is_by_hand(recipe, data, make_tr
             for weight, gradient in zip(weights, first, strict=True):
                 weight += 0.5 * gradient / norm
         uphill = torch.autograd.grad(module.training_step(batch), weights)
+        if norms == "both":
+            statistics = {k: v.clone() for k, v in module.network.state_dict().items() if "running" in k}
         module.network.load_state_dict(before | statistics)
         for weight, gradient in zip(weights, uphill, strict=True):
             weight.grad = gradient

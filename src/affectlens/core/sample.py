@@ -29,6 +29,7 @@ class Sample:
         age_years: or None.
         groups: column -> value, of groups that results are broken down by.
         attributes: (A,) float32 of 0 and 1 in the reader's `ATTRIBUTES`, or None.
+        find_face: the image is a larger picture in which the face is still to be found.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Sample:
     age_years: float | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
     attributes: NDArray[np.float32] | None = None
+    find_face: bool = False
 
     def __post_init__(self) -> None:
         votes = self.votes

@@ -26,10 +26,13 @@ def detector() -> Detector:
 
 
 def cut(table: FaceTable, spec: InputSpec, search: bool, progress: Progress = SILENT) -> FaceTable:
-    """The table with its faces as `spec` wants them: found in larger pictures where `search` says so, or aligned."""
-    if search:
-        return find_faces(table, spec, progress)
-    return align(table, spec) if spec.eye_distance else table
+    """The table with its faces as `spec` wants them: found in larger pictures where the table says so, or everywhere
+    with `search`; the others aligned.
+    """
+    rows = np.ones(len(table), dtype=bool) if search else table.find_face
+    if spec.eye_distance and not rows.all():
+        table = align(table, spec, ~rows)
+    return find_faces(table, spec, rows, progress) if rows.any() else table
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +48,17 @@ class _Aligned:
         return cut_by_eyes(pixels_of(self.picture), self.eyes_xy, self.spec)
 
 
-def align(table: FaceTable, spec: InputSpec) -> FaceTable:
-    """The table with its faces cut by the eyes of their 5 or 68 landmarks; faces without stay as they are, which is
-    logged.
+def align(table: FaceTable, spec: InputSpec, rows: NDArray[np.bool_]) -> FaceTable:
+    """The table with its faces of the (N,) `rows` cut by the eyes of their 5 or 68 landmarks; faces without stay as
+    they are, which is logged.
     """
     eyes = [eyes_of(points) for points in table.landmarks_xy]
-    known = np.array([has_eyes(pair) for pair in eyes], dtype=bool)
-    if not known.all():
-        first = table.ids[int(np.flatnonzero(~known)[0])]
+    known = rows & np.array([has_eyes(pair) for pair in eyes], dtype=bool)
+    if lacking := np.flatnonzero(rows & ~known).tolist():
         logging.getLogger("affectlens").warning(
-            "%d of %d faces have no landmarks and are not aligned; the first is '%s'", (~known).sum(), len(table), first
-        )
+            "%d of %d faces have no landmarks and are not aligned; the first is '%s'",
+            len(lacking), rows.sum(), table.ids[lacking[0]],
+        )  # fmt: skip
     pictures = table.images.entries if isinstance(table.images, Images) else list(table.images)
     faces = [
         _Aligned(picture, pair, spec) if has else picture
@@ -81,8 +84,9 @@ class _Found:
         return cut_faces(_rgb(pixels_of(self.picture)), self.face, self.spec)[0]
 
 
-def find_faces(table: FaceTable, spec: InputSpec, progress: Progress = SILENT) -> FaceTable:
-    """The table with the largest face of each picture in its place; landmarks of the picture are left behind.
+def find_faces(table: FaceTable, spec: InputSpec, rows: NDArray[np.bool_], progress: Progress = SILENT) -> FaceTable:
+    """The table with the largest face of each picture of the (N,) `rows` in its place; landmarks of these pictures are
+    left behind.
 
     Pictures of at most `KEEP_SIDE_PX` on both sides are faces already. Pictures without a face, and those that cannot
     be decoded, are dropped and counted. Faces are kept in memory up to `KEEP_BYTES`; those beyond are cut again
@@ -94,6 +98,10 @@ def find_faces(table: FaceTable, spec: InputSpec, progress: Progress = SILENT) -
     kept = np.zeros(len(table), dtype=bool)
     dropped = Counter(table.dropped)
     for row in track(range(len(table)), progress, "finding faces", len(table)):
+        if not rows[row]:
+            crops.append(pictures[row])
+            kept[row] = True
+            continue
         images, _ = decoded(table.images, [row])
         found = _largest_face(images[0], detect) if images else None
         if not images or (found is not None and not len(found)):
@@ -104,7 +112,11 @@ def find_faces(table: FaceTable, spec: InputSpec, progress: Progress = SILENT) -
         beyond = pictures[row] if found is None else _Found(pictures[row], found, spec)
         crops.append(crop if budget_bytes >= 0 else beyond)
         kept[row] = True
-    return table.keep(kept).with_images(Images(crops), dict(dropped))
+    landmarks_xy = table.landmarks_xy.copy()
+    landmarks_xy[rows] = np.nan
+    cut_out = replace(table, find_face=np.zeros(len(table), dtype=bool)).keep(kept)
+    cut_out = cut_out.with_images(Images(crops), dict(dropped))  # and without landmarks
+    return cut_out if rows.all() else replace(cut_out, landmarks_xy=landmarks_xy[kept])
 
 
 def _largest_face(image: NDArray[np.uint8], detect: Detector) -> Detections | None:

@@ -34,8 +34,8 @@ def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iter
     Yields (split, None) for each sample written and (split, reason) for each that was left out.
 
     Raises:
-        BadSetting: `out` holds Parquet files already. MissingExtra: pyarrow is not installed. BadData: as `samples` of
-            the source.
+        BadSetting: `out` holds Parquet files already, or faces are to be found in the pictures. MissingExtra: pyarrow
+            is not installed. BadData: as `samples` of the source.
     """
     try:
         import pyarrow as pa
@@ -110,6 +110,11 @@ def _row(entry: Sample | Dropped, groups: list[str]) -> dict[str, Any] | str:
     """One line of a shard, or why there is none."""
     if isinstance(entry, Dropped):
         return entry.reason
+    if entry.find_face:
+        raise BadSetting(
+            "shards contain pictures as they are; leave find_faces=yes out here, and set it where the shards are read "
+            "(table:FOLDER?find_faces=yes)"
+        )
     try:
         image = _image(entry)
     except BadData:

@@ -1,8 +1,9 @@
 """Data sets by name: `ferplus:DIR?protocol=caciolai` is the reader `ferplus` on the folder DIR with an option; several
 joined by `+` are one hybrid data set.
 
-Every reader takes `?meta=FILE` besides its own options, see `data.meta`, and `?max=N`: at most so many training
-samples, those of the lowest hash.
+Every reader takes, besides its own options, `?meta=FILE`, see `data.meta`; `?max=N`: at most so many training samples,
+those of the lowest hash; and `?find_faces=yes`: its pictures are searched for their faces, whatever the other parts of
+a hybrid need.
 """
 
 import heapq
@@ -27,6 +28,8 @@ from affectlens.data.meta import with_meta
 from affectlens.data.table import FaceTable
 
 SPLITS = ("train", "valid", "test")
+_EVERY_READER = {"find_faces": ("no", "yes")}
+"""Options that readers do not see."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class SourcePart:
     max_train: int = 0
 
     def __post_init__(self) -> None:
-        allowed = self.module.OPTIONS
+        allowed = self.module.OPTIONS | _EVERY_READER
         for key, value in self.given.items():
             if key not in allowed:
                 raise BadSetting(unknown("option", key, [*allowed, "meta", "max"], f"of '{self.reader}'"))
@@ -61,10 +64,16 @@ class SourcePart:
 
     @property
     def options(self) -> dict[str, str]:
-        """All options of the reader, those not given at their defaults."""
+        """All options of the reader, those not given at their defaults, and what else differs from its default."""
         allowed: dict[str, tuple[str, ...]] = self.module.OPTIONS
         own = {key: self.given.get(key, values[0] if values else "") for key, values in allowed.items()}
-        return own | ({"max": str(self.max_train)} if self.max_train else {})
+        own |= {"max": str(self.max_train)} if self.max_train else {}
+        return own | ({"find_faces": "yes"} if self.finds_faces else {})
+
+    @property
+    def finds_faces(self) -> bool:
+        """Whether faces are to be found in its pictures."""
+        return self.given.get("find_faces") == "yes"
 
     @property
     def licence(self) -> str:
@@ -94,6 +103,8 @@ class SourcePart:
             BadData: the folder does not have the reader's layout, or the reader yields something else than it must.
         """
         samples = self._fewer(split) if split == "train" and self.max_train else self._read(split)
+        if self.finds_faces:
+            samples = (replace(one, find_face=True) if isinstance(one, Sample) else one for one in samples)
         return samples if self.meta is None else with_meta(samples, self.meta)
 
     def _fewer(self, split: str) -> Iterator[Sample | Dropped]:

@@ -13,7 +13,8 @@ from affectlens.core.sample import Dropped, Sample
 from affectlens.data.images import KEEP_BYTES, KEEP_SIDE_PX, Images, Stored
 
 _EMPTY: NDArray[np.float32] = np.empty(0, dtype=np.float32)
-"""Stands for a column that was not given."""
+_NO_FLAGS: NDArray[np.bool_] = np.empty(0, dtype=bool)
+"""Stand for a column that was not given."""
 _LARGE_IN_A_ROW = 256
 """After so many large images in a row the others are not opened just to see their size."""
 
@@ -34,6 +35,7 @@ class FaceTable:
         groups: column -> (N,) values, "" where unknown.
         attributes: (N, A) float32 of 0 and 1, NaN where unknown. attribute_names: (A,) their names, or () if the data
             have none.
+        find_face: (N,) true where the image is a larger picture in which the face is still to be found.
         dropped: reason -> number of entries of the data set that were left out for it.
     """
 
@@ -49,6 +51,7 @@ class FaceTable:
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     attributes: NDArray[np.float32] = field(default_factory=lambda: _EMPTY)
     attribute_names: tuple[str, ...] = ()
+    find_face: NDArray[np.bool_] = field(default_factory=lambda: _NO_FLAGS)
     dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -59,7 +62,9 @@ class FaceTable:
         for name in ("valence", "arousal", "age_years"):
             if getattr(self, name) is _EMPTY:
                 object.__setattr__(self, name, np.full(faces, np.nan, dtype=np.float32))
-        columns = [self.valence, self.arousal, self.landmarks_xy, self.age_years, self.attributes]
+        if self.find_face is _NO_FLAGS:
+            object.__setattr__(self, "find_face", np.zeros(faces, dtype=bool))
+        columns = [self.valence, self.arousal, self.landmarks_xy, self.age_years, self.attributes, self.find_face]
         lengths = {len(column) for column in [*columns, *self.groups.values(), self.images]}
         if (self.votes.shape, self.targets.shape) != ((faces, classes), (faces,)) or lengths != {faces}:
             shapes = (len(self.images), self.votes.shape, self.targets.shape)
@@ -182,6 +187,7 @@ def _table(
         groups={name: np.array([sample.groups.get(name, "") for sample in samples]) for name in names},
         attributes=_stack([sample.attributes for sample in samples], (bits,)),
         attribute_names=attribute_names if bits else (),
+        find_face=np.array([sample.find_face for sample in samples], dtype=bool),
         dropped=dict(dropped),
     )
 

@@ -7,8 +7,13 @@ features ask, IR-50's maps of the image answer, at three levels (28, 14 and 7 pl
 Left open or contradictory, and chosen: queries are the landmark features as they are (`project_query` adds the w_q of
 Da Re's equation 4.7); the landmark stream sees what the network sees, normalised RGB (`landmark_input` "bgr" undoes
 the normalisation and gives it the BGR in [0, 1] that it was trained on). `landmark_file` names the published
-checkpoint of MobileFaceNet (68 points): its stream is then frozen, in evaluation mode; without it, it learns.
+checkpoint of MobileFaceNet (68 points): its stream is then frozen, in evaluation mode (in the authors' code its
+weights are, but its batch norms follow the batches); without it, it learns.
 `pretrained_file` names "ir50.pth". Neither is on a hub of torch's. `side_px` and `units` make smaller networks.
+
+As in the authors' code (github.com/Talented-Q/POSTER_V2, vit_model_8.py), the linear layers of the transformer, its
+excitation and the head start from a deviation of 0.01 with biases of 0; all others start as torch makes them. What the
+code defines and never calls (ECA, CON1, IRLinear1 and 2, the output layers of both streams) is left out.
 """
 
 from collections.abc import Sequence
@@ -62,6 +67,8 @@ class Poster(LandmarkGuided):
         self.transformer = TokenTransformer(3 * landmarks.sides[2] ** 2, 768)
         self.feature_width = 768
         self.head = nn.Linear(768, classes)
+        for part in (self.transformer, self.head):
+            part.apply(_start)
 
     def load_pretrained(self, file: str = "") -> None:
         """IR-50's published weights.  Raises BadModelFile."""
@@ -78,6 +85,16 @@ class Poster(LandmarkGuided):
         return image, self.landmarks(x)
 
 
+def _start(layer: nn.Module) -> None:
+    """Initialise a linear layer, or those within an attention, as the authors' code does."""
+    if isinstance(layer, nn.MultiheadAttention):
+        nn.init.trunc_normal_(layer.in_proj_weight, std=0.01)
+        nn.init.zeros_(layer.in_proj_bias)
+    elif isinstance(layer, nn.Linear):
+        nn.init.trunc_normal_(layer.weight, std=0.01)
+        nn.init.zeros_(layer.bias)
+
+
 def build(
     classes: int,
     in_channels: int = 3,
@@ -92,7 +109,8 @@ def build(
 ) -> Poster:
     """A fresh network for faces normalised by `mean` and `std`; gray ones are shown to all three channels.
 
-    `train` is "full" or "fusion" (all but IR-50).
+    `train` is "full", as in the authors' code, "fusion" or "frozen" (both: all but IR-50), or "head" (the last layer
+    alone, for a run that starts from another).
 
     Raises:
         BadSetting: an option has no such value.

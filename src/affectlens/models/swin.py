@@ -4,9 +4,10 @@ attention dropout 0.4 and stochastic depth 0.1.
 Embedding 96, 2-2-6-2 blocks with 3-6-12-24 heads, MLP ratio 4: 27,525,506 parameters with 8 classes.
 
 Where the thesis contradicts itself: it states patch 2 and window 2 and names weights that need 4 and 7; patch 4 and
-window 7 are the default, 2 and 2 an option that starts from scratch. Its body is frozen and the head alone trains
-(`train` "head", the default); frozen means evaluation mode, without dropout. "full" trains all of it. Weights:
-torchvision's of ImageNet-1K (BSD-3-Clause).
+window 7 are the default, 2 and 2 an option that starts from scratch. The block that it prints is 128 wide, which no
+block of an embedding of 96 is. Its body is frozen and the head alone trains
+(`train` "head", the default, or "frozen", which is the same here); frozen means evaluation mode, without dropout.
+"full" trains all of it. Weights: torchvision's of ImageNet-1K (BSD-3-Clause).
 """
 
 from torch import Tensor, nn

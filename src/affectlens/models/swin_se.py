@@ -1,9 +1,11 @@
 """Swin Transformer with squeeze and excitation (Vats and Chadha): timm's Swin-T, patches of 4 pixels, and a gate on
 its channels.
 
-The paper puts the gate "before Swin" and "on the class token", which Swin does not have. Here it is an excitation of
-the pooled 768 channels before the head (`se` "pooled"), or a squeeze and excitation of the 96 channels of the patch
-embedding ("patches"); "none" is the network without it. Reduction 16. Weights: timm's of ImageNet-1K (MIT).
+The paper puts the gate "before Swin" and "on the class token", which Swin does not have, and takes "only the excitation
+part". Here it is an excitation of the pooled 768 channels before the head (`se` "pooled"), or a squeeze and excitation
+of the 96 channels of the patch embedding ("patches"); "none" is the network without it. The paper gives no reduction:
+16, as of Hu et al. It cites Swin V2, but its figures and its patches are those of V1, which this is, with timm's
+stochastic depth of 0.1. Weights: timm's of ImageNet-1K (MIT).
 """
 
 from typing import Any

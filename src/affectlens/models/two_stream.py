@@ -2,8 +2,9 @@
 POSTER++.
 
 DINOv2 is ViT-B/14 (or S/14 for small machines) through timm, whose faces must be a multiple of 14 pixels; at 224 it
-gives a CLS token and 16x16 patch tokens. The thesis states tensors of 16x16x3, 8x8x12 and 4x4x48 numbers a face, each
-768 in all; three readings of that, by `mode`:
+gives a CLS token and 16x16 patch tokens. MobileFaceNet sees the same face at 112 pixels (nearest neighbour). "Three
+distinct depth levels" of DINOv2 are here the outputs of blocks 4, 8 and 12. The thesis states tensors of 16x16x3,
+8x8x12 and 4x4x48 numbers a face (and a batch of 16 of them), each 768 in all; three readings of that, by `mode`:
 
 - "principled" (the default): patch tokens after blocks 4, 8 and 12 and the last norm, 1x1 convolutions to 64, 128 and
   256 channels, resized to 28, 14 and 7 places a side, and on as in POSTER++;
@@ -17,8 +18,8 @@ gives a CLS token and 16x16 patch tokens. The thesis states tensors of 16x16x3, 
 Queries are projected (w_q of equation 4.7; `project_query` switches it off, as in POSTER++'s code). `landmarks` "none"
 is the network "without landmark stage": image features ask themselves. `landmark_file` and `landmark_input` are those
 of `models.poster`. `layer_scale` is the start of the learned scales of the fusion: 1, since the thesis's equations have
-none (1e-5 in POSTER++). The text does not say how much of DINOv2 is trained: `train` is "full" or "fusion" (all but
-DINOv2).
+none (1e-5 in POSTER++). The text does not say how much of DINOv2 is trained: `train` is "full", "fusion" or "frozen"
+(both: all but DINOv2), or "head" (the last layer alone, for a run that starts from another).
 """
 
 from collections.abc import Callable, Sequence

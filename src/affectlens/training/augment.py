@@ -1,6 +1,7 @@
 """Augmentation of whole batches of normalised faces, with randomness that is a function of (seed, epoch, sample)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -45,8 +46,8 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     The steps and their strengths are the recipe's: flip, rotation, shear, scale and shift in one resampling, then
     sharpness (a blend towards or away from the 3x3 mean), saturation and hue (RGB only), autocontrast (each channel
     stretched to the whole range), contrast, brightness (an addition), exposure (a factor), and a hole: a square of a
-    tenth to a third of the side, or a rectangle of 0.02 to 0.33 of the area with sides at 0.3 to 3.3 (Zhong et al.
-    2020, arXiv:1708.04896).
+    tenth to a third of the side, or a rectangle with a share `erase_area` of the area and sides at 0.3 to 3.3 (Zhong et
+    al. 2020, arXiv:1708.04896, whose shares are 0.02 to 0.33).
     """
     signed = uniform * 2 - 1
     images = move(images, uniform, recipe)
@@ -155,7 +156,7 @@ def _erase(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     columns = torch.arange(width, device=images.device).view(1, 1, -1)
     chosen = (uniform[:, Draw.ERASE] < recipe.erase).view(-1, 1, 1)
     centre_y, centre_x, half_y, half_x = (
-        value.view(-1, 1, 1) for value in _HOLES[recipe.erase_shape](uniform, height, width)
+        value.view(-1, 1, 1) for value in _HOLES[recipe.erase_shape](uniform, height, width, recipe.erase_area)
     )
     hole = chosen & ((rows - centre_y).abs() < half_y) & ((columns - centre_x).abs() < half_x)
     if recipe.erase_with == "zero":
@@ -166,17 +167,21 @@ def _erase(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     return torch.where(hole.unsqueeze(1), noise, images)
 
 
-def _square(uniform: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _square(uniform: Tensor, height: int, width: int, area: Sequence[float]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(B,) centre y, centre x, half height, half width in pixels of squares that may reach over the edge."""
+    del area  # of rectangles
     half = (0.05 + uniform[:, Draw.HOLE_SIZE] * 0.12) * height
     return uniform[:, Draw.HOLE_Y] * height, uniform[:, Draw.HOLE_X] * width, half, half
 
 
-def _rectangle(uniform: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _rectangle(
+    uniform: Tensor, height: int, width: int, area: Sequence[float]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same of rectangles within the image; a side that would exceed the image is as long as the image."""
-    area = 0.02 + uniform[:, Draw.HOLE_SIZE] * 0.31
+    least, most = area
+    covered = least + uniform[:, Draw.HOLE_SIZE] * (most - least)
     aspect = torch.exp(math.log(0.3) + uniform[:, Draw.HOLE_ASPECT] * math.log(3.3 / 0.3))
-    tall, wide = (area * aspect).sqrt().clamp_max(1), (area / aspect).sqrt().clamp_max(1)
+    tall, wide = (covered * aspect).sqrt().clamp_max(1), (covered / aspect).sqrt().clamp_max(1)
     centre_y = tall / 2 + uniform[:, Draw.HOLE_Y] * (1 - tall)
     centre_x = wide / 2 + uniform[:, Draw.HOLE_X] * (1 - wide)
     half_y, half_x = tall * height / 2, wide * width / 2

@@ -105,7 +105,8 @@ def data_settings(recipe: Recipe) -> tuple[Any, ...]:
 
 def check_landmarks(table: FaceTable, recipe: Recipe) -> None:
     """Raises BadData where the recipe aligns faces by landmarks that none of them has."""
-    if recipe.eye_distance and not recipe.find_faces and not np.isfinite(table.landmarks_xy).any():
+    landmarks_xy = table.landmarks_xy[~table.find_face]  # faces to be found get theirs from the detector
+    if recipe.eye_distance and not recipe.find_faces and len(landmarks_xy) and not np.isfinite(landmarks_xy).any():
         raise BadData(
             "no face has landmarks for alignment; set eye_distance=0 for cropped faces, or find_faces=true for larger "
             "pictures"

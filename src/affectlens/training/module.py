@@ -198,7 +198,9 @@ class ExpressionModule(L.LightningModule):
         """One step; with `sam_radius` its gradient is the one at the worst point nearby."""
         if self.recipe.sam_radius and optimizer_closure is not None:
             passes = (optimizer_closure, partial(self._again, optimizer_closure))
-            optimizer_closure = partial(sam.two_passes, self.network, self.recipe.sam_radius, *passes)
+            optimizer_closure = partial(
+                sam.two_passes, self.network, self.recipe.sam_radius, *passes, norms=self.recipe.sam_norms
+            )
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
 
 

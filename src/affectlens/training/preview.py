@@ -86,10 +86,11 @@ def _pairs(
     raw: list[NDArray[np.uint8]] = []
     crops: list[NDArray[np.uint8]] = []
     points: list[NDArray[np.float32]] = []
-    spec, detect = recipe.input_spec(), detector() if recipe.find_faces else None
+    spec, search = recipe.input_spec(), table.find_face | recipe.find_faces
+    detect = detector() if search.any() else None
     for row in rows:
         for picture in decoded(table.images, [row])[0]:
-            crop, place = _face(picture, table.landmarks_xy[row], spec, detect)
+            crop, place = _face(picture, table.landmarks_xy[row], spec, detect if search[row] else None)
             if crop is not None:
                 raw.append(picture)
                 crops.append(crop)

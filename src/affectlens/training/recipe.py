@@ -35,6 +35,7 @@ CHOICES = {
     ),
     "erase_with": ("zero", "noise"),
     "erase_shape": ("square", "rectangle"),
+    "sam_norms": ("first", "both"),
     "tta": TTA,
     "teacher_tta": TTA,
     "weights": ("best", "last"),
@@ -83,7 +84,8 @@ class Recipe:
         sampler: selection of the faces of an epoch, a name in `data.samplers.SAMPLERS`.
         optimiser: "sgd", "adam" or "adamw". momentum, nesterov: for SGD. weight_decay: for all; norms and biases are
             excluded unless `decay_all`.
-        sam_radius: rho of sharpness-aware minimisation (`training.sam`) on top of the optimiser; 0: off.
+        sam_radius: rho of sharpness-aware minimisation (`training.sam`) on top of the optimiser; 0: off. sam_norms: the
+            statistics of batch norms follow its "first" pass, or "both".
         learning_rate, schedule: "one-cycle" (the rate is the peak, reached after the fraction `warmup` of all steps),
             "plateau" (multiplied by `schedule_factor` after more than `schedule_patience` epochs without a better
             `select`), "exponential" (multiplied by `schedule_factor` after each epoch), "steps" (the same every
@@ -101,7 +103,8 @@ class Recipe:
         flip, autocontrast, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side),
             brightness (normalised units), exposure (factor of the light), contrast, saturation, hue (fraction of the
             circle), sharpness: maximum change in either direction. 0 turns a step off. erase_with: "zero" or "noise".
-            erase_shape: "square" or "rectangle". blur (standard deviation in pixels), noise (standard deviation in
+            erase_shape: "square" or "rectangle". erase_area: smallest and largest share of the image that a rectangle
+            covers. blur (standard deviation in pixels), noise (standard deviation in
             normalised units): maximum, each applied to half of the faces; teachers see the picture before these two.
             mixup, cutmix: probabilities of mixing a face with another (`training.mix`), for losses that learn
             distributions.
@@ -143,6 +146,7 @@ class Recipe:
     weights: str = "best"
     early_stop: int = 0
     sam_radius: float = 0.0
+    sam_norms: str = "first"
     decay_all: bool = False
     drop_near_duplicates: bool = True
     train_share: float = 1.0
@@ -182,6 +186,7 @@ class Recipe:
     erase: float = 0.0
     erase_with: str = "zero"
     erase_shape: str = "square"
+    erase_area: tuple[float, ...] = (0.02, 0.33)
     blur: float = 0.0
     noise: float = 0.0
     mixup: float = 0.0
@@ -245,6 +250,10 @@ class Recipe:
         for key in (*_PROBABILITIES, "warmup", "ema", "momentum", "weight_decay", "teacher_weight"):
             if not 0 <= getattr(self, key) <= 1:
                 raise BadSetting(f"recipe {self.name}: {key} must be in [0, 1], got {getattr(self, key)}")
+        if len(self.erase_area) != 2 or not 0 < self.erase_area[0] <= self.erase_area[1] <= 1:
+            raise BadSetting(
+                f"recipe {self.name}: erase_area must be two rising shares in (0, 1], got {self.erase_area}"
+            )
         if self.mixup + self.cutmix > 1:
             raise BadSetting(f"recipe {self.name}: mixup and cutmix must not sum to more than 1")
         for key, allowed in CHOICES.items():

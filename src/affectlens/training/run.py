@@ -153,7 +153,8 @@ def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
     """
     stored = load_recipe(folder)
     then, now = (json.loads(json.dumps(one.as_dict())) for one in (stored, recipe))
-    spared = set(() if recipe.find_faces else _NOT_TRAINED)
+    crops = recipe.find_faces or "yes" in load_data(folder)[1].get("find_faces", "")
+    spared = set(() if crops else _NOT_TRAINED)
     if "auto" in (then["precision"], now["precision"]):  # versions.json has what it was
         spared.add("precision")
     if tested or (recipe.schedule != "one-cycle" and recipe.epochs > stored.epochs):

@@ -1,9 +1,12 @@
 """Sharpness-aware minimisation (Foret et al. 2021, arXiv:2010.01412): the step at w follows the gradient at w + e,
 where e = rho * g / |g| points uphill (eq. 2 with p = 2; |g| over all weights).
+
+The paper does not say what the pass at w + e does to the running statistics of batch norms. By default it leaves them
+alone, since those of w are wanted; in POSTER++'s code it is a plain second pass, and they follow both (`norms` "both").
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,10 +14,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def two_passes(network: nn.Module, radius: float, first: Callable[[], Any], second: Callable[[], Any]) -> Any:
+def two_passes(
+    network: nn.Module, radius: float, first: Callable[[], Any], second: Callable[[], Any], norms: str = "first"
+) -> Any:
     """Run `first` at w and `second` at w + e, each leaving fresh gradients; w is as before, the gradient that of w + e.
 
-    `radius` is rho. The running statistics of batch norms are left alone by the second pass. Returns the loss at w.
+    `radius` is rho. Running statistics of batch norms follow the "first" pass or, by `norms`, "both". Returns the loss
+    at w.
     """
     loss = first()
     pairs = [(weight, weight.grad) for weight in network.parameters() if weight.grad is not None]
@@ -25,7 +31,7 @@ def two_passes(network: nn.Module, radius: float, first: Callable[[], Any], seco
         before = [weight.detach().clone() for weight, _ in pairs]
         for weight, gradient in pairs:
             weight.add_(gradient, alpha=radius / (float(norm) + 1e-12))
-    with _frozen_statistics(network):
+    with nullcontext() if norms == "both" else _frozen_statistics(network):
         second()
     with torch.no_grad():
         for (weight, _), value in zip(pairs, before, strict=True):

@@ -141,7 +141,8 @@ def score_changed(
 ) -> list[Scored]:
     """Scores of `model` on the faces of `table` after each of `changes`, which take a face and its row.
 
-    Larger pictures are searched for their faces if `find_faces` or the model says so, before they are changed.
+    Larger pictures are searched for their faces if `find_faces`, the table or the model says so, before they are
+    changed.
 
     Classes that only the model knows are left out and the rest is normalised again. Images that cannot be decoded are
     logged by name, left out and counted.
@@ -153,10 +154,9 @@ def score_changed(
     shares = prior_of(prior, model.class_prior, model.name)
     model.check(table.labels)
     search = model.find_faces or find_faces
-    if search or model.input.eye_distance:
-        table = crops.cut(table, model.input, search, progress)
-        if not len(table):
-            raise BadData(f"no face was found in any picture; left out: {dict(table.dropped)}")
+    table = crops.cut(table, model.input, search, progress)
+    if not len(table):
+        raise BadData(f"no face was found in any picture; left out: {dict(table.dropped)}")
     outputs: list[list[ModelOutputs]] = [[] for _ in changes]
     readable = np.zeros(len(table), dtype=bool)
     chunks = in_chunks(table.images, _MAX_BATCH)

@@ -158,6 +158,8 @@ def photos(tmp_path, portrait):
 
 def test_faces_are_searched_for_on_demand_and_near_duplicates_found_by_their_photos(cli, photos):
     figures = strict_json(cli("evaluate", "bundled", "--data", photos, "--find-faces", "--json").out)
+    by_part = strict_json(cli("evaluate", "bundled", "--data", f"{photos}?find_faces=yes", "--json").out)
+    assert by_part["all"] == figures["all"]
     assert figures["left_out"] == {"no face found": 1}
     assert figures["all"]["faces"] == 2
     assert figures["all"]["accuracy"] == 1

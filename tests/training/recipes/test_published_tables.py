@@ -234,7 +234,7 @@ VATS = {
     ),
     "swin-se-sam": (
         accuracy(0.5310) | {"weighted_precision": 0.5485, "weighted_recall": 0.5410, "weighted_f1": 0.5420},
-        options("swin_se", se="pooled", reduction=16) | {"sam_radius": 0.05},
+        options("swin_se", se="pooled", reduction=16) | {"sam_radius": 0.05, "sam_norms": "first"},
     ),
 }
 PRINTED = {"antoniadis": ANTONIADIS, "caciolai": CACIOLAI, "dare": DARE, "vats": VATS}
@@ -264,7 +264,7 @@ SHARED = {
         "learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "constant", "sam_radius": 0,
         "batch_size": 32, "epochs": 50, "early_stop": 12, "select": "accuracy", "weights": "best",
         "exposure": 0.3, "brightness": 0, "contrast": 0.3, "saturation": ON, "hue": ON, "flip": 0.5, "rotation_deg": 0,
-        "erase": 0.2, "erase_with": "noise", "erase_shape": "rectangle",
+        "erase": 0.2, "erase_with": "noise", "erase_shape": "rectangle", "erase_area": (0.02, 0.33),
     },
     "vats": SGD | {
         "data": "fer2013+ckplus+affectnet", "data_options.classes": "8", "sampler": "augment", "size_px": 224,
@@ -281,9 +281,14 @@ CELEBA = {
     "select": "attribute_accuracy",
 }  # fmt: skip
 POSTER = {
-    "optimiser": "adam", "sam_radius": 0.05, "learning_rate": 1e-6, "schedule": "exponential", "schedule_factor": 0.98,
-    "batch_size": 144, "epochs": 200, "size_px": 224, "losses": {CE: 1}, "data_options.classes": "8", "early_stop": 0,
+    "optimiser": "adam", "sam_radius": 0.05, "sam_norms": "both", "learning_rate": 1e-6,
+    "schedule": "exponential", "schedule_factor": 0.98, "batch_size": 144, "epochs": 200,
+    "size_px": 224, "losses": {CE: 1}, "data_options.classes": "8", "early_stop": 0,
+    "weight_decay": 0, "sampler": "expression", "select": "accuracy", "weights": "best",
+    "flip": 0.5, "rotation_deg": 0, "exposure": 0, "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0,
+    "erase": 1, "erase_shape": "rectangle", "erase_area": (0.05, 0.05), "erase_with": "zero",
 }  # fmt: skip
+"""main_8.py of github.com/Talented-Q/POSTER_V2."""
 
 SAME = {
     "t3.2-baseline": "t3.1-baseline",

@@ -8,14 +8,17 @@ from torch import nn
 from affectlens.core.errors import BadSetting
 from affectlens.models.layers.network import Network
 
-TRAIN = ("full", "head")
+TRAIN = ("full", "head", "frozen")
+FUSION_TRAIN = ("full", "head", "fusion", "frozen")
+"""Of networks with layers between backbone and head."""
 
 
 class PartlyFrozen(Network):
     """A network whose frozen parts get no gradient and stay in evaluation mode, so that their statistics stay too.
 
-    With `train` "head", or "fusion" for networks that fuse the maps of their backbone with others, the `backbone` is
-    frozen and everything after it learns.
+    `train` says what learns: "full" all of it; "frozen" all but the pretrained `backbone`; "fusion" the same, in
+    networks that fuse the maps of their backbone with others; "head" the classification layer alone, which in networks
+    without fusion is all that follows the backbone.
 
     Raises:
         BadSetting: `train` is not one of `choices`.

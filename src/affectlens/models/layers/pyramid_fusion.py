@@ -3,9 +3,12 @@ an attention in which landmark features ask and image features answer, and a sma
 levels.
 
 As in the authors' code, each window is its whole map, the residual is the normalised image (equation 4.10 of Da Re has
-the image itself), and both branches have a learned scale that begins at 1e-5, or at `layer_scale`: Da Re's equations
-have none, and from 1e-5 a small learning rate never opens the path of the landmarks. Da Re's equation 4.7 projects the
-landmark features to queries; the code takes them as they are.
+the image itself, and no landmarks), and both branches have a learned scale that begins at 1e-5, or at `layer_scale`: Da
+Re's equations have none, and from 1e-5 a small learning rate never opens the path of the landmarks. Da Re's equation
+4.7 projects the landmark features to queries; the code takes them as they are. Biases of relative places start from a
+deviation of 0.02 as in the code, where Da Re's text has zeros; whole levels are dropped with 0, 0.125 and 0.25, and
+attention has no dropout (Da Re's text names one without a rate, the code sets it to 0). Da Re also speaks of an
+image-to-landmark branch, which is that of the first POSTER: there is none.
 """
 
 from collections.abc import Sequence
@@ -17,12 +20,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from torchvision.ops import MLP, StochasticDepth
 
 from affectlens.models.layers.evidence import Explaining
-from affectlens.models.layers.frozen import PartlyFrozen
+from affectlens.models.layers.frozen import FUSION_TRAIN, PartlyFrozen
 from affectlens.models.layers.landmark_stream import LandmarkStream
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.squeeze_excitation import Excitation
 
-TRAIN = ("full", "fusion")
 HEADS = (2, 4, 8)
 DROP_PATHS = (0.0, 0.125, 0.25)
 _SCALE = 1e-5
@@ -133,7 +135,7 @@ class LandmarkGuided(PartlyFrozen, Explaining):
     """Where the first place of each level's map lies (`layers.evidence`)."""
 
     def __init__(self, landmarks: LandmarkStream | None, train: str = "full") -> None:
-        super().__init__(train, TRAIN)
+        super().__init__(train, FUSION_TRAIN)
         self.landmarks = landmarks
         self.first_place = self.first_places[0]
 
@@ -145,6 +147,12 @@ class LandmarkGuided(PartlyFrozen, Explaining):
     def settle(self, pretrained: bool) -> str:
         """Freeze what `train` says, and the landmark stream if it has a checkpoint; else the reasons why they learn."""
         remarks = [super().settle(pretrained)]
+        if self.trainable == "head" and pretrained:
+            self.freeze(*(part for name, part in self.named_children() if name != "head"))
+            return (
+                "only the last layer is trained; the fusion keeps the weights that it starts with, which are random "
+                "unless start_from names a trained run"
+            )
         if self.landmarks and self.landmarks.file:
             self.freeze(self.landmarks.network)
         elif self.landmarks:

@@ -7,9 +7,19 @@ autocontrast; training classes made equally large by augmentation, validation an
 class. The table has 7 classes: contempt and its logit are left out of the network's 8 (`affectlens evaluate RUN --data
 "affectnet:DIR?classes=7"`).
 
+Their data are all of FER2013 and CK+ and some 60,000 pictures of AffectNet, tested on the 4,000 published faces of
+AffectNet; a detector cuts the faces out of full frames, which among these only CK+'s are (the 981 pictures of CK+48,
+which the paper may mean by its thousand, are faces already, and stay as they are). In one line:
+
+    affectlens reproduce vats --data "fer2013:FER+ckplus:CK?find_faces=yes+affectnet:AN?max=60000"
+        --test "affectnet:AN?classes=7"
+
 Chosen here: rate 0.01, batches of 64, no weight decay; pretrained weights of ImageNet-1K; faces of FER2013, which are
-gray, are shown to all three channels. The gate stands before the head (`models.swin_se`); `swin-se-patches` has it
-behind the patch embedding.
+gray, are shown to all three channels, and their labels go by name, since the paper numbers them otherwise than the data
+set; faces are found by MTCNN, where the paper says no more than "Single-Step Detector". The gate stands before the head
+(`models.swin_se`); `swin-se-patches` has it behind the patch embedding. Classes become equally large by repeating
+faces, augmented anew each time, up to the largest class; the paper goes up to a count that it does not give and
+discards the surplus (`max_per_class=N` does).
 """
 
 from dataclasses import replace
@@ -73,5 +83,4 @@ TABLES = {
 METRIC = "accuracy"
 ROWS = recipes_of(TABLES)
 PAPER_DATA = "affectnet"
-"""On 7 classes of its test faces: `affectlens reproduce vats --data SPEC --test "affectnet:DIR?classes=7"`. The text
-also says F1 0.5452; the table counts."""
+"""On 7 classes of its test faces. The text also says F1 0.5452; the table counts."""
