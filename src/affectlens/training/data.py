@@ -71,11 +71,7 @@ def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -
         raise BadData(f"no validation faces to select the best epoch with: {error}") from error
     if recipe.balanced:
         valid = valid.keep(balanced(valid, recipe.seed), "more than its class may have")
-    train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
-    if len(train) and recipe.train_share < 1:
-        train = train.keep(stratified(train, recipe.train_share, recipe.seed), "not in the share for training")
-    if len(train) and recipe.max_per_class:
-        train = train.keep(at_most(train, recipe.max_per_class, recipe.seed), "more than its class may have")
+    train = of_recipe(train, recipe)
     if not len(train):
         raise BadData(f"no training faces left; left out of the training split: {train.dropped}")
     if not valid.labelled.any():
@@ -93,6 +89,18 @@ def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -
         )
     kept = train.keep(~near_duplicates)
     return TrainingData(kept, valid, int(near_duplicates.sum()), source.licence, source.reader, source.options)
+
+
+def of_recipe(train: FaceTable, recipe: Recipe) -> FaceTable:
+    """The training faces that the recipe wants: with an expression, its share of them, no more of a class than it says;
+    near-duplicates of held-out faces are still among them.
+    """
+    train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
+    if len(train) and recipe.train_share < 1:
+        train = train.keep(stratified(train, recipe.train_share, recipe.seed), "not in the share for training")
+    if len(train) and recipe.max_per_class:
+        train = train.keep(at_most(train, recipe.max_per_class, recipe.seed), "more than its class may have")
+    return train
 
 
 def check_landmarks(table: FaceTable, recipe: Recipe) -> None:
