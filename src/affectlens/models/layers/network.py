@@ -16,12 +16,14 @@ class Network(nn.Module):
 
     Attributes:
         feature_width: D of the feature vector in `Outputs.features`; 0 where there is none.
+        expressions: the logits tell expressions; not those of a network for another task alone.
         needs: outputs in `core.outputs` whose truth training has to draw from the landmarks of the faces ("mask").
         explains: the network fills `Outputs.explanation` while `explaining` is on.
         first_place: where the middle of the first place of that map lies (`core.session.ModelSpec`).
     """
 
     feature_width: int = 0
+    expressions: bool = True
     needs: tuple[str, ...] = ()
     explains: bool = False
     explaining: bool = False
