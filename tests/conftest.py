@@ -198,6 +198,27 @@ def make_ferplus(portrait):
 
 
 @pytest.fixture(scope="session")
+def untrained():
+    """A maker of run folders of networks that were not trained: of a named recipe with other settings."""
+
+    def make(out, labels, name, **settings):
+        import torch
+
+        from affectlens.training import run
+        from affectlens.training.module import ExpressionModule
+        from affectlens.training.recipe import find
+
+        recipe = replace(find(name), **settings)
+        run.open_run(recipe, labels, {}, out, resume=False)
+        (out / "checkpoints").mkdir()
+        torch.manual_seed(0)
+        torch.save({"state_dict": ExpressionModule(recipe, len(labels)).state_dict()}, run.best_checkpoint(out))
+        return out
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def write_model():
     """Writes an ONNX model whose logits are `bias` plus the face's mean brightness (0 to 1) times `slope`; what it says
     in further `outputs` is the same of every face.

@@ -8,10 +8,25 @@ LABELS = ("calm", "keen", "$odd")
 RNG = np.random.default_rng(0)
 AFFECT = RNG.uniform(-1, 1, (60, 2))
 TARGETS = np.arange(60) % 4 - 1
+ANSWERS = {
+    "a-model/with-a-long-name-of-many-words": [("keen 51 %", False), ("keen 99 %", True)],
+    "$other": [("calm 60 %", True), ("$odd? 20 %", False)],
+}
 EVERY = {
     "va_plane": lambda: affect_plots.va_plane(AFFECT, TARGETS, LABELS, 12),
     "captioned_faces": lambda: affect_plots.captioned_faces(
         [np.zeros((8, 8), dtype=np.uint8), np.zeros((9, 7, 3), dtype=np.uint8)], ["calm 0.90\ntrue: $odd", "a"], [0, 1]
+    ),
+    "answers_side_by_side": lambda: affect_plots.answers_side_by_side(
+        [np.zeros((8, 8), dtype=np.uint8), np.zeros((9, 7, 3), dtype=np.uint8)],
+        ["calm", "keen\nVA +0.10 +0.20"],
+        ANSWERS,
+    ),
+    "emotion_space": lambda: affect_plots.emotion_space(
+        [np.zeros((8, 8), dtype=np.uint8)] * 2,
+        AFFECT[:6].reshape(2, 6)[:, :3] * 9,
+        ["calm 90 %\ntrue: keen"] * 2,
+        LABELS,
     ),
 }
 
@@ -54,6 +69,29 @@ def test_a_dot_lies_at_each_known_point():
     assert drawn[90, 60].tolist() == [0, 255, 255]
     rows, columns = np.nonzero(drawn[..., 1])
     assert (abs(rows - 90).max(), abs(columns - 60).max()) <= (4, 4)
+
+
+def test_each_row_has_a_face_its_truth_and_the_answer_of_each_model_in_its_colour():
+    figure = EVERY["answers_side_by_side"]()
+    assert [bool(axes.images) for axes in figure.axes] == [True, False, False, False] * 2
+    cells = [axes.texts[0] for axes in figure.axes if axes.texts]
+    said = ["calm", "keen 51 %", "calm 60 %", "keen\nVA +0.10 +0.20", "keen 99 %", "\\$odd? 20 %"]
+    assert [cell.get_text() for cell in cells] == said
+    blue, red = plots.COLOURS[:2]
+    assert [cell.get_color() for cell in cells] == [plots.INK, red, blue, plots.INK, blue, red]
+    titles = [axes.get_title() for axes in figure.axes[:4]]
+    assert titles == ["", "ground truth", "a-model/with-a-long-\nname-of-many-words", "\\$other"]
+
+
+def test_scores_are_lines_in_the_colour_of_the_frame_of_their_face():
+    figure = EVERY["emotion_space"]()
+    below, *faces = figure.axes
+    for i, (line, axes) in enumerate(zip(below.lines, faces, strict=True)):
+        np.testing.assert_allclose(line.get_ydata(), AFFECT[:6].reshape(2, 6)[i, :3] * 9)
+        assert line.get_color() == plots.COLOURS[i]
+        assert axes.lines[0].get_marker() == line.get_marker() == plots.MARKS[i]
+        assert axes.get_xlabel() == "calm 90 %\ntrue: keen"
+    assert [label.get_text() for label in below.get_xticklabels()] == ["calm", "keen", "\\$odd"]
 
 
 def test_captions_are_blue_where_right_and_red_where_wrong():

@@ -7,14 +7,21 @@ from affectlens.evaluation.metrics import ClassDistances
 LABELS = ("calm", "keen", "$odd")
 RNG = np.random.default_rng(0)
 PLACES = RNG.uniform(-1, 1, (60, 2))
+OWNERS = np.array([0, 0, 1, 2, 2])
+COSINES = np.array([[0.5, -0.1], [0, 0.2], [0.3, -0.7]])
 SURFACE = np.linspace(0.5, 8, 25, dtype=np.float32).reshape(5, 5)
 PARTS = {
     "before": ClassDistances(np.array([1, np.nan, 3]), 4.0),
     "after": ClassDistances(np.array([1, np.nan, 1]), 4.0),
 }
 EVERY = {
-    "feature_map": lambda: network_plots.feature_map(PLACES, np.arange(60) % 3, LABELS, PLACES[:3]),
-    "feature_map_without_centres": lambda: network_plots.feature_map(PLACES, np.arange(60) % 3, LABELS, None),
+    "feature_map": lambda: network_plots.feature_map(PLACES, np.arange(60) % 3, LABELS, PLACES[:3], np.arange(3)),
+    "feature_map_with_learned_centres": lambda: network_plots.feature_map(
+        PLACES, np.arange(60) % 3, LABELS, PLACES[:5], OWNERS, network_plots.CentreKind.LEARNED
+    ),
+    "cross_relations": lambda: network_plots.cross_relations(
+        {"one\n+ other": COSINES, "$joint": -COSINES, "graph": COSINES}, LABELS, ("valence", "arousal")
+    ),
     "relations": lambda: network_plots.relations(
         np.array([[1, -0.5, 0], [-0.5, 1, 0.7], [0, 0.7, 1]]), LABELS, -1, "takes from", "node"
     ),
@@ -39,7 +46,28 @@ def test_relations_are_written_into_their_cells(texts):
 
 def test_the_map_says_what_the_large_marks_are(texts):
     assert "mean of the class" in texts(EVERY["feature_map"]())
-    assert "mean of the class" not in texts(EVERY["feature_map_without_centres"]())
+    said = texts(EVERY["feature_map_with_learned_centres"]())
+    assert "learned centre" in said
+    assert "mean of the class" not in said
+
+
+def test_learned_centres_are_squares_in_the_colour_of_their_class():
+    (axes,) = EVERY["feature_map_with_learned_centres"]().axes
+    squares = [line for line in axes.lines if line.get_markeredgewidth() > 1 and len(line.get_xdata())]
+    assert [line.get_marker() for line in squares] == ["s"] * 3
+    assert [line.get_color() for line in squares] == list(plots.COLOURS[:3])
+    for label, line in enumerate(squares):
+        np.testing.assert_array_equal(line.get_xydata(), PLACES[:5][label == OWNERS])
+
+
+def test_relations_of_several_networks_are_beside_each_other_with_their_mean(texts):
+    figure = EVERY["cross_relations"]()
+    one, joint, _ = figure.axes
+    assert [text.get_text() for text in one.texts] == ["0.50", "-0.10", "0.00", "0.20", "0.30", "-0.70"]
+    assert one.get_title() == "one\n+ other\nmean of |cos| 0.30"
+    assert joint.get_title().startswith("\\$joint")
+    assert one.images[0].get_clim() == joint.images[0].get_clim() == (-1, 1)
+    assert [label.get_text() for label in one.get_yticklabels()] == ["calm", "keen", "\\$odd"]
 
 
 def test_distances_are_in_units_of_those_between_centres(texts):

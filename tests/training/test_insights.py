@@ -50,8 +50,9 @@ def test_a_network_without_named_features_gives_what_its_last_layer_sees(recipe,
 )
 def test_heads_are_the_vectors_that_features_are_multiplied_with(recipe, data, model, options, names):
     module = module_of(recipe, model, **options)
-    vectors, found = insights.heads(module, LABELS)
-    assert found == names
+    heads = insights.heads(module, LABELS)
+    vectors = heads.vectors
+    assert heads.names == names
     seen, _ = insights.features(module, data.valid)
     faces = torch.from_numpy(to_input(list(data.valid.images), module.recipe.input_spec()))
     with torch.inference_mode():
@@ -104,3 +105,24 @@ def test_cosines():
     half = np.sqrt(0.5)
     expected = [[1, 0, half, 0], [0, 1, half, 0], [half, half, 1, 0], [0, 0, 0, 0]]
     np.testing.assert_allclose(insights.cosine_similarity(vectors), expected, atol=1e-6)
+
+
+def test_a_classifier_and_the_regressor_after_it_are_joined(recipe):
+    alone = insights.heads(module_of(recipe, "multi_task"), LABELS)
+    affect = insights.heads(module_of(recipe, "multi_task", affect="regression", expressions=False), LABELS)
+    both = insights.heads(module_of(recipe, "multi_task", affect="regression"), LABELS)
+    assert affect.names == ("valence", "arousal")
+    assert [heads.runs for heads in insights.single_tasks_joined([alone, affect, both])] == [2, 1]
+    joined, last = insights.single_tasks_joined([alone, affect, both])
+    assert joined.names == last.names == (*LABELS, "valence", "arousal")
+    np.testing.assert_array_equal(joined.vectors, np.concatenate([alone.vectors, affect.vectors]))
+    assert len(insights.single_tasks_joined([affect, alone])) == len(insights.single_tasks_joined([both, affect])) == 2
+    wide = replace(affect, vectors=np.ones((2, 5), dtype=np.float32))
+    with pytest.raises(BadSetting, match="has 5; they cannot be compared"):
+        insights.single_tasks_joined([alone, wide])
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_losses_are_those_of_the_probability_of_the_true_class(gamma):
+    p = np.array([0.1, 0.5, 0.9])
+    np.testing.assert_allclose(insights.focal_loss(p, gamma), -((1 - p) ** gamma) * np.log(p), rtol=1e-6)

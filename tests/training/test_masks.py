@@ -9,7 +9,7 @@ from affectlens.core.landmarks import EYES, MOUTH
 from affectlens.training import masks
 from affectlens.training.augment import draws, move
 from affectlens.training.loaders import FaceBatches
-from affectlens.training.preview import make_preview
+from affectlens.training.preview import training_faces
 
 
 def landmarks(scale=1.0):
@@ -64,6 +64,6 @@ def test_the_mask_task_without_68_landmarks_on_faces_as_they_are_is_one_line(rec
         recipe, model="multi_task", model_options={"backbone": "breg_next", "mask": True}, find_faces=find_faces
     )
     table = replace(data.train, landmarks_xy=np.ones((len(data.train), points, 2), dtype=np.float32))
-    for asks in (lambda: masks.check(table.landmarks_xy, find_faces), lambda: make_preview(table, masked, 2)):
+    for asks in (lambda: masks.check(table.landmarks_xy, find_faces), lambda: training_faces(table, masked, 2, 1)):
         with pytest.raises(BadData, match="the mask task needs faces with 68 landmarks"):
             asks()

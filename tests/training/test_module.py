@@ -284,6 +284,7 @@ def test_a_last_validation_batch_of_one_damaged_image_costs_nothing_but_that_ima
         **{name: getattr(data.valid, name)[rows] for name in ("votes", "targets", "valence", "arousal", "age_years")},
         landmarks_xy=data.valid.landmarks_xy[rows],
         attributes=data.valid.attributes[rows],
+        find_face=data.valid.find_face[rows],
     )
     batches = list(valid_loader(valid, recipe))
     assert [len(batch["image"]) for batch in batches] == [256, 0]

@@ -26,6 +26,7 @@ def finish(run, recipe):
     run.mkdir(parents=True)
     (run / "model.onnx").touch()
     (run / "recipe.json").write_text(json.dumps(recipe.as_dict()))
+    (run / "versions.json").write_text(json.dumps([{"data": "affectnet&classes=7"}]))
 
 
 def test_a_table_is_its_rows_and_patterns_choose_among_all():

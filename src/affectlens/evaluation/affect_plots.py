@@ -1,7 +1,8 @@
 """Figures of faces, and of their valence and arousal, in the style of `plots`."""
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -9,7 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData, BadSetting
-from affectlens.evaluation.plots import COLOURS, GRID, INK, MUTED, PAPER, SMALL_PT, axes_in, figure_of, shown
+from affectlens.evaluation.plots import (
+    COLOURS,
+    GRID,
+    INK,
+    MARKS,
+    MUTED,
+    PAPER,
+    SMALL_PT,
+    WIDTH_IN,
+    axes_in,
+    figure_of,
+    shown,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,6 +93,59 @@ def captioned_faces(
         axes.set(xticks=[], yticks=[])
         colour = COLOURS[0] if is_right else COLOURS[1]
         axes.set_xlabel(shown_lines(caption), fontsize=SMALL_PT, color=colour, linespacing=1.25)
+    return figure
+
+
+def answers_side_by_side(
+    faces: Sequence[NDArray[np.uint8]], truths: Sequence[str], answers: Mapping[str, Sequence[tuple[str, bool]]]
+) -> "Figure":
+    """A row per face, (H, W) gray or (H, W, 3) RGB uint8: the face, the truth, and what each model says in lines of
+    text; blue where it is right, else red.
+    """
+    figure = figure_of(2.8 + 1.45 * len(answers), 0.5 + 1.15 * len(faces))
+    widths = [1.0, 1.25, *[1.45] * len(answers)]
+    grid = figure.add_gridspec(len(faces), len(widths), width_ratios=widths)
+    for row, (face, truth) in enumerate(zip(faces, truths, strict=True)):
+        axes = axes_in(figure, "", "", grid=None, place=(grid[row, 0],))
+        axes.imshow(face, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+        said = {"ground truth": (truth, INK)}
+        for model, theirs in answers.items():
+            text, is_right = theirs[row]
+            said[model] = (text, COLOURS[0] if is_right else COLOURS[1])
+        for column, (name, (text, colour)) in enumerate(said.items(), start=1):
+            cell = axes_in(figure, "", "", grid=None, place=(grid[row, column],))
+            cell.set(xticks=[], yticks=[])
+            style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": SMALL_PT, "linespacing": 1.4}
+            cell.text(0.5, 0.5, shown_lines(text), color=colour, transform=cell.transAxes, **style)
+            if row == 0:
+                cell.set_title(shown_lines(textwrap.fill(name, 20)), fontsize=SMALL_PT, color=MUTED)
+    return figure
+
+
+def emotion_space(
+    faces: Sequence[NDArray[np.uint8]], scores: Floats, captions: Sequence[str], labels: Sequence[str]
+) -> "Figure":
+    """Faces above, (H, W) gray or (H, W, 3) RGB uint8, and below a line for each across the axes of the C labels, at
+    its (N, C) scores.
+    """
+    figure = figure_of(max(WIDTH_IN, 0.62 * len(labels) + 0.6, 1.35 * len(faces)), 4.9)
+    grid = figure.add_gridspec(2, len(faces), height_ratios=[1, 1.9])
+    below = axes_in(figure, "", "score (logit less the mean of the face's)", grid="y", place=(grid[1, :],))
+    places = range(len(labels))
+    below.vlines(places, scores.min(), scores.max(), color=GRID, linewidth=0.8, zorder=1)
+    for i, (face, own, caption) in enumerate(zip(faces, scores, captions, strict=True)):
+        line: dict[str, Any] = {"color": COLOURS[i % 8], "marker": MARKS[i % 8], "linewidth": 1.6}
+        below.plot(places, own, markersize=5, zorder=3, **line)
+        axes = axes_in(figure, "", "", grid=None, place=(grid[0, i],))
+        axes.imshow(face, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(visible=True, color=COLOURS[i % 8], linewidth=3)
+        axes.plot(0.5, 1.12, transform=axes.transAxes, clip_on=False, markersize=7, **line)
+        axes.set_xlabel(shown_lines(caption), fontsize=SMALL_PT, color=INK, linespacing=1.25)
+    below.set_xticks(places, shown(labels), rotation=30, ha="right", rotation_mode="anchor")
+    below.tick_params(axis="x", length=0)
+    below.set_xlim(-0.35, len(labels) - 0.65)
     return figure
 
 

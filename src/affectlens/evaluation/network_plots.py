@@ -1,6 +1,7 @@
 """Figures of a trained network (features, relations between outputs, loss), in the style of `plots`."""
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from affectlens.evaluation.plots import (
     MARKS,
     MUTED,
     PAPER,
+    SIZE_PT,
     SMALL_PT,
     WIDTH_IN,
     axes_in,
@@ -23,13 +25,30 @@ from affectlens.evaluation.plots import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.floating]
 
 
-def feature_map(points: Floats, targets: NDArray[np.int64], labels: Sequence[str], centres: Floats | None) -> "Figure":
-    """(N, 2) places of faces in a map of their features, coloured by class, and (C, 2) places of the class centres."""
+class CentreKind(StrEnum):
+    """What the centres of a map of features are."""
+
+    MEAN = "mean of the class"
+    LEARNED = "learned centre"
+
+
+def feature_map(
+    points: Floats,
+    targets: NDArray[np.int64],
+    labels: Sequence[str],
+    centres: Floats,
+    owners: NDArray[np.int64],
+    kind: CentreKind = CentreKind.MEAN,
+) -> "Figure":
+    """(N, 2) places of faces in a map of their features, coloured by class, and (K, 2) places of centres, each of the
+    class `owners` says; learned ones are squares.
+    """
     figure = figure_of(WIDTH_IN, 5.2)
     axes = axes_in(figure, "", "", grid=None)
     axes.set(xticks=[], yticks=[])
@@ -39,14 +58,18 @@ def feature_map(points: Floats, targets: NDArray[np.int64], labels: Sequence[str
         style: dict[str, Any] = {"color": COLOURS[label % 8], "marker": MARKS[label % 8]}
         axes.scatter(own[:, 0], own[:, 1], s=8, linewidths=0, alpha=0.45, rasterized=True, **style)
         marks += axes.plot([], [], linestyle="none", markersize=6, **style)
-        if centres is not None:
-            edge: dict[str, Any] = {"markersize": 11, "markeredgecolor": INK, "markeredgewidth": 1.4, "zorder": 5}
-            axes.plot(*centres[label], linestyle="none", **style, **edge)
-    if centres is None:
-        legend_above(figure, marks, labels)
-    else:
-        ring = axes.plot([], [], "o", markerfacecolor="none", **edge)
-        legend_above(figure, [*marks, *ring], [*labels, "mean of the class"])
+        if kind is CentreKind.LEARNED:  # there may be several of a class
+            style["marker"] = "s"
+        edge: dict[str, Any] = {
+            "markersize": 8 if kind is CentreKind.LEARNED else 11,
+            "markeredgewidth": 1.4,
+            "zorder": 5,
+        }
+        rim = PAPER if style["color"] == INK else INK
+        axes.plot(*centres[owners == label].T, linestyle="none", markeredgecolor=rim, **style, **edge)
+    shape = "s" if kind is CentreKind.LEARNED else "o"
+    ring = axes.plot([], [], shape, linestyle="none", markerfacecolor="none", markeredgecolor=INK, **edge)
+    legend_above(figure, [*marks, *ring], [*labels, kind])
     return figure
 
 
@@ -55,22 +78,40 @@ def relations(values: Floats, names: Sequence[str], lowest: float, x: str = "", 
 
     `x` and `y` say what columns and rows are.
     """
-    from matplotlib.colors import LinearSegmentedColormap
-
     count = len(names)
     figure = figure_of(max(WIDTH_IN, 1.6 + 0.5 * count), 1.1 + 0.45 * count)
     axes = axes_in(figure, x, y, grid=None)
-    below = ["#8c3b00", "#f0b88a"] if lowest < 0 else []
-    shades = LinearSegmentedColormap.from_list("shades", [*below, PAPER, "#9ecae1", "#08306b"])
-    axes.imshow(values, cmap=shades, vmin=lowest, vmax=1, aspect="auto")
-    for row in range(count):
-        for column in range(count):
-            value = float(values[row, column])
-            ink = PAPER if abs(value) > 0.6 else INK if value else MUTED
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=SMALL_PT)
+    _shaded(axes, values, lowest)
     axes.set_xticks(range(count), shown(names), rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(count), shown(names))
     axes.tick_params(length=0)
+    return figure
+
+
+def _shaded(axes: "Axes", values: Floats, lowest: float) -> None:
+    """(R, C) numbers in [lowest, 1] in shaded cells."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    below = ["#8c3b00", "#f0b88a"] if lowest < 0 else []
+    shades = LinearSegmentedColormap.from_list("shades", [*below, PAPER, "#9ecae1", "#08306b"])
+    axes.imshow(values, cmap=shades, vmin=lowest, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        ink = PAPER if abs(value) > 0.6 else INK if value else MUTED
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=SMALL_PT)
+
+
+def cross_relations(panels: Mapping[str, Floats], rows: Sequence[str], columns: Sequence[str]) -> "Figure":
+    """(R, C) cosines between `rows` and `columns`, a panel for each network, with the mean of their absolute values."""
+    figure = figure_of(max(WIDTH_IN, 1.2 + 0.75 * len(columns) * len(panels)), 1.5 + 0.36 * len(rows))
+    for place, (name, values) in enumerate(panels.items()):
+        axes = axes_in(figure, "", "", None, (1, len(panels), place + 1))
+        _shaded(axes, values, -1)
+        lines = [*name.split("\n"), f"mean of |cos| {np.abs(values).mean():.2f}"]
+        axes.set_title("\n".join(shown(lines)), fontsize=SMALL_PT, color=INK)
+        axes.set_xticks(range(len(columns)), shown(columns))
+        axes.set_yticks(range(len(rows)), shown(rows) if place == 0 else [""] * len(rows))
+        axes.tick_params(length=0)
+    figure.supxlabel("cosine of the angle between weight vectors", fontsize=SIZE_PT, color=MUTED)
     return figure
 
 

@@ -247,17 +247,21 @@ def parallel_coordinates(
     return figure
 
 
-def picture_sheet(sheet: Sequence[Sequence[Any]], names: Sequence[str]) -> "Figure":
-    """Rows of pictures, each (H, W) gray or (H, W, 3) RGB uint8 of any size; every row has its name on the left."""
-    columns = max(len(row) for row in sheet)
-    figure = figure_of(0.7 + 0.95 * columns, 0.2 + 0.95 * len(sheet))
+def picture_sheet(sheet: Sequence[Sequence[Any]], names: Sequence[str], columns: Sequence[str] = ()) -> "Figure":
+    """Rows of pictures, each (H, W) gray or (H, W, 3) RGB uint8 of any size; `names` stand left of them, those of the
+    `columns` above the first.
+    """
+    width = max(len(row) for row in sheet)
+    figure = figure_of(0.7 + 0.95 * width, 0.2 + 0.2 * bool(columns) + 0.95 * len(sheet))
     for i, row in enumerate(sheet):
         for j, picture in enumerate(row):
-            axes = axes_in(figure, "", "", grid=None, place=(len(sheet), columns, i * columns + j + 1))
+            axes = axes_in(figure, "", "", grid=None, place=(len(sheet), width, i * width + j + 1))
             axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             if j == 0:
                 axes.set_ylabel(shown([names[i]])[0], fontsize=SIZE_PT, color=INK, rotation=0, ha="right", va="center")
+            if i == 0 and columns:
+                axes.set_title(shown([columns[j]])[0], fontsize=SIZE_PT, color=INK)
     return figure
 
 

@@ -72,11 +72,7 @@ def load_data(recipe: Recipe, source: DataSource, progress: Progress = SILENT) -
         raise BadData(f"no validation faces to select the best epoch with: {error}") from error
     if recipe.balanced:
         valid = valid.keep(balanced(valid, recipe.seed), "more than its class may have")
-    train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
-    if len(train) and recipe.train_share < 1:
-        train = train.keep(stratified(train, recipe.train_share, recipe.seed), "not in the share for training")
-    if len(train) and recipe.max_per_class:
-        train = train.keep(at_most(train, recipe.max_per_class, recipe.seed), "more than its class may have")
+    train = of_recipe(train, recipe)
     if not len(train):
         raise BadData(f"no training faces left; left out of the training split: {train.dropped}")
     if not valid.labelled.any():
@@ -101,6 +97,18 @@ def data_settings(recipe: Recipe) -> tuple[Any, ...]:
     drawn = recipe.seed if recipe.balanced or recipe.train_share < 1 or recipe.max_per_class else None
     names = ("data", "data_options", "drop_near_duplicates", "find_faces", "balanced", "train_share", "max_per_class")
     return (recipe.input_spec(), drawn, *(getattr(recipe, name) for name in names))
+
+
+def of_recipe(train: FaceTable, recipe: Recipe) -> FaceTable:
+    """The training faces that the recipe wants: with an expression, its share of them, no more of a class than it says;
+    near-duplicates of held-out faces are still among them.
+    """
+    train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
+    if len(train) and recipe.train_share < 1:
+        train = train.keep(stratified(train, recipe.train_share, recipe.seed), "not in the share for training")
+    if len(train) and recipe.max_per_class:
+        train = train.keep(at_most(train, recipe.max_per_class, recipe.seed), "more than its class may have")
+    return train
 
 
 def check_landmarks(table: FaceTable, recipe: Recipe) -> None:

@@ -1,9 +1,10 @@
 """Internals of a trained network for figures: features, classifiers, the graph of Emotion-GCN, the landmarks of
-MobileFaceNet.
+MobileFaceNet; and the focal loss.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.data.images import in_chunks
 from affectlens.data.table import FaceTable
+from affectlens.losses.focal import FocalLoss
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.squeeze_excitation import Excitation
@@ -108,9 +110,25 @@ def landmarks(file: Path, faces: list[NDArray[np.uint8]]) -> list[NDArray[np.flo
     return [points * np.array([face.shape[1], face.shape[0]]) for points, face in zip(places, faces, strict=True)]
 
 
-def heads(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """(K, D) weight vectors that the feature vector is multiplied with, and their names: expressions, then valence and
-    arousal where the network regresses them.
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """Weight vectors that feature vectors are multiplied with.
+
+    Attributes:
+        vectors: (K, D) float32.
+        names: of the K: expressions that the network classifies, then valence and arousal if it regresses them.
+        row: name of the recipe, or of several.
+        runs: number of networks.
+    """
+
+    vectors: NDArray[np.float32]
+    names: tuple[str, ...]
+    row: str
+    runs: int = 1
+
+
+def heads(module: ExpressionModule, labels: tuple[str, ...]) -> Heads:
+    """Those of a network.
 
     Raises:
         BadSetting: the network has no such vectors of one width.
@@ -119,7 +137,32 @@ def heads(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArray[np
         vectors = module.network.head_vectors()
     if vectors is None:
         raise BadSetting(f"the model '{module.recipe.model}' has no classifiers on a common feature vector")
-    return vectors.detach().numpy(), (*labels, *AFFECT_NAMES)[: len(vectors)]
+    names = (*labels, *AFFECT_NAMES)[: len(vectors)]
+    first = 0 if module.network.expressions else len(labels)
+    return Heads(vectors.detach().numpy()[first:], names[first:], module.recipe.row)
+
+
+def single_tasks_joined(networks: Sequence[Heads]) -> list[Heads]:
+    """The same with each classifier of expressions alone joined to a regressor of valence and arousal alone that comes
+    right after it.
+
+    Raises:
+        BadSetting: the feature vectors of such a pair differ in width.
+    """
+    joined: list[Heads] = []
+    for one in networks:
+        alone = joined[-1] if joined and not set(AFFECT_NAMES) & set(joined[-1].names) else None
+        if alone is None or one.names != AFFECT_NAMES:
+            joined.append(one)
+            continue
+        widths = alone.vectors.shape[1], one.vectors.shape[1]
+        if widths[0] != widths[1]:
+            raise BadSetting(
+                f"{alone.row} has {widths[0]} features, {one.row} has {widths[1]}; they cannot be compared"
+            )
+        vectors = np.concatenate([alone.vectors, one.vectors])
+        joined[-1] = Heads(vectors, (*alone.names, *one.names), f"{alone.row}\n+ {one.row}", 2)
+    return joined
 
 
 def adjacency(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
@@ -139,3 +182,11 @@ def cosine_similarity(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = vectors / np.where(length > 0, length, 1)
     return np.asarray(unit @ unit.T, dtype=np.float32)
+
+
+def focal_loss(probability: NDArray[np.floating], gamma: float) -> NDArray[np.float64]:
+    """(P,) probabilities of the true class in (0, 1) -> (P,) focal losses in nats, without weights of the classes."""
+    loss = FocalLoss(torch.ones(2), gamma)
+    p = torch.tensor(probability, dtype=torch.float64)
+    logits, target = torch.stack([p.logit(), torch.zeros_like(p)], dim=1), torch.tensor([[1.0, 0.0]])
+    return torch.stack([loss(one.unsqueeze(0), target) for one in logits]).numpy()

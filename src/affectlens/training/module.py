@@ -64,6 +64,7 @@ class ExpressionModule(L.LightningModule):
         self._uniform = torch.empty(0)
         self._first_pass = True
         self._teachers = teachers  # a tuple, so that they are no part of this module's state
+        self._train: list[dict[str, Tensor]] = []
         self._valid: list[dict[str, Tensor]] = []
 
     def forward(self, images: Tensor) -> Outputs:
@@ -79,6 +80,7 @@ class ExpressionModule(L.LightningModule):
             for module in self.network.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
+        self._train.clear()
         self._uniform = draws(self.train_faces, self.recipe.seed, self.current_epoch)
 
     def training_step(self, batch: Batch) -> Tensor | None:
@@ -108,6 +110,8 @@ class ExpressionModule(L.LightningModule):
             right = outputs.logits.argmax(dim=1) == labels
             if labelled := int((labels >= 0).sum()):
                 self._log_mean("train_accuracy", right.float().sum() / labelled, labelled)
+            if kept := _measured(outputs, batch):
+                self._train.append(kept)
         return loss
 
     def _seen(self, batch: Batch, uniform: Tensor, target: Tensor, labels: Tensor) -> tuple[Outputs, Tensor, Tensor]:
@@ -146,23 +150,16 @@ class ExpressionModule(L.LightningModule):
             outputs = self.network.answers(batch["embedded"])
         else:
             outputs = averaged(self, batch["image"], self.recipe.tta)
-        measured = [OUTPUTS[name] for name in outputs.others if OUTPUTS[name].metric]
-        kept = {output.name: outputs.others[output.name] for output in measured}
-        kept |= {output.target: batch[output.target] for output in measured}
-        kept |= {"logits": outputs.logits, "target": batch["target"]}
-        self._valid.append({name: value.detach().cpu().clone() for name, value in kept.items()})
+        logits = {"logits": outputs.logits, "target": batch["target"]}
+        self._valid.append(_measured(outputs, batch) | _on_cpu(logits))
 
     def on_validation_epoch_end(self) -> None:
-        kept = {name: torch.cat([part[name] for part in self._valid]) for name in self._valid[0]}
-        self._valid.clear()
-        found = [
-            Compared(
-                OUTPUTS[name], OUTPUTS[name].decode(kept[name].float().numpy()), kept[OUTPUTS[name].target].numpy()
-            )
-            for name in kept
-            if name in OUTPUTS
-        ]
-        logged = {f"valid_{compared.output.metric_name}": compared.value for compared in found}
+        """Log what validation found, and what outputs were worth on the augmented faces of the epoch before it, with
+        the weights of each step; `Curves` would miss what is logged any later.
+        """
+        kept = _joined(self._valid)
+        logged = {f"train_{name}": value for name, value in _values(_joined(self._train)).items()}
+        logged |= {f"valid_{name}": value for name, value in _values(kept).items()}
         logits, target = kept["logits"].float().numpy(), kept["target"].numpy()
         logits, target = logits[target >= 0], target[target >= 0]
         predicted = logits.argmax(axis=1)
@@ -171,7 +168,7 @@ class ExpressionModule(L.LightningModule):
             "valid_macro_recall": metrics.macro_recall(predicted, target, logits.shape[1]),
             "valid_nll": metrics.negative_log_likelihood(logits + self.losses.shift.cpu().numpy(), target),
         }
-        self.log_dict(logged, sync_dist=True)  # they are the same in every process
+        self.log_dict(logged, sync_dist=True)  # those of validation are the same in every process
 
     def on_train_epoch_end(self) -> None:
         """Schedules by epoch step here, before the checkpoint is written, so that a resumed run has the same rate."""
@@ -202,6 +199,34 @@ class ExpressionModule(L.LightningModule):
                 sam.two_passes, self.network, self.recipe.sam_radius, *passes, norms=self.recipe.sam_norms
             )
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
+
+def _measured(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+    """Each output of the network that has a metric, and its truth."""
+    measured = [OUTPUTS[name] for name in outputs.others if OUTPUTS[name].metric]
+    said = {output.name: outputs.others[output.name] for output in measured}
+    return _on_cpu(said | {output.target: batch[output.target] for output in measured})
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
+def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The parts of an epoch as one; they are forgotten."""
+    joined = {name: torch.cat([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+    parts.clear()
+    return joined
+
+
+def _values(kept: dict[str, Tensor]) -> dict[str, float]:
+    """`Output.metric_name` -> its value, of every output among `kept`."""
+    found = [
+        Compared(OUTPUTS[name], OUTPUTS[name].decode(kept[name].float().numpy()), kept[OUTPUTS[name].target].numpy())
+        for name in kept
+        if name in OUTPUTS
+    ]
+    return {compared.output.metric_name: compared.value for compared in found}
 
 
 def needs_of(recipe: Recipe, classes: int) -> tuple[str, ...]:

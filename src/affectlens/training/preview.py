@@ -1,4 +1,4 @@
-"""Preview of a data set's faces as a recipe transforms them."""
+"""What the training of a recipe sees: faces as it transforms them, batches as it draws them."""
 
 from dataclasses import dataclass
 
@@ -17,33 +17,34 @@ from affectlens.data.table import FaceTable
 from affectlens.evaluation.affect_plots import dotted
 from affectlens.faces.align import by_eyes, cut_by_eyes, cut_faces, has_eyes, landmarks_in_crop
 from affectlens.training import masks
-from affectlens.training.augment import augment, draws
-from affectlens.training.data import check_landmarks
+from affectlens.training.augment import augment, degrade, draws
+from affectlens.training.data import check_landmarks, of_recipe
 from affectlens.training.module import needs_of
 from affectlens.training.recipe import Recipe
 
-EPOCHS = 3
-
 
 @dataclass(frozen=True, eq=False)
-class Preview:
-    """Pictures and counts.
+class TrainingFaces:
+    """N faces as training sees them.
 
     Attributes:
-        sheet: one list per row of pictures, each (H, W) gray or (H, W, 3) RGB uint8.
-        rows: what each row shows.
-        without, with_sampler: (C,) faces of each class in one epoch.
+        labels: what each shows.
+        steps: what was done -> N pictures, each (H, W) gray or (H, W, 3) RGB uint8.
     """
 
-    sheet: list[list[NDArray[np.uint8]]]
-    rows: list[str]
-    without: NDArray[np.int64]
-    with_sampler: NDArray[np.int64]
+    labels: list[str]
+    steps: dict[str, list[NDArray[np.uint8]]]
+
+    @property
+    def by_face(self) -> list[list[NDArray[np.uint8]]]:
+        """The pictures of each face, in the order of the steps."""
+        return [list(pictures) for pictures in zip(*self.steps.values(), strict=True)]
 
 
-def make_preview(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
-    """The first faces of as many classes as there are: raw, with their landmarks if they have any, as network input,
-    with the mask of eyes and mouth if the network has that task, and augmented in three epochs.
+def training_faces(table: FaceTable, recipe: Recipe, faces: int, versions: int) -> TrainingFaces:
+    """The first faces of as many classes as there are: as stored, with their landmarks if they have any, as network
+    input (aligned if the recipe says so), with the mask of eyes and mouth if the network has that task, and augmented
+    in so many epochs. Faces are not mixed.
 
     Raises:
         BadData: no picture has a face, or as `training.data.check_landmarks` and `masks.check`.
@@ -52,37 +53,64 @@ def make_preview(table: FaceTable, recipe: Recipe, faces: int) -> Preview:
     if masks.OUTPUT in needs:
         masks.check(table.landmarks_xy, recipe.find_faces)
     check_landmarks(table, recipe)
-    table = table.keep(table.votes.sum(axis=1) > 0)
-    raw, crops, points = _pairs(table, in_turns(table), recipe, faces)
+    table = of_recipe(table, recipe)
+    chosen, raw, crops, points = _pairs(table, in_turns(table), recipe, faces)
     plain = torch.from_numpy(to_input(crops, recipe.input_spec()))
-    augmented = [augment(plain, draws(len(plain), recipe.seed, epoch), recipe) for epoch in range(EPOCHS)]
-    sheet = {"raw": raw}
+    steps = {"stored": raw}
     if any(len(place) for place in points):
-        sheet["landmarks"] = [dotted(picture, place) for picture, place in zip(crops, points, strict=True)]
-    sheet["input"] = _pictures(plain, recipe)
+        steps["landmarks"] = [dotted(picture, place) for picture, place in zip(crops, points, strict=True)]
+    steps["aligned" if recipe.eye_distance else "input"] = _pictures(plain, recipe)
     if masks.OUTPUT in needs:
         pairs = zip(points, crops, strict=True)
         drawn = [masks.draw(place, crop.shape, recipe.size_px) for place, crop in pairs]
-        sheet["mask"] = [(np.nan_to_num(mask) * 255).astype(np.uint8) for mask in drawn]
-    sheet |= {f"epoch {epoch + 1}": _pictures(batch, recipe) for epoch, batch in enumerate(augmented)}
-    picks = np.concatenate(list(EpochBatches(table, recipe.sampler, recipe.batch_size, recipe.seed)))
+        steps["mask"] = [(np.nan_to_num(mask) * 255).astype(np.uint8) for mask in drawn]
+    steps |= {f"epoch {epoch + 1}": _pictures(_augmented(plain, recipe, epoch), recipe) for epoch in range(versions)}
+    return TrainingFaces([table.labels[label] for label in classes_of(table)[chosen]], steps)
+
+
+def _augmented(plain: torch.Tensor, recipe: Recipe, epoch: int) -> torch.Tensor:
+    """(N, C, H, W) network input as an epoch of training changes it."""
+    uniform = draws(len(plain), recipe.seed, epoch)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed * 1_000_003 + epoch)  # of noise
+        return degrade(augment(plain, uniform, recipe), uniform, recipe)
+
+
+def batches_drawn(table: FaceTable, recipe: Recipe) -> dict[str, NDArray[np.int64]]:
+    """Sampler -> (B, C) faces of each class in the batches of the first epoch: of "shuffle", every face once,
+    and of the recipe's.
+
+    Raises:
+        BadData: the sampler needs what the faces lack.
+    """
+    table = of_recipe(table, recipe)
     classes, count = classes_of(table), len(table.labels)
-    return Preview(
-        list(sheet.values()),
-        list(sheet),
-        np.bincount(classes, minlength=count),
-        np.bincount(classes[picks[:, 0]], minlength=count),
-    )
+    drawn = {}
+    for sampler in dict.fromkeys(("shuffle", recipe.sampler)):
+        batches = EpochBatches(table, sampler, recipe.batch_size, recipe.seed)
+        drawn[sampler] = np.stack([np.bincount(classes[picks[:, 0]], minlength=count) for picks in batches])
+    return drawn
+
+
+def classes_seen(table: FaceTable, recipe: Recipe) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(C,) faces of each class, and how often they come in the recipe's first epoch.
+
+    Raises:
+        As `batches_drawn`.
+    """
+    classes = classes_of(of_recipe(table, recipe))
+    return np.bincount(classes, minlength=len(table.labels)), batches_drawn(table, recipe)[recipe.sampler].sum(axis=0)
 
 
 def _pairs(
     table: FaceTable, rows: NDArray[np.int64], recipe: Recipe, faces: int
-) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]], list[NDArray[np.float32]]]:
-    """Pictures of the first rows that have a face, the faces, and their landmarks in pixels of the face.
+) -> tuple[list[int], list[NDArray[np.uint8]], list[NDArray[np.uint8]], list[NDArray[np.float32]]]:
+    """The first rows whose picture has a face, their pictures, faces, and landmarks in pixels of the face.
 
     Raises:
         BadData: none has.
     """
+    chosen: list[int] = []
     raw: list[NDArray[np.uint8]] = []
     crops: list[NDArray[np.uint8]] = []
     points: list[NDArray[np.float32]] = []
@@ -92,6 +120,7 @@ def _pairs(
         for picture in decoded(table.images, [row])[0]:
             crop, place = _face(picture, table.landmarks_xy[row], spec, detect if search[row] else None)
             if crop is not None:
+                chosen.append(int(row))
                 raw.append(picture)
                 crops.append(crop)
                 points.append(place)
@@ -99,7 +128,7 @@ def _pairs(
             break
     if not crops:
         raise BadData(f"no face was found in any of {len(rows)} pictures")
-    return raw, crops, points
+    return chosen, raw, crops, points
 
 
 def _face(

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from affectlens.core import catalog
 from affectlens.core.errors import BadModelFile, BadSetting
@@ -277,6 +278,16 @@ def keep_losses(checkpoint: Path, folder: Path) -> None:
         stream = io.BytesIO()
         np.savez(stream, **held)
         atomic_write(folder / "losses.npz", stream.getvalue())
+
+
+def load_centres(folder: Path, classes: int) -> NDArray[np.float32] | None:
+    """(C, K, D) the K centres of each class that losses of the run have learned; None for a run without."""
+    file = folder / "losses.npz"
+    if not file.is_file():
+        return None
+    with np.load(file) as held:
+        learned = [held[name] for name in held.files if name.endswith("centres.points")]
+    return np.concatenate([part.reshape(classes, -1, part.shape[1]) for part in learned], axis=1) if learned else None
 
 
 def read_curves(file: Path) -> list[dict[str, float]]:

@@ -39,10 +39,10 @@ def compare(
     if len(models) < 2:
         raise BadSetting(f"compare needs at least two models, got {len(models)}")
     opened, source, table = open_all(models, data, split, progress)
-    names = _names([model.name for model in opened], [str(model) for model in models])
+    names = names_of([model.name for model in opened], [str(model) for model in models])
     search = find_faces or any(model.find_faces for model in opened)
     answers = [score(model, table, search, prior, progress) for model in opened]
-    scored = _shared(dict(zip(names, answers, strict=True)))
+    scored = shared(dict(zip(names, answers, strict=True)))
     right = {name: _right(part) for name, part in scored.items()}
     result = facts_of(source, split, next(iter(scored.values())).table, prior) | {
         "model_sha256": {name: model.sha256 for name, model in zip(names, opened, strict=True)},
@@ -56,7 +56,7 @@ def compare(
     return Report(result, page)
 
 
-def _names(own: list[str], given: list[str]) -> list[str]:
+def names_of(own: Sequence[str], given: Sequence[str]) -> list[str]:
     """What the models are called: by their own names, and where two have the same, by what the user called them."""
     unique = [name if own.count(name) == 1 else model for name, model in zip(own, given, strict=True)]
     if len(set(unique)) < len(unique):
@@ -64,7 +64,7 @@ def _names(own: list[str], given: list[str]) -> list[str]:
     return unique
 
 
-def _shared(scored: dict[str, Scored]) -> dict[str, Scored]:
+def shared(scored: dict[str, Scored]) -> dict[str, Scored]:
     """The answers for the faces that every model has answered for."""
     common = set.intersection(*(set(part.table.ids) for part in scored.values()))
     if not common:

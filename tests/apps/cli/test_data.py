@@ -304,20 +304,20 @@ def test_preview_draws_the_faces_and_the_classes(cli, ferplus, tmp_path):
     for name in ("faces.png", "classes.png"):
         assert str(tmp_path / "look" / name) in result.out
     width, height = size_px(tmp_path / "look" / "faces.png")
-    assert 600 <= width <= 1200
-    assert 800 <= height <= 1400
+    assert 800 <= width <= 1400
+    assert 600 <= height <= 1200
     width, height = size_px(tmp_path / "look" / "classes.png")
     assert 800 <= width <= 2000
     assert 300 <= height <= 2000
     assert len(np.unique(cv2.imread(str(tmp_path / "look" / "faces.png")))) > 100
 
 
-def test_preview_of_more_faces_is_a_wider_picture_of_the_same_height(cli, ferplus, tmp_path):
+def test_preview_of_more_faces_is_a_taller_picture_of_the_same_width(cli, ferplus, tmp_path):
     for faces in (2, 4):
         cli("data", "preview", f"ferplus:{ferplus}", "--out", tmp_path / str(faces), "--faces", faces)
     (narrow, low), (wide, high) = (size_px(tmp_path / name / "faces.png") for name in ("2", "4"))
-    assert narrow < wide
-    assert low == high
+    assert narrow == wide
+    assert low < high
 
 
 def test_preview_takes_the_protocol_and_the_settings_of_the_recipe(cli, ferplus, tmp_path):

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -13,9 +11,7 @@ from affectlens.evaluation import affect_plots
 from affectlens.evaluation.evaluation import Scores
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.training import run
-from affectlens.training.module import ExpressionModule
-from affectlens.training.recipe import find
-from affectlens.workflows import figures
+from affectlens.workflows import face_figures
 from affectlens.workflows.scoring import Scored
 
 LABELS = ("anger", "happiness")
@@ -34,23 +30,12 @@ def table(tmp_path_factory):
     return f"table:{folder / 'faces.csv'}"
 
 
-def emotion_gcn(out, labels):
-    """A run folder of Emotion-GCN that was not trained."""
-    return untrained(out, labels, "antoniadis/t6.5-breg-next-gcn", size_px=32, eye_distance=0.0)
-
-
-def untrained(out, labels, name, **settings):
-    recipe = replace(find(name), **settings)
-    run.open_run(recipe, labels, {}, out, resume=False)
-    (out / "checkpoints").mkdir()
-    torch.manual_seed(0)
-    torch.save({"state_dict": ExpressionModule(recipe, len(labels)).state_dict()}, run.best_checkpoint(out))
-    return out
+GCN = {"name": "antoniadis/t6.5-breg-next-gcn", "size_px": 32, "eye_distance": 0.0}
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return emotion_gcn(tmp_path_factory.mktemp("run"), LABELS)
+def trained(untrained, tmp_path_factory):
+    return untrained(tmp_path_factory.mktemp("run"), LABELS, **GCN)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +80,7 @@ def test_captions_say_what_is_uncertain():
     probabilities = np.array([[0.75, 0.25], [0.375, 0.625]])
     faces = FaceTable(("a", "b"), np.zeros((2, 4, 4), dtype=np.uint8), np.eye(2, dtype="f4"), np.array([0, 0]), LABELS)
     scored = Scored("m", faces, Scores(LABELS, probabilities, faces.targets, uncertain_below=0.7))
-    captions, right = figures._captions(scored, None)
+    captions, right = face_figures._captions(scored, None)
     assert captions == ["anger 75 %\ntrue: anger", "happiness? 62 %\ntrue: anger"]
     assert right == [True, False]
 
@@ -105,8 +90,8 @@ def test_a_folder_that_is_not_there_is_made(cli, table, tmp_path):
     assert (tmp_path / "new" / "plane.png").is_file()
 
 
-def test_samples_say_where_valence_and_arousal_of_ferplus_are_from(cli, make_ferplus, tmp_path, monkeypatch):
-    trained, captions = emotion_gcn(tmp_path / "run", FERPLUS), []
+def test_samples_say_where_valence_and_arousal_of_ferplus_are_from(cli, make_ferplus, untrained, tmp_path, monkeypatch):
+    trained, captions = untrained(tmp_path / "run", FERPLUS, **GCN), []
     monkeypatch.setattr(affect_plots, "captioned_faces", lambda faces, texts, right: captions.extend(texts) or Figure())
     data = f"ferplus:{make_ferplus(tmp_path / 'ferplus')}"
     for option, last in (("?va=projected", "true (projected) "), ("", "true: ")):
@@ -124,7 +109,7 @@ def test_the_bundled_model_gives_samples_and_heat_maps(cli, table, tmp_path, nam
 
 
 @pytest.mark.slow
-def test_distances_before_and_after_the_gate_and_the_landscapes_of_two_runs(cli, table, tmp_path):
+def test_distances_before_and_after_the_gate_and_the_landscapes_of_two_runs(cli, table, untrained, tmp_path):
     gated = untrained(tmp_path / "gated", LABELS, "vats/swin-se", size_px=32, pretrained=False)
     result = cli("plot", "distances", "--data", table, "--model", gated, "--out", tmp_path / "d.png")
     assert (result.code, (tmp_path / "d.png").is_file()) == (0, True)
@@ -155,7 +140,7 @@ def test_features_are_those_of_faces_as_training_cuts_them(cli, table, trained, 
     """Aligned, with the options of the recipe's data."""
     seen = []
     monkeypatch.setattr(crops, "cut", lambda faces, spec, search, progress: seen.append((spec, search)) or faces)
-    monkeypatch.setattr("affectlens.workflows.figures._umap", lambda vectors, seed: vectors[:, :2])
+    monkeypatch.setattr("affectlens.workflows.network_figures._umap", lambda vectors, seed: vectors[:, :2])
     assert cli("plot", "features", "--data", table, "--model", trained, "--out", tmp_path / "map.png").code == 0
     recipe = run.load_recipe(trained)
     assert seen == [(recipe.input_spec(), recipe.find_faces)]

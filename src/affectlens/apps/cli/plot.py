@@ -7,11 +7,13 @@ import typer
 
 from affectlens.apps.cli.console import TERMINAL, out
 from affectlens.apps.cli.options import Split, SplitOption
+from affectlens.apps.cli.train import Settings
 from affectlens.core.errors import BadSetting
 from affectlens.core.files import atomic_write
 from affectlens.evaluation import plots, report
-from affectlens.workflows.figures import FigureName, timeline_page
+from affectlens.workflows.figure_options import FigureName
 from affectlens.workflows.figures import plot as workflow
+from affectlens.workflows.figures import timeline_page
 
 
 def register(app: typer.Typer) -> None:
@@ -24,41 +26,55 @@ def plot(
         FigureName,
         typer.Argument(
             metavar="FIGURE",
-            help="va-plane: valence and arousal of each class. samples: faces with predictions and ground truth. "
-            "heatmaps: the same, with heat maps of where the model looked. features: UMAP of a network's "
-            "features, with class centres. distances: within and between classes, before and after a network's "
-            "squeeze-and-excitation gate. adjacency: the graph of Emotion-GCN. similarity: cosines between "
-            "classifiers and regressors. landscape: the loss around the weights of one or several runs, along "
-            "two random directions with the norm of the weights, filter by filter. landmarks: the 68 landmarks "
-            "of MobileFaceNet. timeline: the faces of a video, from a table of 'affectlens analyze'.",
+            help="va-plane: valence and arousal of each class. ages: share of each class by age group. training-faces: "
+            "faces as the training of a recipe or run sees them: as stored, aligned, and augmented. batches: share of "
+            "each class in the batches of an epoch, without and with a recipe's sampler. samples: faces with "
+            "predictions and ground truth; with two models, faces that only one of them recognises, side by side. "
+            "heatmaps: the same, with heat maps of where the model looked. emotion-space: scores of single faces for "
+            "each class, in parallel coordinates. features: UMAP of a network's features, with the centres that its "
+            "loss has learned, or with class means. distances: within and between classes, before and after a "
+            "network's squeeze-and-excitation gate. adjacency: the graph of Emotion-GCN. similarity: cosines between "
+            "classifiers and regressors, of one or several runs; a run for expressions alone and, after it, a run for "
+            "valence and arousal alone count as one. landscape: the loss around the weights of one or several runs, "
+            "along two random directions with the norm of the weights, filter by filter. focal-loss: the focal loss "
+            "for several gamma. landmarks: the 68 landmarks of MobileFaceNet. timeline: the faces of a video, from a "
+            "table of 'affectlens analyze'.",
         ),
     ],
     table: Annotated[
         Path | None, typer.Argument(metavar="TABLE", help="For timeline: .parquet, .csv or .jsonl file of a video.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="SPEC", help="Data set; not used for adjacency and similarity.")
+        str | None, typer.Option(metavar="SPEC", help="Data set; not used for adjacency, similarity and focal-loss.")
     ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run folder; for samples and heatmaps also 'bundled' or an ONNX file; for landmarks the weights "
-            "file of MobileFaceNet. Repeatable for landscape."
+            help="Run folder; for samples, heatmaps and emotion-space also 'bundled' or an ONNX file; for landmarks "
+            "the weights file of MobileFaceNet. Repeatable for landscape and similarity; samples takes up to two."
         ),
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="WORK/ROW", help="For training-faces and batches: a recipe, instead of the run's."),
+    ] = None,
+    settings: Settings = None,
     split: SplitOption = Split.TEST,
     divisions: Annotated[int, typer.Option(help="Number of sectors drawn in va-plane: 0, 4, 8 or 12.")] = 8,
     faces: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Maximum number of faces.  [default: 24 for samples, heatmaps and landmarks; 256 for landscape; "
-            "5000 for features and distances]",
+            help="Maximum number of faces.  [default: 24 for samples, heatmaps and landmarks; 6 for samples of two "
+            "models and training-faces; 4 for emotion-space; 256 for landscape; 5000 for features and distances]",
         ),
     ] = None,
     points: Annotated[
         int, typer.Option(min=3, max=51, help="Number of points along each direction of landscape (odd).")
     ] = 11,
+    versions: Annotated[
+        int, typer.Option(min=1, max=12, help="Number of augmented versions of each face in training-faces.")
+    ] = 3,
     file: Annotated[
         Path | None,
         typer.Option(
@@ -78,7 +94,17 @@ def plot(
     if file.suffix.lower() != ".png" or file.is_dir():
         raise BadSetting(f"figures are written as PNG; --out must end in .png, got '{file}'")
     drawn = workflow(
-        name, data, model or (), split=split, divisions=divisions, faces=faces, points=points, progress=TERMINAL
+        name,
+        data,
+        model or (),
+        split=split,
+        divisions=divisions,
+        faces=faces,
+        points=points,
+        recipe=recipe,
+        settings=settings or (),
+        versions=versions,
+        progress=TERMINAL,
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     plots.save(drawn, file)

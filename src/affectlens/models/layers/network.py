@@ -17,6 +17,7 @@ class Network(nn.Module):
 
     Attributes:
         feature_width: D of the feature vector in `Outputs.features`; 0 where there is none.
+        expressions: the logits tell expressions; not those of a network for another task alone.
         needs: outputs in `core.outputs` whose truth training has to draw from the landmarks of the faces ("mask").
         embeds_once: everything up to `embed` is frozen, so that a face needs to be embedded once, not in every epoch.
         explains: the network fills `Outputs.explanation` while `explaining` is on.
@@ -24,6 +25,7 @@ class Network(nn.Module):
     """
 
     feature_width: int = 0
+    expressions: bool = True
     needs: tuple[str, ...] = ()
     embeds_once: bool = False
     explains: bool = False
