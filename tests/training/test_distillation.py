@@ -14,7 +14,7 @@ from affectlens.core.statistics import DatasetStatistics
 from affectlens.training.distillation import Teacher, teach
 from affectlens.training.export import export
 from affectlens.training.fit import fit
-from affectlens.training.loaders import train_loader
+from affectlens.training.loaders import train_loader, with_images
 from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import adjustment, dataset_statistics
 from affectlens.training.recipe import find, from_dict
@@ -118,7 +118,7 @@ def test_the_teacher_sees_the_picture_before_it_is_spoilt(recipe, data, monkeypa
         monkeypatch.setattr(ExpressionModule, "current_epoch", 0)
         module.trainer = None
         module.on_train_epoch_start()
-        module.training_step(next(iter(train_loader(data.train, recipe))))
+        module.training_step(with_images(next(iter(train_loader(data.train, recipe))), recipe.input_spec()))
         seen[name] = (by_teacher[0], by_student[0])
     torch.testing.assert_close(seen["degraded"][0], seen["plain"][0])
     torch.testing.assert_close(seen["plain"][1], seen["plain"][0])
@@ -128,7 +128,7 @@ def test_the_teacher_sees_the_picture_before_it_is_spoilt(recipe, data, monkeypa
 def test_a_teacher_sees_faces_in_its_own_light_and_normalisation(recipe, data):
     student = replace(recipe, relight=True, mean=(0.4,), std=(0.3,))
     dim = replace(data.train, images=(data.train.images * 0.2).astype(np.uint8))
-    batch = next(iter(train_loader(dim, student)))
+    batch = with_images(next(iter(train_loader(dim, student))), student.input_spec())
     teacher = Teacher(nn.Identity(), replace(recipe, mean=(0.1,), std=(0.6,)).input_spec())
     plain = to_input(list(dim.images[batch["index"].numpy()]), teacher.input)
     seen = teacher.seen(batch["image"], batch["light"], student.input_spec())
@@ -140,7 +140,7 @@ def test_a_teacher_sees_faces_in_its_own_light_and_normalisation(recipe, data):
 def test_a_relit_teacher_sees_an_unlit_students_faces_in_its_light(recipe, data):
     student = replace(recipe, teacher="some", teacher_weight=0.5)
     dim = replace(data.train, images=(data.train.images * 0.2).astype(np.uint8))
-    batch = next(iter(train_loader(dim, student)))
+    batch = with_images(next(iter(train_loader(dim, student))), student.input_spec())
     teacher = Teacher(nn.Identity(), replace(recipe, relight=True).input_spec())
     relit = to_input(list(dim.images[batch["index"].numpy()]), teacher.input)
     seen = teacher.seen(batch["image"], batch["light"], student.input_spec())
@@ -164,7 +164,7 @@ def test_a_training_step_hands_on_what_was_done_to_the_light(recipe, data, monke
     module.trainer = None
     module.on_train_epoch_start()
     dim = replace(data.train, images=(data.train.images * 0.2).astype(np.uint8))
-    batch = next(iter(train_loader(dim, student)))
+    batch = with_images(next(iter(train_loader(dim, student))), student.input_spec())
     module.training_step(batch)
     ((light, asked),) = handed
     torch.testing.assert_close(light, batch["light"])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.preprocessing import to_input
 from affectlens.core.session import model_file, open_session, read_spec, run_model
 from affectlens.data.images import Images, Stored
 from affectlens.models.layers.backbones import BACKBONES
@@ -53,7 +54,7 @@ def test_embedded_faces_are_what_the_head_sees_of_the_images(head, data):
     assert features.are_fixed(module)
     train, valid = features.embedded(module, data)
     assert (train.shape, valid.shape) == ((64, 384), (40, 384))
-    faces = torch.from_numpy(fit.valid_loader(data.valid, head).dataset[np.array([[3, 0], [8, 0]])]["image"].numpy())
+    faces = torch.from_numpy(to_input(list(data.valid.images[[3, 8]]), head.input_spec()))
     with torch.inference_mode():
         torch.testing.assert_close(module.eval().network.embed(faces), valid[[3, 8]], rtol=1e-4, atol=1e-5)
         logits = module.network.answers(valid[[3]]).logits

@@ -53,7 +53,7 @@ def test_masks_move_with_the_faces(recipe, data):
     batch = FaceBatches(table, moving, needs=("mask",))[np.array([[0, 0], [1, 0]])]
     assert batch["mask_target"].shape == (2, 1, 48, 48)
     uniform = draws(2, seed=0, epoch=0)
-    filled = batch["image"] * 0 + batch["mask_target"]  # pictures that show the masks
+    filled = torch.zeros(2, 1, 48, 48) + batch["mask_target"]  # pictures that show the masks
     torch.testing.assert_close(move(batch["mask_target"], uniform, moving), move(filled, uniform, moving))
     assert not torch.equal(move(batch["mask_target"], uniform, moving), batch["mask_target"])
 

@@ -1,4 +1,5 @@
 import math
+import time
 from dataclasses import replace
 
 import lightning as L
@@ -7,12 +8,12 @@ import pytest
 import torch
 
 from affectlens.core.errors import BadData, BadSetting
-from affectlens.core.preprocessing import InputSpec
+from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.data.images import Images, Stored
 from affectlens.evaluation import metrics
 from affectlens.models.layers.outputs import Outputs, as_outputs
 from affectlens.training.augment import augment, draws, rows_of_draws
-from affectlens.training.loaders import FaceBatches, train_loader, valid_loader
+from affectlens.training.loaders import FaceBatches, train_loader, valid_loader, with_images
 from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import adjustment, dataset_statistics, targets
 from affectlens.training.optimisers import optimisers
@@ -48,14 +49,47 @@ def test_input_spec_takes_its_values_from_the_recipe(recipe):
 
 
 def test_the_images_of_a_batch_are_normalised_faces(recipe, data):
-    batch = FaceBatches(data.train, recipe)[np.array([[3, 0], [5, 0]])]
+    batch = with_images(FaceBatches(data.train, recipe)[np.array([[3, 0], [5, 0]])], recipe.input_spec())
     expected = (data.train.images[[3, 5], None] / 255 - recipe.mean[0]) / recipe.std[0]
     np.testing.assert_allclose(batch["image"], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("relight", [False, True])
+@pytest.mark.parametrize("channels", ["gray", "rgb"])
+def test_pixels_are_normalised_on_the_device_to_the_digit_as_everywhere(recipe, data, relight, channels):
+    numbers = (0.48, 0.45, 0.4)[: 1 if channels == "gray" else 3]
+    changed = replace(recipe, relight=relight, channels=channels, mean=numbers, std=numbers[::-1])
+    batch = FaceBatches(data.train, changed)[ALL]
+    assert batch["pixels"].dtype == torch.uint8
+    expected = to_input(list(data.train.images[: len(ALL)]), changed.input_spec())
+    np.testing.assert_array_equal(with_images(batch, changed.input_spec())["image"], expected)
+
+
+def test_the_next_batches_are_made_while_one_is_used(recipe, data):
+    loader, made = train_loader(data.train, recipe), []
+    original = loader.dataset.__class__.__getitem__
+    loader.dataset.__class__ = type("Watched", (FaceBatches,), {
+        "__getitem__": lambda faces, picks: (made.append(len(picks)), original(faces, picks))[1],
+    })  # fmt: skip
+    batches = iter(loader)
+    next(batches)
+    deadline = time.monotonic() + 20
+    while len(made) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(made) == 4  # one used, three ahead
+    batches.close()
+
+
+def test_an_error_in_a_batch_made_ahead_is_raised_as_it_is(recipe, data, tmp_path):
+    entries = [Stored(tmp_path / f"{row}.png") for row in range(64)]
+    broken = replace(data.train, images=Images(entries))
+    with pytest.raises(BadData, match="cannot decode any of the 16 images of a batch"):
+        list(train_loader(broken, recipe))
+
+
 def test_a_batch_holds_the_rows_and_copies_that_were_asked_for(recipe, data):
     batch = FaceBatches(data.train, recipe)[np.array([[9, 0], [2, 4]])]
-    assert batch["image"].shape == (2, 1, 48, 48)
+    assert batch["pixels"].shape == (2, 48, 48, 1)
     assert batch["index"].tolist() == [9, 2]
     assert batch["copy"].tolist() == [0, 4]
     assert batch["target"].tolist() == [-1, 2]
@@ -114,7 +148,8 @@ def test_the_likelihood_that_selects_has_the_class_frequencies_put_back(recipe, 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_network_sees_what_augmentation_makes_in_full_precision(recipe, data, make_trainer, precision):
     module = ExpressionModule(replace(recipe, precision=precision), 8, dataset_statistics(data.train))
-    seen, batches = [], list(train_loader(data.train, recipe))
+    spec = recipe.input_spec()
+    seen, batches = [], [with_images(batch, spec) for batch in train_loader(data.train, recipe)]
     module.network.register_forward_pre_hook(lambda _, images: seen.append(images[0]) if module.training else None)
     trainer = make_trainer(max_epochs=1, precision=precision)
     trainer.fit(module, train_loader(data.train, recipe), valid_loader(data.valid, recipe))
@@ -176,6 +211,7 @@ def test_the_ends_of_the_draws_give_labels_with_votes(extreme):
 
 def test_several_losses_are_added_by_their_weights(recipe, data, monkeypatch):
     (batch,) = list(train_loader(data.train, replace(recipe, batch_size=64)))
+    batch = with_images(batch, recipe.input_spec())
     logged = []
     monkeypatch.setattr(ExpressionModule, "log", lambda *_, **__: None)
     monkeypatch.setattr(ExpressionModule, "global_step", 0)
@@ -249,7 +285,7 @@ def test_validation_and_prediction_average_the_views_of_the_recipe(recipe, data,
     several.load_state_dict(module.state_dict())
     one, more = (predict(m, data.valid)[0].logits for m in (module, several))
     assert np.abs(one - more).max() > 1e-3
-    images = torch.from_numpy(FaceBatches(data.valid, recipe)[ALL]["image"].numpy())
+    images = with_images(FaceBatches(data.valid, recipe)[ALL], recipe.input_spec())["image"]
     with torch.inference_mode():
         np.testing.assert_allclose(more, averaged(module.eval(), images, views).logits, atol=1e-5)
     (figures,) = make_trainer().validate(several, valid_loader(data.valid, recipe), verbose=False)
@@ -267,9 +303,9 @@ def test_an_image_that_cannot_be_decoded_is_left_out_of_its_batch_and_named_once
     for _ in range(2):
         batch = faces[picks]
         assert (batch["index"].tolist(), batch["copy"].tolist()) == ([0, 2], [0, 1])
-        assert len(batch["image"]) == len(batch["votes"]) == len(batch["target"]) == 2
+        assert len(batch["pixels"]) == len(batch["votes"]) == len(batch["target"]) == 2
     assert len([record for record in caplog.records if "bad.png" in record.getMessage()]) == 1
-    assert faces[picks[1:2]]["image"].shape == (0, 1, 48, 48)
+    assert faces[picks[1:2]]["pixels"].shape == (0, 48, 48, 1)
     with pytest.raises(BadData, match="cannot decode any of the 2 images of a batch; the first is '1/1'"):
         faces[picks[[1, 1]]]
 
@@ -286,7 +322,7 @@ def test_a_last_validation_batch_of_one_damaged_image_costs_nothing_but_that_ima
         attributes=data.valid.attributes[rows],
         find_face=data.valid.find_face[rows],
     )
-    batches = list(valid_loader(valid, recipe))
+    batches = [with_images(batch, recipe.input_spec()) for batch in valid_loader(valid, recipe)]
     assert [len(batch["image"]) for batch in batches] == [256, 0]
     module = ExpressionModule(recipe, len(valid.labels)).eval()
     with torch.inference_mode():
@@ -308,7 +344,7 @@ def test_predictions_cover_the_table_in_its_order(recipe, faces, module):
 def test_faces_are_mixed_before_the_network_sees_them(recipe, data, setting, monkeypatch):
     mixed = replace(recipe, **{setting: 1.0})
     module = ExpressionModule(mixed, 8, dataset_statistics(data.train))
-    batch = next(iter(train_loader(data.train, recipe)))
+    batch = with_images(next(iter(train_loader(data.train, recipe))), recipe.input_spec())
     seen, pictures, logged = [], [], {}
     module.losses.forward = lambda answer, target, **_: seen.append(target) or {"sum": answer.logits.sum()}
     module.network.forward = lambda images: torch.eye(8)[3].expand(len(images), 8)

@@ -1,6 +1,8 @@
-"""Batches of faces for training and validation."""
+"""Batches of faces for training and validation: made ahead in a thread, in bytes, and normalised on the device."""
 
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -9,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from affectlens.core.errors import BadData
 from affectlens.core.outputs import OUTPUTS
-from affectlens.core.preprocessing import light_change, normalise, to_pixels
+from affectlens.core.preprocessing import InputSpec, light_change, to_pixels
 from affectlens.data.images import decoded
 from affectlens.data.samplers import EpochBatches, InOrder, Rows
 from affectlens.data.table import FaceTable
@@ -17,6 +19,8 @@ from affectlens.training import masks
 from affectlens.training.recipe import Recipe
 
 Batch = dict[str, Tensor]
+_AHEAD = 3
+"""Batches that are made before they are asked for."""
 
 
 def truth_of(table: FaceTable) -> Batch:
@@ -27,11 +31,11 @@ def truth_of(table: FaceTable) -> Batch:
 
 
 class FaceBatches(Dataset[Batch]):
-    """Batches by (B, 2) rows and copies: image (B, C, H, W) float32 normalised, votes (B, classes), target (B,), index
-    and copy (B,), and the truth of every output (`truth_of`), affect_target (B, 2) for instance; with `relight` or a
+    """Batches by (B, 2) rows and copies: pixels (B, H, W, C) uint8, votes (B, classes), target (B,), index and copy
+    (B,), and the truth of every output (`truth_of`), affect_target (B, 2) for instance; with `relight` or a
     teacher light (B, 2), gain and offset of `core.preprocessing.light_change`; if the network's `needs` name masks,
     mask_target (B, 1, H, W), NaN where the face has no 68 landmarks. With (N, D) `embedded` faces (`training.features`)
-    there is embedded (B, D) in the place of image.
+    there is embedded (B, D) in the place of pixels.
 
     Images that cannot be decoded are left out; a batch of a single one may be empty.
 
@@ -58,7 +62,7 @@ class FaceBatches(Dataset[Batch]):
             first = self.table.ids[picks[0, 0]]
             raise BadData(f"cannot decode any of the {len(picks)} images of a batch; the first is '{first}'")
         pixels = to_pixels(images, self.spec)
-        batch = self._described(picks[readable]) | {"image": torch.from_numpy(normalise(pixels, self.spec))}
+        batch = self._described(picks[readable]) | {"pixels": torch.from_numpy(pixels)}
         if self.spec.relight or self.teachers:
             batch["light"] = torch.from_numpy(light_change(pixels))
         if self.masks:
@@ -79,6 +83,45 @@ class FaceBatches(Dataset[Batch]):
         return batch | {name: truth[batch["index"]] for name, truth in self.truth.items()}
 
 
+def with_images(batch: Batch, spec: InputSpec) -> Batch:
+    """The batch with image (B, C, H, W) float32 for its pixels, as `core.preprocessing.normalise` makes it, computed
+    where the batch is.
+    """
+    if "pixels" not in batch:
+        return batch
+    others = {name: value for name, value in batch.items() if name != "pixels"}
+    values = batch["pixels"].float()
+    if spec.relight:
+        gain, offset = batch["light"].view(-1, 2, 1, 1, 1).unbind(dim=1)
+        values = values * gain + 255 * offset
+    mean, std = (torch.tensor(numbers, device=values.device) * 255 for numbers in (spec.mean, spec.std))
+    return others | {"image": ((values - mean) / std).permute(0, 3, 1, 2).contiguous()}
+
+
+class Ahead(DataLoader[Batch]):
+    """Makes the next batches in a thread while the last one is learned from, and pins them where there is a GPU.
+
+    Threads, not processes: images are decoded in several threads at once, outside the interpreter's lock, and an image
+    that cannot be decoded is reported as it is without them.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        batches = super().__iter__()
+        with ThreadPoolExecutor(1, "affectlens-loader") as thread:
+            coming = deque(thread.submit(_next, batches) for _ in range(_AHEAD))
+            while (batch := coming.popleft().result()) is not None:
+                coming.append(thread.submit(_next, batches))
+                yield batch
+
+
+def _next(batches: Iterator[Batch]) -> Batch | None:
+    """The next batch, None after the last."""
+    batch = next(batches, None)
+    if batch is None or not torch.cuda.is_available():
+        return batch
+    return {name: value.pin_memory() for name, value in batch.items()}
+
+
 def train_loader(
     table: FaceTable,
     recipe: Recipe,
@@ -89,13 +132,13 @@ def train_loader(
 ) -> DataLoader[Batch]:
     """Training batches in the sampler's order; with several processes, this one's share of each."""
     order = EpochBatches(table, recipe.sampler, recipe.batch_size, recipe.seed, rank, ranks)
-    return DataLoader(FaceBatches(table, recipe, needs, embedded), batch_size=None, sampler=order)
+    return Ahead(FaceBatches(table, recipe, needs, embedded), batch_size=None, sampler=order)
 
 
 def valid_loader(table: FaceTable, recipe: Recipe, embedded: Tensor | None = None) -> DataLoader[Batch]:
     """Validation batches in table order."""
     order = InOrder(len(table), faces_at_once(recipe))
-    return DataLoader(FaceBatches(table, recipe, embedded=embedded), batch_size=None, sampler=order)
+    return Ahead(FaceBatches(table, recipe, embedded=embedded), batch_size=None, sampler=order)
 
 
 def faces_at_once(recipe: Recipe) -> int:

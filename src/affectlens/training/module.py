@@ -21,7 +21,7 @@ from affectlens.models.layers.outputs import Outputs, as_outputs
 from affectlens.training import masks, sam
 from affectlens.training.augment import augment, degrade, draws, move, rows_of_draws
 from affectlens.training.distillation import Teacher, teach
-from affectlens.training.loaders import Batch
+from affectlens.training.loaders import Batch, with_images
 from affectlens.training.mix import mix
 from affectlens.training.objective import WeightedLosses, targets
 from affectlens.training.optimisers import optimisation
@@ -116,6 +116,7 @@ class ExpressionModule(L.LightningModule):
 
     def _seen(self, batch: Batch, uniform: Tensor, target: Tensor, labels: Tensor) -> tuple[Outputs, Tensor, Tensor]:
         """The outputs for the augmented images; target and labels, where faces are mixed or teachers have a say."""
+        batch = with_images(batch, self.recipe.input_spec())
         with torch.autocast(self.device.type, enabled=False):  # it moves pixels by less than half precision resolves
             images = augment(batch["image"], uniform, self.recipe)
         if self.recipe.mixup or self.recipe.cutmix:
@@ -149,7 +150,8 @@ class ExpressionModule(L.LightningModule):
         if "embedded" in batch:
             outputs = self.network.answers(batch["embedded"])
         else:
-            outputs = averaged(self, batch["image"], self.recipe.tta)
+            images = with_images(batch, self.recipe.input_spec())["image"]
+            outputs = averaged(self, images, self.recipe.tta)
         logits = {"logits": outputs.logits, "target": batch["target"]}
         self._valid.append(_measured(outputs, batch) | _on_cpu(logits))
 
