@@ -19,7 +19,8 @@ in the code). `graph=affectnet` takes the published correlations instead of thos
 Left open and chosen: three layers are 300 -> 512 -> 512 -> D. Word vectors are read from a
 GloVe file that the user names (`words`). Without one every node starts as an axis of its own, of length 5, about that
 of GloVe's vectors: the graph alone then relates the nodes, as in GCNs without features (Kipf and Welling 2017,
-arXiv:1609.02907).
+arXiv:1609.02907). `words=circumplex`, which is ours, needs no file: the vectors come from the words' places in the
+plane of valence and arousal (`circumplex`).
 """
 
 import math
@@ -35,14 +36,20 @@ from torch.nn.functional import leaky_relu
 
 from affectlens.core.correlation import spearman
 from affectlens.core.errors import BadData, BadSetting
+from affectlens.core.expressions import CIRCUMPLEX
 from affectlens.core.statistics import DatasetStatistics
 from affectlens.models.layers.backbones import Backbone, find_backbone
 from affectlens.models.layers.evidence import Explaining
 from affectlens.models.layers.outputs import Outputs
 
 FILES = {"words": "a text file of GloVe vectors (glove.6B.300d.txt of nlp.stanford.edu/projects/glove)"}
+FILE_FREE = {"words": ("circumplex",)}
 WORD_SIZE = 300
-_AXIS_LENGTH = 5.0
+_VECTOR_LENGTH = 5.0
+_GRID = (20, 15)
+"""Points along valence and arousal of the grid of `circumplex`; their product is `WORD_SIZE`."""
+_GRID_REACH = 1.5
+_BUMP_WIDTH = 0.25
 _HIDDEN = 512
 _SQUARES = 5
 AFFECTNET = {
@@ -85,19 +92,19 @@ class EmotionGCN(Explaining):
         in_channels: int,
         layers: int,
         graph: "Graph",
-        words_file: str,
+        words: str,
     ) -> None:
         super().__init__()
         self.kind = kind
         self.in_channels = in_channels
         self.classes = classes
-        self.rules, self.words_file = graph, words_file
+        self.rules, self.words_source = graph, words
         self.backbone, width = kind.build(in_channels, kind.pool == "mean"), kind.width
         self.feature_width, self.first_place = width, kind.first_place
         nodes = classes + 2
         sizes = [WORD_SIZE, *[_HIDDEN] * (layers - 1), width]
         self.convolutions = nn.ModuleList(GraphConvolution(a, b) for a, b in pairwise(sizes))
-        self.register_buffer("words", torch.eye(nodes, WORD_SIZE) * _AXIS_LENGTH)
+        self.register_buffer("words", torch.eye(nodes, WORD_SIZE) * _VECTOR_LENGTH)
         self.register_buffer("adjacency", torch.eye(nodes))
 
     def load_pretrained(self, file: str = "") -> None:
@@ -107,23 +114,25 @@ class EmotionGCN(Explaining):
     def settle(self, pretrained: bool) -> str:
         """Nothing is frozen; the remark says that the nodes start without word vectors, if they do."""
         del pretrained
-        if self.words_file:
+        if self.words_source:
             return ""
         return (
             "the graph starts without word vectors, each node as an axis of its own, because no GloVe file is named "
-            "(model_options.words=FILE)"
+            "(model_options.words=FILE, or words=circumplex, which needs no file)"
         )
 
     def prepare(self, statistics: DatasetStatistics) -> None:
-        """Fill in the graph, and the word vectors where `words_file` names some, from the training set.
+        """Fill in the graph from the training set, and the word vectors where `words` names some.
 
         Raises:
-            BadData: it lacks what the graph is made from, or the file what the nodes need.
+            BadData: the set lacks what the graph is made from, or the word vectors a node.
         """
         self.adjacency.copy_(torch.from_numpy(self.rules.adjacency(statistics)))
-        if self.words_file:
+        if self.words_source in FILE_FREE["words"]:
+            self.words.copy_(torch.from_numpy(circumplex(statistics.labels)))
+        elif self.words_source:
             names = (*(_WORDS.get(label, label) for label in statistics.labels), "valence", "arousal")
-            self.words.copy_(torch.from_numpy(glove(Path(self.words_file).expanduser(), names)))
+            self.words.copy_(torch.from_numpy(glove(Path(self.words_source).expanduser(), names)))
 
     def head_vectors(self) -> Tensor:
         """(C + 2, D) classifiers and the two regressors."""
@@ -284,6 +293,30 @@ def glove(file: Path, names: tuple[str, ...]) -> NDArray[np.float32]:
     return np.stack([found[name] for name in names])
 
 
+def circumplex(labels: tuple[str, ...]) -> NDArray[np.float32]:
+    """(C + 2, 300) float32 vectors of `labels`, valence and arousal, each of length 5, computed from their places in
+    the plane: those of `core.expressions.CIRCUMPLEX` (Russell and Mehrabian 1977), (1, 0) and (0, 1).
+
+    Each number is a Gaussian of width 0.25 around one of 20 x 15 points that cover [-1.5, 1.5] squared, so that two
+    vectors at a distance d have a cosine similarity of about exp(-4 d^2), as words of similar affect should. A fixed
+    grid, since random Fourier features, which do the same, need random numbers to be the same everywhere.
+
+    Raises:
+        BadData: a label has no published place.
+    """
+    if missing := [label for label in labels if label not in CIRCUMPLEX]:
+        raise BadData(
+            f"words=circumplex has no place in the plane of valence and arousal for '{missing[0]}'; name a file of "
+            "word vectors (model_options.words=FILE), or none"
+        )
+    places = np.array([*(CIRCUMPLEX[label] for label in labels), (1.0, 0.0), (0.0, 1.0)])
+    axes = [np.linspace(-_GRID_REACH, _GRID_REACH, points) for points in _GRID]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(1, WORD_SIZE, 2)
+    vectors = np.exp(-np.square(places[:, None] - grid).sum(axis=2) / (2 * _BUMP_WIDTH**2))
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(_VECTOR_LENGTH * vectors / lengths, dtype=np.float32)
+
+
 def build(
     classes: int,
     in_channels: int = 3,
@@ -299,7 +332,8 @@ def build(
     pool: str = "",
     words: str = "",
 ) -> EmotionGCN:
-    """A fresh network; its `prepare` fills in the graph (`Graph`), and the word vectors where `words` names a file.
+    """A fresh network; its `prepare` fills in the graph (`Graph`), and the word vectors where `words` names a file
+    or is "circumplex".
 
     `pool` is "max" or "mean" instead of the backbone's own; "mean" is that of rectified maps (`layers.backbones`).
 
