@@ -1,15 +1,15 @@
-"""Emotion-GCN (Antoniadis et al. 2021, arXiv:2106.03487; his thesis, chapter 6): the classifiers of the expressions and
-the regressors of valence and arousal are the outputs of a graph convolutional network over their names.
+"""Emotion-GCN (Antoniadis et al. 2021, arXiv:2106.03487; his thesis, section 6.3): the classifiers of the expressions
+and the regressors of valence and arousal are the outputs of a graph convolutional network over their names.
 
 Nodes are the expressions, valence and arousal. Each starts as a word vector of 300 numbers; graph convolutions
 (x <- A x W, no bias, uniform start within 1 / sqrt(outputs), LeakyReLU 0.2 between) turn it into a vector as wide as
 the backbone's features (677,888 parameters with 300 -> 512 -> 1024). The answers are the products of these vectors
 with the feature vector: the backbone's map, pooled (`layers.backbones`), for DenseNet before any ReLU.
 
-The graph comes from the training set (`prepare`): |Spearman| between belonging to an expression and valence or
-arousal, 1 where that is at least `tau`, then re-weighted to `share` (p) for all neighbours together and 1 - p for the
-node itself. `category_edges` adds edges between expressions by their conditional probabilities
-(`co_occurrence`; the thesis does not say from which labels). No gradient flows into it.
+The graph comes from the training set (`prepare`; eq. 6.3.2 to 6.3.5): |Spearman| between belonging to an expression and
+valence or arousal, 1 where that is at least `tau`, then re-weighted to `share` (p) for all neighbours together and 1 -
+p for the node itself. `category_edges` adds edges between expressions by their conditional probabilities (section
+6.4.3; `co_occurrence`; the thesis does not say from which labels). No gradient flows into it.
 
 Where text and code disagree, or only one speaks (`Graph` has both): the code multiplies with (A D)^T D, which is the
 transpose, as the rows of A sum to 1, and so does this file; an edge between valence and arousal is in the code only,
