@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from affectlens.core.errors import BadData, BadSetting
 from affectlens.data.splits import train_or_valid
 from affectlens.models.layers.temporal import TemporalHead
 from affectlens.training import run
@@ -124,6 +125,31 @@ def test_what_cannot_be_is_one_line(trained, videos, cli, arguments, message):
     assert result.code == 1
     assert len(result.errors) == 1
     assert message.format(**places) in result.err
+
+
+def test_a_head_that_there_is_not_and_data_without_validation_are_refused(trained, videos, tmp_path):
+    with pytest.raises(BadSetting, match="head must be gru or tcn, got 'frame'"):
+        train_temporal(trained, f"affwild2:{videos}", head="frame")
+    for place in ("EXPR_Set/Train_Set", "cropped_aligned"):
+        for video in names("train", 2):
+            source = videos / place / (f"{video}.txt" if place.startswith("EXPR") else video)
+            target = tmp_path / "less" / place / source.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source)
+    with pytest.raises(BadData, match="needs frames of the split 'valid', but there are none"):
+        train_temporal(trained, f"affwild2:{tmp_path / 'less'}")
+
+
+def test_a_run_of_valence_and_arousal_alone_has_no_challenge_and_data_may_lack_a_test_split(trained, videos, tmp_path):
+    recipe = json.loads((trained / "recipe.json").read_text()) | {"losses": {"va_ccc": 1.0}}
+    (trained / "recipe.json").write_text(json.dumps(recipe))
+    for part in ("EXPR_Set/Train_Set", "VA_Set/Train_Set", "cropped_aligned"):
+        (tmp_path / "less" / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "less" / part).symlink_to(videos / part)
+    found = train_temporal(trained, f"affwild2:{tmp_path / 'less'}", tmp_path / "out", epochs=1).metrics
+    assert "test" not in found
+    assert set(found["valid"]) == {"run", "frame", "gru"}
+    assert set(found["valid"]["gru"]) == {"described_frames", "valence_ccc", "arousal_ccc"}
 
 
 def test_a_folder_without_a_run_is_one_line(videos, cli, tmp_path):
