@@ -136,6 +136,20 @@ def focal(given, loss, gamma=2, alpha=None):
     return total / weight
 
 
+def small_loss(given, loss, left_out=0, by_class=None):
+    """Without the rows whose loss exceeds the entropy of their target most."""
+    rows = []
+    for z, target in zip(given["logits"].tolist(), given["target"].tolist(), strict=True):
+        excess = sum(t * math.log(t / p) for t, p in zip(target, softmax(z), strict=True))
+        rows.append((excess, z, target))
+    total = weight = 0.0
+    for _, z, target in sorted(rows)[: len(rows) - left_out]:
+        for w, t, p in zip(by_class or [1] * len(LABELS), target, softmax(z), strict=True):
+            total -= w * t * math.log(p)
+            weight += w * t
+    return total / weight
+
+
 def bins(va, number):
     """Class shares of the training faces in the square of `va`, or None."""
     statistics, found = training(), [0] * len(LABELS)
@@ -306,7 +320,7 @@ NAIVE = {
     for function in (
         *(soft_cross_entropy, multi_target, weighted_cross_entropy, focal, va_soft, va_logit, center, center_local),
         *(island, island_euclidean, local_subclass, contrastive, va_center, va_mse, va_ccc, va_signs, va_divisions),
-        *(mask_bce, attribute_bce),
+        *(mask_bce, attribute_bce, small_loss),
     )
 }
 DIVISIONS = {"va_signs": 2}
@@ -330,6 +344,13 @@ def test_loss_matches_a_naive_calculation(name, seed):
 VARIANTS = [
     ("focal", {"gamma": 0.0}, weighted_cross_entropy, 8),
     ("focal", {"weighted": False}, lambda *both: focal(*both, alpha=[1] * len(LABELS)), 8),
+    ("small_loss", {"share": 0.4, "warmup": 0.0}, lambda *both: small_loss(*both, left_out=3), 8),
+    (
+        "small_loss",
+        {"share": 0.5, "warmup": 0.0, "weighted": True},
+        lambda *both: small_loss(*both, left_out=4, by_class=weights()),
+        8,
+    ),
     ("center", {"reduction": "sum"}, lambda given, loss: center(given, loss) * len(labelled(given)), 8),
     ("island_euclidean", {"margin": 2.0}, lambda *both: island_euclidean(*both, margin=2), 8),
     *(
@@ -381,6 +402,8 @@ def test_a_training_set_without_valence_and_arousal_is_refused(name):
         ("soft_cross_entropy", {"temperature": 0.0}, "temperature must be > 0, got 0"),
         ("focal", {"gamma": -1.0}, "gamma must be >= 0, got -1"),
         ("va_divisions", {"gamma": -1.0}, "gamma must be >= 0, got -1"),
+        ("small_loss", {"share": 1.0}, r"share must be in \[0, 1\), got 1"),
+        ("small_loss", {"warmup": -1.0}, "warmup must be >= 0, got -1"),
         ("va_soft", {"bins": 0}, "bins must be at least 1, got 0"),
         ("va_signs", {"by": "hinge"}, "by must be 'bce' or 'mse', got 'hinge'"),
         ("va_center", {"means": "none"}, "means must be training or batch, got 'none'"),

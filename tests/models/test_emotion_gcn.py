@@ -6,8 +6,17 @@ import torch
 from scipy.stats import spearmanr
 
 from affectlens.core.errors import BadData, BadSetting
+from affectlens.core.expressions import CIRCUMPLEX, FERPLUS
 from affectlens.core.statistics import DatasetStatistics
-from affectlens.models.emotion_gcn import Graph, build, co_occurrence, correlations, strengths, weighted_edges
+from affectlens.models.emotion_gcn import (
+    Graph,
+    build,
+    circumplex,
+    co_occurrence,
+    correlations,
+    strengths,
+    weighted_edges,
+)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +105,8 @@ def test_heads_come_from_the_transposed_graph_or_the_graph_itself(statistics):
 
 def test_without_word_vectors_it_says_so(tmp_path):
     assert "starts without word vectors" in build(4, backbone="breg_next").settle(pretrained=False)
-    assert build(4, backbone="breg_next", words=str(tmp_path)).settle(pretrained=False) == ""
+    for words in (str(tmp_path), "circumplex"):
+        assert build(4, backbone="breg_next", words=words).settle(pretrained=False) == ""
 
 
 @pytest.mark.parametrize("option", [{"isolated": "none"}, {"graph": "none"}, {"pool": "median"}])
@@ -150,6 +160,34 @@ def test_a_file_without_the_words_is_one_line(statistics, tmp_path, words, size,
 def test_a_file_that_is_not_there_is_one_line(statistics, tmp_path):
     with pytest.raises(BadData, match="as word vectors"):
         build(4, backbone="breg_next", words=str(tmp_path / "none.txt")).prepare(statistics)
+
+
+def test_words_of_similar_affect_have_similar_vectors():
+    vectors = circumplex(FERPLUS)
+    assert vectors.shape == (10, 300)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 5, rtol=1e-6)
+    places = np.array([*(CIRCUMPLEX[label] for label in FERPLUS), (1, 0), (0, 1)])
+    distances = np.linalg.norm(places[:, None] - places, axis=2)
+    similarities = vectors @ vectors.T / 25
+    np.testing.assert_allclose(similarities, np.exp(-4 * distances**2), atol=2e-3)
+    pairs = np.triu_indices(10, k=1)
+    assert spearmanr(similarities[pairs], distances[pairs]).statistic < -0.999
+
+
+def test_the_vectors_of_the_circumplex_need_no_file_and_are_the_same_everywhere():
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 50)
+    affect = rng.uniform(-1, 1, (50, 2)).astype(np.float32)
+    network = build(2, backbone="breg_next", words="circumplex")
+    network.prepare(DatasetStatistics(("happiness", "anger"), targets, affect))
+    np.testing.assert_allclose(network.words.numpy(), circumplex(("happiness", "anger")))
+    assert network.words[[0, 1], [219, 100]].tolist() == pytest.approx([1.9927, 2.0004], abs=1e-4)
+    assert "words" in network.state_dict()
+
+
+def test_the_circumplex_has_no_place_for_other_labels(statistics):
+    with pytest.raises(BadData, match=r"words=circumplex has no place .* for 'a'"):
+        build(4, backbone="breg_next", words="circumplex").prepare(statistics)
 
 
 def test_votes_of_several_raters_say_what_else_a_face_could_be_called(statistics):

@@ -82,6 +82,12 @@ VARIANTS = {
         "learning_rate": 0.5,
         "select": "accuracy",
     },
+    "a loss that counts, averaged weights": {
+        "losses": {"small_loss": 1.0},
+        "loss_options": {"small_loss": {"share": 0.4, "warmup": 4.0}},
+        "ema": 0.5,
+        "schedule": "exponential",
+    },
     "exponential, adam, sam, drawn": {
         "schedule": "exponential",
         "optimiser": "adam",

@@ -5,7 +5,8 @@ They depend only on the table, the seed and the epoch.
 
 - `shuffle`: every face once.
 - `expression`: faces drawn with replacement, weighted by the inverse frequency of their class, so that classes occur
-    equally often (Antoniadis, section 5.3.2; Caciolai's and Da Re's weighted random sampling).
+    equally often (Antoniadis, section 5.3.2, whose eq. 5.3.1 is inverted; Caciolai's and Da Re's weighted random
+    sampling).
 - `age`: likewise with the inverse frequency of the age group (Antoniadis, section 5.3.1).
 - `augment`: every face once, then further copies of the faces of smaller classes until all are as large as the largest;
   augmentation makes the copies differ (Vats and Chadha, section 4).

@@ -119,6 +119,18 @@ def macro_f1(predicted: Ints, target: Ints, classes: int) -> float:
     return _macro(f1_per_class(predicted, target, classes))
 
 
+def challenge(confusion: ArrayLike) -> NDArray[np.float64]:
+    """0.67 macro F1 + 0.33 accuracy, by which the Aff-Wild2 challenge ranks expressions (Kollias et al. 2020,
+    arXiv:2001.11409), from (..., C, C) counts, rows are targets -> (...); NaN without any.
+    """
+    counts = np.asarray(confusion, dtype=np.float64)
+    right, faces = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
+    f1 = np.where(faces > 0, 2 * right / np.maximum(faces + counts.sum(axis=-2), 1), 0)
+    whole = faces.sum(axis=-1)
+    macro = f1.sum(axis=-1) / np.maximum((faces > 0).sum(axis=-1), 1)
+    return np.where(whole > 0, 0.67 * macro + 0.33 * right.sum(axis=-1) / np.maximum(whole, 1), np.nan)
+
+
 def weighted_precision(predicted: Ints, target: Ints, classes: int) -> float:
     """Mean precision, each class weighted by its number of targets."""
     return _weighted(precision_per_class(predicted, target, classes), target)

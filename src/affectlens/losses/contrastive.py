@@ -1,4 +1,4 @@
-"""Contrastive loss over the pairs of a batch (Hadsell et al. 2006; Antoniadis, eq. 4.4.1 and 4.4.2)."""
+"""Contrastive loss over the pairs of a batch (Hadsell et al. 2006; Antoniadis, section 4.4, eq. 4.4.1 and 4.4.2)."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,8 @@
-"""Focal loss (Lin et al. 2017, arXiv:1708.02002, eq. 5): -alpha_t (1 - p_t)^gamma log p_t."""
+"""Focal loss (Lin et al. 2017, arXiv:1708.02002, eq. 5; Antoniadis, eq. 5.4.1): -alpha_t (1 - p_t)^gamma log p_t.
+
+The text gives the binary form, and neither the gamma nor the alpha of its runs: several classes, gamma 2 (its example)
+and alpha n_min / n_t are ours.
+"""
 
 import torch
 from torch import Tensor, nn

@@ -1,5 +1,7 @@
 """Island loss (Cai et al. 2018, arXiv:1710.03144): center loss plus a term that pushes the directions of centres apart.
-Antoniadis, eq. 4.3.1 to 4.3.3.
+Antoniadis, eq. 4.3.1 (loss), 4.3.2 and 4.3.3 (rule of the centres).
+
+lambda_1 is not given; 1 is ours.
 """
 
 import torch

@@ -1,7 +1,8 @@
 """Euclidean island loss (Antoniadis, eq. 4.3.4): center loss plus a term that pushes centres closer than a margin
 apart.
 
-The update rule of the centres includes the gradient of the pairs, as for the island loss (eq. 4.3.2).
+The update rule of the centres includes the gradient of the pairs, as for the island loss (eq. 4.3.2); the text
+gives no rule. lambda_1 is not given; 1 is ours. Margins of table 4.1: 2 and 5.
 """
 
 from torch import Tensor, nn

@@ -3,7 +3,7 @@ learned centres of their class; with a margin, centres of a class that are farth
 
 The rule of the centres is eq. 4.3.7; with a margin it adds the gradient of the pairs of a class as that of the island
 loss does (eq. 4.3.2), since the text gives none. With k centres a class they settle where rate * lambda_1 * k / (k - 1)
-is below 1; at 1 two centres only swap places.
+is below 1; at 1 two centres only swap places. k and m are those of table 4.1; lambda_1 is not given.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Binary cross-entropy per pixel of the mask of eyes and mouth (Antoniadis, section 5.1.4)."""
+"""Binary cross-entropy per pixel of the mask of eyes and mouth (Antoniadis, section 5.1.2)."""
 
 from collections.abc import Callable
 

@@ -1,5 +1,8 @@
 """1 - (CCC of valence + CCC of arousal) / 2, the concordance correlation coefficient of a batch (Lin 1989; Antoniadis,
-eq. 5.1), with biased variances throughout.
+section 5.2.2, eq. 5.2.1 and 5.2.2).
+
+The text does not say how variances are estimated, and the author's code mixes a biased covariance with unbiased
+variances; here all are biased.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""Mean squared error of valence and arousal: 1/2 ((v - v')^2 + (a - a')^2) (Antoniadis, eq. 5.1)."""
+"""Mean squared error of valence and arousal: 1/2 ((v - v')^2 + (a - a')^2) (Antoniadis, eq. 5.1.5).
+
+The mean over the batch is ours.
+"""
 
 from collections.abc import Callable
 

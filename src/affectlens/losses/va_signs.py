@@ -1,5 +1,8 @@
-"""Loss over the signs of valence and arousal: two binary outputs, valence > 0 and arousal > 0 (Antoniadis, section
-5.1.2).
+"""Loss over the signs of valence and arousal: two binary outputs, valence > 0 and arousal > 0 (Antoniadis, "half"
+in table 5.1).
+
+The text names "half" with MSE and with BCE and defines neither; section 5.2.1 divides the plane "according to the sign
+of the values of valence and arousal", and two binary outputs are the reading chosen here.
 """
 
 from collections.abc import Callable

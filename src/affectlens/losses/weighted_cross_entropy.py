@@ -1,7 +1,7 @@
 """Cross-entropy with class weights n_min / n_i, where n_i is the number of training faces of the class.
 
-Antoniadis, section 3.3.4: the text has the ratio inverted; his code uses it as here. The mean is that of PyTorch's
-weighted cross-entropy: over the weights of the batch. On votes each share has its class's weight.
+Antoniadis, eq. 3.3.3. The text has the ratio inverted (eq. 3.3.4, 5.1.3 and 5.3.1); his code uses it as here. The mean
+is that of PyTorch's weighted cross-entropy: over the weights of the batch. On votes each share has its class's weight.
 """
 
 import torch

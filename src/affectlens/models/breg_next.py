@@ -7,6 +7,8 @@ A 3x3 convolution to 32 channels, then pre-activation blocks (batch norm, ELU, 3
 learned numbers, a = c = 1 at the start; where the map is halved, it is averaged 2x2 and zero channels are added on both
 sides.
 
+Antoniadis (section 6.4.4, table 6.5) takes it from its authors' public code and does not state the size of the faces.
+
 Left open and chosen: convolutions have a bias (the parameter count asks for it); the shortcut starts from the block's
 input. No weights of others.
 """

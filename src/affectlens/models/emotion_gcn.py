@@ -1,15 +1,15 @@
-"""Emotion-GCN (Antoniadis et al. 2021, arXiv:2106.03487; his thesis, chapter 6): the classifiers of the expressions and
-the regressors of valence and arousal are the outputs of a graph convolutional network over their names.
+"""Emotion-GCN (Antoniadis et al. 2021, arXiv:2106.03487; his thesis, section 6.3): the classifiers of the expressions
+and the regressors of valence and arousal are the outputs of a graph convolutional network over their names.
 
 Nodes are the expressions, valence and arousal. Each starts as a word vector of 300 numbers; graph convolutions
 (x <- A x W, no bias, uniform start within 1 / sqrt(outputs), LeakyReLU 0.2 between) turn it into a vector as wide as
 the backbone's features (677,888 parameters with 300 -> 512 -> 1024). The answers are the products of these vectors
 with the feature vector: the backbone's map, pooled (`layers.backbones`), for DenseNet before any ReLU.
 
-The graph comes from the training set (`prepare`): |Spearman| between belonging to an expression and valence or
-arousal, 1 where that is at least `tau`, then re-weighted to `share` (p) for all neighbours together and 1 - p for the
-node itself. `category_edges` adds edges between expressions by their conditional probabilities
-(`co_occurrence`; the thesis does not say from which labels). No gradient flows into it.
+The graph comes from the training set (`prepare`; eq. 6.3.2 to 6.3.5): |Spearman| between belonging to an expression and
+valence or arousal, 1 where that is at least `tau`, then re-weighted to `share` (p) for all neighbours together and 1 -
+p for the node itself. `category_edges` adds edges between expressions by their conditional probabilities (section
+6.4.3; `co_occurrence`; the thesis does not say from which labels). No gradient flows into it.
 
 Where text and code disagree, or only one speaks (`Graph` has both): the code multiplies with (A D)^T D, which is the
 transpose, as the rows of A sum to 1, and so does this file; an edge between valence and arousal is in the code only,
@@ -19,7 +19,8 @@ in the code). `graph=affectnet` takes the published correlations instead of thos
 Left open and chosen: three layers are 300 -> 512 -> 512 -> D. Word vectors are read from a
 GloVe file that the user names (`words`). Without one every node starts as an axis of its own, of length 5, about that
 of GloVe's vectors: the graph alone then relates the nodes, as in GCNs without features (Kipf and Welling 2017,
-arXiv:1609.02907).
+arXiv:1609.02907). `words=circumplex`, which is ours, needs no file: the vectors come from the words' places in the
+plane of valence and arousal (`circumplex`).
 """
 
 import math
@@ -35,6 +36,7 @@ from torch.nn.functional import leaky_relu
 
 from affectlens.core.correlation import spearman
 from affectlens.core.errors import BadData, BadSetting
+from affectlens.core.expressions import CIRCUMPLEX
 from affectlens.core.statistics import DatasetStatistics
 from affectlens.models.layers.backbones import Backbone, find_backbone
 from affectlens.models.layers.evidence import Explaining
@@ -42,8 +44,13 @@ from affectlens.models.layers.frozen import PartlyFrozen
 from affectlens.models.layers.outputs import Outputs
 
 FILES = {"words": "a text file of GloVe vectors (glove.6B.300d.txt of nlp.stanford.edu/projects/glove)"}
+FILE_FREE = {"words": ("circumplex",)}
 WORD_SIZE = 300
-_AXIS_LENGTH = 5.0
+_VECTOR_LENGTH = 5.0
+_GRID = (20, 15)
+"""Points along valence and arousal of the grid of `circumplex`; their product is `WORD_SIZE`."""
+_GRID_REACH = 1.5
+_BUMP_WIDTH = 0.25
 _HIDDEN = 512
 _SQUARES = 5
 AFFECTNET = {
@@ -86,20 +93,20 @@ class EmotionGCN(PartlyFrozen, Explaining):
         in_channels: int,
         layers: int,
         graph: "Graph",
-        words_file: str,
+        words: str,
         train: str,
     ) -> None:
         super().__init__(train)
         self.kind = kind
         self.in_channels = in_channels
         self.classes = classes
-        self.rules, self.words_file = graph, words_file
+        self.rules, self.words_source = graph, words
         self.backbone, width = kind.build(in_channels, kind.pool == "mean"), kind.width
         self.feature_width, self.first_place = width, kind.first_place
         nodes = classes + 2
         sizes = [WORD_SIZE, *[_HIDDEN] * (layers - 1), width]
         self.convolutions = nn.ModuleList(GraphConvolution(a, b) for a, b in pairwise(sizes))
-        self.register_buffer("words", torch.eye(nodes, WORD_SIZE) * _AXIS_LENGTH)
+        self.register_buffer("words", torch.eye(nodes, WORD_SIZE) * _VECTOR_LENGTH)
         self.register_buffer("adjacency", torch.eye(nodes))
 
     def load_pretrained(self, file: str = "") -> None:
@@ -109,23 +116,25 @@ class EmotionGCN(PartlyFrozen, Explaining):
     def settle(self, pretrained: bool) -> str:
         """As of all networks with frozen parts; the remark also says where the nodes start without word vectors."""
         remarks = [super().settle(pretrained)]
-        if not self.words_file:
+        if not self.words_source:
             remarks.append(
                 "the graph starts without word vectors, each node as an axis of its own, because no GloVe file is "
-                "named (model_options.words=FILE)"
+                "named (model_options.words=FILE, or words=circumplex, which needs no file)"
             )
         return "; ".join(filter(None, remarks))
 
     def prepare(self, statistics: DatasetStatistics) -> None:
-        """Fill in the graph, and the word vectors where `words_file` names some, from the training set.
+        """Fill in the graph from the training set, and the word vectors where `words` names some.
 
         Raises:
-            BadData: it lacks what the graph is made from, or the file what the nodes need.
+            BadData: the set lacks what the graph is made from, or the word vectors a node.
         """
         self.adjacency.copy_(torch.from_numpy(self.rules.adjacency(statistics)))
-        if self.words_file:
+        if self.words_source in FILE_FREE["words"]:
+            self.words.copy_(torch.from_numpy(circumplex(statistics.labels)))
+        elif self.words_source:
             names = (*(_WORDS.get(label, label) for label in statistics.labels), "valence", "arousal")
-            self.words.copy_(torch.from_numpy(glove(Path(self.words_file).expanduser(), names)))
+            self.words.copy_(torch.from_numpy(glove(Path(self.words_source).expanduser(), names)))
 
     def head_vectors(self) -> Tensor:
         """(C + 2, D) classifiers and the two regressors."""
@@ -295,6 +304,30 @@ def glove(file: Path, names: tuple[str, ...]) -> NDArray[np.float32]:
     return np.stack([found[name] for name in names])
 
 
+def circumplex(labels: tuple[str, ...]) -> NDArray[np.float32]:
+    """(C + 2, 300) float32 vectors of `labels`, valence and arousal, each of length 5, computed from their places in
+    the plane: those of `core.expressions.CIRCUMPLEX` (Russell and Mehrabian 1977), (1, 0) and (0, 1).
+
+    Each number is a Gaussian of width 0.25 around one of 20 x 15 points that cover [-1.5, 1.5] squared, so that two
+    vectors at a distance d have a cosine similarity of about exp(-4 d^2), as words of similar affect should. A fixed
+    grid, since random Fourier features, which do the same, need random numbers to be the same everywhere.
+
+    Raises:
+        BadData: a label has no published place.
+    """
+    if missing := [label for label in labels if label not in CIRCUMPLEX]:
+        raise BadData(
+            f"words=circumplex has no place in the plane of valence and arousal for '{missing[0]}'; name a file of "
+            "word vectors (model_options.words=FILE), or none"
+        )
+    places = np.array([*(CIRCUMPLEX[label] for label in labels), (1.0, 0.0), (0.0, 1.0)])
+    axes = [np.linspace(-_GRID_REACH, _GRID_REACH, points) for points in _GRID]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(1, WORD_SIZE, 2)
+    vectors = np.exp(-np.square(places[:, None] - grid).sum(axis=2) / (2 * _BUMP_WIDTH**2))
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(_VECTOR_LENGTH * vectors / lengths, dtype=np.float32)
+
+
 def build(
     classes: int,
     in_channels: int = 3,
@@ -311,7 +344,8 @@ def build(
     words: str = "",
     train: str = "full",
 ) -> EmotionGCN:
-    """A fresh network; its `prepare` fills in the graph (`Graph`), and the word vectors where `words` names a file.
+    """A fresh network; its `prepare` fills in the graph (`Graph`), and the word vectors where `words` names a file
+    or is "circumplex".
 
     `pool` is "max" or "mean" instead of the backbone's own; "mean" is that of rectified maps (`layers.backbones`). With
     `train` "head" the backbone keeps its pretrained weights and the graph network alone learns.

@@ -1,11 +1,11 @@
-"""One backbone, several answers (Antoniadis, chapters 3 and 5): expressions, and beside them valence and arousal, the
-sector of their plane, or a mask of eyes and mouth.
+"""One backbone, several answers (Antoniadis, chapters 3 and 5): expressions, and beside them valence and arousal
+(section 5.1.1), the sector of their plane (5.2.1), or a mask of eyes and mouth (5.1.2).
 
 The feature vector is the backbone's map, after its last activation, pooled (`layers.backbones`). `affect` says what is
 answered beside the expressions: "none", "regression" (two numbers), "signs" (two logits), "quarter", "eight" or
-"twelve" (sectors). `fusion` says how: "classic" (both from the shared feature vector), "concatenate" (the classifier
-of expressions sees the other task's answer too) or "separate" (a hidden layer of its own for each task). With `mask` a
-decoder draws the mask from the backbone's map.
+"twelve" (sectors). `fusion` says how (section 5.2.3): "classic" (both from the shared feature vector), "concatenate"
+(the classifier of expressions sees the other task's answer too) or "separate" (a hidden layer of its own for each
+task). With `mask` a decoder draws the mask from the backbone's map.
 
 Left open and chosen: the hidden layers of "separate" are as wide as the feature vector, with ReLU; the decoder is a
 1x1 convolution to 128 channels and three times (nearest enlargement, 3x3 convolution, batch norm, ReLU), halving the

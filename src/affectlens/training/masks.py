@@ -1,4 +1,4 @@
-"""Masks of eyes and mouth from 68 landmarks: the target of the second task in Antoniadis, section 5.1.4."""
+"""Masks of eyes and mouth from 68 landmarks: the target of the second task in Antoniadis, section 5.1.2."""
 
 import cv2
 import numpy as np

@@ -186,10 +186,13 @@ def check_sources(recipe: Recipe, except_for: Sequence[str] = ()) -> None:
     """Raises BadModelFile where the recipe learns or starts from weights that are not there; some keys are spared."""
     wanted = [("teacher", name, _SOURCES["teacher"]) for name in recipe.teachers]
     wanted += [(key, getattr(recipe, key), advice) for key, advice in _SOURCES.items() if key != "teacher"]
-    for option, content in getattr(catalog.load("models", recipe.model), "FILES", {}).items():
-        key = f"model_options.{option}"
-        advice = f"set {key} to {content}, or to nothing to do without"
-        wanted.append((key, str(recipe.model_options.get(option, "")), advice))
+    model = catalog.load("models", recipe.model)
+    for option, content in getattr(model, "FILES", {}).items():
+        key, value = f"model_options.{option}", str(recipe.model_options.get(option, ""))
+        named = getattr(model, "FILE_FREE", {}).get(option, ())
+        others = "".join(f", to '{name}', which needs no file," for name in named)
+        if value not in named:
+            wanted.append((key, value, f"set {key} to {content}{others or ','} or to nothing to do without"))
     for key, name, advice in wanted:
         where = Path(name).expanduser()
         bundled = name == "bundled" and key in _SOURCES

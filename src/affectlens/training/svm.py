@@ -1,4 +1,5 @@
-"""A linear support vector machine as replacement for a trained network's last layer (Antoniadis, section 5.4).
+"""A linear support vector machine as replacement for a trained network's last layer (Antoniadis, section 5.5,
+table 5.4).
 
 The thesis fits ThunderSVM to the features of the softmax network without giving its settings. Here: scikit-learn's
 `LinearSVC` (one class against the rest, squared hinge, C by validation), classes balanced, features standardised for

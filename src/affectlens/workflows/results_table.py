@@ -12,6 +12,7 @@ from typing import Any
 
 from affectlens.core.files import atomic_write
 from affectlens.evaluation import plots
+from affectlens.evaluation.metrics import challenge as challenge_metric
 from affectlens.evaluation.metrics import mean_class_accuracy_interval
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import load_recipe, load_run, read_curves
@@ -242,7 +243,7 @@ def _further(rows: Mapping[str, Row], results: Mapping[str, Sequence[_Result]]) 
         return [cell for paper, measured in pairs for cell in (paper, f"**{measured}**")]
 
     def challenge(name: str) -> list[str]:
-        values = [0.67 * one.test["macro"]["f1"] + 0.33 * one.test["accuracy"] for one in results[name]]
+        values = [float(challenge_metric(one.test["confusion_matrix"])) for one in results[name]]
         return [_percent(rows[name].paper["challenge"]), f"**{_percent(fmean(values))}**"]
 
     def affect(name: str) -> list[str]:

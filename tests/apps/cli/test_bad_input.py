@@ -160,6 +160,12 @@ def test_a_valence_that_is_not_known_is_no_mistake(cli, place, command, monkeypa
         (("train", "default", "--set", "start_from=nowhere"), "nowhere"),
         (("train", "default", "--set", "start_from=nowhere.onnx"), "nowhere.onnx"),
         (("train", "antoniadis/t6.1-single", "--set", "pretrained_file=nowhere"), "pretrained_file='nowhere'"),
+        (
+            ("train", "antoniadis/t6.1-gcn", "--set", "model_options.words=circumplx", "--set", "pretrained=false"),
+            "needs model_options.words='circumplx', which does not exist; set model_options.words to a text file of "
+            "GloVe vectors (glove.6B.300d.txt of nlp.stanford.edu/projects/glove), to 'circumplex', which needs no "
+            "file, or to nothing to do without",
+        ),
         (("train", "default", "--set", "size_px=4"), "size_px"),
         (("data", "preview", "table:good.csv", "--recipe", "defalt"), "did you mean 'default'?"),
         (("data", "preview", "table:good.csv", "--set", "epoch=1"), "did you mean 'epochs'?"),

@@ -146,6 +146,23 @@ def write_data(folder, pictures):
     )
     for number in range(24):
         pictures.put(folder / "celeba" / "img_align_celeba" / f"{number:06d}.jpg")
+    write_videos(folder / "affwild2", pictures)
+
+
+def write_videos(folder, pictures):
+    """Aff-Wild2 of twelve training videos and one of the published validation set, with four frames each."""
+    videos = {str(number): "Train_Set" for number in range(12)} | {"seen": "Validation_Set"}
+    for video, part in videos.items():
+        write_lines(
+            folder / "EXPR_Set" / part / f"{video}.txt",
+            ["Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise", "0", "4", "-1", "4"],
+        )
+        write_lines(
+            folder / "VA_Set" / part / f"{video}.txt",
+            ["valence,arousal", "0.1,0.2", "0.6,-0.3", "0.2,0.2", "-0.5,0.1"],
+        )
+        for frame in range(1, 5):
+            pictures.put(folder / "cropped_aligned" / video / f"{frame:05d}.jpg")
 
 
 def write_lines(file, lines):
@@ -200,6 +217,8 @@ def shorter(words):
         return [*words, "--points", "3", "--faces", "8"]
     if words[0] == "finetune":
         return [*words, "--set", "epochs=1"]
+    if words[0] == "temporal":
+        return [*words, "--epochs", "1"]
     if words[0] not in ("train", "reproduce"):
         return words
     for long, short in FEWER_ROWS.items():

@@ -144,3 +144,16 @@ def test_with_both_only_frames_with_two_annotations_are_kept(expressions, affect
     assert (sample.expression, sample.valence, sample.arousal) == ("happiness", 0.5, -0.25)
     reasons = [entry.reason for entry in parse(both).samples("test") if hasattr(entry, "reason")]
     assert sorted(reasons) == ["no valid annotation", "only one annotation", "only one annotation"]
+
+
+@pytest.mark.parametrize(("options", "labelled"), [("", [0, 1, 2]), ("&both=yes", [0])])
+def test_with_all_frames_those_without_an_annotation_are_kept_without_one(expressions, affects, options, labelled):
+    expressions("4", "-1", "2", "-1")
+    folder = affects("0.5,-0.25", "-1,1", "-5,-5", "-5,-5")
+    (folder / "cropped_aligned" / "seen" / "00003.jpg").unlink()
+    entries = list(parse(f"affwild2:{folder}?frames=all{options}").samples("test"))
+    assert [getattr(entry, "reason", "") for entry in entries] == ["", "", "image file is missing", ""]
+    kept = [entry for entry in entries if not hasattr(entry, "reason")]
+    assert [sample.path.stem for sample in kept] == ["00001", "00002", "00004"]
+    known = [sample.expression is not None or sample.valence is not None for sample in kept]
+    assert known == [place in labelled for place in (0, 1, 3)]

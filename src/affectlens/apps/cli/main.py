@@ -59,6 +59,7 @@ COMMANDS = (
     "reproduce",
     "serve",
     "summary",
+    "temporal",
     "train",
 )
 

@@ -6,7 +6,8 @@ releases, count as no annotation. VA: "valence,arousal"; outside [-1, 1] likewis
 cropped_aligned/ or in the folder itself.
 
 The two sets overlap and are joined on video and frame: a frame with one valid annotation has the other None. With
-`?both=yes` only frames with both annotations are kept.
+`?both=yes` only frames with both annotations are kept. `?frames=all` keeps the frames that are left out for lack of an
+annotation too, without any, so that the frames of a video are consecutive (`data.sequences`).
 
 The test set's annotations are not published: here the published validation set is the test split, and a tenth of the
 training videos, chosen by a hash of their name, is the validation split. A video in the Validation_Set of one task
@@ -27,7 +28,7 @@ LICENCE = (
     "Weights: for non-commercial research only. Trained on Aff-Wild2, whose agreement allows non-commercial research. "
     "No face of it is contained."
 )
-OPTIONS = {"both": ("", "yes")}
+OPTIONS = {"both": ("", "yes"), "frames": ("", "all")}
 NAMES = tuple(map(canonical, ("Neutral", "Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise")))
 
 
@@ -43,7 +44,7 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     Raises:
         BadData: the folder has neither EXPR_Set nor VA_Set, or a header or line of a table is not as it should be.
     """
-    both = options["both"] == "yes"
+    both, everything = options["both"] == "yes", options["frames"] == "all"
     videos: dict[str, dict[str, Path]] = {}
     for task in ("EXPR_Set", "VA_Set"):
         for part in ("Train_Set", "Validation_Set"):
@@ -54,11 +55,11 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     for video, tables in sorted(videos.items()):
         published = any(table.parent.name == "Validation_Set" for table in tables.values())
         if split == ("test" if published else train_or_valid(video)):
-            yield from _frames(directory, video, tables, split, both)
+            yield from _frames(directory, video, tables, split, both, everything)
 
 
 def _frames(
-    directory: Path, video: str, tables: Mapping[str, Path], split: str, both: bool
+    directory: Path, video: str, tables: Mapping[str, Path], split: str, both: bool, everything: bool
 ) -> Iterator[Sample | Dropped]:
     folder = directory / "cropped_aligned" / video
     folder = folder if folder.is_dir() else directory / video
@@ -68,11 +69,13 @@ def _frames(
     for frame, (expression, affect) in enumerate(zip_longest(expressions, affects), start=1):
         name = f"{frame:05d}.jpg"
         sample_id = f"{split}/{video}/{name}"
-        if expression is None and affect is None:
-            yield Dropped(sample_id, "no valid annotation")
-        elif both and (expression is None or affect is None):
-            yield Dropped(sample_id, "only one annotation")
-        elif name not in images:
+        given = (expression is not None) + (affect is not None)
+        if given < 1 + both and everything:
+            expression = affect = None
+        elif given < 1 + both:
+            yield Dropped(sample_id, "only one annotation" if given else "no valid annotation")
+            continue
+        if name not in images:
             yield Dropped(sample_id, "image file is missing")
         else:
             valence, arousal = affect or (None, None)

@@ -1,17 +1,20 @@
 """Antoniadis, Exploiting emotional dependencies for facial expression recognition: every row of tables 3.1 to 6.5.
 
-Rows are named after their table. Stated in the thesis: DenseNet121 with ImageNet weights and global max pooling,
-images of 227x227 aligned by the eyes, SGD with rate 1e-3 and momentum 0.9, batches of 35, 10 epochs, weighted
-cross-entropy (n_min / n_i), flips, rotations, mild jitter of brightness, contrast, hue and saturation;
-AffectNet with 7 classes (8 in table 3.1 but for its last row), validation 500 per class, mean class accuracy. His code
-adds rotations of 30 degrees and weight decay 1e-3, and takes Aff-Wild2's frames as they are cropped, at 112x112, with
-plain cross-entropy. Metric losses weigh 0.1.
+Rows are named after their table. Stated in the thesis: SGD with rate 1e-3 and momentum 0.9, batches of 35, 10 epochs,
+validation 500 per class, mean class accuracy (section 3.5); images of 227x227 (6.3.1), aligned by the eyes, flips,
+rotations, changes of brightness, contrast, hue and saturation (3.1); DenseNet121 (3.2) with pretrained weights (table
+3.1) and global max pooling (5.5, 6.3.1); weighted cross-entropy (3.3, whose weights the text inverts; his code has
+n_min / n_i); AffectNet with 7 classes, 8 in table 3.1 but for its last row (3.5); of Aff-Wild2 only frames with both
+annotations (6.4.4). Metric losses weigh 0.1 (table 4.1), and in table 5.3 too, which does not say.
 
-Chosen here: 0.2 of brightness (a factor, as in ColorJitter) and contrast, 0.2 of saturation, 0.02 of hue for "mild";
-eyes at 0.35 of the height, 0.4 of the side apart; mask, contrastive and local subclass losses weigh as the others of
-their kind, the margin's term of the subclass loss (lambda_1) 0.5; gamma 2 of the focal loss, whose alpha is
-n_min / n_i; table 5.4 is about the rows of table 5.3 with the same figure, "concatenate" where two have it (65.69).
-Table 6.1 gives 65.69 to the row that table 5.1 gives 65.63; both stand as printed.
+From the author's code: rotations of 30 degrees, weight decay 1e-3, Aff-Wild2's frames as they are cropped, at 112x112,
+with plain cross-entropy (section 6.4.1 says weighted), and BReG-NeXt at 112x112.
+
+Chosen here: 0.2 of brightness (a factor, as in ColorJitter) and contrast, 0.2 of saturation, 0.02 of hue, which his
+code leaves at 0; eyes at 0.35 of the height, 0.4 of the side apart; mask, contrastive and local subclass losses weigh
+as the others of their kind, the margin's term of the subclass loss (lambda_1) 0.5; gamma 2 of the focal loss, whose
+alpha is n_min / n_i; table 5.4 is about the rows of table 5.3 with the same figure, "concatenate" where two have it
+(65.69). Table 6.1 gives 65.69 to the row that table 5.1 gives 65.63; both stand as printed.
 """
 
 from collections.abc import Mapping
@@ -207,7 +210,7 @@ _MASK = replace(
     model_options={**BASELINE.model_options, "mask": True},
     losses={**EXPRESSION, "mask_bce": 1.0},
 )
-S5_1 = Table("Section 5.1.4: masks of eyes and mouth", (Row(_MASK),), baseline=BASELINE.row)
+S5_1 = Table("Section 5.1.2: masks of eyes and mouth", (Row(_MASK),), baseline=BASELINE.row)
 
 # Table 5.2: losses and samplers of the best of table 5.1. "ce" is the plain cross-entropy, "wce" the weighted one.
 _SINGLE: dict[str, tuple[str, Mapping[str, Any]]] = {

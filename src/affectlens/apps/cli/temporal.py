@@ -1,0 +1,65 @@
+"""`affectlens temporal`: a head over the frames of videos on top of a trained run."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from affectlens.apps.cli.console import TERMINAL, out, print_table
+from affectlens.apps.cli.options import Data
+from affectlens.workflows import temporal as workflow
+
+_COLUMNS = ("challenge", "macro_f1", "accuracy", "valence_ccc", "arousal_ccc")
+
+
+class Head(StrEnum):
+    """What remembers the frames before."""
+
+    GRU = "gru"
+    TCN = "tcn"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(temporal)
+
+
+def temporal(
+    run: Annotated[Path, typer.Argument(help="Run folder of `train`, with its checkpoints.")],
+    data: Data,
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder to write.  [default: temporal-HEAD in RUN]")
+    ] = None,
+    head: Annotated[Head, typer.Option(help="gru: recurrent; tcn: dilated convolutions over 31 frames.")] = Head.GRU,
+    window: Annotated[int, typer.Option(metavar="N", min=1, help="Consecutive frames to train on at a time.")] = 64,
+    epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Passes over the training frames.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the head.")] = 0,
+) -> None:
+    """Train a head on consecutive frames of videos, on top of a trained run.
+
+    The network of the run stays as it is. Writes metrics.json (the run, the same head without memory, and the head, on
+    the same frames), curves.csv and head.pt. The head is for measurements; `analyze` does not use it.
+    """
+    done = workflow.train_temporal(
+        run, data, folder, head=str(head), window=window, epochs=epochs, seed=seed, progress=TERMINAL
+    )
+    for split in ("valid", "test"):
+        if split in done.metrics:
+            print_table(_table(split, done.metrics[split], str(head)), out)
+    out.print(f"written: {done.folder}")
+
+
+def _table(split: str, metrics: dict[str, Any], head: str) -> Table:
+    """A line per model."""
+    shown = [column for column in _COLUMNS if column in metrics[head]]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(split)
+    for column in shown:
+        table.add_column(column, justify="right")
+    names = {workflow.RUN: "the run, frame by frame", workflow.ALONE: "a head without memory", head: f"the head {head}"}
+    for name, words in names.items():
+        cells = [metrics[name][column] for column in shown]
+        table.add_row(words, *("-" if cell is None else f"{cell:.4f}" for cell in cells))
+    return table

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from affectlens.core.statistics import DatasetStatistics
+from affectlens.losses import small_loss, soft_cross_entropy
+
+CLASSES = 4
+WIDTH = 20
+
+
+def statistics(labels):
+    return DatasetStatistics(("a", "b", "c", "d"), labels, np.full((len(labels), 2), np.nan, dtype=np.float32))
+
+
+def points(rng, means, labels):
+    """Points around the mean of their class."""
+    return torch.tensor(means[labels] + 0.6 * rng.normal(size=(len(labels), WIDTH)), dtype=torch.float32)
+
+
+def accuracy(build, seed, epochs=30):
+    """On points with the right labels, of a small network that learned from 400 of which 40 % have wrong ones."""
+    rng = np.random.default_rng(seed)
+    means = rng.normal(size=(CLASSES, WIDTH))
+    means *= 2.2 / np.linalg.norm(means, axis=1, keepdims=True)
+    labels, truth = np.arange(400) % CLASSES, np.arange(1000) % CLASSES
+    x, unseen = points(rng, means, labels), points(rng, means, truth)
+    wrong = rng.uniform(size=len(labels)) < 0.4
+    labels = np.where(wrong, (labels + rng.integers(1, CLASSES, len(labels))) % CLASSES, labels)
+    loss, target = build(statistics(labels)), torch.eye(CLASSES)[labels]
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Linear(WIDTH, 128), nn.ReLU(), nn.Linear(128, CLASSES))
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(labels)).split(40):
+            optimiser.zero_grad()
+            loss(network(x[rows]), target[rows]).backward()
+            optimiser.step()
+    return (network(unseen).argmax(dim=1).numpy() == truth).mean()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_it_learns_what_cross_entropy_does_not_where_two_of_five_labels_are_wrong(seed):
+    plain = accuracy(soft_cross_entropy.build, seed)
+    careful = accuracy(lambda known: small_loss.build(known, share=0.4), seed)
+    assert careful > plain + 0.15
+
+
+def test_the_share_left_out_rises_with_the_faces_seen():
+    loss = small_loss.build(statistics(np.arange(20) % CLASSES), share=0.5, warmup=2.0, relative=False)
+    logits, target = torch.randn(10, CLASSES), torch.eye(CLASSES)[torch.arange(10) % CLASSES]
+    sums = torch.nn.functional.cross_entropy(logits, target, reduction="none").sort().values
+    for step in range(6):
+        kept = 10 - int(5 * min(step / 4, 1) + 1e-4)
+        torch.testing.assert_close(loss(logits, target), sums[:kept].mean())
+    loss.eval()
+    before = loss.progress.clone()
+    loss(logits, target)
+    assert loss.progress == before == 1
+    assert "progress" in loss.state_dict()  # so that a resumed run goes on where it was
+
+
+def test_a_loss_that_is_usual_for_its_class_is_not_taken_for_a_wrong_label():
+    """Class a is learned, b is not yet: of the two faces of each, the one that is worse than usual is left out."""
+    target = torch.eye(CLASSES)[torch.tensor([0, 0, 1, 1])]
+    logits = torch.log_softmax(torch.tensor([[5.0, 0, 0, 0], [1.5, 0, 0, 0], [2.0, 0, 0, 0], [2.2, 0, 0, 0]]), dim=1)
+    losses = -(target * logits).sum(dim=1)
+    for relative, kept in ((True, [0, 2]), (False, [0, 1])):
+        loss = small_loss.build(statistics(np.array([0, 0, 1, 1])), share=0.5, warmup=0.0, relative=relative)
+        loss.usual.copy_(torch.tensor([losses[:2].mean(), losses[2:].mean(), 1, 1]))
+        assert loss(logits, target).item() == pytest.approx(losses[kept].mean().item())
+
+
+def test_what_is_usual_follows_the_classes_of_the_batch():
+    loss = small_loss.build(statistics(np.arange(20) % CLASSES))
+    target = torch.eye(CLASSES)[torch.tensor([0, 0, 1])]
+    loss(torch.zeros(3, CLASSES), target)
+    np.testing.assert_allclose(loss.usual, np.full(CLASSES, np.log(4)), rtol=1e-6)
+    loss(torch.tensor([[9.0, 0, 0, 0]]), target[:1])
+    assert loss.usual[0] == pytest.approx(0.9 * np.log(4), abs=1e-3)
+    assert loss.usual[1:].tolist() == pytest.approx([np.log(4)] * 3)
+
+
+def test_faces_about_which_raters_disagree_are_not_wrong():
+    """A face whose votes are evenly split and a network that knows it, beside one that is confidently wrong."""
+    loss = small_loss.build(statistics(np.arange(20) % CLASSES), share=0.5, warmup=0.0)
+    logits = torch.tensor([[0.0, 0, 0, 0], [1.0, 0, 0, 0]])
+    target = torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.0, 1, 0, 0]])
+    assert loss(logits, target).item() == pytest.approx(np.log(4))
