@@ -204,7 +204,7 @@ def table(faces):
 
 @pytest.fixture(scope="module")
 def tables(table, faces):
-    """Faces for the recipes of a work; Antoniadis's need all that AffectNet has."""
+    """Faces for the recipes of a work; Antoniadis's and those on frozen features need all that AffectNet has."""
     rng = np.random.default_rng(0)
     affect = rng.uniform(-1, 1, (16, 2)).round(2).astype(np.float32)
     points = rng.uniform(10, 38, (16, 68, 2)).astype(np.float32)
@@ -215,7 +215,7 @@ def tables(table, faces):
     votes = (0.75 * plain.votes + 0.25 * np.roll(plain.votes, 1, axis=1)).astype(np.float32)  # some say the next label
     columns = {"landmarks_xy": points, "age_years": ages, "votes": votes}
     rich = replace(plain, valence=affect[:, 0], arousal=affect[:, 1], **columns)
-    return defaultdict(lambda: table, antoniadis=rich)
+    return defaultdict(lambda: table, antoniadis=rich, frozen=rich)
 
 
 @RECIPES
