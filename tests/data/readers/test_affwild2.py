@@ -81,6 +81,25 @@ def test_a_video_that_one_set_trains_on_and_the_other_validates_on_is_in_one_spl
     assert [len(kept("affwild2", folder, split)) > 0 for split in SPLITS].count(True) == 1
 
 
+def test_antoniadis_splits_by_expression_and_selects_on_what_he_reports(affwild2, kept, names):
+    (held,), (other,) = names("video{}", 0, 10), names("video{}", 10, 100)
+    annotations = {
+        f"EXPR_Set/Train_Set/{held}": ["1"],
+        f"EXPR_Set/Train_Set/{other}": ["2"],
+        f"VA_Set/Validation_Set/{other}": ["0.25,0.5"],
+        "EXPR_Set/Validation_Set/seen": ["3"],
+        "VA_Set/Train_Set/seen": ["0.5,0.25"],
+        "VA_Set/Train_Set/first": ["0,0"],
+        "VA_Set/Validation_Set/second": ["0,0"],
+    }
+    folder = affwild2(annotations, dict.fromkeys((held, other, "seen", "first", "second"), [1]))
+    found = [kept("affwild2", folder, split, protocol="antoniadis") for split in SPLITS]
+    videos = [sorted(sample.groups["video"] for sample in samples) for samples in found]
+    assert videos == [sorted([held, other]), ["seen"], ["seen"]]
+    assert {sample.valence for sample in found[0]} == {None, 0.25}
+    assert [sample.valence for sample in found[2]] == [0.5]
+
+
 def test_frames_may_lie_beside_the_annotations(affwild2, kept):
     folder = affwild2({"EXPR_Set/Validation_Set/seen": ["1"]}, {"seen": [1]}, crops=".")
     (sample,) = kept("affwild2", folder, "test")

@@ -11,7 +11,9 @@ annotation too, without any, so that the frames of a video are consecutive (`dat
 
 The test set's annotations are not published: here the published validation set is the test split, and a tenth of the
 training videos, chosen by a hash of their name, is the validation split. A video in the Validation_Set of one task
-belongs to the test split for both, so that no video is in two splits. `groups` contain the video.
+belongs to the test split for both, so that no video is in two splits. `?protocol=antoniadis` splits as this work's code
+does: the videos in the Train_Set of EXPR_Set are all trained on, those in its Validation_Set both select and report, each
+joined with its table of either part of VA_Set, and videos without expressions are left out. `groups` contain the video.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +30,7 @@ LICENCE = (
     "Weights: for non-commercial research only. Trained on Aff-Wild2, whose agreement allows non-commercial research. "
     "No face of it is contained."
 )
-OPTIONS = {"both": ("", "yes"), "frames": ("", "all")}
+OPTIONS = {"both": ("", "yes"), "frames": ("", "all"), "protocol": ("", "antoniadis")}
 NAMES = tuple(map(canonical, ("Neutral", "Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise")))
 
 
@@ -53,9 +55,16 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     if not videos:
         raise BadData(f"Aff-Wild2 expects '{directory}' to hold EXPR_Set or VA_Set with Train_Set and Validation_Set")
     for video, tables in sorted(videos.items()):
-        published = any(table.parent.name == "Validation_Set" for table in tables.values())
-        if split == ("test" if published else train_or_valid(video)):
+        if split in _splits(video, tables, options["protocol"]):
             yield from _frames(directory, video, tables, split, both, everything)
+
+
+def _splits(video: str, tables: Mapping[str, Path], protocol: str) -> tuple[str, ...]:
+    """The splits that a video with these tables belongs to."""
+    parts = {task: table.parent.name for task, table in tables.items()}
+    if not protocol:
+        return ("test" if "Validation_Set" in parts.values() else train_or_valid(video),)
+    return {"Train_Set": ("train",), "Validation_Set": ("valid", "test")}.get(parts.get("EXPR_Set", ""), ())
 
 
 def _frames(
