@@ -144,6 +144,7 @@ def _slugs(names: Sequence[str]) -> list[str]:
 
 
 def _held(raw: Floats) -> Floats:
+    """Clipped to the range of annotations, for metrics too; Antoniadis (eq. 5.1.4) and his code do not clip."""
     return raw.clip(-1, 1)
 
 

@@ -7,7 +7,8 @@ They depend only on the table, the seed and the epoch.
 - `expression`: faces drawn with replacement, weighted by the inverse frequency of their class, so that classes occur
     equally often (Antoniadis, section 5.3.2, whose eq. 5.3.1 is inverted; Caciolai's and Da Re's weighted random
     sampling).
-- `age`: likewise with the inverse frequency of the age group (Antoniadis, section 5.3.1).
+- `age`: likewise with the inverse frequency of the age group (Antoniadis, section 5.3.1, which defines neither groups
+    nor weights: decades, inverse frequency and an equal share for unknown ages are ours).
 - `augment`: every face once, then further copies of the faces of smaller classes until all are as large as the largest;
   augmentation makes the copies differ (Vats and Chadha, section 4).
 """
@@ -129,7 +130,8 @@ SAMPLERS: dict[str, EpochOrder] = {"shuffle": _shuffle, "expression": _expressio
 
 
 class EpochBatches:
-    """Batches of an epoch in the order of the named sampler; the last, incomplete batch is left out.
+    """Batches of an epoch in the order of the named sampler; the last, incomplete batch is left out
+    (Antoniadis's loader keeps it).
 
     With `ranks` processes each takes its share of every batch, so that together they do what one alone would.
 

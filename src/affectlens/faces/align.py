@@ -3,6 +3,8 @@
 Rotation follows the eye line, angle = atan2(dy, dx) of the eye centres (Antoniadis, eq. 3.1.1). By the box, the
 square's side is `margin` times its longer side; its centre lies `shift_y` times that longer side below the box centre,
 in the direction of the turned face. By the eyes, the scale is that at which they are `eye_distance` apart (eq. 3.1.2).
+They alone set the crop: his text crops the face region once more, and his code turns without scaling and then cuts out
+AffectNet's box.
 """
 
 import cv2

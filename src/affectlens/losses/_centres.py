@@ -12,7 +12,8 @@ Energy = Callable[[Tensor], Tensor]
 
 class Centres(nn.Module):
     """K centres of D features; shape (K, D). They are drawn from a normal distribution of deviation 1 / sqrt(D), so
-    that they begin about 1.4 apart, within the margins that the thesis gives.
+    that they begin about 1.4 apart, within the margins of the Euclidean island loss (2 and 5). The text says only that
+    they are initialised randomly.
 
     By the rule of Wen et al. 2016 (eq. 4): c_j <- c_j - rate * sum(c_j - x_i) / (1 + n_j) over the n_j features of the
     batch that belong to c_j. With `learn` "gradient" they are parameters that the network's optimiser moves instead.

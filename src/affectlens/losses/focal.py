@@ -1,7 +1,9 @@
-"""Focal loss (Lin et al. 2017, arXiv:1708.02002, eq. 5; Antoniadis, eq. 5.4.1): -alpha_t (1 - p_t)^gamma log p_t.
+"""Focal loss, -alpha_t (1 - p_t)^gamma log p_t (Lin et al. 2017, arXiv:1708.02002, eq. 5; Antoniadis, eq. 5.4.1 and
+5.4.2).
 
-The text gives the binary form, and neither the gamma nor the alpha of its runs: several classes, gamma 2 (its example)
-and alpha n_min / n_t are ours.
+The text gives the binary form, in which gamma 0 is the cross-entropy, and neither the gamma nor the alpha of its runs.
+Ours: p_t is the softmax of the true class, gamma 2 (its example), alpha n_min / n_t, and the division by the sum of
+alpha.
 """
 
 import torch
@@ -14,8 +16,8 @@ from affectlens.losses.weighted_cross_entropy import class_weights
 
 
 class FocalLoss(nn.Module):
-    """Divided by the sum of alpha_t over the batch, so that gamma 0 is the weighted cross-entropy, as the text has it;
-    on votes each share counts as a label of its own.
+    """Divided by the sum of alpha_t over the batch, so that gamma 0 is `weighted_cross_entropy`; on votes each share
+    counts as a label of its own.
     """
 
     alpha: Tensor

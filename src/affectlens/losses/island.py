@@ -1,7 +1,9 @@
 """Island loss (Cai et al. 2018, arXiv:1710.03144): center loss plus a term that pushes the directions of centres apart.
 Antoniadis, eq. 4.3.1 (loss), 4.3.2 and 4.3.3 (rule of the centres).
 
-lambda_1 is not given; 1 is ours.
+lambda_1 is not given; 1 is ours. The pairs' term contains no features: it gives the network no gradient and moves only
+the centres. With `learn=rule` that is eq. 4.3.2, which `reduction` does not change; with `learn=gradient` the mean over
+the batch in the first term, where the text has a sum (`losses.center`), makes lambda_1 weigh more than printed.
 """
 
 import torch

@@ -2,7 +2,8 @@
 apart.
 
 The update rule of the centres includes the gradient of the pairs, as for the island loss (eq. 4.3.2); the text
-gives no rule. lambda_1 is not given; 1 is ours. Margins of table 4.1: 2 and 5.
+gives no rule. lambda_1 is not given; 1 is ours. Margins of table 4.1: 2 and 5. As in `losses.island`, the pairs' term
+gives the network no gradient, and the mean over the batch in the first term is ours.
 """
 
 from torch import Tensor, nn

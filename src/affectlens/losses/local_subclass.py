@@ -3,7 +3,9 @@ learned centres of their class; with a margin, centres of a class that are farth
 
 The rule of the centres is eq. 4.3.7; with a margin it adds the gradient of the pairs of a class as that of the island
 loss does (eq. 4.3.2), since the text gives none. With k centres a class they settle where rate * lambda_1 * k / (k - 1)
-is below 1; at 1 two centres only swap places. k and m are those of table 4.1; lambda_1 is not given.
+is below 1; at 1 two centres without a margin only swap places. k and m are those of table 4.1; lambda_1 is not given.
+The text sums over the batch, the default here is the mean (`losses.center`). The pairs' term gives the network no
+gradient and moves only the centres, as that of `losses.island`.
 """
 
 import torch

@@ -1,8 +1,8 @@
 """1 - (CCC of valence + CCC of arousal) / 2, the concordance correlation coefficient of a batch (Lin 1989; Antoniadis,
 section 5.2.2, eq. 5.2.1 and 5.2.2).
 
-The text does not say how variances are estimated, and the author's code mixes a biased covariance with unbiased
-variances; here all are biased.
+The text does not say how variances are estimated. The author's code (ccc.py) divides a biased covariance by unbiased
+variances (`torch.var`), so that perfect agreement gives less than 1 in a batch; here all moments are biased.
 """
 
 from collections.abc import Callable

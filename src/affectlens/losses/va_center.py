@@ -2,7 +2,8 @@
 strongly the closer the face is to the class's mean valence and arousal.
 
 The rows of table 4.1 are "VA-based Center local": the centre is the class's mean in the batch (eq. 4.2.4). Learned
-centres are an option. The largest distance of one dimension alone, 2, is ours.
+centres are an option. Eq. 4.5.3 has d_max = 2 sqrt(2), the largest distance in the plane; for valence or arousal alone
+it is 2, which is ours. The text sums over the batch, the default here is the mean (`losses.center`).
 """
 
 import torch

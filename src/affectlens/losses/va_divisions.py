@@ -1,8 +1,9 @@
 """Classification loss over the sectors of the VA plane (quarter, eight, twelve) (Antoniadis, section 5.2.1).
 
-The text has the cross-entropy here; table 5.2 says that its best row is weighted, as the default is. How sectors are
-weighted, and where the first begins, is not stated; weights are those of the classes (n_min / n_i), by sector.
-Sector floor((atan2(arousal, valence) mod 2 pi) / (2 pi / n)); how many there are is the width of the network's head.
+In the text "CE loss is used for both tasks"; table 5.2 calls the same row (65.97 %) weighted in both, as the default
+is. How sectors are weighted, and where the first begins, is not stated; weights are those of the classes (n_min / n_i),
+by sector. Sector floor((atan2(arousal, valence) mod 2 pi) / (2 pi / n)); how many there are is the width of the
+network's head. (0, 0), around which the text sees the neutral faces, has no angle and counts as sector 0.
 """
 
 import torch

@@ -7,10 +7,11 @@ A 3x3 convolution to 32 channels, then pre-activation blocks (batch norm, ELU, 3
 learned numbers, a = c = 1 at the start; where the map is halved, it is averaged 2x2 and zero channels are added on both
 sides.
 
-Antoniadis (section 6.4.4, table 6.5) takes it from its authors' public code and does not state the size of the faces.
+Antoniadis (section 6.4.4, table 6.5) takes it from its authors' public code. He says that faces are prepared as for
+DenseNet, which is 227 pixels; his code resizes them to 112, and so do the recipes.
 
-Left open and chosen: convolutions have a bias (the parameter count asks for it); the shortcut starts from the block's
-input. No weights of others.
+From the copy of that code in his repository (breg_next.py): convolutions have a bias, and the shortcut starts from the
+block's input. No weights of others.
 """
 
 import torch

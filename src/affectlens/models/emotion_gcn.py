@@ -9,18 +9,21 @@ with the feature vector: the backbone's map, pooled (`layers.backbones`), for De
 The graph comes from the training set (`prepare`; eq. 6.3.2 to 6.3.5): |Spearman| between belonging to an expression and
 valence or arousal, 1 where that is at least `tau`, then re-weighted to `share` (p) for all neighbours together and 1 -
 p for the node itself. `category_edges` adds edges between expressions by their conditional probabilities (section
-6.4.3; `co_occurrence`; the thesis does not say from which labels). No gradient flows into it.
+6.4.3; `co_occurrence`; the thesis does not say from which labels). No gradient flows into it. As printed, eq. 6.3.3
+correlates ranks without subtracting their means, which is not Spearman's coefficient: on AffectNet all pairs would have
+0.73 to 0.97 and `tau` would remove no edge. Here, as in the author's data, it is Spearman's.
 
 Where text and code disagree, or only one speaks (`Graph` has both): the code multiplies with (A D)^T D, which is the
 transpose, as the rows of A sum to 1, and so does this file; an edge between valence and arousal is in the code only,
-and not here; a node without neighbours keeps all of its weight here, 1 - p in the text. p is 0.7, as in the text (0.5
-in the code). `graph=affectnet` takes the published correlations instead of those of the training set.
+and not here; a node without neighbours keeps all of its weight here, so that its row sums to 1 as section 1.5.1 asks
+(1 - p by eq. 6.3.5; the code divides 0 by 0). p is 0.7, as in the text (0.5 in the code). One layer is 300 -> D and
+three are 300 -> 512 -> 512 -> D, as in comments of the author's models.py. `graph=affectnet` takes the published
+correlations instead of those of the training set.
 
-Left open and chosen: three layers are 300 -> 512 -> 512 -> D. Word vectors are read from a
-GloVe file that the user names (`words`). Without one every node starts as an axis of its own, of length 5, about that
-of GloVe's vectors: the graph alone then relates the nodes, as in GCNs without features (Kipf and Welling 2017,
-arXiv:1609.02907). `words=circumplex`, which is ours, needs no file: the vectors come from the words' places in the
-plane of valence and arousal (`circumplex`).
+Left open and chosen: word vectors are read from a GloVe file that the user names (`words`). Without one every node
+starts as an axis of its own, of length 5, about that of GloVe's vectors: the graph alone then relates the nodes, as in
+GCNs without features (Kipf and Welling 2017, arXiv:1609.02907). `words=circumplex`, which is ours, needs no file: the
+vectors come from the words' places in the plane of valence and arousal (`circumplex`).
 """
 
 import math
@@ -62,7 +65,9 @@ AFFECTNET = {
     "disgust": (-0.1764, 0.1437),
     "anger": (-0.3837, 0.4138),
 }
-"""Expression -> Spearman of belonging to it with valence and arousal on AffectNet's training set (author's code)."""
+"""Expression -> Spearman of belonging to it with valence and arousal on AffectNet's training set
+(data/spearman_affectnet.pkl of the author's repository).
+"""
 AFFECTNET_VALENCE_AROUSAL = 0.0373
 _WORDS = {"happiness": "happy", "sadness": "sad"}
 """Expression -> the thesis's word for its node, where that is another."""
@@ -187,7 +192,7 @@ def correlations(statistics: DatasetStatistics) -> NDArray[np.float64]:
 
 
 def published_correlations(labels: tuple[str, ...]) -> NDArray[np.float64]:
-    """`correlations` of AffectNet's training set, from the author's code.
+    """`correlations` of AffectNet's training set, from the author's repository.
 
     Raises:
         BadData: a label is not one of AffectNet's seven.
@@ -207,7 +212,7 @@ class Graph:
         category_edges: edges between expressions by their conditional probabilities.
         affect_edge: an edge between valence and arousal where they are correlated, as in the author's code; the text
             has none.
-        isolated: weight that a node without neighbours keeps: "full" (1), or "rest" (1 - p) as in the text.
+        isolated: weight that a node without neighbours keeps: "full" (1), or "rest" (1 - p) as in eq. 6.3.5.
         transposed: multiply by the transpose, as the author's code does, whose rows sum to 1 before it; the text's rows
             sum to 1.
         source: "data", the training set; "affectnet", the correlations of AffectNet's.

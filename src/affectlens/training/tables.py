@@ -14,7 +14,8 @@ class Row:
         recipe: what is trained; `recipe.row` names the row.
         paper: metric -> printed figure, as a fraction: "accuracy", "mean_class_accuracy", "weighted_precision",
             "weighted_recall", "weighted_f1", "valence_ccc", "arousal_ccc", or "challenge" (0.67 macro F1 + 0.33
-            accuracy, the summary of the Aff-Wild2 challenge).
+            accuracy, the summary of the Aff-Wild2 challenge; assumed, as Antoniadis, section 6.4.1, says only "the
+            total evaluation metric").
         same_as: row of the same recipe under another name, which is trained in its place; "" for none.
         after: row whose finished run this one starts from: a recipe with classifier=svm takes over its network, any
             other its weights as `pretrained_file`; "" for none.

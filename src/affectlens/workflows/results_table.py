@@ -268,6 +268,8 @@ def _further(rows: Mapping[str, Row], results: Mapping[str, Sequence[_Result]]) 
         lambda name: "challenge" in rows[name].paper,
         challenge,
     )
+    if any("challenge" in rows[name].paper for name in results):
+        lines += ["", 'The thesis says only "the total evaluation metric"; that it is this one is assumed.']
     add(
         "| row | valence and arousal are | CCC of valence: paper | measured | CCC of arousal: paper | measured |",
         "| --- | --- |" + " ---: |" * 4,

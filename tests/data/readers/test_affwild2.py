@@ -92,7 +92,7 @@ def test_antoniadis_splits_by_expression_and_selects_on_what_he_reports(affwild2
         "VA_Set/Train_Set/first": ["0,0"],
         "VA_Set/Validation_Set/second": ["0,0"],
     }
-    folder = affwild2(annotations, dict.fromkeys((held, other, "seen", "first", "second"), [1]))
+    folder = affwild2(annotations, dict.fromkeys((held, other, "seen", "first", "second"), (1,)))
     found = [kept("affwild2", folder, split, protocol="antoniadis") for split in SPLITS]
     videos = [sorted(sample.groups["video"] for sample in samples) for samples in found]
     assert videos == [sorted([held, other]), ["seen"], ["seen"]]

@@ -12,8 +12,9 @@ annotation too, without any, so that the frames of a video are consecutive (`dat
 The test set's annotations are not published: here the published validation set is the test split, and a tenth of the
 training videos, chosen by a hash of their name, is the validation split. A video in the Validation_Set of one task
 belongs to the test split for both, so that no video is in two splits. `?protocol=antoniadis` splits as this work's code
-does: the videos in the Train_Set of EXPR_Set are all trained on, those in its Validation_Set both select and report, each
-joined with its table of either part of VA_Set, and videos without expressions are left out. `groups` contain the video.
+does: the videos in the Train_Set of EXPR_Set are all trained on, those in its Validation_Set both select and report,
+each joined with its table of either part of VA_Set, and videos without expressions are left out. `groups` contain the
+video.
 """
 
 from collections.abc import Iterator, Mapping
