@@ -141,6 +141,9 @@ def test_valence_and_arousal_have_a_table_of_their_own_where_there_are_any(finis
     assert "| second | " not in text.partition("valence and arousal are")[2]
     summary = 67 * measured()["macro"]["f1"] + 33 * measured()["accuracy"]
     assert f"| second | 45.00 | **{summary:.2f}** |" in text
+    assert text.count("that it is this one is assumed") == 1
+    module = module_of(first={"accuracy": 0.6061}, second={"accuracy": 0.45})
+    assert "is assumed" not in write_table("tiny", module, out).read_text()
 
 
 def test_a_network_for_valence_and_arousal_alone_has_no_accuracy(finished, tmp_path):
