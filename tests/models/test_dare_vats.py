@@ -252,7 +252,7 @@ def test_a_level_begins_as_the_normalised_image_and_shows_what_is_looked_at():
 
 
 def test_dropout_of_the_last_transformer_is_where_posters_code_has_it():
-    """On the embeddings, behind the projection, twice in the MLP; not on the attention weights."""
+    """On the embeddings, after the projection, twice in the MLP; not on the attention weights."""
     torch.manual_seed(0)
     network = TokenTransformer(tokens=9, width=256, dropout=0.2, gated=False)
     rates = {name: part.p for name, part in network.named_modules() if isinstance(part, torch.nn.Dropout)}

@@ -189,7 +189,7 @@ class TokenTransformer(nn.Module):
     """(B, N, D) tokens -> (B, D): a CLS token and positions, `depth` layers, the CLS token, and where it is `gated` an
     excitation of its channels.
 
-    `dropout` is drop_ratio of POSTER++'s code (vit_model_8.py): on the embeddings, behind the projection of the
+    `dropout` is drop_ratio of POSTER++'s code (vit_model_8.py): on the embeddings, after the projection of the
     attention and twice in the MLP, but not on the attention weights, which have a rate of their own there, 0.
     """
 
