@@ -15,7 +15,7 @@ from affectlens.models.layers import published
 from affectlens.models.layers.ir50 import IR50
 from affectlens.models.layers.landmark_stream import LandmarkStream
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
-from affectlens.models.layers.pyramid_fusion import CrossAttention, FusionLevel
+from affectlens.models.layers.pyramid_fusion import CrossAttention, FusionLevel, TokenTransformer
 
 
 def on_meta(build, *arguments, **options):
@@ -249,6 +249,22 @@ def test_a_level_begins_as_the_normalised_image_and_shows_what_is_looked_at():
     attention_map = level.attention_map(image, landmarks)
     assert attention_map.shape == (2, 1, 3, 3)
     torch.testing.assert_close(attention_map.sum(dim=(1, 2, 3)), torch.ones(2))
+
+
+def test_dropout_of_the_last_transformer_is_where_posters_code_has_it():
+    """On the embeddings, after the projection, twice in the MLP; not on the attention weights."""
+    torch.manual_seed(0)
+    network = TokenTransformer(tokens=9, width=256, dropout=0.2, gated=False)
+    rates = {name: part.p for name, part in network.named_modules() if isinstance(part, torch.nn.Dropout)}
+    inside = [f"layers.layers.{at}.{name}" for at in range(2) for name in ("dropout", "dropout1", "dropout2")]
+    assert rates == dict.fromkeys(["dropout", *inside], 0.2)
+    assert [layer.self_attn.dropout for layer in network.layers.layers] == [0, 0]
+    tokens = torch.randn(200, 9, 256)
+    network.layers = torch.nn.Identity()  # leaves the embedding of the CLS token
+    whole, dropped = network.eval()(tokens), network.train()(tokens)
+    kept = dropped != 0
+    assert kept.float().mean().item() == pytest.approx(0.8, abs=0.01)
+    torch.testing.assert_close(dropped[kept], whole[kept] / 0.8)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Facial action units (Ekman and Friesen's FACS) of each expression, from Da Re's table 2.1 and figure 2.4.
 
-They describe what a face typically does for an expression; they are not measured on a face.
+They describe what a face typically does for an expression; they are not measured on a face. Where the thesis
+contradicts itself the table is followed: section 2.3.1 and figure 2.5 have 1+2+5+7+20 for fear and 9+10 for disgust.
 """
 
 NAMES = {

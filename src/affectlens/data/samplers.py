@@ -10,7 +10,7 @@ They depend only on the table, the seed and the epoch.
 - `age`: likewise with the inverse frequency of the age group (Antoniadis, section 5.3.1, which defines neither groups
     nor weights: decades, inverse frequency and an equal share for unknown ages are ours).
 - `augment`: every face once, then further copies of the faces of smaller classes until all are as large as the largest;
-  augmentation makes the copies differ (Vats and Chadha, section 4).
+  augmentation makes the copies differ (Vats and Chadha, section 3.3).
 """
 
 from collections.abc import Iterator

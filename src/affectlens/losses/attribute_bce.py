@@ -1,4 +1,6 @@
-"""Binary cross-entropy of facial attributes, each independently (Da Re, section 4.8.1, on CelebA's 40)."""
+"""Binary cross-entropy of facial attributes, each independently, for Da Re's stage on CelebA's 40 (section 4.8.1, which
+names no loss: this one is ours).
+"""
 
 from collections.abc import Callable
 

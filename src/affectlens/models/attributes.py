@@ -1,7 +1,8 @@
 """DINOv2 with outputs for facial attributes: Da Re's stage on CelebA, from whose backbone a Two-Stream network starts.
 
-40 independent attributes (binary cross-entropy, `losses.attribute_bce`). CelebA has no expressions; of its two labels
-not_smiling and smiling the logits are 0 and the output for the attribute Smiling, so that their softmax is its sigmoid.
+40 independent attributes (binary cross-entropy, `losses.attribute_bce`; the thesis names no loss). CelebA has no
+expressions; of its two labels not_smiling and smiling the logits are 0 and the output for the attribute Smiling, so
+that their softmax is its sigmoid.
 """
 
 from typing import Any

@@ -6,7 +6,9 @@ pooling; then 4608-4096-4096-classes with ReLU and dropout 0.5 (40,376,519 param
 block, on 64x24x24, come the spatial transformer (`stn`: 49,757,965 together) and the multiple self-attention (`msa`:
 49,876,829; 50,163,542 in the form `joint`, the size of the author's released weights).
 
-Left open and chosen: the order "transformer, then attention"; either may stand without the other. No weights of others.
+Left open and chosen: the order "transformer, then attention"; either may stand without the other. The report's row with
+the transformer alone has no class in the author's code; attention alone has one there, but no row in the report. No
+weights of others; there is no loader for those that the author released.
 """
 
 from torch import Tensor, nn

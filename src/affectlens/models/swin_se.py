@@ -4,8 +4,9 @@ its channels.
 The paper puts the gate "before Swin" and "on the class token", which Swin does not have, and takes "only the excitation
 part". Here it is an excitation of the pooled 768 channels before the head (`se` "pooled"), or a squeeze and excitation
 of the 96 channels of the patch embedding ("patches"); "none" is the network without it. The paper gives no reduction:
-16, as of Hu et al. It cites Swin V2, but its figures and its patches are those of V1, which this is, with timm's
-stochastic depth of 0.1. Weights: timm's of ImageNet-1K (MIT).
+16, as of Hu et al. Section 3.4 cites Swin V2, but the figures and the patches are those of V1, which this is, with
+timm's stochastic depth of 0.1; the "stack of eleven encoders preceded by a hybrid patch embedding" of section 3.1 is no
+Swin and is left out. Weights: timm's of ImageNet-1K (MIT).
 """
 
 from typing import Any

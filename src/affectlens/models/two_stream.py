@@ -3,17 +3,24 @@ POSTER++.
 
 DINOv2 is ViT-B/14 (or S/14 for small machines) through timm, whose faces must be a multiple of 14 pixels; at 224 it
 gives a CLS token and 16x16 patch tokens. MobileFaceNet sees the same face at 112 pixels (nearest neighbour). "Three
-distinct depth levels" of DINOv2 are here the outputs of blocks 4, 8 and 12. The thesis states tensors of 16x16x3,
-8x8x12 and 4x4x48 numbers a face (and a batch of 16 of them), each 768 in all; three readings of that, by `mode`:
+distinct depth levels" of DINOv2 are here the outputs of blocks 4, 8 and 12. The thesis states that the landmark stream
+gives tensors of 16x16x3, 8x8x12 and 4x4x48 numbers a face, each 768 in all (in batches of 16, though it trains with
+32); that an output of DINOv2 is cut into the same shapes is our reading. Three readings, by `mode`:
 
 - "principled" (the default): patch tokens after blocks 4, 8 and 12 and the last norm, 1x1 convolutions to 64, 128 and
-  256 channels, resized to 28, 14 and 7 places a side, and on as in POSTER++;
+  256 channels, resized to 28, 14 and 7 places a side, and on as in POSTER++, whose transformer of 768 takes projected
+  tokens. The row of the results table has this mode, although "in testing, ViT was chosen to be used without the
+  projection layer", which is so in the other two;
 - "literal": the CLS token after those blocks, cut into the stated shapes; windows of 16, 8 and 4 with 1, 2 and 4
   heads, landmark maps projected to the same shapes, then 9 tokens of 256, dropout 0.2 and no excitation, as of the
   "original" ViT (B/14 only). Its maps are of channels, not of the face, so that it says nothing of where it looks;
 - "native" (what the text states most directly): the patch tokens after those blocks as they are, averaged to 16, 8 and
   4 places a side, with 1, 2 and 4 heads; landmark maps projected to the same shapes; each place is cut into tokens of
   256 without a projection, 1,008 in all, dropout 0.2, no excitation (B/14 only).
+
+The transformer of 256 has depth 2 and 8 heads, as that of POSTER++: the text gives neither. All modes have POSTER++'s
+stochastic depth in the fusion, which the thesis's equations lack, and no image-to-landmark branch
+(`layers.pyramid_fusion`).
 
 Queries are projected (w_q of equation 4.7; `project_query` switches it off, as in POSTER++'s code). `landmarks` "none"
 is the network "without landmark stage": image features ask themselves. `landmark_file` and `landmark_input` are those

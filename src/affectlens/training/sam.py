@@ -3,6 +3,9 @@ where e = rho * g / |g| points uphill (eq. 2 with p = 2; |g| over all weights).
 
 The paper does not say what the pass at w + e does to the running statistics of batch norms. By default it leaves them
 alone, since those of w are wanted; in POSTER++'s code it is a plain second pass, and they follow both (`norms` "both").
+
+In training, both passes of a step draw the same dropout masks, which are seeded by the step (`training.module`);
+POSTER++'s code draws them anew.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,8 @@
-"""Test-time augmentation: averages the outputs for several views of a face (its mirror image, or ten crops)."""
+"""Test-time augmentation: averages the outputs for several views of a face (its mirror image, or ten crops).
+
+The ten crops have 7/8 of the side and are enlarged to the whole face: of 48 pixels, 42. Caciolai, who tried ten crops
+and dropped them, took 40 of 48 pixels without enlarging them.
+"""
 
 from collections.abc import Callable
 

@@ -3,7 +3,8 @@
 Layers are named as in the published checkpoint (cunjian/pytorch_face_landmark, 68 points of 300-W; a file that the user
 names), so that its keys fit. Left open by its users: it was trained on BGR in [0, 1], but POSTER++ feeds RGB
 normalised as for ImageNet; see `models.poster`. Da Re's figure shows 39 points; the checkpoint that POSTER++ loads has
-68, and neither network uses more than its maps.
+68, and neither network uses more than its maps. Da Re's text counts a layer's inputs in the variance of Kaiming's
+initialisation; the code, and so this, its outputs ("fan_out").
 """
 
 from pathlib import Path

@@ -5,7 +5,12 @@ Each head is a SAGAN block: 1x1 convolutions without bias give queries and keys 
 attended values go through a 1x1 convolution back to C channels, times a learned gamma that starts at 0, plus the input.
 The dot products are not scaled. The branch is a 1x1 convolution, a pooling that halves the map, and a linear layer with
 sigmoid; its N weights are divided by their sum. With gamma at 0 and weights that sum to 1 the layer starts as the
-identity.
+identity. The report (section III-C) has no numbers and only asks that queries, keys and values agree in their channels;
+C/8, the wider values of C/2 and convolutions without bias are SAGAN's code's. The pooling takes the maximum, as in the
+author's code.
+
+Attention weights sum to 1 over the keys. In the report's equation 2 and in the author's code they sum to 1 over the
+queries: the same function with the two names exchanged, so that released weights would need that exchange.
 
 Two forms. `separate` is what the report describes: N heads with their own weights. `joint` is what the author's public
 code computes: one attention of fastai's kind over the N times repeated channels, cut into N parts. Its queries and keys

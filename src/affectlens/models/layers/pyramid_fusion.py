@@ -6,9 +6,10 @@ As in the authors' code, each window is its whole map, the residual is the norma
 the image itself, and no landmarks), and both branches have a learned scale that begins at 1e-5, or at `layer_scale`: Da
 Re's equations have none, and from 1e-5 a small learning rate never opens the path of the landmarks. Da Re's equation
 4.7 projects the landmark features to queries; the code takes them as they are. Biases of relative places start from a
-deviation of 0.02 as in the code, where Da Re's text has zeros; whole levels are dropped with 0, 0.125 and 0.25, and
-attention has no dropout (Da Re's text names one without a rate, the code sets it to 0). Da Re also speaks of an
-image-to-landmark branch, which is that of the first POSTER: there is none.
+deviation of 0.02 as in the code, where Da Re's text has zeros. Stochastic depth of 0, 0.125 and 0.25 at the three
+levels is the code's; Da Re's equations 4.10 and 4.11 have none. Neither the weights of the cross-attention nor its
+projection have dropout: Da Re's text names both (attn_drop, proj_drop) without a rate, and the code's is 0. Da Re also
+speaks of an image-to-landmark branch, which is that of the first POSTER: there is none.
 """
 
 from collections.abc import Sequence
@@ -187,6 +188,9 @@ class LandmarkGuided(PartlyFrozen, Explaining):
 class TokenTransformer(nn.Module):
     """(B, N, D) tokens -> (B, D): a CLS token and positions, `depth` layers, the CLS token, and where it is `gated` an
     excitation of its channels.
+
+    `dropout` is drop_ratio of POSTER++'s code (vit_model_8.py): on the embeddings, after the projection of the
+    attention and twice in the MLP, but not on the attention weights, which have a rate of their own there, 0.
     """
 
     def __init__(
@@ -197,15 +201,17 @@ class TokenTransformer(nn.Module):
         self.positions = nn.Parameter(torch.zeros(1, tokens + 1, width))
         for weight in (self.cls, self.positions):
             nn.init.trunc_normal_(weight, std=0.02)
+        self.dropout = nn.Dropout(dropout)
         layer = nn.TransformerEncoderLayer(
             width, heads, 4 * width, dropout, "gelu", 1e-6, batch_first=True, norm_first=True
         )
+        layer.self_attn.dropout = 0.0
         self.layers = nn.TransformerEncoder(layer, depth, nn.LayerNorm(width, eps=1e-6), enable_nested_tensor=False)
         self.gate = Excitation(width, reduction=1) if gated else nn.Identity()
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
-        vector: Tensor = self.gate(self.layers(x)[:, 0])
+        vector: Tensor = self.gate(self.layers(self.dropout(x))[:, 0])
         return vector
 
 
