@@ -365,9 +365,11 @@ def find(name: str) -> Recipe:
 def _refuse_row_alone(name: str) -> None:
     """Raises UnknownName where `name` is no work but, or nearly, a row of one."""
     works = catalog.available("training.recipes")
-    rows = {row: work for work in works for row in catalog.load("training.recipes", work).ROWS}
-    if name not in works and (near := difflib.get_close_matches(name, rows, n=1, cutoff=0.8)):
-        raise UnknownName(f"unknown recipe '{name}'; did you mean '{rows[near[0]]}/{near[0]}'?")
+    rows = {work: catalog.load("training.recipes", work).ROWS for work in works}
+    known = [row for of_work in rows.values() for row in of_work]
+    if name not in works and (near := difflib.get_close_matches(name, known, n=1, cutoff=0.8)):
+        meant = " or ".join(f"'{work}/{near[0]}'" for work in works if near[0] in rows[work])
+        raise UnknownName(f"unknown recipe '{name}'; did you mean {meant}?")
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any] | Sequence[str]) -> Recipe:

@@ -48,7 +48,8 @@ def test_the_list_of_one_work_has_its_rows_alone(cli):
 @pytest.mark.parametrize("name", ["t6.1-gcn", "t6.1-gcnn"])
 def test_a_row_without_its_work_is_told_whose_it_is(cli, name):
     result = cli("recipes", "show", name)
-    assert (result.code, result.err) == (1, f"error: unknown recipe '{name}'; did you mean 'antoniadis/t6.1-gcn'?\n")
+    meant = "'antoniadis/t6.1-gcn' or 'frozen/t6.1-gcn'"
+    assert (result.code, result.err) == (1, f"error: unknown recipe '{name}'; did you mean {meant}?\n")
 
 
 @pytest.mark.parametrize("name", ["antoniadis/t6.1-gcn", "caciolai/stn", "dare/two-stream", "default/taught"])
