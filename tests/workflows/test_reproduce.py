@@ -90,6 +90,50 @@ def test_an_epoch_that_would_end_too_late_is_not_begun(place, monkeypatch):
     assert "training from epoch 3 of 5" in (place / "run" / "log.txt").read_text()
 
 
+SMALL = {
+    "caciolai": (["baseline", "stn"], {}),
+    "vats": (["swin", "swin-se-sam"], {"size_px": 64}),
+    "dare": (
+        ["two-stream", "poster"],
+        {
+            "size_px": 56,
+            "two-stream:model_options.backbone": "small",
+            "poster:model_options.side_px": 48,
+            "poster:model_options.units": (1, 1, 1),
+        },
+    ),
+    "antoniadis": (
+        ["t3.1-baseline", "t6.1-gcn"],
+        {"model_options.backbone": "breg_next", "size_px": 16, "eye_distance": 0.0, "select": "accuracy"},
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", SMALL)
+def test_the_table_of_every_work_comes_from_one_call_that_can_be_interrupted(place, monkeypatch, work):
+    rows, settings = SMALL[work]
+    begun, train = [], reproducing.run_recipe
+
+    def watch(recipe, *arguments, **options):
+        begun.append(recipe.row)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return train(recipe, *arguments, **options)
+
+    monkeypatch.setattr(reproducing, "run_recipe", watch)
+    data = f"ferplus:{place / 'ferplus'}?va=projected"
+    folders = {"out": place / "results", "runs": place / "runs"}
+    options = {"settings": {**SHORT, "pretrained": False, **settings}, "other_data": True, **folders}
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(work, data, rows, **options)
+    text = reproduce(work, data, rows, **options).read_text()
+    assert begun == [rows[0], rows[1], rows[1]]
+    for row in rows:
+        (line, *_) = [line for line in text.splitlines() if line.startswith(f"| {row} |")]
+        assert "**" in line
+
+
 @pytest.mark.slow
 def test_a_support_vector_machine_takes_over_the_network_of_its_row(place, monkeypatch):
     trained = []

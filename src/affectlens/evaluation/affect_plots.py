@@ -131,7 +131,7 @@ def emotion_space(
     """
     figure = figure_of(max(WIDTH_IN, 0.62 * len(labels) + 0.6, 1.35 * len(faces)), 4.9)
     grid = figure.add_gridspec(2, len(faces), height_ratios=[1, 1.9])
-    below = axes_in(figure, "", "score (logit less the mean of the face's)", grid="y", place=(grid[1, :],))
+    below = axes_in(figure, "", "logit minus the mean logit of the face", grid="y", place=(grid[1, :],))
     places = range(len(labels))
     below.vlines(places, scores.min(), scores.max(), color=GRID, linewidth=0.8, zorder=1)
     for i, (face, own, caption) in enumerate(zip(faces, scores, captions, strict=True)):
