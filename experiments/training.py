@@ -9,7 +9,8 @@ usage: python experiments/training.py [--steps 60] [--rounds 4]
 2. attention: `scalar_attention` and `blockwise_attention` against `scaled_dot_product_attention`, forward and backward,
    on the shapes that multiple self-attention has at a batch of 16: in Deep-Emotion 8 heads over 42x42 positions with
    keys of width 1 and values of 4 in float32, in the custom VGG 8 heads over 24x24 positions with 8 and 32 in bfloat16.
-3. memory: a training step of the custom VGG with glibc told to keep freed memory against one as glibc is, in a
+3. compilation: a training step of the default network and of Deep-Emotion with torch.compile against one without.
+4. memory: a training step of the custom VGG with glibc told to keep freed memory against one as glibc is, in a
    process each.
 """
 
@@ -34,6 +35,7 @@ from affectlens.core.preprocessing import to_input
 from affectlens.data.table import FaceTable
 from affectlens.models.layers.blockwise_attention import blockwise_attention
 from affectlens.models.layers.fused_attention import fused_attention
+from affectlens.models.layers.outputs import as_outputs
 from affectlens.models.layers.scalar_attention import scalar_attention
 from affectlens.training import fit
 from affectlens.training.augment import augment, draws
@@ -116,6 +118,26 @@ def attention(
     )
 
 
+def step_s(model: str, options: dict[str, bool], compiled: bool) -> float:
+    """Median seconds of a training step, batch 128, after the first four."""
+    torch.manual_seed(0)
+    network = catalog.build("models", model, 8, 1, options=options).to(memory_format=torch.channels_last).train()
+    if compiled:
+        network.compile()
+    optimiser = torch.optim.SGD(network.parameters(), 0.01)
+    images, labels = torch.rand(128, 1, 48, 48), torch.randint(0, 8, (128,))
+    times = []
+    for _ in range(12):
+        begin = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = torch.nn.functional.cross_entropy(as_outputs(network(images)).logits.float(), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        times.append(time.perf_counter() - begin)
+    return median(times[4:])
+
+
 def vgg_step(keep: bool) -> float:
     """Seconds of a training step of the custom VGG, batch 128."""
     if keep:
@@ -163,6 +185,9 @@ def main() -> None:
     ):
         times = [attention(attend, *shape) for _ in range(arguments.rounds)]
         print(f"attention: {attend.__name__} takes {median(a / b for a, b in times):.2f} of PyTorch's time")
+    for model, options in (("compact_resnet", {}), ("deep_emotion", {"stn": True})):
+        plain, compiled = (step_s(model, options, how) for how in (False, True))
+        print(f"compilation: a step of {model} takes {compiled / plain:.2f} of the time")
     steps = [
         [
             float(subprocess.run([sys.executable, __file__, "--vgg", how], capture_output=True, check=True).stdout)

@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -526,3 +527,27 @@ def test_validation_keeps_numbers_of_faces_and_no_images(recipe, data):
         module.validation_step(batch)
     kept = sum(tensor.numel() * tensor.element_size() for part in module._valid for tensor in part.values())
     assert kept / len(data.valid) <= 4 * len(data.valid.labels) + 8
+
+
+@pytest.mark.slow
+@pytest.mark.no_cover
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++")
+def test_a_compiled_network_learns_what_a_plain_one_does(recipe, data, tmp_path):
+    found = {}
+    for compiled in (False, True):
+        slow = replace(recipe, compile=compiled, epochs=1, learning_rate=1e-4)
+        best = fit(slow, data, tmp_path / str(compiled))
+        found[compiled] = torch.load(best, weights_only=True)["state_dict"]
+    assert found[True].keys() == found[False].keys()
+    for name, weight in found[False].items():
+        torch.testing.assert_close(found[True][name], weight, rtol=1e-2, atol=1e-3)
+
+
+def test_a_compiler_that_fails_is_one_line(recipe, data, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no working C++ compiler\nand much more")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(BadSetting, match=r"compile=true does not work here: RuntimeError: no working C\+\+ compiler"):
+        fit(replace(recipe, compile=True), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -128,6 +128,8 @@ def fit(
     # a sampler that lacks what it needs, or a network that does not take this input, says so before anything is written
     train_loader(data.train, recipe, ranks=machines.devices * machines.nodes)
     _try(module, recipe, data)
+    if recipe.compile:
+        _compile(module)
     trainer = _trainer(recipe, out, progress, machines, deadline)
     if rank_zero_only.rank == 0:
         open_run(recipe, labels, data.facts | ({"remark": remark} if remark else {}), out, resume)
@@ -187,6 +189,15 @@ def _try(module: ExpressionModule, recipe: Recipe, data: TrainingData) -> None:
         }
         module.losses(answer, **nothing)
     module.train()
+
+
+def _compile(module: ExpressionModule) -> None:
+    """Compile the network at its first use.  Raises BadSetting where torch cannot compile here."""
+    try:
+        torch.compile(torch.nn.Linear(1, 1))(torch.zeros(1, 1))
+    except Exception as error:  # of the compiler, or for lack of one
+        raise BadSetting(f"compile=true does not work here: {one_line(error)}") from error
+    module.network.compile()
 
 
 def _check_outputs(answer: Outputs, recipe: Recipe, valid: FaceTable) -> None:

@@ -280,7 +280,7 @@ SETTINGS = [
     {"precision": "32-true"},
     {"seed": 1},
     {"flip": 0.0},
-    {"rotation_deg": 0.0},
+    {"rotation_deg": 5.0},
     {"shear_deg": 10.0},
     {"scale": 0.1},
     {"shift": 0.1},
@@ -337,6 +337,7 @@ ELSEWHERE = (
         "eye_distance",
         "eye_height",
         "logit_adjustment",
+        "compile",
         "relight",
     }
     | {
