@@ -1,6 +1,6 @@
 """What training costs beside the arithmetic, and what three shortcuts save; each figure is a ratio within one run.
 
-usage: python experiments/training.py [--steps 60] [--rounds 4]
+usage: python experiments/training.py [--steps 60] [--rounds 4] [--compile]
 
 1. throughput: the default recipe through `affectlens.training.fit` against a bare PyTorch loop over the same tensors
    (same network, augmentation, loss, optimiser, clipping and precision; no data loader, no averaging of weights, no
@@ -9,7 +9,8 @@ usage: python experiments/training.py [--steps 60] [--rounds 4]
 2. attention: `scalar_attention` and `blockwise_attention` against `scaled_dot_product_attention`, forward and backward,
    on the shapes that multiple self-attention has at a batch of 16: in Deep-Emotion 8 heads over 42x42 positions with
    keys of width 1 and values of 4 in float32, in the custom VGG 8 heads over 24x24 positions with 8 and 32 in bfloat16.
-3. compilation: a training step of the default network and of Deep-Emotion with torch.compile against one without.
+3. compilation (--compile): a training step of the default network and of Deep-Emotion with torch.compile against one
+   without.
 4. memory: a training step of the custom VGG with glibc told to keep freed memory against one as glibc is, in a
    process each.
 """
@@ -138,12 +139,12 @@ def step_s(model: str, options: dict[str, bool], compiled: bool) -> float:
     return median(times[4:])
 
 
-def vgg_step(keep: bool) -> float:
-    """Seconds of a training step of the custom VGG, batch 128."""
+def vgg_step(keep: bool, faces: int) -> float:
+    """Seconds of a training step of the custom VGG."""
     if keep:
         fit.keep_freed_memory()
     network = catalog.build("models", "custom_vgg", 7, 1, options={}).to(memory_format=torch.channels_last).train()
-    images, labels = torch.rand(128, 1, 48, 48), torch.randint(0, 7, (128,))
+    images, labels = torch.rand(faces, 1, 48, 48), torch.randint(0, 7, (faces,))
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16):
@@ -157,15 +158,23 @@ def vgg_step(keep: bool) -> float:
     return time.perf_counter() - begin
 
 
+def vgg_process(how: str, faces: int) -> float:
+    """`vgg_step` in a process of its own."""
+    command = [sys.executable, __file__, "--vgg", how, "--vgg-faces", str(faces)]
+    return float(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
 def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--vgg", choices=("keep", "plain"), help="one process of the third figure")
+    parser.add_argument("--vgg-faces", type=int, default=128, help="batch of the last figure")
+    parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     if arguments.vgg:
-        print(vgg_step(arguments.vgg == "keep"))
+        print(vgg_step(arguments.vgg == "keep", arguments.vgg_faces))
         return
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     recipe = find("default")
@@ -185,16 +194,10 @@ def main() -> None:
     ):
         times = [attention(attend, *shape) for _ in range(arguments.rounds)]
         print(f"attention: {attend.__name__} takes {median(a / b for a, b in times):.2f} of PyTorch's time")
-    for model, options in (("compact_resnet", {}), ("deep_emotion", {"stn": True})):
+    for model, options in (("compact_resnet", {}), ("deep_emotion", {"stn": True})) if arguments.compile else ():
         plain, compiled = (step_s(model, options, how) for how in (False, True))
         print(f"compilation: a step of {model} takes {compiled / plain:.2f} of the time")
-    steps = [
-        [
-            float(subprocess.run([sys.executable, __file__, "--vgg", how], capture_output=True, check=True).stdout)
-            for how in ("keep", "plain")
-        ]
-        for _ in range(arguments.rounds)
-    ]
+    steps = [[vgg_process(how, arguments.vgg_faces) for how in ("keep", "plain")] for _ in range(arguments.rounds)]
     print(
         f"memory: a step of the custom VGG takes {median(a / b for a, b in steps):.2f} of the time when memory is kept"
     )

@@ -73,7 +73,9 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
     """results/WORK/README.md from the results that `out` holds; rows without one are listed as not run."""
     tables: Mapping[str, Table] = module.TABLES
     rows = rows_of(tables)
-    results = {name: found for name in rows if (found := _results(out, names_of(rows, name)))}
+    trained = {name: row.same_as or name for name, row in rows.items()}
+    read = {name: _results(out, names_of(rows, name)) for name in dict.fromkeys(trained.values())}
+    results = {name: found for name in rows if (found := read[trained[name]])}
     published = all(_is_published(result, work) for found in results.values() for result in found)
     lines = [
         f"# {work}: paper and measured",
@@ -186,9 +188,7 @@ def _measured(found: Sequence[_Result], metric: str, bold: bool = False, interva
     if not interval:
         return figure
     test = found[0].test
-    low, high = (
-        test["accuracy_interval"] if metric == "accuracy" else mean_class_accuracy_interval(test["confusion_matrix"])
-    )
+    low, high = test.get(f"{metric}_interval") or mean_class_accuracy_interval(test["confusion_matrix"])
     return f"{figure} ({_percent(low)} to {_percent(high)})"
 
 
@@ -254,6 +254,11 @@ def _further(rows: Mapping[str, Row], results: Mapping[str, Sequence[_Result]]) 
             cells += ["-" if paper is None else f"{paper:.3f}", f"**{fmean(values):.3f}**{spread}"]
         return cells
 
+    def shows_affect(name: str) -> bool:
+        """Whether valence and arousal are known, and not printed under another name of the row already."""
+        again = rows[name].same_as in results and "valence_ccc" not in rows[name].paper
+        return bool(results[name][0].test.get("va_source")) and not again  # results of earlier versions have no source
+
     add(
         "| row | weighted precision: paper | measured | recall: paper | measured | F1: paper | measured |",
         "| --- |" + " ---: |" * 6,
@@ -273,7 +278,7 @@ def _further(rows: Mapping[str, Row], results: Mapping[str, Sequence[_Result]]) 
     add(
         "| row | valence and arousal are | CCC of valence: paper | measured | CCC of arousal: paper | measured |",
         "| --- | --- |" + " ---: |" * 4,
-        lambda name: bool(results[name][0].test.get("va_source")),  # results of earlier versions do not say
+        shows_affect,
         affect,
     )
     return lines

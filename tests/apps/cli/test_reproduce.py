@@ -232,7 +232,7 @@ def test_a_tested_row_of_other_settings_is_not_taken_for_this_one(reproduced, cl
 def test_a_run_of_other_settings_is_not_mixed_in(reproduced, cli, tmp_path):
     runs = tmp_path / "runs" / "caciolai-baseline"
     runs.mkdir(parents=True)
-    for name in ("recipe.json", "labels.json"):
+    for name in ("recipe.json", "labels.json", "versions.json"):
         (runs / name).write_bytes((reproduced / "runs" / "caciolai-baseline" / name).read_bytes())
     result = cli(
         *arguments(reproduced, "--row", "baseline", "--runs", tmp_path / "runs", "--out", tmp_path / "results")

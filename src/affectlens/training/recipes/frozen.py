@@ -67,4 +67,5 @@ TABLES = {
     ),
 }
 METRIC = antoniadis.METRIC
+PAPER_DATA = "affectnet"
 ROWS = recipes_of(TABLES)
