@@ -1,6 +1,8 @@
 """What training costs beside the arithmetic, and what three shortcuts save; each figure is a ratio within one run.
 
-usage: python experiments/training.py [--steps 60] [--rounds 4] [--compile]
+usage: python experiments/training.py [--steps 60] [--rounds 4] [--compile] [--small]
+
+With --small, the figures of attention and memory are those of small batches, to try the script.
 
 1. throughput: the default recipe through `affectlens.training.fit` against a bare PyTorch loop over the same tensors
    (same network, augmentation, loss, optimiser, clipping and precision; no data loader, no averaging of weights, no
@@ -100,12 +102,12 @@ def bare(recipe: Recipe, faces: FaceTable) -> float:
 
 
 def attention(
-    attend: Callable[..., torch.Tensor], positions: int, width: int, values: int, kind: torch.dtype
+    attend: Callable[..., torch.Tensor], positions: int, width: int, values: int, kind: torch.dtype, faces: int
 ) -> tuple[float, float]:
     """Seconds of `attend` and of PyTorch's attention, forward and backward."""
     torch.manual_seed(0)
-    query, key = (torch.randn(16, 8, positions, width, dtype=kind, requires_grad=True) for _ in range(2))
-    value = torch.randn(16, 8, positions, values, dtype=kind, requires_grad=True)
+    query, key = (torch.randn(faces, 8, positions, width, dtype=kind, requires_grad=True) for _ in range(2))
+    value = torch.randn(faces, 8, positions, values, dtype=kind, requires_grad=True)
 
     def timed(attend: Callable[[], torch.Tensor]) -> float:
         attend().sum().backward()
@@ -158,9 +160,9 @@ def vgg_step(keep: bool, faces: int) -> float:
     return time.perf_counter() - begin
 
 
-def vgg_process(how: str, faces: int) -> float:
+def vgg_process(how: str, small: bool) -> float:
     """`vgg_step` in a process of its own."""
-    command = [sys.executable, __file__, "--vgg", how, "--vgg-faces", str(faces)]
+    command = [sys.executable, __file__, "--vgg", how, *(["--small"] if small else [])]
     return float(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
@@ -170,11 +172,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--vgg", choices=("keep", "plain"), help="one process of the third figure")
-    parser.add_argument("--vgg-faces", type=int, default=128, help="batch of the last figure")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--small", action="store_true")
     arguments = parser.parse_args()
+    attended, seen = (2, 8) if arguments.small else (16, 128)
     if arguments.vgg:
-        print(vgg_step(arguments.vgg == "keep", arguments.vgg_faces))
+        print(vgg_step(arguments.vgg == "keep", seen))
         return
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     recipe = find("default")
@@ -192,12 +195,12 @@ def main() -> None:
         (scalar_attention, 42 * 42, 1, 4, torch.float32),
         (blockwise_attention, 24 * 24, 8, 32, torch.bfloat16),
     ):
-        times = [attention(attend, *shape) for _ in range(arguments.rounds)]
+        times = [attention(attend, *shape, attended) for _ in range(arguments.rounds)]
         print(f"attention: {attend.__name__} takes {median(a / b for a, b in times):.2f} of PyTorch's time")
     for model, options in (("compact_resnet", {}), ("deep_emotion", {"stn": True})) if arguments.compile else ():
         plain, compiled = (step_s(model, options, how) for how in (False, True))
         print(f"compilation: a step of {model} takes {compiled / plain:.2f} of the time")
-    steps = [[vgg_process(how, arguments.vgg_faces) for how in ("keep", "plain")] for _ in range(arguments.rounds)]
+    steps = [[vgg_process(how, arguments.small) for how in ("keep", "plain")] for _ in range(arguments.rounds)]
     print(
         f"memory: a step of the custom VGG takes {median(a / b for a, b in steps):.2f} of the time when memory is kept"
     )

@@ -20,7 +20,7 @@ CALLS = {
     "experiments/detector.py --repeats 1": "4000x3000, five faces",
     "experiments/heat_maps.py {data}": "0.500    0.70  ",
     "experiments/noisy_labels.py --seeds 1 --epochs 1": "  0.4  rare classes   small_loss, 0.4 ",
-    "experiments/training.py --steps 2 --rounds 1 --vgg-faces 16": "memory: a step of the custom VGG",
+    "experiments/training.py --steps 2 --rounds 1 --small": "memory: a step of the custom VGG",
 }
 
 
