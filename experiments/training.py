@@ -11,7 +11,7 @@ With --small, the figures of attention and memory are those of small batches, to
 2. attention: `scalar_attention` and `blockwise_attention` against `scaled_dot_product_attention`, forward and backward,
    on the shapes that multiple self-attention has at a batch of 16: in Deep-Emotion 8 heads over 42x42 positions with
    keys of width 1 and values of 4 in float32, in the custom VGG 8 heads over 24x24 positions with 8 and 32 in bfloat16.
-3. compilation (--compile): a training step of the default network and of Deep-Emotion with torch.compile against one
+3. compilation (--compile): a training step of the default network and of Deep-Emotion with attention, compiled, against one
    without.
 4. memory: a training step of the custom VGG with glibc told to keep freed memory against one as glibc is, in a
    process each.
@@ -197,7 +197,9 @@ def main() -> None:
     ):
         times = [attention(attend, *shape, attended) for _ in range(arguments.rounds)]
         print(f"attention: {attend.__name__} takes {median(a / b for a, b in times):.2f} of PyTorch's time")
-    for model, options in (("compact_resnet", {}), ("deep_emotion", {"stn": True})) if arguments.compile else ():
+    for model, options in (
+        (("compact_resnet", {}), ("deep_emotion", {"stn": True, "msa": True})) if arguments.compile else ()
+    ):
         plain, compiled = (step_s(model, options, how) for how in (False, True))
         print(f"compilation: a step of {model} takes {compiled / plain:.2f} of the time")
     steps = [[vgg_process(how, arguments.small) for how in ("keep", "plain")] for _ in range(arguments.rounds)]

@@ -100,8 +100,8 @@ class Recipe:
         ema: decay per step of the moving average of the weights, which is then evaluated and exported; 0: no averaging.
         precision: "bf16-mixed", "32-true", or "auto": the first where processor or device have bfloat16.
         compile: compile the network with torch.compile, which takes up to a minute at the beginning of a run and needs
-            a C++ compiler on a CPU: a step of the default network takes 0.84 of the time, one of Deep-Emotion no less
-            (experiments/training.py).
+            a C++ compiler on a CPU: there, a step of the default network takes 0.84 to 0.95 of the time, one of
+            Deep-Emotion no less (experiments/training.py --compile).
         seed: seed of initialisation, order, augmentation and dropout.
         flip, autocontrast, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side),
             brightness (normalised units), exposure (factor of the light), contrast, saturation, hue (fraction of the
