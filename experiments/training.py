@@ -11,8 +11,8 @@ With --small, the figures of attention and memory are those of small batches, to
 2. attention: `scalar_attention` and `blockwise_attention` against `scaled_dot_product_attention`, forward and backward,
    on the shapes that multiple self-attention has at a batch of 16: in Deep-Emotion 8 heads over 42x42 positions with
    keys of width 1 and values of 4 in float32, in the custom VGG 8 heads over 24x24 positions with 8 and 32 in bfloat16.
-3. compilation (--compile): a training step of the default network and of Deep-Emotion with attention, compiled, against one
-   without.
+3. compilation (--compile): a training step of the default network and of Deep-Emotion with attention, compiled by
+   torch.compile, against one that is not.
 4. memory: a training step of the custom VGG with glibc told to keep freed memory against one as glibc is, in a
    process each.
 """
