@@ -71,6 +71,12 @@ def test_features_are_not_fixed_where_training_changes_them(head, data, changes)
     assert not features.are_fixed(module_of(replace(head, **changes), data))
 
 
+@pytest.mark.parametrize(("mask", "fixed"), [(False, True), (True, False)])
+def test_features_of_a_frozen_backbone_are_fixed_unless_its_map_is_needed(head, data, mask, fixed):
+    options = {**head.model_options, "train": "frozen", "mask": mask}
+    assert features.are_fixed(module_of(replace(head, model_options=options), data)) == fixed
+
+
 def test_the_next_run_on_the_same_faces_embeds_nothing(head, data, monkeypatch):
     first = features.embedded(module_of(head, data), data)
     counted = []

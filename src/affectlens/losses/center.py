@@ -36,6 +36,6 @@ def build(
     """`rate` is alpha of the centres, `learn` "rule" or "gradient", `reduction` "mean" or "sum" over the batch.
 
     Raises:
-        BadSetting: a setting is none of these, or the network gives no features.
+        BadSetting: a setting has an invalid value, or the network gives no features.
     """
     return CenterLoss(Centres(len(statistics.labels), statistics.feature_width, rate, learn), reduction)

@@ -51,6 +51,6 @@ def build(
     """`weight` is lambda_1; the rest is that of the center loss.
 
     Raises:
-        BadSetting: a setting is none of these, or the network gives no features.
+        BadSetting: a setting has an invalid value, or the network gives no features.
     """
     return IslandLoss(Centres(len(statistics.labels), statistics.feature_width, rate, learn), weight, reduction)

@@ -49,7 +49,7 @@ def build(
     """`margin` is m, `weight` lambda_1; the rest is that of the center loss.
 
     Raises:
-        BadSetting: a setting is none of these, or the network gives no features.
+        BadSetting: a setting has an invalid value, or the network gives no features.
     """
     return EuclideanIslandLoss(
         Centres(len(statistics.labels), statistics.feature_width, rate, learn), weight, margin, reduction

@@ -66,7 +66,7 @@ def build(
     """`subclasses` is k, `weight` lambda_1 of the margin's term (0: without it), `margin` m.
 
     Raises:
-        BadSetting: a setting is none of these, or the network gives no features.
+        BadSetting: a setting has an invalid value, or the network gives no features.
     """
     if subclasses < 1:
         raise BadSetting(f"subclasses must be at least 1, got {subclasses}")

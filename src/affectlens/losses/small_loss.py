@@ -88,7 +88,7 @@ def build(
         weighted: each class has its weight n_min / n_i, as in the weighted cross-entropy.
 
     Raises:
-        BadSetting: a setting is none of these, or no face has a label and `weighted` is on.
+        BadSetting: a setting has an invalid value, or no face has a label and `weighted` is on.
     """
     if not 0 <= share < 1:
         raise BadSetting(f"share must be in [0, 1), got {share}")

@@ -63,7 +63,7 @@ def build(
     over m, which is the batch elsewhere).
 
     Raises:
-        BadSetting: a setting is none of these, or no training face has valence and arousal.
+        BadSetting: a setting has an invalid value, or no training face has valence and arousal.
     """
     if dimensions not in DIMENSIONS:
         raise BadSetting(f"dimensions must be one of {', '.join(DIMENSIONS)}, got '{dimensions}'")

@@ -35,7 +35,6 @@ from affectlens.training.callbacks import (
     ResumableEarlyStopping,
 )
 from affectlens.training.data import TrainingData
-from affectlens.training.features import Embedded
 from affectlens.training.loaders import Batch, train_loader, truth_of, valid_loader
 from affectlens.training.module import ExpressionModule, monitor
 from affectlens.training.objective import dataset_statistics
@@ -64,7 +63,9 @@ class Devices:
 class FaceData(L.LightningDataModule):
     """The loaders, made in each process when it knows its rank."""
 
-    def __init__(self, data: TrainingData, recipe: Recipe, needs: Collection[str], embedded: Embedded | None) -> None:
+    def __init__(
+        self, data: TrainingData, recipe: Recipe, needs: Collection[str], embedded: features.Embedded | None
+    ) -> None:
         super().__init__()
         self.data, self.recipe, self.needs = data, recipe, needs
         self.embedded = embedded

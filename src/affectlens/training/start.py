@@ -152,8 +152,7 @@ def _exported_network(name: str) -> Network:
     """The network of an exported file, or of "bundled", in evaluation mode.
 
     Raises:
-        BadModelFile: there is no such file, it does not say how its network is built, or was exported by an earlier
-            version.
+        BadModelFile: the file does not exist, does not describe its network, or is from an earlier version.
     """
     file = model_file(name)
     spec = read_spec(open_session(file), str(file))

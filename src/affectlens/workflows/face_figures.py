@@ -87,7 +87,7 @@ def _affect(scored: Scored) -> NDArray[np.floating] | None:
 def emotion_space(asked: FigureOptions) -> "Figure":
     """Scores of single faces on the axes of a model's expressions, in parallel coordinates (Da Re, figures 4.10, 4.11).
 
-    A score is the calibrated logit less the mean of the face's; a softmax gives the probabilities.
+    A score is the calibrated logit minus the mean logit of the face; a softmax gives the probabilities.
     """
     scored = score(open_model(asked.model()), _some(asked, _FACES_IN_EMOTION_SPACE), progress=asked.progress)
     log_p = np.log(np.maximum(scored.scores.probabilities, 1e-12))

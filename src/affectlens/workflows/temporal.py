@@ -111,7 +111,7 @@ def train_temporal(
 
 
 def _source(folder: Path, source: DataSource) -> DataSource:
-    """`source` with the run's options and all frames; `max` is none of them, as it would leave gaps."""
+    """`source` with the run's options and all frames, except `max`, which would leave gaps."""
     from affectlens.training import run as runs
 
     source = runs.with_data_options(runs.load_recipe(folder), source)

@@ -40,7 +40,7 @@ class PartlyFrozen(Network):
         if not pretrained:
             return "the whole network is trained, because there are no pretrained weights below its last layers"
         self.freeze(self.backbone)
-        self.embeds_once = self.trainable == "head" and type(self).embed is not Network.embed
+        self.embeds_once = type(self).embed is not Network.embed and not self.needs
         return ""
 
     def freeze(self, *parts: nn.Module) -> None:

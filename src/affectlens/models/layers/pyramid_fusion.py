@@ -9,7 +9,7 @@ Re's equations have none, and from 1e-5 a small learning rate never opens the pa
 deviation of 0.02 as in the code, where Da Re's text has zeros. Stochastic depth of 0, 0.125 and 0.25 at the three
 levels is the code's; Da Re's equations 4.10 and 4.11 have none. Neither the weights of the cross-attention nor its
 projection have dropout: Da Re's text names both (attn_drop, proj_drop) without a rate, and the code's is 0. Da Re also
-speaks of an image-to-landmark branch, which is that of the first POSTER: there is none.
+speaks of an image-to-landmark branch, which belongs to the first POSTER and is not built.
 """
 
 from collections.abc import Sequence

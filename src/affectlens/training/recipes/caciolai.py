@@ -13,7 +13,8 @@ sampling, horizontal flips, "small" rotations and distortions. From the code: no
 ten crops (neither; the report dropped them), dropout in the baseline and the VGG but not in Deep-Emotion with its
 transformer, the weights of the last epoch (its checkpoints are never loaded), and the votes of fer2013new.csv
 (`?votes=csv`). Its rotation is `RandomRotation(0.2*pi)`: up to 0.63 degrees with the nearest neighbour, which moves no
-pixel of a 48x48 face, so there is none here; resampled bilinearly, as by `rotation_deg`, it blurs the training faces.
+pixel of a 48x48 face, so these recipes do not rotate; resampled bilinearly, as by `rotation_deg`, it blurs the training
+faces.
 """
 
 from dataclasses import replace
