@@ -10,12 +10,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from affectlens.core.errors import BadData
-from affectlens.core.preprocessing import to_input
-from affectlens.core.progress import SILENT, Progress, track
-from affectlens.data.images import FaceImages, in_chunks
+from affectlens.core.progress import SILENT, Progress
+from affectlens.data.images import FaceImages
 from affectlens.training.data import TrainingData
-from affectlens.training.loaders import faces_at_once
+from affectlens.training.loaders import network_inputs
 from affectlens.training.module import ExpressionModule
 from affectlens.training.precision import resolved
 
@@ -59,19 +57,14 @@ def _fingerprint(module: ExpressionModule) -> str:
 
 def _of(module: ExpressionModule, images: FaceImages, progress: Progress) -> Tensor:
     """(N, D), NaN where an image cannot be decoded.  Raises BadData where none can."""
-    spec, at_once = module.recipe.input_spec(), faces_at_once(module.recipe)
     module.eval()
     parts: list[tuple[Tensor, Tensor]] = []
-    chunks = track(in_chunks(images, at_once), progress, "computing features", -(-len(images) // at_once))
     half = resolved(module.recipe.precision) == "bf16-mixed"
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
-        for crops, rows in chunks:
-            if crops:
-                faces = torch.from_numpy(to_input(crops, spec)).contiguous(memory_format=torch.channels_last)
-                parts.append((torch.from_numpy(rows), module.network.embed(faces).float()))
+        for faces, rows in network_inputs(images, module.recipe, progress, "computing features"):
+            embedded = module.network.embed(faces.contiguous(memory_format=torch.channels_last))
+            parts.append((torch.from_numpy(rows), embedded.float()))
     module.train()
-    if not parts:
-        raise BadData(f"cannot decode any of {len(images)} images")
     found = torch.full((len(images), parts[0][1].shape[1]), torch.nan)
     for places, values in parts:
         found[places] = values

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.preprocessing import InputSpec, to_input
-from affectlens.data.images import in_chunks
 from affectlens.data.table import FaceTable
 from affectlens.losses.focal import FocalLoss
 from affectlens.models.layers.mobile_facenet import MobileFaceNet
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.squeeze_excitation import Excitation
-from affectlens.training.loaders import faces_at_once
+from affectlens.training.loaders import network_inputs
 from affectlens.training.module import ExpressionModule
 
 AFFECT_NAMES = ("valence", "arousal")
@@ -86,9 +85,8 @@ def _outputs(module: ExpressionModule, table: FaceTable) -> Iterator[tuple[Outpu
     """Answers in evaluation mode for a few hundred faces at a time, and their rows."""
     module.eval()
     with torch.inference_mode():
-        for images, places in in_chunks(table.images, faces_at_once(module.recipe)):
-            if images:
-                yield module(torch.from_numpy(to_input(images, module.recipe.input_spec()))), places
+        for faces, places in network_inputs(table.images, module.recipe):
+            yield module(faces), places
 
 
 def landmarks(file: Path, faces: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:

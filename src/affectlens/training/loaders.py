@@ -1,18 +1,21 @@
 """Batches of faces for training and validation: made ahead in a thread, in bytes, and normalised on the device."""
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from affectlens.core.errors import BadData
 from affectlens.core.outputs import OUTPUTS
-from affectlens.core.preprocessing import InputSpec, light_change, to_pixels
-from affectlens.data.images import decoded
+from affectlens.core.preprocessing import InputSpec, light_change, to_input, to_pixels
+from affectlens.core.progress import SILENT, Progress, track
+from affectlens.data.images import FaceImages, decoded, in_chunks
 from affectlens.data.samplers import EpochBatches, InOrder, Rows
 from affectlens.data.table import FaceTable
 from affectlens.training import masks
@@ -139,6 +142,25 @@ def valid_loader(table: FaceTable, recipe: Recipe, embedded: Tensor | None = Non
     """Validation batches in table order."""
     order = InOrder(len(table), faces_at_once(recipe))
     return Ahead(FaceBatches(table, recipe, embedded=embedded), batch_size=None, sampler=order)
+
+
+def network_inputs(
+    images: FaceImages, recipe: Recipe, progress: Progress = SILENT, description: str = "running the network"
+) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
+    """(B, C, H, W) float32 faces as the recipe's network takes them, in order and without augmentation, and their (B,)
+    rows; images that cannot be decoded are left out.
+
+    Raises:
+        BadData: none can be decoded.
+    """
+    spec, size = recipe.input_spec(), faces_at_once(recipe)
+    empty = True
+    for crops, rows in track(in_chunks(images, size), progress, description, math.ceil(len(images) / size)):
+        if crops:
+            empty = False
+            yield torch.from_numpy(to_input(crops, spec)), rows
+    if empty:
+        raise BadData(f"cannot decode any of {len(images)} images")
 
 
 def faces_at_once(recipe: Recipe) -> int:

@@ -19,16 +19,14 @@ from torch import Tensor, nn
 
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.outputs import AFFECT, OUTPUTS
-from affectlens.core.preprocessing import to_input
 from affectlens.core.progress import SILENT, Progress, track
 from affectlens.core.statistics import DatasetStatistics
-from affectlens.data.images import in_chunks
 from affectlens.data.sequences import sequences
 from affectlens.data.table import FaceTable
 from affectlens.evaluation.videos import FrameAnswers, frame_metrics, selection
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.temporal import TemporalHead
-from affectlens.training.loaders import faces_at_once
+from affectlens.training.loaders import network_inputs
 from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import WeightedLosses
 from affectlens.training.recipe import Recipe
@@ -130,22 +128,17 @@ def _outputs(
     module: ExpressionModule, table: FaceTable, progress: Progress
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """(M, D) features and (M, K) answers for the (M,) rows of `table` that can be decoded.  Raises BadData."""
-    device, spec, size = _device(), module.recipe.input_spec(), faces_at_once(module.recipe)
+    device = _device()
     module.eval().to(device)
     features, answers, rows = [], [], []
-    chunks = track(in_chunks(table.images, size), progress, "features of the frames", math.ceil(len(table) / size))
     with torch.inference_mode():
-        for images, places in chunks:
-            if not images:
-                continue
-            outputs = module(torch.from_numpy(to_input(images, spec)).to(device))
+        for faces, places in network_inputs(table.images, module.recipe, progress, "features of the frames"):
+            outputs = module(faces.to(device))
             parts = [outputs.logits, *([outputs.others[AFFECT]] if AFFECT in outputs.others else [])]
             answers.append(torch.cat(parts, dim=1).float().cpu().numpy())
             own = outputs.logits if outputs.features is None else outputs.features
             features.append(own.float().cpu().numpy())
             rows.append(places)
-    if not rows:
-        raise BadData(f"cannot decode any of {len(table)} images")
     return np.concatenate(features), np.concatenate(answers), np.concatenate(rows)
 
 
