@@ -1,49 +1,27 @@
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from affectlens.core.statistics import DatasetStatistics
 from affectlens.losses import small_loss, soft_cross_entropy
 
 CLASSES = 4
-WIDTH = 20
+EXPERIMENT = Path(__file__).parents[2] / "experiments" / "noisy_labels.py"
 
 
 def statistics(labels):
     return DatasetStatistics(("a", "b", "c", "d"), labels, np.full((len(labels), 2), np.nan, dtype=np.float32))
 
 
-def points(rng, means, labels):
-    """Points around the mean of their class."""
-    return torch.tensor(means[labels] + 0.6 * rng.normal(size=(len(labels), WIDTH)), dtype=torch.float32)
-
-
-def accuracy(build, seed, epochs=30):
-    """On points with the right labels, of a small network that learned from 400 of which 40 % have wrong ones."""
-    rng = np.random.default_rng(seed)
-    means = rng.normal(size=(CLASSES, WIDTH))
-    means *= 2.2 / np.linalg.norm(means, axis=1, keepdims=True)
-    labels, truth = np.arange(400) % CLASSES, np.arange(1000) % CLASSES
-    x, unseen = points(rng, means, labels), points(rng, means, truth)
-    wrong = rng.uniform(size=len(labels)) < 0.4
-    labels = np.where(wrong, (labels + rng.integers(1, CLASSES, len(labels))) % CLASSES, labels)
-    loss, target = build(statistics(labels)), torch.eye(CLASSES)[labels]
-    torch.manual_seed(seed)
-    network = nn.Sequential(nn.Linear(WIDTH, 128), nn.ReLU(), nn.Linear(128, CLASSES))
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(labels)).split(40):
-            optimiser.zero_grad()
-            loss(network(x[rows]), target[rows]).backward()
-            optimiser.step()
-    return (network(unseen).argmax(dim=1).numpy() == truth).mean()
-
-
 @pytest.mark.parametrize("seed", range(2))
 def test_it_learns_what_cross_entropy_does_not_where_two_of_five_labels_are_wrong(seed):
-    plain = accuracy(soft_cross_entropy.build, seed)
-    careful = accuracy(lambda known: small_loss.build(known, share=0.4), seed)
+    accuracies = runpy.run_path(str(EXPERIMENT))["accuracies"]
+    known = {"sizes": (100,) * CLASSES, "noise": 0.4, "seed": seed, "epochs": 30}
+    plain, _ = accuracies(soft_cross_entropy.build, {}, **known)
+    careful, _ = accuracies(small_loss.build, {"share": 0.4}, **known)
     assert careful > plain + 0.15
 
 
