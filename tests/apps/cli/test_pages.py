@@ -225,9 +225,8 @@ def shorter(words):
     for long, short in FEWER_ROWS.items():
         if long in (text := " ".join(words)):
             words = tuple(text.replace(long, short).split())
-    settings = ["epochs=1", "batch_size=16"]
+    settings = ["epochs=1", "batch_size=16", "train_share=0.2"]
     if words[1].startswith(("antoniadis", "dare", "vats")):
-        settings.append("train_share=0.3")
         settings.append("size_px=56" if words[1].startswith("dare") else "size_px=64")
         settings += [] if words[1] == "dare/two-stream-celeba" else ["pretrained=false"]  # it begins with a run
     if words[1].startswith("dare"):
