@@ -257,7 +257,9 @@ def test_tables_give_the_same_faces_as_folders(ferplus, ferplus_tables, read, ba
 def test_votes_of_the_table_go_with_the_pictures_of_the_folders_by_name(ferplus, ferplus_tables, read, refusal):
     folder, sad = ferplus([UNANIMOUS]), (0, 0, 0, 10, 0, 0, 0, 0, 0, 0)
     assert "needs" in refusal("ferplus", folder, votes="csv")
-    ferplus_tables([("Training", "", UNANIMOUS), ("Training", "fer0000000.png", sad)])
+    ferplus_tables(
+        [("Training", "", UNANIMOUS), ("Training", "fer0000000.png", sad), ("Training", "fer0000000.png", UNANIMOUS)]
+    )  # the first row of a name counts
     assert [sample.expression for sample in read("ferplus", folder)] == ["happiness"]
     assert [sample.expression for sample in read("ferplus", folder, votes="csv")] == ["sadness"]
     ferplus_tables([("Training", "fer0000007.png", sad)])

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from scipy.special import ive
 
-from affectlens.models.layers.scalar_attention import scalar_attention
+from affectlens.models.layers.scalar_attention import _terms, scalar_attention
 
 
 def inputs(scale, shape=(2, 3), positions=50, width=4, offset=0.0):
@@ -44,6 +45,13 @@ def test_gradients_are_those_of_softmax_attention_in_double_precision(scale):
     floor = 1e-3 * torch.cat([gradient.flatten() for gradient in expected]).norm()
     for mine, exact in zip(got, expected, strict=True):
         assert (mine.double() - exact).norm() <= 1e-2 * exact.norm() + floor
+
+
+@pytest.mark.parametrize("reach", [0.001, 0.1, 1.0, 10.0, 100.0, 500.0])
+def test_the_series_ends_soon_after_what_is_left_out_is_below_float32(reach):
+    orders = range(_terms(reach) - 7, 400)
+    rest = [2 * sum(ive(order, reach) for order in orders if order >= first) for first in (orders[0], _terms(reach))]
+    assert rest[0] > 1e-7 > 2 * rest[1]
 
 
 def test_equal_keys_give_the_mean_of_the_values():

@@ -22,8 +22,9 @@ than half of the votes that the outlier rule left (including unknown and not-a-f
 `core.expressions.CIRCUMPLEX` under its raters' votes for the labels, after the outlier rule if it applies. They are not
 annotations; every result states the option.
 
-`?votes=csv` takes the votes of the folder layout from fer2013new.csv, by the name of the picture, as Caciolai's code
-does; by the folders' label.csv 282 faces have another plurality.
+`?votes=csv` takes the votes of the folder layout from fer2013new.csv, which Caciolai's code reads, by the name of the
+picture; by the folders' label.csv 281 faces have another plurality. Four names occur there twice: the first row is that
+of the picture, for it stands among the pictures with the next names.
 
 `?classes=7` leaves out the faces whose most frequent vote is contempt, and all votes for it.
 
@@ -87,7 +88,7 @@ def read(directory: Path, split: str, options: Mapping[str, str]) -> Iterator[Sa
     if FOLDERS[stored] not in folders:
         faces = _from_pair(directory, stored)
     elif options["votes"] == "csv":
-        faces = _from_folder(directory, stored, dict(_votes_by_name(directory / "fer2013new.csv")))
+        faces = _from_folder(directory, stored, _votes_by_name(directory / "fer2013new.csv"))
     else:
         faces = _from_folder(directory, stored)
     if caciolai and options["mode"] != "votes":
@@ -197,12 +198,18 @@ def _from_folder(
         yield Sample(row[0], folder / row[0], stored), _counts(row[2:], place) if votes is None else votes[row[0]]
 
 
-def _votes_by_name(table: Path) -> Iterator[tuple[str, Votes]]:
-    """Name of each picture and its (10,) counts in fer2013new.csv.  Raises BadData."""
+def _votes_by_name(table: Path) -> dict[str, Votes]:
+    """Name of each picture -> its (10,) counts in fer2013new.csv; of a name that occurs twice, those of the first row.
+
+    Raises:
+        BadData: the table is missing or malformed.
+    """
     if not table.is_file():
         raise BadData(f"?votes=csv needs '{table}'")
+    votes: dict[str, Votes] = {}
     for place, row in _vote_rows(table):
-        yield row[1], _counts(row[2:], place)
+        votes.setdefault(row[1], _counts(row[2:], place))
+    return votes
 
 
 def _vote_rows(table: Path) -> list[tuple[str, list[str]]]:
