@@ -131,7 +131,7 @@ SAMPLERS: dict[str, EpochOrder] = {"shuffle": _shuffle, "expression": _expressio
 
 class EpochBatches:
     """Batches of an epoch in the order of the named sampler; the last, incomplete batch is left out
-    (Antoniadis's loader keeps it).
+    (the loaders of Antoniadis, Caciolai and POSTER++ keep it).
 
     With `ranks` processes each takes its share of every batch, so that together they do what one alone would.
 

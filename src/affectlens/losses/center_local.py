@@ -1,6 +1,7 @@
 """Center loss with the batch mean of a class as its centre (Hayale et al. 2019; Antoniadis, eq. 4.2.4).
 
-The text sums over the batch, the default here is the mean (`losses.center`).
+The gradient flows through the means, which is ours. The text sums over the batch, the default here is the mean
+(`losses.center`).
 """
 
 from collections.abc import Callable

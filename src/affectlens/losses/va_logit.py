@@ -1,6 +1,6 @@
 """Logit loss (Antoniadis, eq. 3.4.2): squared distance of the probabilities from the class distribution of the sample's
-square of the VA plane (section 3.4). The 10 bins are those of table 3.2; faces in a square without training faces do
-not count, which is ours.
+square of the VA plane (section 3.4). The 10 bins are those of table 3.2. Ours: they are counted per axis, and faces in
+a square without training faces do not count.
 """
 
 from torch import Tensor, nn

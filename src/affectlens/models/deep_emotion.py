@@ -6,8 +6,8 @@ parameters with 7 classes). With `stn` the picture first goes through a spatial 
 the last convolution (66,877). With `msa` a multiple self-attention sits in the localiser after its first convolution,
 on 8x42x42 (95,829; 100,302 in the form `joint`).
 
-Left open and chosen: ReLU after every pooling and after the odd convolutions, dropout 0.5 (the public code's in the
-network without the transformer; with it, the code has none). No weights of others.
+From the author's code: ReLU after every pooling and after the first and third convolution (the report names only the
+former), dropout 0.5 in the network without the transformer (with it, the code has none). No weights of others.
 """
 
 import torch

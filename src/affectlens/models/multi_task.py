@@ -4,16 +4,17 @@
 The feature vector is the backbone's map, after its last activation, pooled (`layers.backbones`). `affect` says what is
 answered beside the expressions: "none", "regression" (two numbers), "signs" (two logits), "quarter", "eight" or
 "twelve" (sectors). `fusion` says how (section 5.2.3): "classic" (both from the shared feature vector), "concatenate"
-(the classifier of expressions sees the other task's answer too) or "separate" (a hidden layer of its own for each
+(the classifier of expressions sees the other head's outputs too) or "separate" (a hidden layer of its own for each
 task). With `mask` a decoder draws the mask from the backbone's map.
 
 Classifiers and regressors have a bias, as in the author's code; eq. 5.1.1 and 5.1.4 have none. Valence and arousal are
 not limited, but clipped to [-1, 1] before they are measured or shown (`core.outputs`).
 
-Left open and chosen: the hidden layers of "separate" are as wide as the feature vector, with ReLU; the decoder is a
-1x1 convolution to 128 channels and three times (nearest enlargement, 3x3 convolution, batch norm, ReLU), halving the
-channels each time. The network for valence and arousal alone (table 6.3) is this one with a loss on `affect` only;
-`expressions` off makes its logits 0, so that it never pretends to tell expressions.
+Left open and chosen: the classifier of "concatenate" sees raw outputs (of signs and sectors, the logits) that are not
+detached; the hidden layers of "separate" are as wide as the feature vector, with ReLU; the decoder is a 1x1 convolution
+to 128 channels and three times (nearest enlargement, 3x3 convolution, batch norm, ReLU), halving the channels each
+time. The network for valence and arousal alone (table 6.3) is this one with a loss on `affect` only; `expressions` off
+makes its logits 0, so that it never pretends to tell expressions.
 """
 
 import torch

@@ -1,15 +1,16 @@
 """Da Re's Two-Stream network: MobileFaceNet's landmark features ask DINOv2's image features, in a pyramid after
 POSTER++.
 
-DINOv2 is ViT-B/14 (or S/14 for small machines) through timm, whose faces must be a multiple of 14 pixels; at 224 it
-gives a CLS token and 16x16 patch tokens. MobileFaceNet sees the same face at 112 pixels (nearest neighbour). "Three
-distinct depth levels" of DINOv2 are here the outputs of blocks 4, 8 and 12. The thesis states that the landmark stream
-gives tensors of 16x16x3, 8x8x12 and 4x4x48 numbers a face, each 768 in all (in batches of 16, though it trains with
-32); that an output of DINOv2 is cut into the same shapes is our reading. Three readings, by `mode`:
+DINOv2 is ViT-B/14 (or S/14 for small machines) through timm (the thesis prints the module names of Meta's code), whose
+faces must be a multiple of 14 pixels; at 224 it gives a CLS token and 16x16 patch tokens. MobileFaceNet sees the same
+face at 112 pixels (nearest neighbour). "Three distinct depth levels" of DINOv2 are here the outputs of blocks 4, 8 and
+12. The thesis states that the landmark stream gives tensors of 16x16x3, 8x8x12 and 4x4x48 numbers a face, each 768 in
+all (in batches of 16, though it trains with 32); that an output of DINOv2 is cut into the same shapes is our reading.
+Three readings, by `mode`:
 
 - "principled" (the default): patch tokens after blocks 4, 8 and 12 and the last norm, 1x1 convolutions to 64, 128 and
   256 channels, resized to 28, 14 and 7 places a side, and on as in POSTER++, whose transformer of 768 takes projected
-  tokens. The row of the results table has this mode, although "in testing, ViT was chosen to be used without the
+  tokens. The row `two-stream` has this mode, although "in testing, ViT was chosen to be used without the
   projection layer", which is so in the other two;
 - "literal": the CLS token after those blocks, cut into the stated shapes; windows of 16, 8 and 4 with 1, 2 and 4
   heads, landmark maps projected to the same shapes, then 9 tokens of 256, dropout 0.2 and no excitation, as of the
@@ -23,10 +24,10 @@ stochastic depth in the fusion, which the thesis's equations lack, and no image-
 (`layers.pyramid_fusion`).
 
 Queries are projected (w_q of equation 4.7; `project_query` switches it off, as in POSTER++'s code). `landmarks` "none"
-is the network "without landmark stage": image features ask themselves. `landmark_file` and `landmark_input` are those
-of `models.poster`. `layer_scale` is the start of the learned scales of the fusion: 1, since the thesis's equations have
-none (1e-5 in POSTER++). The text does not say how much of DINOv2 is trained: `train` is "full", "fusion" or "frozen"
-(both: all but DINOv2), or "head" (the last layer alone, for a run that starts from another).
+is the network "without landmark stage": self-attention on the image features. `landmark_file` and `landmark_input` are
+those of `models.poster`. `layer_scale` is the start of the learned scales of the fusion: 1, since the thesis's
+equations have none (1e-5 in POSTER++). The text does not say how much of DINOv2 is trained: `train` is "full", "fusion"
+or "frozen" (both: all but DINOv2), or "head" (the last layer alone, for a run that starts from another).
 """
 
 from collections.abc import Callable, Sequence

@@ -1,9 +1,9 @@
 """Vision Transformer (Dosovitskiy et al. 2021, arXiv:2010.11929) as Da Re trains it: torchvision's, patches of 16
 pixels, dropout and attention dropout 0.4.
 
-"base": 12 layers of 768 with 12 heads and 3072 inside (85,804,808 parameters with 8 classes at 224 pixels); "large":
-24 of 1024 with 16 and 4096 (303,309,832). "tiny" (12 of 192 with 3 and 768) is ours, for small machines. The thesis
-gives 4096 inside for both, which is Large's.
+"base": 12 layers of 768 with 12 heads and 3072 inside (85,804,808 parameters with 8 classes at 224 pixels); "large": 24
+of 1024 with 16 and 4096 (303,309,832; table 4.2 prints 307 million). "tiny" (12 of 192 with 3 and 768) is ours, for
+small machines. The thesis gives 4096 inside for both, which is Large's.
 
 Left open in the thesis and offered: all of it learns (`train` "full", the default) or the last layer alone ("head", or
 "frozen", which is the same here; what is frozen is in evaluation mode, without dropout). Weights: torchvision's of

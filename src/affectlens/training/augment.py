@@ -47,7 +47,7 @@ def augment(images: Tensor, uniform: Tensor, recipe: Recipe) -> Tensor:
     sharpness (a blend towards or away from the 3x3 mean), saturation and hue (RGB only), autocontrast (each channel
     stretched to the whole range), contrast, brightness (an addition), exposure (a factor), and a hole: a square of a
     tenth to a third of the side, or a rectangle with a share `erase_area` of the area and sides at 0.3 to 3.3 (Zhong et
-    al. 2020, arXiv:1708.04896, whose shares are 0.02 to 0.33).
+    al. 2020, arXiv:1708.04896; the default shares, 0.02 to 0.33, are torchvision's, where Zhong's code has up to 0.4).
     """
     signed = uniform * 2 - 1
     images = move(images, uniform, recipe)

@@ -57,7 +57,8 @@ def reproduce(
         typer.Option(
             metavar="M",
             min=0,
-            help="Begin no run later, and no epoch that would end later; the same command continues.  [default: none]",
+            help="Time limit in minutes: no run starts after it and no epoch that would exceed it; the same command "
+            "continues.  [default: none]",
         ),
     ] = None,
     results: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the table.")] = Path("results"),

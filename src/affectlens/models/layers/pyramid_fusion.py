@@ -5,11 +5,11 @@ levels.
 As in the authors' code, each window is its whole map, the residual is the normalised image (equation 4.10 of Da Re has
 the image itself, and no landmarks), and both branches have a learned scale that begins at 1e-5, or at `layer_scale`: Da
 Re's equations have none, and from 1e-5 a small learning rate never opens the path of the landmarks. Da Re's equation
-4.7 projects the landmark features to queries; the code takes them as they are. Biases of relative places start from a
-deviation of 0.02 as in the code, where Da Re's text has zeros. Stochastic depth of 0, 0.125 and 0.25 at the three
-levels is the code's; Da Re's equations 4.10 and 4.11 have none. Neither the weights of the cross-attention nor its
-projection have dropout: Da Re's text names both (attn_drop, proj_drop) without a rate, and the code's is 0. Da Re also
-speaks of an image-to-landmark branch, which belongs to the first POSTER and is not built.
+4.7 projects the landmark features to queries; the code takes them as they are. Relative position biases are initialised
+with std 0.02 as in the code, where Da Re's text has zeros. Stochastic depth of 0, 0.125 and 0.25 at the three levels is
+the code's; Da Re's equations 4.10 and 4.11 have none. Neither the weights of the cross-attention nor its projection
+have dropout: Da Re's text names both (attn_drop, proj_drop) without a rate, and the code's is 0. Da Re also speaks of
+an image-to-landmark branch, which belongs to the first POSTER and is not built.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
 """Antoniadis, Deep Facial Expression Recognition Exploiting Categorical and Continuous Emotional Dependencies: every
-row of tables 3.1 to 6.5.
+row of tables 3.1 to 6.5 but those of 6.4, which compares other works.
 
 Rows are named after their table. Stated in the thesis: SGD with rate 1e-3 and momentum 0.9, batches of 35, 10 epochs,
 validation 500 per class, mean class accuracy (section 3.5); images of 227x227 (6.3.1), aligned by the eyes, flips,
@@ -9,8 +9,8 @@ n_min / n_i); AffectNet with 7 classes, 8 in table 3.1 but for its last row (3.5
 annotations (6.4.4). Metric losses weigh 0.1 (table 4.1).
 
 From the author's code: every second face flipped, rotations of 30 degrees, weight decay 1e-3, Aff-Wild2's frames as
-they are cropped, at 112x112, with plain cross-entropy (section 6.4.1 says weighted), and BReG-NeXt at 112x112 (section
-6.4.4 says as DenseNet).
+they are cropped, at 112x112, with plain cross-entropy (section 6.4.1 says weighted), and BReG-NeXt from scratch (the
+text does not say) at 112x112 (section 6.4.4 says as DenseNet).
 
 Unlike his code: the eyes set scale and crop, as in eq. 3.1.2, where it turns the photo and cuts out AffectNet's box; a
 tenth of the training faces or videos selects the epoch, by mean class accuracy, where it selects by accuracy on the
@@ -20,8 +20,9 @@ Chosen here: lambda 0.1 and m 0.5 of table 5.3, as in table 4.1; lambda_1 1 of b
 margin's term of the subclass loss; alpha 0.5 of learned centres; 0.2 of brightness (a factor, as in ColorJitter) and
 contrast, 0.2 of saturation, 0.02 of hue, which his code leaves at 0; eyes at 0.35 of the height, 0.4 of the side apart;
 mask, contrastive and local subclass losses weigh as the others of their kind; gamma 2 of the focal loss, whose alpha is
-n_min / n_i; table 5.4 is about the rows of table 5.3 with the same figure, "concatenate" where two have it (65.69).
-Table 6.1 gives 65.69 to the row that table 5.1 gives 65.63; both stand as printed.
+n_min / n_i; ages, which AffectNet does not have, come from `?meta=FILE`, so that `t5.2-wce-wce-age` cannot be run
+without such a file; table 5.4 is about the rows of table 5.3 with the same figure, "concatenate" where two have it
+(65.69). Table 6.1 gives 65.69 to the row that table 5.1 gives 65.63; both stand as printed.
 """
 
 from collections.abc import Mapping

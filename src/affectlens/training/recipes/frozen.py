@@ -3,8 +3,9 @@
 The rows are those of `recipes.antoniadis`, with the bundled model's network in the place of DenseNet121 and only what
 lies behind it trained: whatever differs between two rows comes from the head, the losses and the sampler. Faces are not
 augmented, so that their features are computed once. Valence and arousal are those projected from the votes
-(`?va=projected`), classes the seven of the thesis (`?classes=7`), and eight in the last table. Printed figures are on
-AffectNet and are no target here; where an effect is, its sign and size are.
+(`?va=projected`), classes the seven of the thesis (`?classes=7`), and eight in the last table. FER+ has no ages:
+`t5.2-wce-wce-age` needs them from `?meta=FILE`, and cannot be run without. Printed figures are on AffectNet and are no
+target here; where an effect is, its sign and size are.
 
 The features come from a network that was trained on the same faces, so they separate the training faces better than
 others; validation and test faces it has not seen.

@@ -7,12 +7,17 @@ autocontrast; training classes made equally large by augmentation, validation an
 class. The table has 7 classes: contempt and its logit are left out of the network's 8 (`affectlens evaluate RUN --data
 "affectnet:DIR?classes=7"`).
 
-Their data are all of FER2013 and CK+ and some 60,000 pictures of AffectNet, tested on the 4,000 published faces of
-AffectNet; a detector cuts the faces out of full frames, which among these only CK+'s are (the 981 pictures of CK+48,
-which the paper may mean by its thousand, are faces already, and stay as they are). In one line:
+Their data are some 40,000 faces of FER2013, 1,000 of CK+ and 60,000 of AffectNet, of which the conclusion says that
+"only a subset" served training and validation, tested on 4,000 faces of AffectNet, the published validation set here.
+A detector cuts the faces out of full frames, which among these only CK+'s are (the 981 pictures of CK+48, which the
+paper may mean by its thousand, are faces already, and stay as they are). In one line, with the parts in this order,
+which is the recipes':
 
     affectlens reproduce vats --data "fer2013:FER+ckplus:CK?find_faces=yes+affectnet:AN?max=60000"
         --test "affectnet:AN?classes=7"
+
+This trains on the training splits of FER2013 and CK+ and on 60,000 faces of AffectNet; the test splits of FER2013 and
+CK+ stay unused.
 
 Chosen here: rate 0.01, batches of 64, no weight decay; rho 0.05 for SAM, which the paper does not give; pretrained
 weights of ImageNet-1K. FER2013's 35,887 gray faces (the paper speaks of some 40,000 in RGB) are shown to all
@@ -20,7 +25,9 @@ three channels, and their labels go by name, since the paper numbers them otherw
 by MTCNN, where the paper says no more than "Single-Step Detector". The gate stands before the head (`models.swin_se`);
 `swin-se-patches` has it behind the patch embedding. Classes become equally large by repeating faces up to the largest
 class; the paper (section 3.3) augments up to a number that it does not give, then eliminates the surplus, and
-`max_per_class=N` sets that number. Originals are augmented too, not only their repetitions.
+`max_per_class=N` sets that number. Originals are augmented too, not only their repetitions. Rotations are bilinear and
+fill the corners with mid-gray, where torchvision's RandomRotation samples the nearest neighbour and fills with black by
+default.
 
 Weighted recall is accuracy by definition; the paper's table has .5000 beside .4921, .5225 beside .5104 and .5410 beside
 .5310. Its accuracies on training and validation faces, .832 and .5784 (section 3.7), are not compared here.
