@@ -208,6 +208,7 @@ FEWER_ROWS = {
     "--row t6.2-* --seeds 3 --jobs 2": "--row t6.2-layers-1-tau-0.05 --seeds 1 --jobs 1",
     "--table t6.2 --seeds 3 --data": "--row t6.2-layers-1-tau-0.05 --data",
     "--row stn* --set epochs=60 --set stn-msa:": "--row stn --set epochs=60 --set stn:",
+    "vats --data fer2013:": "vats --row swin-se --data fer2013:",
 }
 """Calls of many runs -> of one; what they have in common is tested with the workflow."""
 
