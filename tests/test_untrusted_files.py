@@ -29,6 +29,7 @@ from affectlens.training.fit import fit
 from affectlens.training.recipe import find
 from affectlens.training.run import load_checkpoint, load_run, open_run
 from affectlens.training.start import load_pretrained, open_teacher, start_from
+from affectlens.training.temporal import load_head
 
 SOURCES = Path(affectlens.__file__).parent
 SWIN = "swin_t-704ceda3.pth"
@@ -100,6 +101,7 @@ LOADERS = {
     "IR-50": lambda: poster.build(8, side_px=32, units=(1, 1, 1)).load_pretrained,
     "MobileFaceNet": lambda: lambda file: MobileFaceNet().load_checkpoint(Path(file)),
     "exported model": lambda: lambda file: open_session(Path(file)),
+    "temporal head": lambda: lambda file: load_head(Path(file)),
 }
 
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from affectlens.workflows.reports import Report
     from affectlens.workflows.reproduce import reproduce
     from affectlens.workflows.summarise import summarise
+    from affectlens.workflows.temporal import TemporalRun, load_temporal_head, train_temporal
     from affectlens.workflows.train import Run, train
 
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     "Smoothing",
     "Stream",
     "StreamEvent",
+    "TemporalRun",
     "UnknownName",
     "UnreadableMedia",
     "VideoSettings",
@@ -94,6 +96,7 @@ __all__ = [
     "explain",
     "finetune",
     "load_data",
+    "load_temporal_head",
     "plot",
     "read_image",
     "read_table",
@@ -102,6 +105,7 @@ __all__ = [
     "summarise",
     "to_pandas",
     "train",
+    "train_temporal",
 ]
 
 _HOMES = {
@@ -135,6 +139,7 @@ _HOMES = {
     "Smoothing": "runtime.temporal",
     "Stream": "runtime.stream",
     "StreamEvent": "core.series",
+    "TemporalRun": "workflows.temporal",
     "UnknownName": "core.errors",
     "UnreadableMedia": "core.errors",
     "VideoSettings": "runtime.stream",
@@ -148,6 +153,7 @@ _HOMES = {
     "explain": "workflows.explain",
     "finetune": "workflows.finetune",
     "load_data": "workflows.data",
+    "load_temporal_head": "workflows.temporal",
     "plot": "workflows.figures",
     "read_image": "runtime.media",
     "read_table": "runtime.frames",
@@ -156,6 +162,7 @@ _HOMES = {
     "summarise": "workflows.summarise",
     "to_pandas": "runtime.frames",
     "train": "workflows.train",
+    "train_temporal": "workflows.temporal",
 }
 
 

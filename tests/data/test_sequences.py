@@ -24,6 +24,11 @@ def test_frames_are_in_the_order_of_their_numbers_and_gaps_are_closed():
     assert {video: rows.tolist() for video, rows in found.items()} == {"b": [3, 0], "a": [2, 1, 4]}
 
 
+def test_ids_without_digits_are_in_the_order_of_their_characters():
+    found = sequences(table(["v/open", "v/closed", "v/Open"], video=["v", "v", "v"]))
+    assert found["v"].tolist() == [2, 1, 0]
+
+
 def test_videos_of_two_data_sets_are_not_mixed():
     found = sequences(table(["x/1", "y/1"], video=["a", "a"], dataset=["x", "y"]))
     assert {video: rows.tolist() for video, rows in found.items()} == {"x/a": [0], "y/a": [1]}

@@ -271,9 +271,9 @@ def test_max_takes_so_many_training_samples_of_a_part_whatever_their_order(ferpl
     }
 
 
-@pytest.mark.parametrize("most", ["many", "-1", "1.5", ""])
+@pytest.mark.parametrize("most", ["many", "-1", "1.5", "", "0"])
 def test_max_is_a_whole_number(tmp_path, most):
-    with pytest.raises(BadSetting, match=f"max must be a whole number of training samples, got '{most}'"):
+    with pytest.raises(BadSetting, match=f"max must be a whole number of training samples, at least 1, got '{most}'"):
         parse(f"ferplus:{tmp_path}?max={most}")
 
 

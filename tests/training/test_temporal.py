@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from affectlens.core.errors import BadData, BadSetting
-from affectlens.data.images import Images, Stored
+from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.data.table import FaceTable
-from affectlens.models.layers.outputs import Outputs
 from affectlens.training import temporal
+from affectlens.training.frame_features import FrameFeatures
+from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
-from affectlens.training.temporal import FrameFeatures, TemporalSettings, answers_of, train_head
+from affectlens.training.temporal import TemporalSettings, check_trainable, load_head, predictions_of, train_head
 
 CLASSES = 4
 LABELS = ("a", "b", "c", "d")
@@ -35,8 +35,8 @@ def videos(seed, number=12, frames=60, affect=True):
             (features, 2 * seen, np.where(targets[:, None] >= 0, np.eye(CLASSES)[targets], 0), targets, values)
         )
     features, logits, votes, targets, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-    answers = np.concatenate([logits, 2 * features[:, :2] - 1], axis=1) if affect else logits
-    floats = [column.astype(np.float32) for column in (features, answers, votes)]
+    predictions = np.concatenate([logits, 2 * features[:, :2] - 1], axis=1) if affect else logits
+    floats = [column.astype(np.float32) for column in (features, predictions, votes)]
     return FrameFeatures(*floats, targets, values.astype(np.float32), np.arange(number + 1) * frames)
 
 
@@ -53,13 +53,13 @@ def data():
 
 
 def metrics(head, frames):
-    return temporal.frame_metrics(frames.said(answers_of(head, frames)))
+    return temporal.frame_metrics(frames.with_predictions(predictions_of(head, frames)))
 
 
 @pytest.mark.parametrize("kind", ["gru", "tcn"])
 def test_a_head_that_remembers_beats_one_that_does_not_by_far(recipe, data, kind):
     unseen = videos(2)
-    run = temporal.frame_metrics(unseen.said(unseen.answers))
+    run = temporal.frame_metrics(unseen.with_predictions(unseen.predictions))
     found = {}
     for name in ("frame", kind):
         head, _, _ = train_head(recipe, LABELS, *data, replace(QUICK, head=name))
@@ -74,7 +74,7 @@ def test_training_starts_from_the_run_and_keeps_the_best_epoch(recipe, data):
     train, valid = data
     head, objective, curves = train_head(recipe, LABELS, train, valid, replace(QUICK, epochs=3))
     assert [line["epoch"] for line in curves] == [0, 1, 2, 3]
-    before = temporal.frame_metrics(valid.said(valid.answers))
+    before = temporal.frame_metrics(valid.with_predictions(valid.predictions))
     assert {key: curves[0][key] for key in before} == before
     assert curves[0]["train_loss"] is None
     assert temporal.selection(metrics(head, valid)) == pytest.approx(max(line["selection"] for line in curves))
@@ -108,14 +108,14 @@ def test_frames_without_a_label_are_of_no_loss(recipe, data):
     train, _ = data
     objective = train_head(recipe, LABELS, *data, replace(QUICK, epochs=1))[1].eval()
     rows = slice(0, 40)
-    parts = [torch.from_numpy(column[rows]) for column in (train.answers, train.votes, train.targets, train.affect)]
-    answers, votes, targets, affect = parts
-    answers.requires_grad_()
-    objective(answers, torch.zeros(40, QUICK.width), votes, targets, affect).backward()
-    gradient = answers.grad.abs()
+    parts = [torch.from_numpy(column[rows]) for column in (train.predictions, train.votes, train.targets, train.affect)]
+    predictions, votes, targets, affect = parts
+    predictions.requires_grad_()
+    objective(predictions, torch.zeros(40, QUICK.width), votes, targets, affect).backward()
+    gradient = predictions.grad.abs()
     assert (gradient[:, :CLASSES].sum(dim=1) > 0).tolist() == (targets >= 0).tolist()
     assert (gradient[:, CLASSES:].sum(dim=1) > 0).tolist() == affect.isfinite().all(dim=1).tolist()
-    nothing = objective(answers, torch.zeros(40, QUICK.width), votes * 0, targets * 0 - 1, affect * np.nan)
+    nothing = objective(predictions, torch.zeros(40, QUICK.width), votes * 0, targets * 0 - 1, affect * np.nan)
     assert nothing.item() == 0
 
 
@@ -148,58 +148,49 @@ def test_without_a_label_on_validation_nothing_can_be_selected(recipe, data):
         train_head(recipe, LABELS, train, nothing, QUICK)
 
 
-class TonesFirst(torch.nn.Module):
-    """A network that says how bright a picture is."""
-
-    recipe = None
-
-    def forward(self, images):
-        bright = images.mean(dim=(1, 2, 3))
-        return Outputs(torch.stack([bright, -bright], dim=1))
-
-
-@pytest.mark.parametrize("target", ["votes", "label"])
-def test_frames_are_described_in_their_order_and_undecodable_ones_left_out(recipe, tmp_path, target, caplog):
-    (tmp_path / "broken.png").write_bytes(b"no picture" * 20)
-    pictures = [np.full((200, 200, 3), tone, dtype=np.uint8) for tone in (10, 40, 90, 160, 250)]
-    stored = [Stored(tmp_path / "broken.png"), *pictures]
-    table = FaceTable(
-        ("b/2", "b/3", "a/2", "a/1", "b/1", "a/3"),
-        Images(stored),
-        np.tile(np.float32([0.25, 0.75]), (6, 1)),
-        np.array([1, 1, -1, 0, 1, 1]),
-        ("dark", "light"),
-        valence=np.arange(6, dtype=np.float32) / 10,
-        arousal=np.zeros(6, dtype=np.float32),
-        groups={"video": np.array(list("bbaaba"))},
-    )
-    module = TonesFirst()
-    module.recipe = replace(recipe, size_px=16, target=target)
-    found = temporal.features_of(module, table)
-    assert found.starts.tolist() == [0, 2, 5]
-    assert found.affect[:, 0].tolist() == pytest.approx([0.4, 0.1, 0.3, 0.2, 0.5])
-    assert found.targets.tolist() == [1, 1, 0, -1, 1]
-    assert found.answers[:, 0].argsort().tolist() == [1, 3, 2, 0, 4]
-    np.testing.assert_array_equal(found.features, found.answers)  # of a network without features
-    expected = [[0.25, 0.75]] * 5 if target == "votes" else [[0, 1], [0, 1], [1, 0], [0, 0], [0, 1]]
-    assert found.votes.tolist() == expected
+def table(targets, affect=np.nan):
+    """Faces with these expressions, all of the same valence and arousal."""
+    count = len(targets)
+    values = np.full(count, affect, dtype=np.float32)
+    votes = np.where(np.array(targets)[:, None] >= 0, np.eye(CLASSES, dtype=np.float32)[targets], 0)
+    ids, images = tuple(map(str, range(count))), np.zeros((count, 8, 8, 3), dtype=np.uint8)
+    return FaceTable(ids, images, votes, np.array(targets), LABELS, valence=values, arousal=values)
 
 
-def test_without_a_picture_that_can_be_decoded_there_are_no_features(recipe, tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"no picture" * 20)
-    nothing = np.zeros((1, 2), dtype=np.float32)
-    table = FaceTable(
-        ("1",),
-        Images([Stored(tmp_path / "broken.png")]),
-        nothing,
-        np.array([-1]),
-        ("a", "b"),
-        groups={"video": np.array(["v"])},
-    )
-    module = TonesFirst()
-    module.recipe = recipe
-    with pytest.raises(BadData, match="cannot decode any of 1 images"):
-        temporal.features_of(module, table)
+def test_what_cannot_be_trained_is_refused_by_the_labels_alone(recipe, small_networks):
+    def check(losses, train, valid):
+        chosen = replace(recipe, losses=losses, loss_options={}, size_px=16, pretrained=False)
+        check_trainable(ExpressionModule(chosen, CLASSES), train, valid, QUICK)
+
+    labelled, described, bare = table([0, 1, 2, 3]), table([-1, -1], 0.5), table([-1, -1])
+    expressions, affect = {"soft_cross_entropy": 1.0}, {"va_ccc": 1.0}
+    check(expressions, labelled, labelled)
+    check(affect, described, described)
+    with pytest.raises(BadSetting, match="can train a head over frames, which predicts expressions, valence and"):
+        check({"mask_bce": 1.0}, labelled, labelled)
+    with pytest.raises(BadSetting, match="needs training faces with valence and arousal"):
+        check(affect, labelled, described)
+    for losses, train, valid in ((expressions, labelled, bare), (affect, described, labelled)):
+        with pytest.raises(BadData, match="no validation frame has a label"):
+            check(losses, train, valid)
+
+
+def test_a_stored_head_predicts_the_same(recipe, data, tmp_path):
+    head, _, _ = train_head(recipe, LABELS, *data, replace(QUICK, epochs=2))
+    unseen = videos(2)
+    expected = predictions_of(head, unseen)
+    temporal.save_head(head, tmp_path / "head.pt")
+    loaded = load_head(tmp_path / "head.pt")
+    assert not loaded.training
+    np.testing.assert_array_equal(predictions_of(loaded, unseen), expected)
+
+
+def test_a_file_without_a_head_is_refused(tmp_path):
+    with pytest.raises(BadModelFile, match=r"no trained head: '.*head\.pt' does not exist"):
+        load_head(tmp_path / "head.pt")
+    torch.save({"state_dict": {}}, tmp_path / "head.pt")
+    with pytest.raises(BadModelFile, match="is not a head over frames: 'options'"):
+        load_head(tmp_path / "head.pt")
 
 
 @pytest.mark.parametrize(

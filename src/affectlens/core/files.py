@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 
-def atomic_write(file: Path, content: str | bytes) -> None:
+def atomic_write(file: Path, content: str | bytes | memoryview) -> None:
     """Write under a temporary name in the same folder, then rename; what was there before stays until then.
 
     Raises:

@@ -1,9 +1,9 @@
 """Data sets by name: `ferplus:DIR?protocol=caciolai` is the reader `ferplus` on the folder DIR with an option; several
 joined by `+` are one hybrid data set.
 
-Every reader takes, besides its own options, `?meta=FILE`, see `data.meta`; `?max=N`: at most so many training samples,
-those of the lowest hash; and `?find_faces=yes`: its pictures are searched for their faces, whatever the other parts of
-a hybrid need.
+Every reader takes, besides its own options, `?meta=FILE`, see `data.meta`; `?max=N`, N >= 1: at most N training
+samples, those of the lowest hash; and `?find_faces=yes`: its pictures are searched for their faces, whatever the other
+parts of a hybrid need.
 """
 
 import heapq
@@ -38,14 +38,14 @@ class SourcePart:
 
     Attributes:
         given: options that differ from their defaults. meta: file with ages and groups. max_train: most training
-            samples; 0 for all.
+            samples, at least 1; None for all.
     """
 
     reader: str
     directory: Path
     given: Mapping[str, str] = field(default_factory=dict)
     meta: Path | None = None
-    max_train: int = 0
+    max_train: int | None = None
 
     def __post_init__(self) -> None:
         allowed = self.module.OPTIONS | _EVERY_READER
@@ -67,7 +67,7 @@ class SourcePart:
         """All options of the reader, those not given at their defaults, and what else differs from its default."""
         allowed: dict[str, tuple[str, ...]] = self.module.OPTIONS
         own = {key: self.given.get(key, values[0] if values else "") for key, values in allowed.items()}
-        own |= {"max": str(self.max_train)} if self.max_train else {}
+        own |= {} if self.max_train is None else {"max": str(self.max_train)}
         return own | ({"find_faces": "yes"} if self.finds_faces else {})
 
     @property
@@ -102,16 +102,16 @@ class SourcePart:
         Raises:
             BadData: the folder does not have the reader's layout, or the reader yields something else than it must.
         """
-        samples = self._fewer(split) if split == "train" and self.max_train else self._read(split)
+        samples = self._read(split) if self.max_train is None or split != "train" else self._fewer(self.max_train)
         if self.finds_faces:
             samples = (replace(one, find_face=True) if isinstance(one, Sample) else one for one in samples)
         return samples if self.meta is None else with_meta(samples, self.meta)
 
-    def _fewer(self, split: str) -> Iterator[Sample | Dropped]:
-        """What the reader yields, of the samples only those of the lowest hashes, `max_train` of them."""
-        entries = (entry for entry in self._read(split) if isinstance(entry, Sample))
-        kept = set(heapq.nsmallest(self.max_train, (_hashed(entry.id) for entry in entries)))
-        for entry in self._read(split):
+    def _fewer(self, count: int) -> Iterator[Sample | Dropped]:
+        """What the reader yields for training, of the samples only the `count` of the lowest hashes."""
+        entries = (entry for entry in self._read("train") if isinstance(entry, Sample))
+        kept = set(heapq.nsmallest(count, (_hashed(entry.id) for entry in entries)))
+        for entry in self._read("train"):
             if isinstance(entry, Sample) and _hashed(entry.id) not in kept:
                 yield Dropped(entry.id, "more than max", entry.path, entry.content)
             else:
@@ -192,7 +192,7 @@ class DataSource:
             if part.reader != reader:
                 return part
             if key == "max":
-                return replace(part, max_train=part.max_train or _whole(value, key))
+                return part if part.max_train is not None else replace(part, max_train=_max(value, key))
             return replace(part, given={key: value, **part.given})
 
         return DataSource(tuple(map(changed, self.parts)))
@@ -238,14 +238,14 @@ class DataSource:
                 else:
                     yield replace(sample, id=_joined(sample.id, split, number, part))
 
-    def load(self, split: str) -> FaceTable:
-        """All faces of a split.
+    def load(self, split: str, decode: bool = True) -> FaceTable:
+        """All faces of a split; without `decode`, images in files are decoded only when they are asked for.
 
         Raises:
             As `samples`.
         """
         try:
-            return table.load(self.samples(split), self.labels(), self.attribute_names)
+            return table.load(self.samples(split), self.labels(), self.attribute_names, decode)
         except BadData as error:
             raise BadData(f"{self.reader}, split '{split}': {error}") from error
 
@@ -300,7 +300,7 @@ def _part(text: str) -> SourcePart:
         if not equals:
             raise BadSetting(f"options of a data set must have the form KEY=VALUE, got '{setting}' in '{text}'")
         given[key] = value
-    meta, max_train = given.pop("meta", None), _whole(given.pop("max", "0"), text)
+    meta, most = given.pop("meta", None), given.pop("max", None)
     directory = Path(os.path.expanduser(folder))
     if not directory.exists():
         advice = "; parts are joined as NAME:FOLDER+NAME:FOLDER" if "+" in text else ""
@@ -308,13 +308,13 @@ def _part(text: str) -> SourcePart:
     meta_file = None if meta is None else Path(os.path.expanduser(meta))
     if meta_file is not None and not meta_file.is_file():
         raise BadData(f"meta file '{meta_file}' does not exist")
-    return SourcePart(name, directory, given, meta_file, max_train)
+    return SourcePart(name, directory, given, meta_file, None if most is None else _max(most, text))
 
 
-def _whole(value: str, where: str) -> int:
+def _max(value: str, where: str) -> int:
     """The number of `?max=`.  Raises BadSetting."""
-    if not value.isdecimal():
-        raise BadSetting(f"max must be a whole number of training samples, got '{value}' in '{where}'")
+    if not value.isdecimal() or not int(value):
+        raise BadSetting(f"max must be a whole number of training samples, at least 1, got '{value}' in '{where}'")
     return int(value)
 
 

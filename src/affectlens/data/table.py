@@ -102,9 +102,12 @@ class FaceTable:
 
 
 def load(
-    samples: Iterable[Sample | Dropped], labels: tuple[str, ...], attribute_names: tuple[str, ...] = ()
+    samples: Iterable[Sample | Dropped],
+    labels: tuple[str, ...],
+    attribute_names: tuple[str, ...] = (),
+    decode: bool = True,
 ) -> FaceTable:
-    """Samples as a table: small images decoded now, the others when they are asked for.
+    """Samples as a table: small images decoded now, unless `decode` is off, the others when they are asked for.
 
     `attribute_names` are those of the samples' attributes; samples with another number of them count as without any.
 
@@ -123,7 +126,7 @@ def load(
             dropped[sample.reason] += 1
             continue
         try:
-            entry = _entry(sample, room, decode=large < _LARGE_IN_A_ROW)
+            entry = _entry(sample, room, decode=decode and large < _LARGE_IN_A_ROW)
         except BadData:
             dropped["image cannot be decoded"] += 1
             continue

@@ -1,6 +1,6 @@
-"""Answers for frames of videos: the metrics of the Aff-Wild2 challenge, and two models on the same frames.
+"""Predictions for frames of videos: the metrics of the Aff-Wild2 challenge, and two models on the same frames.
 
-Neighbouring frames resemble each other, so chance is measured by drawing whole videos again.
+Neighbouring frames resemble each other, so confidence intervals come from resampling whole videos.
 """
 
 import math
@@ -15,11 +15,11 @@ from affectlens.evaluation.metrics import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)
-class FrameAnswers:
-    """What a model says of N frames, and the truth.
+class FramePredictions:
+    """What a model predicts for N frames, and the truth.
 
     Attributes:
-        logits: (N, C), or None where the model does not tell expressions.
+        logits: (N, C), or None where the model does not classify expressions.
         affect: (N, 2) valence and arousal in [-1, 1], or None.
         targets: (N,) class, -1 where unknown.
         affect_true: (N, 2), NaN where unknown.
@@ -39,7 +39,7 @@ class FrameAnswers:
         arrays = (self.logits, self.affect, self.targets, self.affect_true, self.videos)
         lengths = [len(array) for array in arrays if array is not None]
         if len(set(lengths)) > 1:
-            raise BadData(f"answers and truth must be of the same frames, got {lengths}")
+            raise BadData(f"predictions and truth must be of the same frames, got {lengths}")
 
     @property
     def labelled(self) -> Bools:
@@ -49,7 +49,7 @@ class FrameAnswers:
     def confusions(self) -> Ints:
         """(V, C, C) counts of each video with labelled frames; rows are targets.  Raises BadData without logits."""
         if self.logits is None:
-            raise BadData("the model does not tell expressions")
+            raise BadData("the model does not classify expressions")
         known, classes = self.labelled, self.logits.shape[1]
         predicted = self.logits[known].argmax(axis=1)
         _, video = np.unique(self.videos[known], return_inverse=True)
@@ -58,16 +58,17 @@ class FrameAnswers:
         return counts
 
 
-def frame_metrics(answers: FrameAnswers) -> dict[str, Any]:
-    """Metrics over the frames that have the truth, ready for JSON; those of what the model does not say are left out.
+def frame_metrics(predictions: FramePredictions) -> dict[str, Any]:
+    """Metrics over the frames that have the truth, ready for JSON; those of what the model does not predict are left
+    out.
 
     `challenge` (0.67 macro F1 + 0.33 accuracy), `macro_f1`, `accuracy` and `frames` with an expression; `valence_ccc`,
     `arousal_ccc` and `described_frames`. None for what cannot be computed.
     """
     found: dict[str, Any] = {}
-    if answers.logits is not None:
-        known, classes = answers.labelled, answers.logits.shape[1]
-        predicted, target = answers.logits[known].argmax(axis=1), answers.targets[known]
+    if predictions.logits is not None:
+        known, classes = predictions.labelled, predictions.logits.shape[1]
+        predicted, target = predictions.logits[known].argmax(axis=1), predictions.targets[known]
         confusion = metrics.confusion_matrix(predicted, target, classes)
         found |= {
             "frames": len(target),
@@ -75,9 +76,9 @@ def frame_metrics(answers: FrameAnswers) -> dict[str, Any]:
             "macro_f1": _number(metrics.macro_f1(predicted, target, classes)),
             "accuracy": _number(metrics.accuracy(predicted, target)),
         }
-    if answers.affect is not None:
-        described = np.isfinite(answers.affect_true).all(axis=1)
-        pairs = zip(answers.affect[described].T, answers.affect_true[described].T, strict=True)
+    if predictions.affect is not None:
+        described = np.isfinite(predictions.affect_true).all(axis=1)
+        pairs = zip(predictions.affect[described].T, predictions.affect_true[described].T, strict=True)
         valence, arousal = (metrics.ccc(*pair) for pair in pairs)
         found |= {
             "described_frames": int(described.sum()),
@@ -96,14 +97,14 @@ def selection(found: dict[str, Any]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def difference(first: FrameAnswers, second: FrameAnswers, samples: int = 2000, seed: int = 0) -> dict[str, Any]:
-    """How much more the second model reaches than the first on the same frames, ready for JSON.
+def difference(first: FramePredictions, second: FramePredictions, samples: int = 2000, seed: int = 0) -> dict[str, Any]:
+    """By how much the second model exceeds the first on the same frames, ready for JSON.
 
-    `challenge`, its 95 % bootstrap interval over videos (Efron 1979), and the `videos` with labelled frames, of which
-    the second has more right answers in `better` and fewer in `worse`.
+    The difference in `challenge`, its 95 % bootstrap `interval` over videos (Efron 1979), and the number of `videos`
+    with labelled frames; in `better` of them the second model classifies more frames correctly, in `worse` fewer.
 
     Raises:
-        BadData: one of them does not tell expressions.
+        BadData: one of them does not classify expressions.
     """
     a, b = first.confusions(), second.confusions()
     right_a, right_b = (np.diagonal(counts, axis1=1, axis2=2).sum(axis=1) for counts in (a, b))

@@ -256,10 +256,14 @@ def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> Expressio
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict({key: value for key, value in state.items() if not key.startswith("losses.")})
     except Exception as error:  # torch raises many types for a file that is not its own
-        said = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]  # without torch's advice
-        raise BadModelFile(f"'{checkpoint}' is not a checkpoint of {recipe.name}: {said}") from error
+        raise BadModelFile(f"'{checkpoint}' is not a checkpoint of {recipe.name}: {cause_of(error)}") from error
     module.eval()
     return module
+
+
+def cause_of(error: Exception) -> str:
+    """What torch says of a file that it cannot load, in one line and without its advice."""
+    return (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
 
 
 def save_refitted(module: ExpressionModule, folder: Path) -> None:

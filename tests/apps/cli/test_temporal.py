@@ -1,5 +1,8 @@
 import csv
+import itertools
 import json
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,14 +11,14 @@ import torch
 
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.data.splits import train_or_valid
-from affectlens.models.layers.temporal import TemporalHead
-from affectlens.training import run
+from affectlens.training import frame_features, run
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find, with_settings
-from affectlens.workflows.temporal import train_temporal
+from affectlens.workflows.temporal import load_temporal_head, train_temporal
 
 LABELS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
 FRAMES = 40
+PAGE = Path(__file__).parents[3] / "docs" / "training.md"
 TONES = (20, 90, 160, 235)
 
 
@@ -75,7 +78,7 @@ def test_the_head_finds_what_single_frames_do_not_show(trained, videos, cli):
     result = cli("temporal", trained, "--data", f"affwild2:{videos}", "--window", 16, "--epochs", 25)
     assert (result.code, result.err) == (0, "")
     assert "train: 800 frames of 20 videos, 700 with an expression" in result.out
-    place = trained / "temporal-gru"
+    place = trained / "temporal" / "gru-window16-epochs25-seed0"
     found = json.loads((place / "metrics.json").read_text())
     assert found["data"] == "affwild2&both=yes&frames=all"
     assert found["losses"] == ["soft_cross_entropy", "va_ccc"]
@@ -91,13 +94,91 @@ def test_the_head_finds_what_single_frames_do_not_show(trained, videos, cli):
     with (place / "curves.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [line["head"] for line in lines] == ["frame"] * 26 + ["gru"] * 26
-    stored = torch.load(place / "head.pt", weights_only=True)
-    TemporalHead(**stored["options"]).load_state_dict(stored["weights"])
+    assert rescored(place, "valid") == pytest.approx(found["valid"]["gru"]["accuracy"])
+
+
+def rescored(place, split):
+    """The accuracy of a stored head on stored features."""
+    head = load_temporal_head(place)
+    with np.load(place.parent / f"features-{split}.npz") as frames, torch.inference_mode():
+        features, predictions = (torch.from_numpy(frames[name])[None] for name in ("features", "predictions"))
+        starts, targets = frames["starts"], frames["targets"]
+        videos = list(itertools.starmap(slice, itertools.pairwise(starts)))
+        found = torch.cat([head(features[:, video], predictions[:, video])[0][0] for video in videos]).numpy()
+    return (found[:, : len(LABELS)].argmax(axis=1) == targets)[targets >= 0].mean()
+
+
+def test_another_head_reuses_the_features_and_a_limit_on_training_samples_leaves_no_gaps(
+    trained, videos, monkeypatch, tmp_path
+):
+    recipe = json.loads((trained / "recipe.json").read_text()) | {"data_options": {"max": "7"}}
+    (trained / "recipe.json").write_text(json.dumps(recipe))
+    out = tmp_path / "heads"
+    first = train_temporal(trained, f"affwild2:{videos}", out, epochs=1)
+    with np.load(out / "features-train.npz") as frames:
+        assert len(frames["targets"]) == 800
+    monkeypatch.setattr(frame_features, "features_of", None)  # it is not called again
+    second = train_temporal(trained, f"affwild2:{videos}", out, head="tcn", epochs=1)
+    assert {file.name for file in out.iterdir()} == {
+        *(f"features-{split}.npz" for split in ("train", "valid", "test")), first.folder.name, second.folder.name,
+    }  # fmt: skip
+    assert first.metrics["valid"]["run"] == second.metrics["valid"]["run"]
+    with pytest.raises(BadSetting, match="gru-window64-epochs1-seed0' already contains a head; choose another"):
+        train_temporal(trained, f"affwild2:{videos}", out, epochs=1)
+
+
+def test_an_interrupted_call_goes_on_after_the_last_split(trained, videos, monkeypatch):
+    computed = []
+
+    def interrupted(module, table, progress):
+        if computed:
+            raise KeyboardInterrupt
+        computed.append(len(table))
+        return features_of(module, table, progress)
+
+    features_of = frame_features.features_of
+    monkeypatch.setattr(frame_features, "features_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_temporal(trained, f"affwild2:{videos}", epochs=1)
+    assert [file.name for file in (trained / "temporal").glob("*.npz")] == ["features-train.npz"]
+    monkeypatch.setattr(frame_features, "features_of", lambda *given: computed.append(1) or features_of(*given))
+    train_temporal(trained, f"affwild2:{videos}", epochs=1)
+    assert computed == [800, 1, 1]
+
+
+def test_what_is_wrong_is_said_before_any_features_are_computed(trained, videos, tmp_path, monkeypatch):
+    monkeypatch.setattr(frame_features, "features_of", None)
+    data = f"affwild2:{videos}"
+    (tmp_path / "file").touch()
+    for out, message in (
+        (tmp_path / "file", "file' is a file, expected a folder for heads"),
+        (trained, "run' contains a run, expected a folder for heads; choose another folder"),
+    ):
+        with pytest.raises(BadSetting, match=message):
+            train_temporal(trained, data, out)
+    with pytest.raises(NotADirectoryError):
+        train_temporal(trained, data, tmp_path / "file" / "heads")
+    recipe = json.loads((trained / "recipe.json").read_text()) | {"losses": {"mask_bce": 1.0}, "loss_options": {}}
+    (trained / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(BadSetting, match="can train a head over frames"):
+        train_temporal(trained, data)
+    assert not (trained / "temporal").exists()
+
+
+def test_the_python_of_the_page_runs(trained, videos, tmp_path, monkeypatch):
+    (block,) = re.findall(r"```python\n(.*?temporal.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "antoniadis-t6.1-ccc-affwild2").symlink_to(trained)
+    (tmp_path / "affwild2").symlink_to(videos)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(block.replace("seed=1", "seed=1, epochs=1"), str(PAGE), "exec"), names)
+    assert (names["logits"].shape, names["affect"].shape) == ((FRAMES, len(LABELS)), (FRAMES, 2))
 
 
 def test_from_python_into_a_folder_of_ones_own(trained, videos, tmp_path):
     done = train_temporal(trained, f"affwild2:{videos}?frames=", tmp_path / "mine", head="tcn", epochs=1, window=8)
-    assert done.folder == tmp_path / "mine"
+    assert done.folder == tmp_path / "mine" / "tcn-window8-epochs1-seed0"
     assert done.metrics["data"] == "affwild2&both=yes"
     assert set(done.metrics["valid"]) == {"run", "frame", "tcn", "gain"}
 
@@ -105,7 +186,7 @@ def test_from_python_into_a_folder_of_ones_own(trained, videos, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--data", "affwild2:{videos}", "--out", "{run}"), "'{run}' already contains a head; choose another folder"),
+        (("--data", "affwild2:{videos}", "--out", "{run}"), "'{run}' contains a run, expected a folder for heads"),
         (("--data", "table:{run}/faces.csv"), "must have the run's classes in its order: neutral, anger"),
         (
             ("--data", f"table:{{run}}/alone.csv?labels={','.join(LABELS)}"),
@@ -114,7 +195,6 @@ def test_from_python_into_a_folder_of_ones_own(trained, videos, tmp_path):
     ],
 )
 def test_what_cannot_be_is_one_line(trained, videos, cli, arguments, message):
-    (trained / "metrics.json").write_text("{}")
     picture = next(videos.rglob("*.jpg"))
     for name, labels in (("faces", ("calm", "keen")), ("alone", LABELS)):
         lines = [f"{picture},{label},{split}" for label in labels for split in ("train", "valid")]

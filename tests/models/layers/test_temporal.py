@@ -9,14 +9,14 @@ KINDS = pytest.mark.parametrize("kind", HEADS)
 
 def made(kind):
     torch.manual_seed(0)
-    return TemporalHead(kind, features=6, answers=3, width=32).eval()
+    return TemporalHead(kind, features=6, predictions=3, width=32).eval()
 
 
 @KINDS
-def test_before_training_the_answers_are_those_of_the_single_frames(kind):
-    answers = torch.randn(2, 9, 3)
-    found, seen = made(kind)(torch.randn(2, 9, 6), answers)
-    assert torch.equal(found, answers)
+def test_before_training_the_predictions_are_those_of_the_single_frames(kind):
+    predictions = torch.randn(2, 9, 3)
+    found, seen = made(kind)(torch.randn(2, 9, 6), predictions)
+    assert torch.equal(found, predictions)
     assert seen.shape == (2, 9, 32)
 
 
@@ -38,11 +38,11 @@ def test_a_frame_depends_on_no_later_one(kind):
 def test_features_are_standardised():
     head = made("frame")
     torch.nn.init.normal_(head.last.weight)
-    features, answers = torch.randn(1, 4, 6), torch.zeros(1, 4, 3)
-    before, _ = head(features, answers)
+    features, predictions = torch.randn(1, 4, 6), torch.zeros(1, 4, 3)
+    before, _ = head(features, predictions)
     head.mean.fill_(2.0)
     head.scale.fill_(3.0)
-    torch.testing.assert_close(head(2 + 3 * features, answers)[0], before)
+    torch.testing.assert_close(head(2 + 3 * features, predictions)[0], before)
 
 
 def test_options_make_the_same_head():

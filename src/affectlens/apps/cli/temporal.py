@@ -1,4 +1,4 @@
-"""`affectlens temporal`: a head over the frames of videos on top of a trained run."""
+"""`affectlens temporal`: a temporal head over the frames of videos, on top of a trained run."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ _COLUMNS = ("challenge", "macro_f1", "accuracy", "valence_ccc", "arousal_ccc")
 
 
 class Head(StrEnum):
-    """What remembers the frames before."""
+    """Architectures of the head."""
 
     GRU = "gru"
     TCN = "tcn"
@@ -30,17 +30,23 @@ def temporal(
     run: Annotated[Path, typer.Argument(help="Run folder of `train`, with its checkpoints.")],
     data: Data,
     folder: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder to write.  [default: temporal-HEAD in RUN]")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder for features and heads.  [default: RUN/temporal]"),
     ] = None,
-    head: Annotated[Head, typer.Option(help="gru: recurrent; tcn: dilated convolutions over 31 frames.")] = Head.GRU,
-    window: Annotated[int, typer.Option(metavar="N", min=1, help="Consecutive frames to train on at a time.")] = 64,
+    head: Annotated[
+        Head, typer.Option(help="gru: recurrent; tcn: dilated causal convolutions over 31 frames.")
+    ] = Head.GRU,
+    window: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of consecutive frames in a training sample.")
+    ] = 64,
     epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Passes over the training frames.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the head.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for training the head.")] = 0,
 ) -> None:
-    """Train a head on consecutive frames of videos, on top of a trained run.
+    """Train a temporal head on consecutive frames of videos, on top of a trained run.
 
-    The network of the run stays as it is. Writes metrics.json (the run, the same head without memory, and the head, on
-    the same frames), curves.csv and head.pt. The head is for measurements; `analyze` does not use it.
+    The network of the run is not changed. Its features of all frames are stored in the output folder, where further
+    heads find them. Each head gets a folder with metrics.json (the run, a head without memory and the head, compared on
+    the same frames), curves.csv and head.pt. The head is for research: `analyze` does not use it.
     """
     done = workflow.train_temporal(
         run, data, folder, head=str(head), window=window, epochs=epochs, seed=seed, progress=TERMINAL

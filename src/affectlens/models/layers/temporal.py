@@ -1,7 +1,7 @@
-"""Causal heads over the frames of a video: each answers a frame from it and those before it.
+"""Causal heads over the frames of a video: what they predict for a frame depends on it and on earlier frames only.
 
-Every head adds to the answers that a network gives for single frames. Its last layer starts from zeros, so that
-training starts from these answers.
+A head adds a correction to the predictions that a network makes for single frames. Its last layer is initialised with
+zeros, so that training starts from these predictions.
 """
 
 import torch
@@ -36,8 +36,8 @@ class _Dilated(nn.Module):
 
 
 class TemporalHead(nn.Module):
-    """(B, T, D) features of consecutive frames and the (B, T, K) answers of a network for each -> (B, T, K) answers and
-    the (B, T, width) features that they are read from.
+    """(B, T, D) features of consecutive frames and a network's (B, T, K) predictions for each -> (B, T, K) predictions
+    and the (B, T, width) features that they are computed from.
 
     Features are standardised by `mean` and `scale`, (D,), which are those of the training frames.
 
@@ -50,19 +50,19 @@ class TemporalHead(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, kind: str, features: int, answers: int, width: int) -> None:
+    def __init__(self, kind: str, features: int, predictions: int, width: int) -> None:
         super().__init__()
         if kind not in HEADS:
             raise BadSetting(unknown("head", kind, list(HEADS)))
         if width < 1:
             raise BadSetting(f"width must be at least 1, got {width}")
         self.kind = kind
-        self.options = {"kind": kind, "features": features, "answers": answers, "width": width}
+        self.options = {"kind": kind, "features": features, "predictions": predictions, "width": width}
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
         self.first = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Dropout(_DROPOUT))
         self.middle = self._middle(width)
-        self.last = nn.Linear(width, answers)
+        self.last = nn.Linear(width, predictions)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
@@ -73,7 +73,7 @@ class TemporalHead(nn.Module):
             return nn.Sequential(*(_Dilated(width, dilation) for dilation in _DILATIONS))
         return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(_DROPOUT))
 
-    def forward(self, features: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor, predictions: Tensor) -> tuple[Tensor, Tensor]:
         seen = self.first((features - self.mean) / self.scale)
         if self.kind == "gru":
             seen, _ = self.middle(seen)
@@ -81,4 +81,4 @@ class TemporalHead(nn.Module):
             seen = self.middle(seen.transpose(1, 2)).transpose(1, 2)
         else:
             seen = self.middle(seen)
-        return answers + self.last(seen), seen
+        return predictions + self.last(seen), seen
