@@ -1,8 +1,9 @@
 """Published tables as values: their rows, each a recipe with its printed figures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from affectlens.core.errors import BadSetting
 from affectlens.training.recipe import Recipe
 
 
@@ -50,12 +51,19 @@ class Table:
 
 
 def rows_of(tables: Mapping[str, Table]) -> dict[str, Row]:
-    """Name -> row of all tables, in order; a row of several tables has the figures of all of them."""
+    """Name -> row of all tables, in order; a row of several tables has the figures of all of them.
+
+    Raises:
+        BadSetting: two tables have different recipes, or different figures for one metric, under one name.
+    """
     rows: dict[str, Row] = {}
     for table in tables.values():
         for row in table.rows:
             known = rows.setdefault(row.name, row)
-            rows[row.name] = Row(known.recipe, {**known.paper, **row.paper}, known.same_as, known.after, known.cell)
+            both = {**known.paper, **row.paper}
+            if row != replace(known, paper=row.paper, cell=row.cell) or both != {**row.paper, **known.paper}:
+                raise BadSetting(f"the row '{row.name}' stands in two tables with other settings or figures")
+            rows[row.name] = replace(known, paper=both)
     return rows
 
 

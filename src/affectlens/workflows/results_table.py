@@ -23,6 +23,8 @@ _LOG = "log.txt"
 """Runs of earlier versions have none."""
 _MAX_ROWS_IN_FULL = 20
 """A table of more rows shows those that were run."""
+_MAX_NAMED = 6
+AFFECT_NAMES = ("valence", "arousal")
 _NAMES = {"accuracy": "accuracy", "mean_class_accuracy": "mean class accuracy"}
 _IN_TRAINING = {"accuracy": "accuracy", "mean_class_accuracy": "macro_recall"}
 """Names of the same metrics on validation."""
@@ -92,12 +94,15 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
         if len(tables) > 1 and not any(row.name in results for row in table.rows):
             unfinished.append(f"{name} ({len(table.rows)} {'row' if len(table.rows) == 1 else 'rows'})")
             continue
-        heading = ["", f"## {table.title}"] if len(tables) > 1 else []
-        grid = bool(table.rows[0].cell)
-        lines += [*heading, "", *(_grids(table, results, module) if grid else _lines(table, results, module))]
+        lines += ["", f"## {table.title}"] if len(tables) > 1 else []
+        if table.rows[0].cell:
+            lines += ["", *_grids(table, results, module)]
+            continue
+        if any(module.METRIC in row.paper for row in table.rows) or not any(row.paper for row in table.rows):
+            lines += ["", *_lines(table, results, module)]
+        lines += _weighted(table, results) + _challenge(table, results) + _affect(table, results, rows)
     if unfinished:
         lines += ["", f"Not run: {', '.join(unfinished)}; `affectlens recipes list` has the rows."]
-    lines += _further(rows, results)
     if results:
         lines += ["", *_environment(results)]
     notes = out / "notes.md"
@@ -144,27 +149,47 @@ def _lines(table: Table, results: Mapping[str, Sequence[_Result]], module: Modul
 
 
 def _grids(table: Table, results: Mapping[str, Sequence[_Result]], module: ModuleType) -> list[str]:
-    """Rows as cells, paper / measured; a grid for each setting, since they have other columns."""
-    lines: list[str] = []
-    cells = {row.cell: row for row in table.rows}
-    for grid in dict.fromkeys(cell[0] for cell in cells if cell):
-        here = [cell for cell in cells if cell and cell[0] == grid]
-        columns = list(dict.fromkeys(cell[2] for cell in here))
-        lines += ["", f"| {grid}: paper / measured | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
-        for line in dict.fromkeys(cell[1] for cell in here):
-            texts = []
-            for column in columns:
-                row = cells[grid, line, column]
-                found = results.get(row.name)
-                measured = _measured(found, module.METRIC, bold=True, interval=False) if found else "not run"
-                texts.append(f"{_percent(row.paper.get(module.METRIC))} / {measured}")
-            lines.append(f"| {line} | {' | '.join(texts)} |")
-    finished = [found for row in table.rows if (found := results.get(row.name))]
-    epochs, _, data, seeds = (
-        " and ".join(dict.fromkeys(some)) for some in zip(*map(_circumstances, finished), strict=True)
-    )
-    lines += ["", f"{len(finished)} of {len(table.rows)} cells were run: {epochs} epochs, {data}, seeds {seeds}."]
+    """Rows as cells: paper / measured, differences to the baseline, valence and arousal."""
+    run = [found for row in table.rows if (found := results.get(row.name))]
+    most = max(map(len, run))
+    baseline = results.get(table.baseline, ())
+    others = [found for found in run if found is not baseline]
+
+    def measured(row: Row) -> str:
+        printed, found = _percent(row.paper.get(module.METRIC)), results.get(row.name)
+        if not found:
+            return f"{printed} / not run"
+        fewer = f" (seeds: {len(found)})" if len(found) < most else ""
+        return f"{printed} / {_measured(found, module.METRIC, bold=True, interval=False)}{fewer}"
+
+    def difference(row: Row) -> str:
+        return _difference(results[row.name], baseline, module.METRIC) if row.name in results else "-"
+
+    def affect(row: Row) -> str:
+        return " / ".join(_concordances(results[row.name])) if row.name in results else "-"
+
+    lines = _cells(table, "paper / measured", measured)
+    if baseline and others:
+        lines += _cells(table, f"against {table.baseline}", difference)
+    if any(map(_knows_affect, others)):
+        lines += _cells(table, "CCC of valence / of arousal", affect)
+    epochs, _, data, _ = (" and ".join(dict.fromkeys(some)) for some in zip(*map(_circumstances, run), strict=True))
+    seeds = ", ".join(map(str, sorted({one.recipe.seed for found in run for one in found})))
+    lines += ["", f"{len(run)} of {len(table.rows)} cells were run: {epochs} epochs, {data}, seeds {seeds}."]
     return lines[1:]
+
+
+def _cells(table: Table, title: str, text_of: Callable[[Row], str]) -> list[str]:
+    """A grid for each setting of the cells, since they have other columns."""
+    lines = []
+    cells = {row.cell: row for row in table.rows if row.cell}
+    for grid in dict.fromkeys(cell[0] for cell in cells):
+        columns = list(dict.fromkeys(cell[2] for cell in cells if cell[0] == grid))
+        lines += ["", f"| {grid}: {title} | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
+        for line in dict.fromkeys(cell[1] for cell in cells if cell[0] == grid):
+            texts = [text_of(cells[grid, line, column]) for column in columns]
+            lines.append(f"| {line} | {' | '.join(texts)} |")
+    return lines
 
 
 def _is_published(result: _Result, work: str) -> bool:
@@ -227,61 +252,69 @@ def _circumstances(found: Sequence[_Result]) -> tuple[str, str, str, str]:
     return epochs, f"{first.found['parameters']:,}", about, ", ".join(str(one.recipe.seed) for one in found)
 
 
-def _further(rows: Mapping[str, Row], results: Mapping[str, Sequence[_Result]]) -> list[str]:
-    """Tables of the metrics that only some works report, and only some rows have."""
-    lines: list[str] = []
+def _weighted(table: Table, results: Mapping[str, Sequence[_Result]]) -> list[str]:
+    """Weighted metrics of the rows for which the paper prints them."""
+    parts = ("precision", "recall", "f1")
+    lines = []
+    for row in table.rows:
+        if "weighted_f1" in row.paper and (found := results.get(row.name)):
+            pairs = [(_percent(row.paper[f"weighted_{part}"]), _mean(found, "weighted", part)) for part in parts]
+            lines.append(f"| {row.name} | {' | '.join(f'{paper} | **{value}**' for paper, value in pairs)} |")
+    if not lines:
+        return []
+    header = "| row | weighted precision: paper | measured | recall: paper | measured | F1: paper | measured |"
+    said = "Weighted recall is accuracy by another name; the paper prints two numbers."
+    return ["", header, "| --- |" + " ---: |" * 6, *lines, "", said]
 
-    def add(header: str, aligned: str, kept: Callable[[str], bool], line: Callable[[str], list[str]]) -> None:
-        if names := [name for name in results if kept(name)]:
-            lines.extend(["", header, aligned, *(f"| {' | '.join([name, *line(name)])} |" for name in names)])
 
-    def weighted(name: str) -> list[str]:
-        parts = ("precision", "recall", "f1")
-        pairs = [
-            (_percent(rows[name].paper[f"weighted_{part}"]), _mean(results[name], "weighted", part)) for part in parts
-        ]
-        return [cell for paper, measured in pairs for cell in (paper, f"**{measured}**")]
+def _challenge(table: Table, results: Mapping[str, Sequence[_Result]]) -> list[str]:
+    """The metric of the Aff-Wild2 challenge of the rows for which the thesis prints it."""
+    lines = []
+    for row in table.rows:
+        if "challenge" in row.paper and (found := results.get(row.name)):
+            values = [float(challenge_metric(one.test["confusion_matrix"])) for one in found]
+            lines.append(f"| {row.name} | {_percent(row.paper['challenge'])} | **{_percent(fmean(values))}** |")
+    if not lines:
+        return []
+    header = "| row | 0.67 macro F1 + 0.33 accuracy: paper | measured |"
+    said = 'The thesis says only "the total evaluation metric"; that it is this one is assumed.'
+    return ["", header, "| --- | ---: | ---: |", *lines, "", said]
 
-    def challenge(name: str) -> list[str]:
-        values = [float(challenge_metric(one.test["confusion_matrix"])) for one in results[name]]
-        return [_percent(rows[name].paper["challenge"]), f"**{_percent(fmean(values))}**"]
 
-    def affect(name: str) -> list[str]:
-        cells = [results[name][0].test["va_source"]]
-        for part in ("valence", "arousal"):
-            paper, values = rows[name].paper.get(f"{part}_ccc"), [one.test[part]["ccc"] for one in results[name]]
-            spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-            cells += ["-" if paper is None else f"{paper:.3f}", f"**{fmean(values):.3f}**{spread}"]
-        return cells
+def _affect(table: Table, results: Mapping[str, Sequence[_Result]], rows: Mapping[str, Row]) -> list[str]:
+    """Valence and arousal of the rows that know them; of a row of several tables in the one that prints them."""
+    lines = []
+    for row in table.rows:
+        found = results.get(row.name)
+        papers = [row.paper.get(f"{part}_ccc") for part in AFFECT_NAMES]
+        printed = [_decimal(paper) for paper in papers]
+        elsewhere = row.same_as in results or "valence_ccc" in rows[row.name].paper
+        if found and _knows_affect(found) and (any(papers) or not elsewhere):
+            pairs = [cell for pair in zip(printed, _concordances(found), strict=True) for cell in pair]
+            cells = [found[0].test["va_source"], *pairs, *_circumstances(found)]
+        elif not found and any(papers):
+            cells = ["", printed[0], "not run", printed[1], "not run", "", "", "", ""]
+        else:
+            continue
+        lines.append(f"| {row.name} | {' | '.join(cells)} |")
+    if not lines:
+        return []
+    header = "| row | valence and arousal are | CCC of valence: paper | measured | CCC of arousal: paper | measured |"
+    return ["", f"{header} epochs | parameters | data | seeds |", f"| --- | --- |{' ---: |' * 6} --- | ---: |", *lines]
 
-    def shows_affect(name: str) -> bool:
-        """Whether valence and arousal are known, and not printed under another name of the row already."""
-        again = rows[name].same_as in results and "valence_ccc" not in rows[name].paper
-        return bool(results[name][0].test.get("va_source")) and not again  # results of earlier versions have no source
 
-    add(
-        "| row | weighted precision: paper | measured | recall: paper | measured | F1: paper | measured |",
-        "| --- |" + " ---: |" * 6,
-        lambda name: "weighted_f1" in rows[name].paper,
-        weighted,
-    )
-    if lines:
-        lines += ["", "Weighted recall is accuracy by another name; the paper prints two numbers."]
-    add(
-        "| row | 0.67 macro F1 + 0.33 accuracy: paper | measured |",
-        "| --- | ---: | ---: |",
-        lambda name: "challenge" in rows[name].paper,
-        challenge,
-    )
-    if any("challenge" in rows[name].paper for name in results):
-        lines += ["", 'The thesis says only "the total evaluation metric"; that it is this one is assumed.']
-    add(
-        "| row | valence and arousal are | CCC of valence: paper | measured | CCC of arousal: paper | measured |",
-        "| --- | --- |" + " ---: |" * 4,
-        shows_affect,
-        affect,
-    )
-    return lines
+def _knows_affect(found: Sequence[_Result]) -> bool:
+    """Whether valence and arousal were measured."""
+    return bool(found[0].test.get("va_source"))  # results of earlier versions have no source
+
+
+def _concordances(found: Sequence[_Result]) -> list[str]:
+    """CCC of valence and of arousal, with the deviation over seeds."""
+    texts = []
+    for part in AFFECT_NAMES:
+        values = [one.test[part]["ccc"] for one in found]
+        texts.append(f"**{fmean(values):.3f}**" + (f" ± {stdev(values):.3f}" if len(values) > 1 else ""))
+    return texts
 
 
 def _environment(results: Mapping[str, Sequence[_Result]]) -> list[str]:
@@ -299,12 +332,23 @@ def _environment(results: Mapping[str, Sequence[_Result]]) -> list[str]:
             if "remark" in last:
                 text += f"; {last['remark']}"
             seen.setdefault(text, []).append(row)
-    return [f"{', '.join(dict.fromkeys(made))}: {text}." for text, made in seen.items()]
+    return [f"{_named(list(dict.fromkeys(made)), len(results))}: {text}." for text, made in seen.items()]
+
+
+def _named(rows: list[str], of: int) -> str:
+    """Names of rows, not of many."""
+    if len(rows) <= _MAX_NAMED:
+        return ", ".join(rows)
+    return "All rows" if len(rows) == of else f"{', '.join(rows[:_MAX_NAMED])} and {len(rows) - _MAX_NAMED} more rows"
 
 
 def _mean(found: Sequence[_Result], *path: str) -> str:
     """Mean over seeds of an entry of the metrics."""
     return _percent(fmean(one.test[path[0]][path[1]] for one in found))
+
+
+def _decimal(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _percent(value: float | None) -> str:

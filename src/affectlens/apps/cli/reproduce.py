@@ -17,7 +17,12 @@ def register(app: typer.Typer) -> None:
 def reproduce(
     work: Annotated[str, typer.Argument(help="Name of the work, for example caciolai.")],
     data: Annotated[
-        str, typer.Option(metavar="SPEC", help="Data set of the work, for example ferplus:~/data/ferplus.")
+        list[str],
+        typer.Option(
+            metavar="SPEC",
+            help="Data set of the work, for example ferplus:~/data/ferplus; repeatable, for rows that need different "
+            "ones.",
+        ),
     ],
     rows: Annotated[
         list[str] | None,
@@ -44,7 +49,8 @@ def reproduce(
         ),
     ] = None,
     test: Annotated[
-        str | None, typer.Option(metavar="SPEC", help="Data set to test on.  [default: the test split of --data]")
+        str | None,
+        typer.Option(metavar="SPEC", help="Data set to test on.  [default: the test split of the first --data]"),
     ] = None,
     other_data: Annotated[
         bool, typer.Option("--other-data", help="Allow a data set other than the paper's; the table says so.")
@@ -66,8 +72,8 @@ def reproduce(
 ) -> None:
     """Train rows of a work's tables (or continue them), test each once, and write the tables.
 
-    Settings, weights and folders are checked before the first run, and the tables are written after every row.
-    A row whose run is finished is not trained again. A row that has been tested is not tested again, whatever its
+    Settings, weights, folders and data sets are checked before the first run, and the tables are written after every
+    row. A row whose run is finished is not trained again. A row that has been tested is not tested again, whatever its
     number of epochs; if it was tested with other settings, choose another --out. Writes DIR/WORK/README.md with the
     tables, and a folder per row with settings, versions, log, curves, confusion matrix and metrics. If interrupted, the
     same command continues.
