@@ -1,9 +1,11 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from affectlens import BadSetting, plot
 from affectlens.evaluation.plots import COLOURS
+from affectlens.models.emotion_gcn import weighted_edges
 from affectlens.training import insights, run
 
 LABELS = ("calm", "excited", "odd")
@@ -98,6 +100,24 @@ def test_single_task_networks_count_as_one_and_stand_beside_joint_ones(single, u
         plot("similarity", models=[joint, joint])
     with pytest.raises(BadSetting, match=r"t3\.1-baseline has calm, excited, odd"):
         plot("similarity", models=[single, joint])
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+def test_the_adjacency_is_drawn_as_the_network_multiplies_by_it(untrained, tmp_path, transposed):
+    options = {"backbone": "breg_next", "layers": 1, "transposed": transposed}
+    trained = untrained(tmp_path / "run", LABELS, "antoniadis/t6.5-breg-next-gcn", model_options=options, **SMALL)
+    weights = weighted_edges(np.triu(np.ones((5, 5))) * (1 - np.eye(5)), 0.5, 0.7)  # not symmetric
+    checkpoint = torch.load(run.best_checkpoint(trained), weights_only=True)
+    checkpoint["state_dict"]["network.adjacency"] = torch.from_numpy(weights)
+    torch.save(checkpoint, run.best_checkpoint(trained))
+    (axes,) = plot("adjacency", models=[trained]).axes
+    drawn = np.asarray(axes.images[0].get_array())
+    np.testing.assert_array_equal(drawn, weights.T if transposed else weights)
+    network = run.load_run(trained).network
+    start = (network.words @ network.convolutions[0].weight).detach().numpy()
+    np.testing.assert_allclose(drawn @ start, network.head_vectors().detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert [label.get_text() for label in axes.get_yticklabels()] == [*LABELS, "valence", "arousal"]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("node", "takes from, with this weight")
 
 
 def test_focal_losses_are_drawn_for_several_gamma():

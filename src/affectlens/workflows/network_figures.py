@@ -32,13 +32,12 @@ _GAMMAS = (0.0, 0.5, 1.0, 2.0, 5.0)
 
 
 def adjacency(asked: FigureOptions) -> "Figure":
-    """The graph of Emotion-GCN (Antoniadis, section 6.3)."""
+    """What each node of Emotion-GCN's graph takes from the others and from itself (Antoniadis, section 6.3)."""
     module, labels = asked.run()
     from affectlens.training import insights
 
-    return network_plots.relations(
-        *insights.adjacency(module, labels), 0, "takes from (weights of a row sum to 1)", "node"
-    )
+    weights, names = insights.adjacency(module, labels)
+    return network_plots.relations(weights, names, 0, "takes from, with this weight", "node")
 
 
 def similarity(asked: FigureOptions) -> "Figure":
