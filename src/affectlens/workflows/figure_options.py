@@ -89,7 +89,7 @@ class FigureOptions:
 
         return run.load_run(folder), run.load_labels(folder)
 
-    def trained_as(self) -> "Recipe":
+    def recipe_in_use(self) -> "Recipe":
         """The recipe that is asked for, or that of the run."""
         require_training(f"the figure '{self.name}'")
         if bool(self.models) == (self.recipe is not None):

@@ -100,10 +100,10 @@ def _series(table: Path) -> tuple[list[Series], list[list[Event]]]:
     return faces, [list(events(face.times_s, face.probabilities, face.labels)) for face in faces]
 
 
-def _timeline(asked: FigureOptions) -> "Figure":
-    if asked.table is None:
-        raise BadSetting(f"the figure '{asked.name}' needs a table")
-    return timeline.timeline(*_series(asked.table))
+def _timeline(options: FigureOptions) -> "Figure":
+    if options.table is None:
+        raise BadSetting(f"the figure '{options.name}' needs a table")
+    return timeline.timeline(*_series(options.table))
 
 
 _FIGURES: "dict[FigureName, Callable[[FigureOptions], Figure]]" = {
