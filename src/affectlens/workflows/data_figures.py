@@ -6,17 +6,21 @@ import numpy as np
 
 from affectlens.core.errors import BadData
 from affectlens.data.samplers import age_group, age_group_name
+from affectlens.data.table import FaceTable
 from affectlens.evaluation import affect_plots, plots, training_plots
 from affectlens.workflows.figure_options import FigureOptions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FACES_OF_TRAINING = 6
+    from affectlens.training.recipe import Recipe
+
+FACES_OF_TRAINING = 8
+"""Faces in training-faces, unless stated: one of each class where there are eight."""
 
 
 def va_plane(options: FigureOptions) -> "Figure":
-    """Valence and arousal of each class (Antoniadis, figure 6.3.1)."""
+    """Valence and arousal of each class (Antoniadis, figures 4.5.1 and 5.2.1, training set; 6.3.1, validation set)."""
     data = options.source()
     table = data.load(options.split)
     if not (np.isfinite(table.valence) & np.isfinite(table.arousal) & table.labelled).any():
@@ -45,19 +49,26 @@ def training_faces(options: FigureOptions) -> "Figure":
     """Faces as the training of a recipe or run sees them: as stored, aligned, and augmented several times (Antoniadis,
     figures 3.1.2 and 3.1.3; Da Re, figure 4.7).
     """
-    recipe, data = options.recipe_in_use(), options.source()
-    from affectlens.training import preview, run
+    recipe, table = options.training_set()
+    return draw_training_faces(table, recipe, options.faces or FACES_OF_TRAINING, options.versions)
 
-    table = run.with_data_options(recipe, data).load("train")
-    seen = preview.training_faces(table, recipe, options.faces or _FACES_OF_TRAINING, options.versions)
+
+def draw_training_faces(table: FaceTable, recipe: "Recipe", faces: int, versions: int) -> "Figure":
+    """`training_faces` of a training set that is read."""
+    from affectlens.training import preview
+
+    seen = preview.training_faces(table, recipe, faces, versions)
     return plots.picture_sheet(seen.by_face, seen.labels, list(seen.steps))
 
 
 def batches(options: FigureOptions) -> "Figure":
     """Share of each class in the batches of an epoch, without and with a recipe's sampler (Da Re, figures 4.8, 4.9)."""
-    recipe, data = options.recipe_in_use(), options.source()
-    from affectlens.training import preview, run
+    recipe, table = options.training_set()
+    return draw_batches(table, recipe)
 
-    table = run.with_data_options(recipe, data).load("train")
-    drawn = preview.batches_drawn(table, recipe)
-    return training_plots.batch_shares(table.labels, {name: part.tolist() for name, part in drawn.items()})
+
+def draw_batches(table: FaceTable, recipe: "Recipe") -> "Figure":
+    """`batches` of a training set that is read."""
+    from affectlens.training import preview
+
+    return training_plots.batch_shares(table.labels, preview.batches_drawn(table, recipe))
