@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, BadSetting
 from affectlens.data.images import decoded
 from affectlens.data.samplers import in_turns
 from affectlens.data.table import FaceTable
@@ -30,6 +30,8 @@ _FACES_IN_EMOTION_SPACE = 4
 
 def samples(options: FigureOptions) -> "Figure":
     """Faces with a model's predictions and the truth (Antoniadis, section 6.4); of two models, side by side."""
+    if len(options.models) > 2:
+        raise BadSetting(f"the figure '{options.name}' takes one or two models, got {len(options.models)}")
     if len(options.models) == 2:
         return _side_by_side(options)
     model, data = options.model(), options.source()
