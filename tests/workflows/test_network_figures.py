@@ -1,9 +1,11 @@
+import importlib.util
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from affectlens import BadSetting, plot
+from affectlens import BadData, BadSetting, MissingExtra, plot
 from affectlens.evaluation.plots import COLOURS
 from affectlens.models.emotion_gcn import weighted_edges
 from affectlens.training import insights, run
@@ -74,6 +76,36 @@ def test_features_have_the_sub_centres_that_the_run_has_learned_for_the_classes_
     assert (calm.get_color(), odd.get_color()) == COLOURS[:2]
     np.testing.assert_array_equal(calm.get_xydata(), points[4:, :2])
     np.testing.assert_array_equal(odd.get_xydata(), points[:2, :2])
+
+
+def test_learned_centres_need_a_class_of_the_data(faces, untrained, first_numbers, tmp_path, monkeypatch):
+    options = {"model_options": {"backbone": "breg_next"}, **SMALL}
+    trained = untrained(tmp_path / "run", ("glad", "sad"), "antoniadis/t4.1-subclass-margin-2", **options)
+    points = np.zeros((4, run.load_run(trained).network.feature_width), dtype=np.float32)
+    np.savez(trained / "losses.npz", **{"local_subclass.centres.points": points})
+    monkeypatch.setattr(insights, "features", lambda *_: pytest.fail("features were computed"))
+    with pytest.raises(BadData, match="learned centres of glad, sad, but the data have faces of calm, odd"):
+        plot("features", faces, [trained])
+
+
+def test_the_map_of_features_names_its_extra_before_anything_is_read(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "umap" else found(name))
+    with pytest.raises(MissingExtra, match=r"the map of features .*affectlens\[features\]"):
+        plot("features", "ferplus:nowhere", ["nowhere"])
+
+
+def test_landscapes_of_one_recipe_have_the_names_of_their_runs(faces, single, untrained, tmp_path, monkeypatch):
+    surface = np.arange(1, 10, dtype=np.float32).reshape(3, 3)
+    monkeypatch.setattr("affectlens.training.landscape.landscape", lambda *_: surface)
+    options = {"model_options": {"backbone": "breg_next"}, **SMALL}
+    other = untrained(tmp_path / "other", LABELS, "antoniadis/t3.1-baseline", **options)
+    with pytest.raises(BadSetting, match="the same model is given twice"):
+        plot("landscape", faces, [single, single, single], points=3)
+    monkeypatch.chdir(tmp_path)
+    figure = plot("landscape", faces, [single, "other"], points=3)
+    assert "other (5.00 at +)" in [axes.get_title() for axes in figure.axes]
+    assert other.is_dir()
 
 
 def test_runs_whose_losses_learn_no_centres_have_none(tmp_path):

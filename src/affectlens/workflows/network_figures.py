@@ -1,8 +1,9 @@
 """Figures of trained networks, and of a loss."""
 
+import importlib.util
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,10 +74,15 @@ def features(options: FigureOptions) -> "Figure":
     """UMAP of a network's features (Antoniadis, figures 4.2.2, 4.3.2 and 4.3.3), with the centres and sub-centres that
     a loss of the run has learned, or else with the means of the classes.
     """
+    if importlib.util.find_spec("umap") is None:
+        raise MissingExtra("the map of features", "features")
     (module, trained_on), data = options.run(), options.source()
     from affectlens.training import insights, run
 
+    learned = run.load_centres(options.run_folder(), len(trained_on))
     table = _cut(module, data, options, _MAX_FACES_IN_A_MAP)
+    if learned is not None:
+        _check_shared(table.targets, table.labels, trained_on)
     with options.progress.task(f"computing features and their UMAP for {len(table):,} faces (can take minutes)"):
         vectors, rows = insights.features(module, table)
         targets = table.targets[rows]
@@ -84,14 +90,24 @@ def features(options: FigureOptions) -> "Figure":
         labels = [table.labels[label] for label in present]
         targets = np.searchsorted(present, targets)
         centres = np.stack([vectors[targets == label].mean(axis=0) for label in range(len(labels))])
-        owners, learned = np.arange(len(labels)), run.load_centres(options.run_folder(), len(trained_on))
+        owners = np.arange(len(labels))
         if learned is not None:
+            _check_shared(table.targets[rows], table.labels, trained_on)
             shown = [label for label in labels if label in trained_on]
             centres = np.concatenate([learned[trained_on.index(label)] for label in shown])
             owners = np.repeat([labels.index(label) for label in shown], learned.shape[1])
         places = _umap(np.concatenate([vectors, centres]), module.recipe.seed)
     kind = network_plots.CentreKind.MEAN if learned is None else network_plots.CentreKind.LEARNED
     return network_plots.feature_map(places[: len(vectors)], targets, labels, places[len(vectors) :], owners, kind)
+
+
+def _check_shared(targets: NDArray[np.int64], labels: Sequence[str], trained_on: Sequence[str]) -> None:
+    """Raises BadData unless one of the (N,) `targets` is of a class that the network was trained on."""
+    present = [labels[label] for label in np.unique(targets)]
+    if not set(present) & set(trained_on):
+        raise BadData(
+            f"the run has learned centres of {', '.join(trained_on)}, but the data have faces of {', '.join(present)}"
+        )
 
 
 def distances(options: FigureOptions) -> "Figure":
@@ -127,12 +143,12 @@ def loss_landscape(options: FigureOptions) -> "Figure":
             f"points must be odd, so that the middle point is at the trained weights, got {options.points}"
         )
     runs, data = [options.run(model)[0] for model in options.models], options.source()
+    names = names_of([module.recipe.row for module in runs], options.models)
     from affectlens.training.landscape import landscape
 
     surfaces: dict[str, NDArray[np.float32]] = {}
-    for model, module in zip(options.models, runs, strict=True):
+    for name, module in zip(names, runs, strict=True):
         table = _cut(module, data, options, _FACES_OF_A_LANDSCAPE)
-        name = next(name for name in (module.recipe.row, Path(model).name, model) if name not in surfaces)
         surfaces[name] = landscape(module, table, options.points, _REACH, options.progress)
     return network_plots.landscapes(surfaces, _REACH, f"{len(table):,} faces of {options.split}")
 
@@ -161,10 +177,8 @@ def _cut(module: "ExpressionModule", data: DataSource, options: FigureOptions, u
 
 def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """(N, D) -> (N, 2) by UMAP (McInnes et al. 2018, arXiv:1802.03426)."""
-    try:
-        from umap import UMAP
-    except ImportError as error:
-        raise MissingExtra("the map of features", "features") from error
+    from umap import UMAP
+
     neighbours = min(15, len(vectors) - 1)
     return np.asarray(
         UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(vectors), dtype=np.float32
