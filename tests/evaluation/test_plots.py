@@ -14,7 +14,6 @@ EVERY = {
     "curves": lambda found: plots.curves([{"epoch": 0, "train_loss": 1.5, "valid_accuracy": 0.5}]),
     "reliability": lambda found: plots.reliability(found["reliability"]),
     "selective": lambda found: plots.selective({"model": found["selective"]}),
-    "class_balance": lambda found: plots.class_balance(LABELS, [5, 3, 1], [3, 3, 3]),
     "parallel_coordinates": lambda found: plots.parallel_coordinates({"a": [0.1, None, 0.3]}, LABELS),
     "per_class_bars": lambda found: plots.per_class_bars({"a": [0.1, None, 0.3], "b": [1, 1, 1]}, LABELS),
     "group_bars": lambda found: plots.group_bars(found["groups"]["age"], "age"),
@@ -44,7 +43,7 @@ def test_pyplot_is_not_loaded_and_matplotlib_only_for_a_plot():
 import sys
 from affectlens.evaluation import plots, report
 print("matplotlib" in sys.modules, "jinja2" in sys.modules)
-plots.class_balance("ab", [1, 2], [2, 2]).canvas.draw()
+plots.per_class_bars({"a": [0.1, 0.2]}, "ab").canvas.draw()
 print("matplotlib.pyplot" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
@@ -126,19 +125,6 @@ def test_selective_curves_of_several_models_and_their_thresholds():
     assert 0.6 < low < 0.7 < 0.9 < high < 1
 
 
-def test_class_balance_has_two_bars_for_each_class(texts):
-    figure = plots.class_balance(LABELS, [900, 30, 4], [310.6, 310, 310])
-    without, with_sampler = figure.axes[0].containers
-    assert [bar.get_width() for bar in without] == [900, 30, 4]
-    assert [bar.get_width() for bar in with_sampler] == [310.6, 310, 310]
-    assert names(figure) == ["without sampler", "with sampler"]
-    assert {"900", "311", *LABELS} <= set(texts(figure))
-
-
-def test_class_balance_has_one_bar_where_the_sampler_changes_nothing():
-    assert len(plots.class_balance(LABELS, [9, 3, 4], [9, 3, 4]).axes[0].containers) == 1
-
-
 def test_bars_of_classes_say_their_per_cent_and_absent_classes_a_dash():
     figure = plots.per_class_bars({"a": [0.5, None, 0], "b": [1, 0.25, 0.333]}, LABELS)
     first, second = figure.axes[0].containers
@@ -206,7 +192,7 @@ def test_more_lines_than_colours_differ_in_dashes():
 def test_save_replaces_a_file_and_leaves_it_alone_when_drawing_fails(tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(b"old")
-    figure = plots.class_balance(LABELS, [1, 1, 1], [1, 1, 1])
+    figure = plots.per_class_bars({"a": [1, 1, 1]}, LABELS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figure, "savefig", broken)
         with pytest.raises(OSError, match="out of memory"):
@@ -223,7 +209,7 @@ def broken(stream, **options):
 
 
 def test_the_same_figure_gives_the_same_drawing():
-    first, second = (plots.svg(plots.class_balance(LABELS, [1, 2, 3], [2, 2, 2])) for _ in range(2))
+    first, second = (plots.svg(plots.per_class_bars({"a": [0.1, 0.2, 0.3]}, LABELS)) for _ in range(2))
     assert first == second
     assert first.startswith(b"<?xml")
 
@@ -236,6 +222,6 @@ def test_the_axis_of_an_accuracy_ends_at_one():
 
 
 def test_letters_are_shapes_unless_the_font_lacks_one():
-    drawn = [plots.svg(plots.class_balance([name, "b"], [1, 2], [2, 2])).decode() for name in ("café", "日本")]
+    drawn = [plots.svg(plots.per_class_bars({"a": [0.1, 0.2]}, [name, "b"])).decode() for name in ("café", "日本")]
     assert ["<text" in drawing for drawing in drawn] == [False, True]
     assert "日本" in drawn[1]

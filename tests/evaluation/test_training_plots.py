@@ -4,7 +4,10 @@ import pytest
 from affectlens.evaluation import plots, training_plots
 
 LABELS = ("calm", "keen", "$odd")
-BATCHES = {"shuffle": [[8, 2, 0], [6, 2, 2], [10, 0, 0]], "expression": [[4, 4, 2], [2, 4, 4]]}
+BATCHES = {
+    "shuffle": np.array([[8, 2, 0], [6, 2, 2], [10, 0, 0]]),
+    "expression": np.array([[4, 4, 2], [2, 4, 4]]),
+}
 P = np.array([0.1, 0.5, 0.9])
 EVERY = {
     "batch_shares": lambda: training_plots.batch_shares(LABELS, BATCHES),

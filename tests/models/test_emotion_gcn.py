@@ -82,6 +82,9 @@ def test_the_graph_of_affectnet_is_that_of_the_paper():
     }
     assert not weights[:7, :7][~np.eye(7, dtype=bool)].any()
     assert weights[7, 8] == weights[8, 7] == 0
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
+    taken = [0.533, 0.417, 0.533, 0.417, 0.533, 0.533, 0.533, 2.75, 2.75]  # as docs/works.md says
+    np.testing.assert_allclose(weights.sum(axis=0), taken, atol=1e-3)
     with pytest.raises(BadData, match="graph=affectnet has no correlation for 'contempt'"):
         Graph(0.1, 0.7, source="affectnet").adjacency(replace(nobody, labels=(*seven, "contempt")))
 

@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 
 from affectlens import BadData, BadSetting, plot
+from affectlens.evaluation import plots
+from affectlens.workflows.preview import preview
 
 CALM, EXCITED = "calm", "excited"
 
@@ -50,6 +52,22 @@ def test_training_faces_have_a_row_each_and_a_column_per_step(faces):
     assert len(pictures) == 18
     assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 1
     assert np.abs(pictures[1].astype(int) - pictures[2]).mean() > 1
+
+
+@pytest.mark.parametrize("name", ["training-faces", "batches"])
+def test_figures_of_training_show_no_other_split(faces, name):
+    with pytest.raises(BadSetting, match=f"the figure '{name}' shows the split 'train' only, got 'valid'"):
+        plot(name, faces, recipe="caciolai/baseline", split="valid")
+    assert plot(name, faces, recipe="caciolai/baseline", split="train").axes
+
+
+def test_a_preview_has_the_figures_of_training(faces, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.update({path.name: figure}))
+    assert preview("caciolai/baseline", faces, tmp_path) == 16
+    sheet, shares = plot("training-faces", faces, recipe="caciolai/baseline"), plot("batches", faces, recipe="caciolai")
+    assert plots.svg(drawn["faces.png"]) == plots.svg(sheet)
+    assert plots.svg(drawn["classes.png"]) == plots.svg(shares)
 
 
 def test_the_settings_change_what_the_faces_go_through(faces):

@@ -1,9 +1,13 @@
+import importlib.util
+
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from affectlens import BadSetting, plot
+from affectlens import BadData, BadSetting, MissingExtra, plot
 from affectlens.evaluation.plots import COLOURS
+from affectlens.models.emotion_gcn import weighted_edges
 from affectlens.training import insights, run
 
 LABELS = ("calm", "excited", "odd")
@@ -74,6 +78,36 @@ def test_features_have_the_sub_centres_that_the_run_has_learned_for_the_classes_
     np.testing.assert_array_equal(odd.get_xydata(), points[:2, :2])
 
 
+def test_learned_centres_need_a_class_of_the_data(faces, untrained, first_numbers, tmp_path, monkeypatch):
+    options = {"model_options": {"backbone": "breg_next"}, **SMALL}
+    trained = untrained(tmp_path / "run", ("glad", "sad"), "antoniadis/t4.1-subclass-margin-2", **options)
+    points = np.zeros((4, run.load_run(trained).network.feature_width), dtype=np.float32)
+    np.savez(trained / "losses.npz", **{"local_subclass.centres.points": points})
+    monkeypatch.setattr(insights, "features", lambda *_: pytest.fail("features were computed"))
+    with pytest.raises(BadData, match="learned centres of glad, sad, but the data have faces of calm, odd"):
+        plot("features", faces, [trained])
+
+
+def test_the_map_of_features_names_its_extra_before_anything_is_read(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "umap" else found(name))
+    with pytest.raises(MissingExtra, match=r"the map of features .*affectlens\[features\]"):
+        plot("features", "ferplus:nowhere", ["nowhere"])
+
+
+def test_landscapes_of_one_recipe_have_the_names_of_their_runs(faces, single, untrained, tmp_path, monkeypatch):
+    surface = np.arange(1, 10, dtype=np.float32).reshape(3, 3)
+    monkeypatch.setattr("affectlens.training.landscape.landscape", lambda *_: surface)
+    options = {"model_options": {"backbone": "breg_next"}, **SMALL}
+    other = untrained(tmp_path / "other", LABELS, "antoniadis/t3.1-baseline", **options)
+    with pytest.raises(BadSetting, match="the same model is given twice"):
+        plot("landscape", faces, [single, single, single], points=3)
+    monkeypatch.chdir(tmp_path)
+    figure = plot("landscape", faces, [single, "other"], points=3)
+    assert "other (5.00 at +)" in [axes.get_title() for axes in figure.axes]
+    assert other.is_dir()
+
+
 def test_runs_whose_losses_learn_no_centres_have_none(tmp_path):
     assert run.load_centres(tmp_path, 3) is None
     np.savez(tmp_path / "losses.npz", **{"focal.alpha": np.ones(3)})
@@ -98,6 +132,24 @@ def test_single_task_networks_count_as_one_and_stand_beside_joint_ones(single, u
         plot("similarity", models=[joint, joint])
     with pytest.raises(BadSetting, match=r"t3\.1-baseline has calm, excited, odd"):
         plot("similarity", models=[single, joint])
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+def test_the_adjacency_is_drawn_as_the_network_multiplies_by_it(untrained, tmp_path, transposed):
+    options = {"backbone": "breg_next", "layers": 1, "transposed": transposed}
+    trained = untrained(tmp_path / "run", LABELS, "antoniadis/t6.5-breg-next-gcn", model_options=options, **SMALL)
+    weights = weighted_edges(np.triu(np.ones((5, 5))) * (1 - np.eye(5)), 0.5, 0.7)  # not symmetric
+    checkpoint = torch.load(run.best_checkpoint(trained), weights_only=True)
+    checkpoint["state_dict"]["network.adjacency"] = torch.from_numpy(weights)
+    torch.save(checkpoint, run.best_checkpoint(trained))
+    (axes,) = plot("adjacency", models=[trained]).axes
+    drawn = np.asarray(axes.images[0].get_array())
+    np.testing.assert_array_equal(drawn, weights.T if transposed else weights)
+    network = run.load_run(trained).network
+    start = (network.words @ network.convolutions[0].weight).detach().numpy()
+    np.testing.assert_allclose(drawn @ start, network.head_vectors().detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert [label.get_text() for label in axes.get_yticklabels()] == [*LABELS, "valence", "arousal"]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("node", "takes from, with this weight")
 
 
 def test_focal_losses_are_drawn_for_several_gamma():

@@ -150,14 +150,6 @@ def selective(
     return figure
 
 
-def class_balance(labels: Sequence[str], without: Sequence[float], with_sampler: Sequence[float]) -> "Figure":
-    """Faces of each class in an epoch, without and with the sampler; one bar where it changes nothing."""
-    series = {"without sampler": without, "with sampler": with_sampler}
-    if list(without) == list(with_sampler):
-        del series["with sampler"]
-    return bars(labels, series, "faces per epoch", [[f"{value:.0f}" for value in part] for part in series.values()])
-
-
 def per_class_bars(models: Mapping[str, Numbers], labels: Sequence[str], measure: str = "recall") -> "Figure":
     """A fraction in [0, 1] for each class, a bar per model; None where a class has no faces."""
     texts = [[_percent(value) for value in part] for part in models.values()]

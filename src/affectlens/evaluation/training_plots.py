@@ -26,16 +26,19 @@ _RANGE = (5, 95)
 """Percentiles between which most batches lie."""
 
 
-def batch_shares(labels: Sequence[str], batches: Mapping[str, Sequence[Sequence[int]]]) -> "Figure":
-    """Sampler -> (B, C) faces of each class in its batches: mean shares, and ranges of nine in ten batches."""
+def batch_shares(labels: Sequence[str], batches: Mapping[str, NDArray[np.integer]]) -> "Figure":
+    """Mean share of each of C classes in the batches of each sampler, and the range of nine in ten batches.
+
+    `batches` maps a sampler to (B, C) integers, the faces of each class in each batch (>= 0, not all 0 in a batch);
+    batches are of one size.
+    """
     thick = 0.8 / len(batches)
-    size = int(np.sum(next(iter(batches.values()))[0]))
+    size = int(next(iter(batches.values()))[0].sum())
     figure = figure_of(WIDTH_IN, 1.1 + len(labels) * max(0.34, 0.22 * len(batches)))
     axes = axes_in(figure, f"share of a batch of {size:,}: mean, and range of nine in ten batches", "", grid="x")
     names = []
     for i, (sampler, drawn) in enumerate(batches.items()):
-        counts = np.asarray(drawn, dtype=np.float64)
-        shares = counts / counts.sum(axis=1, keepdims=True)
+        shares = drawn / drawn.sum(axis=1, keepdims=True)
         places = np.arange(len(labels)) + (i - (len(batches) - 1) / 2) * thick
         axes.barh(places, shares.mean(axis=0), 0.92 * thick, color=COLOURS[(5, 4)[i % 2]])
         low, high = np.percentile(shares, _RANGE, axis=0)
@@ -43,7 +46,7 @@ def batch_shares(labels: Sequence[str], batches: Mapping[str, Sequence[Sequence[
         for place, share, end in zip(places, shares.mean(axis=0), high, strict=True):
             style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": SMALL_PT, "color": INK}
             axes.annotate(f"{100 * share:.1f} %", (max(end, share), place), xytext=(4, 0), **style)
-        names.append(f"{sampler} ({len(counts):,} batches)")
+        names.append(f"{sampler} ({len(drawn):,} batch{'' if len(drawn) == 1 else 'es'})")
     axes.set_yticks(range(len(labels)), shown(labels))
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -54,7 +57,10 @@ def batch_shares(labels: Sequence[str], batches: Mapping[str, Sequence[Sequence[
 
 
 def focal_curves(probability: NDArray[np.floating], losses: Mapping[float, NDArray[np.floating]]) -> "Figure":
-    """The (P,) losses of a face for each gamma, by the (P,) probability of its true class."""
+    """Losses of a face against the probability of its true class: (P,) floats in (0, 1), ascending.
+
+    `losses` maps a gamma (>= 0) to (P,) floats in nats, >= 0; those above 5 are not shown.
+    """
     figure = figure_of(WIDTH_IN, 3.6)
     axes = axes_in(figure, "probability of the true class", "loss (nats)")
     axes.axvspan(0.5, 1, color=GRID, alpha=0.5, linewidth=0, zorder=0)

@@ -7,15 +7,15 @@ the backbone's features (677,888 parameters with 300 -> 512 -> 1024). The answer
 with the feature vector: the backbone's map, pooled (`layers.backbones`), for DenseNet before any ReLU.
 
 The graph comes from the training set (`prepare`; eq. 6.3.2 to 6.3.5): |Spearman| between belonging to an expression and
-valence or arousal, 1 where that is at least `tau`, then re-weighted to `share` (p) for all neighbours together and 1 -
-p for the node itself. `category_edges` adds edges between expressions by their conditional probabilities (section
-6.4.3; `co_occurrence`; the thesis does not say from which labels). No gradient flows into it. As printed, eq. 6.3.3
-correlates ranks without subtracting their means, which is not Spearman's coefficient: on AffectNet all pairs would have
-0.73 to 0.97 and `tau` would remove no edge. Here, as in the author's data, it is Spearman's.
+valence or arousal, 1 where that is at least `tau`, then re-weighted so that a row of A has `share` (p) for all
+neighbours together and 1 - p for the node itself. `category_edges` adds edges between expressions by their conditional
+probabilities (section 6.4.3; `co_occurrence`; the thesis does not say from which labels). No gradient flows into it. As
+printed, eq. 6.3.3 correlates ranks without subtracting their means, which is not Spearman's coefficient: on AffectNet
+all pairs would have 0.73 to 0.97 and `tau` would remove no edge. Here, as in the author's data, it is Spearman's.
 
 Where text and code disagree, or only one speaks (`Graph` has both): the code multiplies with (A D)^T D, which is the
-transpose, as the rows of A sum to 1, and so does this file; an edge between valence and arousal is in the code only,
-and not here; LeakyReLU stands between the layers, as in the code, where eq. 1.5.1 has it after each; a node without
+transpose, as the rows of A sum to 1, and so does this file: a node takes its column of A, whose sum is not 1; an edge
+between valence and arousal is in the code only, and not here; LeakyReLU stands between the layers, as in the code, where eq. 1.5.1 has it after each; a node without
 neighbours keeps all of its weight here, so that its row of A sums to 1, before the transpose, as eq. 1.5.1 asks (1 - p
 by eq. 6.3.5; the code divides 0 by 0). p is 0.7, as in the text (0.5 in the code). One layer is 300 -> D and three are
 300 -> 512 -> 512 -> D, as in comments of the author's models.py. `graph=affectnet` takes the published correlations
@@ -144,14 +144,14 @@ class EmotionGCN(PartlyFrozen, Explaining):
 
     def head_vectors(self) -> Tensor:
         """(C + 2, D) classifiers and the two regressors."""
-        nodes, adjacency = self.words, self.adjacency.T if self.rules.transposed else self.adjacency
+        nodes, adjacency = self.words, self.graph()
         for depth, convolution in enumerate(self.convolutions):
             nodes = convolution(leaky_relu(nodes, 0.2) if depth else nodes, adjacency)
         return nodes
 
     def graph(self) -> Tensor:
-        """(C + 2, C + 2) adjacency."""
-        return self.adjacency
+        """(C + 2, C + 2) adjacency, or its transpose (`Graph.transposed`): row i is what node i takes from each."""
+        return self.adjacency.T if self.rules.transposed else self.adjacency
 
     def embed(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D), the pooled map."""
@@ -209,13 +209,14 @@ class Graph:
 
     Attributes:
         tau: the least strength of an edge; with 0 there is one everywhere, as in the equation.
-        share: p, what all neighbours of a node have together; the node keeps 1 - p.
+        share: p, the weight that a node gives to all its neighbours together where `transposed`, and otherwise takes
+            from them; 1 - p is its own.
         category_edges: edges between expressions by their conditional probabilities.
         affect_edge: an edge between valence and arousal where they are correlated, as in the author's code; the text
             has none.
         isolated: weight that a node without neighbours keeps: "full" (1), or "rest" (1 - p) as in eq. 6.3.5.
-        transposed: multiply by the transpose, as the author's code does, whose rows sum to 1 before it; the text's rows
-            sum to 1.
+        transposed: a node takes its column of the adjacency, as in the author's code; otherwise its row, which sums to
+            1, as in the text.
         source: "data", the training set; "affectnet", the correlations of AffectNet's.
     """
 
@@ -238,8 +239,8 @@ class Graph:
 def weighted_edges(
     related: NDArray[np.float64], tau: float, share: float, isolated: str = "full"
 ) -> NDArray[np.float32]:
-    """(K, K) float32 from (K, K) strengths: edges where one is at least `tau`; a node keeps 1 - `share` of its weight
-    and gives its neighbours `share` in equal parts.
+    """(K, K) float32 from (K, K) strengths: edges where one is at least `tau`; the row of a node has 1 - `share` for
+    itself and `share` in equal parts for its neighbours.
     """
     edges = (related >= tau).astype(np.float64)
     np.fill_diagonal(edges, 0)

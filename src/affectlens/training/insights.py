@@ -164,7 +164,8 @@ def single_tasks_joined(networks: Sequence[Heads]) -> list[Heads]:
 
 
 def adjacency(module: ExpressionModule, labels: tuple[str, ...]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """(K, K) weights of Emotion-GCN's graph, rows sum to 1, and the names of its nodes.
+    """(K, K) float32 weights in [0, 1] by which Emotion-GCN multiplies its nodes, and their names; row i is what node i
+    takes from each.
 
     Raises:
         BadSetting: the network has no graph.

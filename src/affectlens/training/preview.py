@@ -92,16 +92,6 @@ def batches_drawn(table: FaceTable, recipe: Recipe) -> dict[str, NDArray[np.int6
     return drawn
 
 
-def classes_seen(table: FaceTable, recipe: Recipe) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(C,) faces of each class, and how often they come in the recipe's first epoch.
-
-    Raises:
-        As `batches_drawn`.
-    """
-    classes = classes_of(of_recipe(table, recipe))
-    return np.bincount(classes, minlength=len(table.labels)), batches_drawn(table, recipe)[recipe.sampler].sum(axis=0)
-
-
 def _pairs(
     table: FaceTable, rows: NDArray[np.int64], recipe: Recipe, faces: int
 ) -> tuple[list[int], list[NDArray[np.uint8]], list[NDArray[np.uint8]], list[NDArray[np.float32]]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, BadSetting
 from affectlens.data.images import decoded
 from affectlens.data.samplers import in_turns
 from affectlens.data.table import FaceTable
@@ -28,28 +28,30 @@ _FACES_OF_TWO_MODELS = 6
 _FACES_IN_EMOTION_SPACE = 4
 
 
-def samples(asked: FigureOptions) -> "Figure":
+def samples(options: FigureOptions) -> "Figure":
     """Faces with a model's predictions and the truth (Antoniadis, section 6.4); of two models, side by side."""
-    if len(asked.models) == 2:
-        return _side_by_side(asked)
-    model, data = asked.model(), asked.source()
-    scored = score(open_model(model), _some(asked, _FACES_ON_A_SHEET), progress=asked.progress)
+    if len(options.models) > 2:
+        raise BadSetting(f"the figure '{options.name}' takes one or two models, got {len(options.models)}")
+    if len(options.models) == 2:
+        return _side_by_side(options)
+    model, data = options.model(), options.source()
+    scored = score(open_model(model), _some(options, _FACES_ON_A_SHEET), progress=options.progress)
     return affect_plots.captioned_faces(_faces(scored.table), *_captions(scored, data.options.get("va")))
 
 
-def _side_by_side(asked: FigureOptions) -> "Figure":
+def _side_by_side(options: FigureOptions) -> "Figure":
     """Truth and predictions of two models for faces that one of them recognises and the other does not (Antoniadis,
     figure 6.4.2): two thirds are the second model's.
     """
-    opened, source, table = open_all(asked.models, asked.source(), asked.split, asked.progress)
-    names = names_of([model.name for model in opened], asked.models)
+    opened, source, table = open_all(options.models, options.source(), options.split, options.progress)
+    names = names_of([model.name for model in opened], options.models)
     search = any(model.find_faces for model in opened)
     table = table.keep(table.labelled)
-    both = [score(model, table, search, progress=asked.progress) for model in opened]
+    both = [score(model, table, search, progress=options.progress) for model in opened]
     first, second = shared(dict(zip(names, both, strict=True))).values()
-    rows = contrasting(first, second, asked.faces or _FACES_OF_TWO_MODELS)
+    rows = contrasting(first, second, options.faces or _FACES_OF_TWO_MODELS)
     if not len(rows):
-        raise BadData(f"both models recognise the same faces of the split '{asked.split}'")
+        raise BadData(f"both models recognise the same faces of the split '{options.split}'")
     faces = _faces(first.table.keep(np.isin(np.arange(len(first.table)), rows)))
     in_order = [faces[place] for place in np.argsort(np.argsort(rows))]
     truths = ["\n".join(_truth(first, row, source.options.get("va"))) for row in rows]
@@ -84,12 +86,12 @@ def _affect(scored: Scored) -> NDArray[np.floating] | None:
     return None if valence is None or arousal is None else np.stack([valence, arousal], axis=1)
 
 
-def emotion_space(asked: FigureOptions) -> "Figure":
+def emotion_space(options: FigureOptions) -> "Figure":
     """Scores of single faces on the axes of a model's expressions, in parallel coordinates (Da Re, figures 4.10, 4.11).
 
     A score is the calibrated logit minus the mean logit of the face; a softmax gives the probabilities.
     """
-    scored = score(open_model(asked.model()), _some(asked, _FACES_IN_EMOTION_SPACE), progress=asked.progress)
+    scored = score(open_model(options.model()), _some(options, _FACES_IN_EMOTION_SPACE), progress=options.progress)
     log_p = np.log(np.maximum(scored.scores.probabilities, 1e-12))
     captions = [f"{_answer(scored, row)[0]}\ntrue: {_truth(scored, row, None)[0]}" for row in range(len(log_p))]
     return affect_plots.emotion_space(
@@ -97,10 +99,10 @@ def emotion_space(asked: FigureOptions) -> "Figure":
     )
 
 
-def heatmaps(asked: FigureOptions) -> "Figure":
+def heatmaps(options: FigureOptions) -> "Figure":
     """The faces of `samples` beside heat maps of where the model looked (as Da Re, figure 3.4)."""
-    model, data = asked.model(), asked.source()
-    scored = score(open_model(model), _some(asked, _FACES_ON_A_SHEET), progress=asked.progress)
+    model, data = options.model(), options.source()
+    scored = score(open_model(model), _some(options, _FACES_ON_A_SHEET), progress=options.progress)
     recognizer = Recognizer(model, threads=0, explain=True)
     crops = [face if face.ndim == 3 else np.stack([face] * 3, axis=-1) for face in _faces(scored.table)]
     seen = explanations(crops, recognizer.outputs(crops), recognizer.outputs, recognizer.spec.first_place)
@@ -108,10 +110,10 @@ def heatmaps(asked: FigureOptions) -> "Figure":
     return affect_plots.captioned_faces(pairs, *_captions(scored, data.options.get("va")), columns=3)
 
 
-def landmarks(asked: FigureOptions) -> "Figure":
+def landmarks(options: FigureOptions) -> "Figure":
     """The 68 landmarks that guide the streams of Da Re's network."""
-    model, table = asked.model(), _some(asked, _FACES_ON_A_SHEET)
-    require_training(f"the figure '{asked.name}'")
+    model, table = options.model(), _some(options, _FACES_ON_A_SHEET)
+    require_training(f"the figure '{options.name}'")
     from affectlens.training import insights
 
     faces, rows = decoded(table.images, range(len(table)))
@@ -120,10 +122,10 @@ def landmarks(asked: FigureOptions) -> "Figure":
     return affect_plots.captioned_faces(drawn, [table.labels[table.targets[row]] for row in rows], [True] * len(drawn))
 
 
-def _some(asked: FigureOptions, usual: int) -> FaceTable:
+def _some(options: FigureOptions, usual: int) -> FaceTable:
     """A few labelled faces, of all classes in turns."""
-    table = asked.labelled()
-    return table.keep(np.isin(np.arange(len(table)), in_turns(table)[: asked.faces or usual]))
+    table = options.labelled()
+    return table.keep(np.isin(np.arange(len(table)), in_turns(table)[: options.faces or usual]))
 
 
 def _faces(table: FaceTable) -> list[NDArray[np.uint8]]:

@@ -13,7 +13,7 @@ from affectlens.evaluation import timeline
 from affectlens.runtime.tables import read_series
 from affectlens.runtime.temporal import events
 from affectlens.workflows import data_figures, face_figures, network_figures
-from affectlens.workflows.figure_options import FigureName, FigureOptions
+from affectlens.workflows.figure_options import VERSIONS, FigureName, FigureOptions
 from affectlens.workflows.recipes import Overrides
 
 if TYPE_CHECKING:
@@ -27,17 +27,17 @@ def plot(
     data: str | Path | DataSource | None = None,
     models: Sequence[str | Path] = (),
     *,
-    split: str = "test",
+    split: str | None = None,
     divisions: int = 8,
     faces: int | None = None,
     points: int = 11,
     table: str | Path | None = None,
     recipe: "str | Path | Recipe | None" = None,
     settings: Overrides = (),
-    versions: int = 3,
+    versions: int = VERSIONS,
     progress: Progress = SILENT,
 ) -> "Figure":
-    """Draw a figure of a data set, a trained network or a video (extra `report`; most need `train`).
+    """Draw a figure of a data set, a trained network or a video (extra `plots`; most need `train`).
 
     Args:
         name: "va-plane", "ages", "training-faces", "batches", "samples", "heatmaps", "landmarks", "emotion-space",
@@ -46,7 +46,8 @@ def plot(
         data: data set, "NAME:FOLDER[?key=value&...]"; not used for adjacency, similarity, focal-loss and timeline.
         models: run folders; for samples, heatmaps and emotion-space also "bundled" or an ONNX file, for landmarks the
             weights file of MobileFaceNet. One model; samples takes two, landscape and similarity several.
-        split: "train", "valid" or "test", of `data`; training-faces and batches are about "train".
+        split: "train", "valid" or "test", of `data`; None is "train" for training-faces and batches, which show no
+            other, and "test" for all others.
         divisions: number of sectors drawn in va-plane: 0, 4, 8 or 12.
         faces: maximum number of faces; None is the default of the figure.
         points: number of points along each direction of landscape, odd.
@@ -60,8 +61,11 @@ def plot(
         A figure of Matplotlib's, which notebooks show.
 
     Raises:
-        UnknownName: there is no such figure. BadSetting, BadData: something that the figure needs is missing.
-            MissingExtra.
+        UnknownName: there is no such figure, reader or recipe. BadSetting: an argument that the figure needs is
+            missing, or one has a value outside its range. BadData: the data cannot be read or lack what the figure
+            shows. BadModelFile: a model file or run is missing or damaged. MissingExtra: the extra `plots` (all
+            figures), `train` (those of runs, recipes, losses and landmarks), `features` (features) or `parquet`
+            (timeline, and data in that format) is not installed. OSError: the table cannot be read.
     """
     if name not in list(FigureName):
         raise UnknownName(unknown("figure", name, list(FigureName)))
@@ -72,7 +76,7 @@ def plot(
             chosen,
             data,
             list(map(str, models)),
-            split,
+            split or ("train" if chosen in _OF_TRAINING else "test"),
             divisions=divisions,
             faces=faces,
             points=points,
@@ -100,12 +104,13 @@ def _series(table: Path) -> tuple[list[Series], list[list[Event]]]:
     return faces, [list(events(face.times_s, face.probabilities, face.labels)) for face in faces]
 
 
-def _timeline(asked: FigureOptions) -> "Figure":
-    if asked.table is None:
-        raise BadSetting(f"the figure '{asked.name}' needs a table")
-    return timeline.timeline(*_series(asked.table))
+def _timeline(options: FigureOptions) -> "Figure":
+    if options.table is None:
+        raise BadSetting(f"the figure '{options.name}' needs a table")
+    return timeline.timeline(*_series(options.table))
 
 
+_OF_TRAINING = (FigureName.TRAINING_FACES, FigureName.BATCHES)
 _FIGURES: "dict[FigureName, Callable[[FigureOptions], Figure]]" = {
     FigureName.VA_PLANE: data_figures.va_plane,
     FigureName.AGES: data_figures.ages,

@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING
 
 from affectlens.data.source import DataSource
 from affectlens.evaluation import plots
-from affectlens.workflows.data import source_of
-from affectlens.workflows.extras import require_training
-from affectlens.workflows.recipes import Overrides, find_recipe
+from affectlens.workflows import data_figures
+from affectlens.workflows.figure_options import VERSIONS, FigureName, FigureOptions
+from affectlens.workflows.recipes import Overrides
 
 if TYPE_CHECKING:
     from affectlens.training.recipe import Recipe
-
-EPOCHS = 3
 
 
 def preview(
@@ -20,29 +18,29 @@ def preview(
     data: str | Path | DataSource,
     out: str | Path = "preview",
     *,
-    faces: int = 8,
+    faces: int = data_figures.FACES_OF_TRAINING,
     settings: Overrides = (),
 ) -> int:
     """Draw faces.png and classes.png into the folder `out` (extra `train`).
 
-    faces.png shows some faces as stored, as network input, and as three epochs augment them, a row for each (the figure
-    "training-faces" of `plot` is the same for any number of epochs, and for runs); classes.png how often each class
-    comes in an epoch without and with the recipe's sampler. Arguments are those of `train`.
+    They are the figures "training-faces" and "batches" of `plot` for a recipe: faces as stored, as network input, and
+    as augmented in three epochs, a row for each; and the share of each class in the batches of an epoch, without and
+    with the recipe's sampler. Arguments are those of `train`.
 
     Returns:
         How many training faces there are.
-    """
-    require_training("a preview")
-    from affectlens.training.preview import classes_seen, training_faces
-    from affectlens.training.run import with_data_options
 
-    chosen = find_recipe(recipe, settings)
-    source = source_of(data)
-    table = with_data_options(chosen, source).load("train")
-    seen = training_faces(table, chosen, faces, EPOCHS)
-    without, with_sampler = classes_seen(table, chosen)
+    Raises:
+        As `plot`.
+    """
+    options = FigureOptions(FigureName.TRAINING_FACES, data, split="train", recipe=recipe, settings=settings)
+    chosen, table = options.training_set()
+    figures = {
+        "faces.png": data_figures.draw_training_faces(table, chosen, faces, VERSIONS),
+        "classes.png": data_figures.draw_batches(table, chosen),
+    }
     folder = Path(out).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    plots.save(plots.picture_sheet(seen.by_face, seen.labels, list(seen.steps)), folder / "faces.png")
-    plots.save(plots.class_balance(table.labels, without.tolist(), with_sampler.tolist()), folder / "classes.png")
+    for name, figure in figures.items():
+        plots.save(figure, folder / name)
     return len(table)

@@ -58,6 +58,7 @@ def test_every_figure_is_drawn(cli, name, table, trained, tmp_path):
         (("adjacency",), "the figure 'adjacency' needs a model"),
         (("similarity", "--model", "nowhere"), "needs a run folder of 'affectlens train', got 'nowhere'"),
         (("heatmaps", "--model", "a", "--model", "b"), "the figure 'heatmaps' needs a single model"),
+        (("samples", *3 * ("--model", "a")), "the figure 'samples' takes one or two models, got 3"),
         (("landscape", "--model", "run", "--points", 4), "points must be odd"),
         (("samples", "--out", "x.jpg"), "figures are written as PNG; --out must end in .png, got 'x.jpg'"),
         (("landscape",), "the figure 'landscape' needs one or more models"),

@@ -17,6 +17,7 @@ from affectlens.workflows import inspect as inspecting
 from affectlens.workflows import prepare as preparing
 from affectlens.workflows import preview as previewing
 from affectlens.workflows.data import source_of
+from affectlens.workflows.data_figures import FACES_OF_TRAINING
 from affectlens.workflows.suspects import Suspect
 
 data = typer.Typer(help="Inspect, preview and prepare labelled data.", no_args_is_help=True)
@@ -147,13 +148,14 @@ def preview(
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for the pictures.  [default: preview]")
     ] = None,
-    faces: Annotated[int, typer.Option(min=1, max=24, help="Number of faces to show.")] = 8,
+    faces: Annotated[int, typer.Option(min=1, max=24, help="Number of faces to show.")] = FACES_OF_TRAINING,
     settings: Settings = None,
 ) -> None:
     """Draw the training faces as a recipe transforms and samples them.
 
-    faces.png shows some faces as stored, as network input, and as augmented in three epochs; classes.png shows how
-    often each class occurs in an epoch without and with the recipe's sampler.
+    faces.png shows some faces as stored, as network input, and as augmented in three epochs; classes.png shows the
+    share of each class in the batches of an epoch, without and with the recipe's sampler. They are the figures
+    training-faces and batches of 'affectlens plot'.
     """
     folder = folder or Path("preview")
     count = previewing.preview(recipe, spec, folder, faces=faces, settings=settings or ())

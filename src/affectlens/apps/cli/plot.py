@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.cli.console import TERMINAL, out
-from affectlens.apps.cli.options import Split, SplitOption
+from affectlens.apps.cli.options import Split
 from affectlens.apps.cli.train import Settings
 from affectlens.core.errors import BadSetting
 from affectlens.core.files import atomic_write
 from affectlens.evaluation import plots, report
-from affectlens.workflows.figure_options import FigureName
+from affectlens.workflows.figure_options import VERSIONS, FigureName
 from affectlens.workflows.figures import plot as workflow
 from affectlens.workflows.figures import timeline_page
 
@@ -33,12 +33,12 @@ def plot(
             "heatmaps: the same, with heat maps of where the model looked. emotion-space: scores of single faces for "
             "each class, in parallel coordinates. features: UMAP of a network's features, with the centres that its "
             "loss has learned, or with class means. distances: within and between classes, before and after a "
-            "network's squeeze-and-excitation gate. adjacency: the graph of Emotion-GCN. similarity: cosines between "
-            "classifiers and regressors, of one or several runs; a run for expressions alone and, after it, a run for "
-            "valence and arousal alone count as one. landscape: the loss around the weights of one or several runs, "
-            "along two random directions with the norm of the weights, filter by filter. focal-loss: the focal loss "
-            "for several gamma. landmarks: the 68 landmarks of MobileFaceNet. timeline: the faces of a video, from a "
-            "table of 'affectlens analyze'.",
+            "network's squeeze-and-excitation gate. adjacency: what each node of Emotion-GCN's graph takes from the "
+            "others. similarity: cosines between classifiers and regressors, of one or several runs; a run for "
+            "expressions alone and, after it, a run for valence and arousal alone count as one. landscape: the loss "
+            "around the weights of one or several runs, along two random directions with the norm of the weights, "
+            "filter by filter. focal-loss: the focal loss for several gamma. landmarks: the 68 landmarks of "
+            "MobileFaceNet. timeline: the faces of a video, from a table of 'affectlens analyze'.",
         ),
     ],
     table: Annotated[
@@ -59,14 +59,20 @@ def plot(
         typer.Option(metavar="WORK/ROW", help="For training-faces and batches: a recipe, instead of the run's."),
     ] = None,
     settings: Settings = None,
-    split: SplitOption = Split.TEST,
+    split: Annotated[
+        Split | None,
+        typer.Option(
+            help="Split of the data set to use.  [default: test; train for training-faces and batches, which show no "
+            "other]"
+        ),
+    ] = None,
     divisions: Annotated[int, typer.Option(help="Number of sectors drawn in va-plane: 0, 4, 8 or 12.")] = 8,
     faces: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Maximum number of faces.  [default: 24 for samples, heatmaps and landmarks; 6 for samples of two "
-            "models and training-faces; 4 for emotion-space; 256 for landscape; 5000 for features and distances]",
+            help="Maximum number of faces.  [default: 24 for samples, heatmaps and landmarks; 8 for training-faces; "
+            "6 for samples of two models; 4 for emotion-space; 256 for landscape; 5000 for features and distances]",
         ),
     ] = None,
     points: Annotated[
@@ -74,7 +80,7 @@ def plot(
     ] = 11,
     versions: Annotated[
         int, typer.Option(min=1, max=12, help="Number of augmented versions of each face in training-faces.")
-    ] = 3,
+    ] = VERSIONS,
     file: Annotated[
         Path | None,
         typer.Option(

@@ -72,7 +72,7 @@ class Network(nn.Module):
         return classifier.weight if isinstance(classifier, nn.Linear) else None
 
     def graph(self) -> Tensor | None:
-        """(K, K) adjacency of a graph of the classes, valence and arousal; rows sum to 1. None without one."""
+        """(K, K) weights of a graph of classes, valence and arousal; row i is what node i takes. None without one."""
         return None
 
 
