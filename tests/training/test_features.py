@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 
-from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.preprocessing import to_input
 from affectlens.core.progress import SILENT
 from affectlens.core.session import model_file, open_session, read_spec, run_model
@@ -194,6 +194,24 @@ def test_the_module_is_on_the_cpu_again_after_it_embedded_on_the_device(head, da
         assert torch.equal(features._of(module, images, SILENT), expected)
     assert moves == [precision.device(), "embedded", "back"]
     assert module.training
+
+
+def test_a_new_run_whose_images_cannot_be_decoded_leaves_nothing_behind(head, data, tmp_path):
+    gone = Images([Stored(tmp_path / f"{row}.png") for row in range(64)])
+    with pytest.raises(BadData, match="cannot decode any of 64 images"):
+        fit.fit(head, replace(data, train=replace(data.train, images=gone)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_compile_does_nothing_for_embedded_faces_and_says_so(head, data, tmp_path, monkeypatch):
+    class Told(type(SILENT)):
+        def message(self, text):
+            said.append(text)
+
+    said = []
+    monkeypatch.setattr(fit, "_compile", lambda module: pytest.fail("compiled"))
+    fit.fit(replace(head, compile=True, epochs=1), data, tmp_path / "run", progress=Told())
+    assert "note: compile has no effect on a head that is trained on features computed once" in said
 
 
 def test_two_rows_of_a_graph_share_the_features(data):
