@@ -1,6 +1,9 @@
 """Heads on frozen features: what a head learns on, and when."""
 
+import contextlib
+import gc
 import shutil
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -8,12 +11,13 @@ import onnx
 import pytest
 import torch
 
-from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.preprocessing import to_input
+from affectlens.core.progress import SILENT
 from affectlens.core.session import model_file, open_session, read_spec, run_model
 from affectlens.data.images import Images, Stored
 from affectlens.models.layers.backbones import BACKBONES
-from affectlens.training import features, fit, storage
+from affectlens.training import features, fit, precision, storage
 from affectlens.training.export import export
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find
@@ -71,9 +75,10 @@ def test_features_are_not_fixed_where_training_changes_them(head, data, changes)
     assert not features.are_fixed(module_of(replace(head, **changes), data))
 
 
+@pytest.mark.parametrize("train", ["head", "frozen"])
 @pytest.mark.parametrize(("mask", "fixed"), [(False, True), (True, False)])
-def test_features_of_a_frozen_backbone_are_fixed_unless_its_map_is_needed(head, data, mask, fixed):
-    options = {**head.model_options, "train": "frozen", "mask": mask}
+def test_features_of_a_frozen_backbone_are_fixed_unless_its_map_is_needed(head, data, train, mask, fixed):
+    options = {**head.model_options, "train": train, "mask": mask}
     assert features.are_fixed(module_of(replace(head, model_options=options), data)) == fixed
 
 
@@ -122,6 +127,93 @@ def test_a_run_with_a_frozen_backbone_goes_on_as_if_it_had_not_stopped(head, dat
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def few(data, faces):
+    """The same with few faces, all with valence and arousal."""
+    affect = np.linspace(-1, 1, 8, dtype=np.float32)
+    train, valid = (replace(faces(8, seed=seed), valence=affect, arousal=affect[::-1].copy()) for seed in (1, 2))
+    return replace(data, train=train, valid=valid)
+
+
+def test_two_networks_with_the_same_weights_and_another_last_activation_have_features_of_their_own(head, data, faces):
+    """Antoniadis's single network pools DenseNet's map after its last ReLU, Emotion-GCN before it."""
+    data, found, weights = few(data, faces), {}, {}
+    for model in ("multi_task", "emotion_gcn"):
+        options = {"backbone": "densenet121", "train": "head"}
+        module = ExpressionModule(replace(head, model=model, model_options=options), 8)
+        weights = weights or module.network.backbone.state_dict()
+        module.network.backbone.load_state_dict(weights)
+        module.network.settle(pretrained=True)
+        found[model], _ = features.embedded(module, data)
+    assert (found["multi_task"] >= 0).all()
+    assert (found["emotion_gcn"] < 0).any()
+
+
+@pytest.mark.parametrize("model", ["multi_task", "emotion_gcn"])
+def test_features_do_not_depend_on_the_options_that_are_said_to_come_after_them(head, model):
+    changed = {
+        **{"affect": "regression", "fusion": "concatenate", "mask": True, "expressions": False, "train": "full"},
+        **{"layers": 3, "tau": 0.5, "share": 0.2, "category_edges": True, "affect_edge": True, "isolated": "rest"},
+        **{"transposed": False, "graph": "affectnet", "words": "circumplex"},
+    }
+    images = torch.randn(2, 1, 48, 48)
+    plain = ExpressionModule(replace(head, model=model, model_options={"backbone": "bundled"}), 7).eval().network
+    options = {"backbone": "bundled", **{name: changed[name] for name in plain.outer_options}}
+    other = ExpressionModule(replace(head, model=model, model_options=options), 7).eval().network
+    other.backbone.load_state_dict(plain.backbone.state_dict())
+    with torch.inference_mode():
+        torch.testing.assert_close(other.embed(images), plain.embed(images), rtol=0, atol=0)
+
+
+def test_the_faces_of_an_earlier_run_are_not_kept(head, data, faces):
+    first, second = few(data, faces), few(data, faces)
+    module = module_of(head, first)
+    kept = [weakref.ref(table.images) for table in (first.train, first.valid)]
+    features.embedded(module, first)
+    del first
+    features.embedded(module, second)
+    gc.collect()
+    assert [image() for image in kept] == [None, None]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_module_is_on_the_cpu_again_after_it_embedded_on_the_device(head, data, faces, monkeypatch, fails):
+    module, moves = module_of(head, data), []
+    images = few(data, faces).train.images
+    expected = features._of(module, images, SILENT)
+
+    def embed(faces):
+        moves.append("embedded")
+        if fails:
+            raise RuntimeError("out of memory")
+        return expected[: len(faces)]
+
+    monkeypatch.setattr(module, "to", lambda device: moves.append(device) or module)
+    monkeypatch.setattr(module, "cpu", lambda: moves.append("back") or module)
+    monkeypatch.setattr(module.network, "embed", embed)
+    with pytest.raises(RuntimeError, match="out of memory") if fails else contextlib.nullcontext():
+        assert torch.equal(features._of(module, images, SILENT), expected)
+    assert moves == [precision.device(), "embedded", "back"]
+    assert module.training
+
+
+def test_a_new_run_whose_images_cannot_be_decoded_leaves_nothing_behind(head, data, tmp_path):
+    gone = Images([Stored(tmp_path / f"{row}.png") for row in range(64)])
+    with pytest.raises(BadData, match="cannot decode any of 64 images"):
+        fit.fit(head, replace(data, train=replace(data.train, images=gone)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_compile_does_nothing_for_embedded_faces_and_says_so(head, data, tmp_path, monkeypatch):
+    class Told(type(SILENT)):
+        def message(self, text):
+            said.append(text)
+
+    said = []
+    monkeypatch.setattr(fit, "_compile", lambda module: pytest.fail("compiled"))
+    fit.fit(replace(head, compile=True, epochs=1), data, tmp_path / "run", progress=Told())
+    assert "note: compile has no effect on a head that is trained on features computed once" in said
+
+
 def test_two_rows_of_a_graph_share_the_features(data):
     found = {}
     for row in ("t6.2-layers-1-tau-0", "t6.2-layers-2-tau-0.1"):
@@ -155,8 +247,3 @@ def test_a_file_that_does_not_say_how_it_is_built_lends_no_backbone(head, tmp_pa
     recipe = replace(head, pretrained_file=str(file))
     with pytest.raises(BadModelFile, match="does not say how its network is built"):
         load_pretrained(ExpressionModule(recipe, 8).network, recipe)
-
-
-def test_a_mask_needs_the_map_of_the_backbone(head):
-    with pytest.raises(BadSetting, match="mask=true needs train=full"):
-        ExpressionModule(replace(head, model_options={**head.model_options, "mask": True}), 8)

@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+import pickle
 import shutil
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from affectlens.core.errors import BadData, BadSetting, UnknownName
+from affectlens.core.errors import BadData, BadModelFile, BadSetting, UnknownName
 from affectlens.data import source as sources
 from affectlens.data.readers.ferplus import FOLDERS, LICENCE
 from affectlens.evaluation import metrics
@@ -29,6 +30,13 @@ SIZES = {"train": 6, "valid": 3, "test": 3}
 
 class PowerCut(Exception):
     pass
+
+
+class Evil:
+    """What raises when it is unpickled."""
+
+    def __reduce__(self):
+        return exec, ("raise AssertionError('it ran')",)
 
 
 @pytest.fixture(scope="module")
@@ -285,6 +293,31 @@ def test_a_run_that_goes_on_loses_what_it_exported(recipe, data, tmp_path):
     fit(replace(recipe, schedule="constant", epochs=2), data, tmp_path, resume=True)
     assert not (tmp_path / "model.onnx").exists()
     assert not (tmp_path / "metrics.json").exists()
+
+
+def files(folder):
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("content", [lambda whole: whole[: len(whole) // 2], lambda whole: pickle.dumps(Evil())])
+def test_a_finished_run_with_a_damaged_checkpoint_stays_as_it_is(recipe, data, tmp_path, content):
+    fit(replace(recipe, schedule="constant", epochs=1), data, tmp_path)
+    (tmp_path / "model.onnx").write_text("exported")
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.write_bytes(content(last.read_bytes()))
+    before = files(tmp_path)
+    with pytest.raises(BadModelFile, match=r"last\.ckpt' is not a checkpoint .*; delete it to restart the run$"):
+        fit(replace(recipe, schedule="constant", epochs=2), data, tmp_path, resume=True)
+    assert files(tmp_path) == before
+
+
+def test_a_run_goes_on_whatever_was_remarked_about_its_start(interrupted, recipe, data, monkeypatch):
+    monkeypatch.setattr("affectlens.training.fit.begin", lambda *_, **__: "the head learns")
+    fit(recipe, data, interrupted, resume=True)
+    assert remark(interrupted) == "the head learns"
+    monkeypatch.setattr("affectlens.training.fit.begin", lambda *_, **__: "only the head learns")
+    fit(recipe, data, interrupted, resume=True)
+    assert remark(interrupted) == "only the head learns"
 
 
 def test_other_faces_of_the_same_number_are_other_data(run, recipe, data):

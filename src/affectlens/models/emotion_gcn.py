@@ -91,6 +91,10 @@ class EmotionGCN(PartlyFrozen, Explaining):
 
     words: Tensor
     adjacency: Tensor
+    outer_options = (
+        *("layers", "tau", "share", "category_edges", "affect_edge", "isolated", "transposed", "graph", "words"),
+        "train",
+    )
 
     def __init__(
         self,

@@ -34,6 +34,8 @@ FUSIONS = ("classic", "concatenate", "separate")
 class MultiTask(PartlyFrozen, Explaining):
     """(B, C, H, W) normalised images -> `Outputs`."""
 
+    outer_options = ("affect", "fusion", "mask", "expressions", "train")
+
     def __init__(
         self,
         kind: Backbone,
@@ -150,6 +152,4 @@ def build(
         raise BadSetting(f"fusion must be one of {', '.join(FUSIONS)}, got '{fusion}'")
     if affect == "none" and fusion != "classic":
         raise BadSetting(f"fusion '{fusion}' needs a second task; set affect")
-    if mask and train == "head":
-        raise BadSetting("mask=true needs train=full, because the mask is drawn from the map of the backbone")
     return MultiTask(find_backbone(backbone, pool), classes, in_channels, affect, fusion, mask, expressions, train)

@@ -1,7 +1,8 @@
 """Features of faces that do not change while a head learns on them: those of a frozen backbone without augmentation.
 
-They are computed once for the faces of a run, and kept for the next run of the process on the same faces with the same
-backbone: the rows of a table with heads on frozen features take seconds each.
+They are computed once for the faces of a run, on the GPU where there is one, and kept for the next run of the process
+on the same faces with the same backbone: the rows of a table with heads on frozen features take seconds each. Only the
+features of the last data set and backbone are kept, with its images, so memory does not grow with the number of runs.
 """
 
 import hashlib
@@ -14,15 +15,16 @@ from affectlens.core.progress import SILENT, Progress
 from affectlens.data.images import FaceImages
 from affectlens.training.data import TrainingData
 from affectlens.training.loaders import network_inputs
-from affectlens.training.module import ExpressionModule
-from affectlens.training.precision import resolved
+from affectlens.training.module import ExpressionModule, model_options
+from affectlens.training.precision import on_device, resolved
 
 Embedded: TypeAlias = tuple[Tensor, Tensor]
 """(N, D) float32 of the training faces and of the validation faces, NaN where an image cannot be decoded."""
 
-_known: list[tuple[str, tuple[FaceImages, ...], Embedded]] = []
-"""What the last data set was embedded as: backbone and input, the images, the features."""
-_MAX_KNOWN = 4
+_Key: TypeAlias = tuple[str, FaceImages, FaceImages]
+
+_last: tuple[_Key, Embedded] | None = None
+"""What was embedded last: `_fingerprint` and the images of both splits, and their features."""
 
 
 def are_fixed(module: ExpressionModule) -> bool:
@@ -33,20 +35,25 @@ def are_fixed(module: ExpressionModule) -> bool:
 
 def embedded(module: ExpressionModule, data: TrainingData, progress: Progress = SILENT) -> Embedded:
     """`Network.embed` of all faces, in evaluation mode and in the recipe's precision."""
-    images = (data.train.images, data.valid.images)
-    key = _fingerprint(module)
-    for known_key, known_images, known in _known:
-        if known_key == key and all(one is other for one, other in zip(known_images, images, strict=True)):
-            return known
-    found = (_of(module, images[0], progress), _of(module, images[1], progress))
-    _known[:] = [*_known, (key, images, found)][-_MAX_KNOWN:]
+    global _last
+    fingerprint, train, valid = key = _fingerprint(module), data.train.images, data.valid.images
+    if _last is not None:
+        known, found = _last
+        if known[0] == fingerprint and known[1] is train and known[2] is valid:
+            return found
+    _last = None  # its memory is for the next
+    found = _of(module, train, progress), _of(module, valid, progress)
+    _last = key, found
     return found
 
 
 def _fingerprint(module: ExpressionModule) -> str:
-    """Of the backbone's weights, its pooling, its input and the precision."""
+    """Of everything that `Network.embed` depends on: the architecture with its options, the backbone's weights, the
+    input and the precision.
+    """
     recipe = module.recipe
-    settings = (recipe.model_options.get("pool"), recipe.input_spec(), resolved(recipe.precision))
+    options = {k: v for k, v in model_options(recipe).items() if k not in module.network.outer_options}
+    settings = (recipe.model, sorted(options.items()), recipe.input_spec(), resolved(recipe.precision))
     digest = hashlib.sha256(repr(settings).encode())
     backbone: nn.Module = module.network.get_submodule("backbone")
     for name, value in backbone.state_dict().items():
@@ -57,14 +64,16 @@ def _fingerprint(module: ExpressionModule) -> str:
 
 def _of(module: ExpressionModule, images: FaceImages, progress: Progress) -> Tensor:
     """(N, D), NaN where an image cannot be decoded.  Raises BadData where none can."""
-    module.eval()
     parts: list[tuple[Tensor, Tensor]] = []
     half = resolved(module.recipe.precision) == "bf16-mixed"
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with (
+        on_device(module) as device,
+        torch.inference_mode(),
+        torch.autocast(device.type, torch.bfloat16, enabled=half),
+    ):
         for faces, rows in network_inputs(images, module.recipe, progress, "computing features"):
-            embedded = module.network.embed(faces.contiguous(memory_format=torch.channels_last))
-            parts.append((torch.from_numpy(rows), embedded.float()))
-    module.train()
+            faces = faces.to(device, memory_format=torch.channels_last)
+            parts.append((torch.from_numpy(rows), module.network.embed(faces).float().cpu()))
     found = torch.full((len(images), parts[0][1].shape[1]), torch.nan)
     for places, values in parts:
         found[places] = values

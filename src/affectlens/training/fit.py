@@ -3,11 +3,9 @@
 import contextlib
 import ctypes
 import warnings
-import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
 import lightning as L
 import torch
@@ -40,7 +38,7 @@ from affectlens.training.module import ExpressionModule, monitor
 from affectlens.training.objective import dataset_statistics
 from affectlens.training.precision import resolved
 from affectlens.training.recipe import Recipe
-from affectlens.training.run import chosen_checkpoint, last_checkpoint, load_checkpoint, open_run
+from affectlens.training.run import check_run, chosen_checkpoint, last_checkpoint, load_checkpoint, open_run
 from affectlens.training.start import begin, open_teacher
 
 
@@ -97,20 +95,23 @@ def fit(
 
     `out` receives recipe.json, versions.json, curves.csv, log.txt, checkpoints/best.ckpt and last.ckpt (written every
     epoch). With `resume` it goes on after the last complete epoch, if there is one; a folder that was moved in between
-    goes on too, but counts its best epoch anew.
+    goes on too, but counts its best epoch anew. Nothing in `out` changes before training begins.
 
     Raises:
         BadSetting: `out` holds a run and `resume` is off, the run there has another recipe, or Lightning cannot train
             on `machines`. BadModelFile: the last checkpoint is damaged. BadData: there is but one class, the sampler
             needs what the faces do not have, or images of a batch cannot be decoded.
     """
-    last = last_checkpoint(out)
+    last, labels = last_checkpoint(out), data.train.labels
+    if rank_zero_only.rank == 0:
+        check_run(recipe, labels, data.facts, out, resume)
+    resumed = resume and last.is_file()
+    stopped = _stopped(recipe, len(labels), last) if resumed else None
     torch.manual_seed(recipe.seed)
-    labels = data.train.labels
     statistics = dataset_statistics(data.train)
     teachers = tuple(open_teacher(where, recipe, statistics) for where in recipe.teachers)
     module = ExpressionModule(recipe, len(labels), statistics, teachers)
-    remark = begin(module.network, recipe, labels, fresh=not (resume and last.is_file()))
+    remark = begin(module.network, recipe, labels, fresh=not resumed)
     if remark:
         progress.message(f"note: {remark}")
     module.network.prepare(statistics)
@@ -129,32 +130,33 @@ def fit(
     # a sampler that lacks what it needs, or a network that does not take this input, says so before anything is written
     train_loader(data.train, recipe, ranks=machines.devices * machines.nodes)
     _try(module, recipe, data)
-    if recipe.compile:
+    fixed = features.are_fixed(module)
+    if recipe.compile and fixed:
+        progress.message("note: compile has no effect on a head that is trained on features computed once")
+    elif recipe.compile:
         _compile(module)
     trainer = _trainer(recipe, out, progress, machines, deadline)
-    if rank_zero_only.rank == 0:
-        open_run(recipe, labels, data.facts | ({"remark": remark} if remark else {}), out, resume)
-    checkpoint = str(last) if resume and last.is_file() else None
-    if checkpoint and not zipfile.is_zipfile(checkpoint):
-        raise BadModelFile(f"'{last}' is damaged; delete it to restart the run")
-    embedded = None
-    if features.are_fixed(module):
-        embedding = load_checkpoint(recipe, len(labels), last) if checkpoint else module
-        embedded = features.embedded(embedding, data, progress)
+    embedded = features.embedded(stopped or module, data, progress) if fixed else None
+    del stopped  # its memory
+    faces = FaceData(data, recipe, module.network.needs, embedded)
     keep_freed_memory()
+    if rank_zero_only.rank == 0:
+        open_run(recipe, labels, data.facts, out, resume, remark)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # frozen parts
         warnings.filterwarnings("ignore", message="The dirpath has changed from")  # a run that was moved or adopted
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
-        try:
-            faces = FaceData(data, recipe, module.network.needs, embedded)
-            trainer.fit(module, datamodule=faces, ckpt_path=checkpoint, weights_only=True)
-        except UnpicklingError as error:
-            raise BadModelFile(
-                f"'{last}' is damaged or contains more than weights; delete it to restart the run"
-            ) from error
+        trainer.fit(module, datamodule=faces, ckpt_path=str(last) if resumed else None, weights_only=True)
     return chosen_checkpoint(recipe, out) if trainer.is_global_zero else None
+
+
+def _stopped(recipe: Recipe, classes: int, last: Path) -> ExpressionModule:
+    """The module as the run left it.  Raises BadModelFile where its last checkpoint is none, or of another network."""
+    try:
+        return load_checkpoint(recipe, classes, last)
+    except BadModelFile as error:
+        raise BadModelFile(f"{error}; delete it to restart the run") from error
 
 
 def _try(module: ExpressionModule, recipe: Recipe, data: TrainingData) -> None:

@@ -243,7 +243,7 @@ def needs_of(recipe: Recipe, classes: int) -> tuple[str, ...]:
 def _build(recipe: Recipe, classes: int) -> Network:
     """The recipe's network.  Raises BadSetting."""
     in_channels = 1 if recipe.channels == "gray" else 3
-    network = catalog.build("models", recipe.model, classes, in_channels, options=_model_options(recipe))
+    network = catalog.build("models", recipe.model, classes, in_channels, options=model_options(recipe))
     if not isinstance(network, nn.Module):
         raise BadSetting(
             f"build of the model '{recipe.model}' must return a torch.nn.Module, got {type(network).__name__}"
@@ -251,8 +251,10 @@ def _build(recipe: Recipe, classes: int) -> Network:
     return as_network(network)
 
 
-def _model_options(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's, with size and normalisation of the faces where the model asks for them."""
+def model_options(recipe: Recipe) -> dict[str, Any]:
+    """Those that `build` of the recipe's model gets: the recipe's, with size and normalisation of the faces where the
+    model asks for them.
+    """
     asked = catalog.options("models", recipe.model)
     known = {"image_px": recipe.size_px, "mean": recipe.mean, "std": recipe.std}
     return {key: value for key, value in known.items() if key in asked} | dict(recipe.model_options)

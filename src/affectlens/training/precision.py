@@ -1,8 +1,11 @@
-"""Precision of training by what the processor or device computes fast."""
+"""Precision of training by what the processor or device computes fast, and the device."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
 
 _FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 """Of processors with bfloat16 instructions, as Linux names them; without these, bfloat16 takes twice as long as
@@ -19,8 +22,25 @@ def resolved(precision: str) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
+def device() -> torch.device:
+    """The GPU where there is one, else the CPU: the device that `resolved` answers for."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def on_device(module: nn.Module) -> Iterator[torch.device]:
+    """`module` in evaluation mode on `device()`; afterwards it is back on the CPU, in the mode that it was in."""
+    training = module.training
+    where = device()
+    try:
+        module.eval().to(where)
+        yield where
+    finally:
+        module.cpu().train(training)
+
+
 def _cpu_has_bfloat16() -> bool:
-    """False where the system does not tell."""
+    """False if /proc/cpuinfo is unavailable."""
     try:
         lines = _CPUINFO.read_text(encoding="utf-8").splitlines()
     except OSError:

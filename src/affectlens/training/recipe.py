@@ -101,7 +101,8 @@ class Recipe:
         precision: "bf16-mixed", "32-true", or "auto": the first where processor or device have bfloat16.
         compile: compile the network with torch.compile, which takes up to a minute at the beginning of a run and needs
             a C++ compiler on a CPU: there, a step of the default network takes 0.84 to 0.95 of the time, one of
-            Deep-Emotion no less (experiments/training.py --compile).
+            Deep-Emotion no less (experiments/training.py --compile). It has no effect on a head that is trained on
+            features computed once (`training.features`).
         seed: seed of initialisation, order, augmentation and dropout.
         flip, autocontrast, erase: probabilities. rotation_deg, shear_deg, scale, shift (fraction of the side),
             brightness (normalised units), exposure (factor of the light), contrast, saturation, hue (fraction of the

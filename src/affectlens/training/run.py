@@ -65,13 +65,12 @@ def last_checkpoint(folder: Path) -> Path:
     return folder / "checkpoints" / "last.ckpt"
 
 
-def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: Path, resume: bool) -> None:
-    """Create the run folder, or check that it belongs to this recipe; versions.json gets an entry per start.
-
-    What an earlier end of the run exported is taken away: it would not fit what training makes of the weights.
+def check_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: Path, resume: bool) -> None:
+    """Check that `out` holds no run or, with `resume`, one that can go on; nothing is written.
 
     Raises:
-        BadSetting: `out` holds a run and `resume` is off, or the run there has another recipe, other data or labels.
+        BadSetting: `out` holds a run and `resume` is off, or the run there has another recipe, other data (of which
+            `facts` tell) or labels.
     """
     if check_free(recipe, out, resume):
         earlier = _read(out, "versions.json")[-1]
@@ -82,13 +81,27 @@ def open_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: 
             )
         if load_labels(out) != tuple(labels):
             raise BadSetting(f"the run in '{out}' was started with other labels: {', '.join(load_labels(out))}")
+
+
+def open_run(
+    recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out: Path, resume: bool, said: str = ""
+) -> None:
+    """Create the run folder, or go on in it; versions.json gets an entry per start, with `said` as its `remark`.
+
+    What an earlier end of the run exported is taken away: it would not fit what training makes of the weights. So this
+    is the last step before training.
+
+    Raises:
+        BadSetting: as `check_run`.
+    """
+    check_run(recipe, labels, facts, out, resume)
     out.mkdir(parents=True, exist_ok=True)
     for file in (out / "model.onnx", out / "metrics.json", refitted_checkpoint(out)):
         file.unlink(missing_ok=True)
     _write(out / "labels.json", list(labels))
-    log = out / "versions.json"
+    log, remarks = out / "versions.json", {"remark": said} if said else {}
     earlier = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
-    _write(log, [*earlier, versions() | {"precision": resolved(recipe.precision)} | facts])
+    _write(log, [*earlier, versions() | {"precision": resolved(recipe.precision)} | facts | remarks])
     _write(out / "recipe.json", recipe.as_dict())  # last: it says that this is a run
 
 

@@ -6,7 +6,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.errors import AffectLensError, BadModelFile, BadSetting
 from affectlens.core.session import model_file, open_session, read_spec
 from affectlens.core.statistics import DatasetStatistics
 from affectlens.models.layers.network import Network
@@ -35,6 +35,17 @@ def begin(network: Network, recipe: Recipe, labels: tuple[str, ...], fresh: bool
     if fresh:
         network.load_frozen()
     return network.settle(recipe.pretrained or bool(recipe.start_from))
+
+
+def start_error(recipe: Recipe, labels: tuple[str, ...]) -> AffectLensError | None:
+    """Why the network of a fresh run for `labels` cannot be built, or cannot begin with the weights that the recipe
+    names; None where it can. It is built once for that, so that no data need to be read.
+    """
+    try:
+        begin(ExpressionModule(recipe, len(labels)).network, recipe, labels, fresh=True)
+    except AffectLensError as error:
+        return error
+    return None
 
 
 def start_from(network: nn.Module, recipe: Recipe, labels: tuple[str, ...]) -> None:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.data.table import FaceTable
 from affectlens.evaluation.metrics import macro_recall
+from affectlens.training.loaders import network_inputs
 from affectlens.training.module import ExpressionModule
-from affectlens.training.prediction import predict
+from affectlens.training.precision import on_device
 
 COSTS = (1e-4, 1e-3, 1e-2, 1e-1)
 """C to choose from."""
@@ -83,15 +84,19 @@ def _seen(module: ExpressionModule, faces: FaceTable) -> tuple[NDArray[np.float3
     """(N, D) features that the classifier sees of the labelled faces, and their (N,) classes."""
     labelled = faces.keep(faces.labelled)
     seen: list[Tensor] = []
+    rows: list[NDArray[np.int64]] = []
     hook = module.network.get_submodule("classifier").register_forward_pre_hook(
         lambda _, arguments: seen.append(arguments[0].float().cpu())
     )
     try:
-        _, rows = predict(module, labelled)
+        with on_device(module) as device, torch.inference_mode():
+            for images, places in network_inputs(labelled.images, module.recipe):
+                module(images.to(device))
+                rows.append(places)
     finally:
         hook.remove()
     width = module.network.feature_width or None
-    return torch.cat(seen).numpy()[:, :width], labelled.targets[rows]
+    return torch.cat(seen).numpy()[:, :width], labelled.targets[np.concatenate(rows)]
 
 
 def _fit(

@@ -105,7 +105,7 @@ def run_recipe(
     """
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    from affectlens.training import export, fit, run, svm
+    from affectlens.training import export, fit, run, start, svm
     from affectlens.training.data import load_data
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -113,6 +113,10 @@ def run_recipe(
     if first and not run.check_free(recipe, folder, resume) and resume:
         progress.message(f"no run to continue in '{folder}'; starting a new one")
     run.check_sources(recipe)
+    if first and not (resume and run.last_checkpoint(folder).is_file()):
+        labels = run.with_data_options(recipe, source).labels()
+        if error := start.start_error(recipe, labels):  # before the data are read
+            raise error
     data = (load or load_data)(recipe, source, progress)
     if first:
         for line in _facts(recipe.name, data):

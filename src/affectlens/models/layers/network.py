@@ -20,6 +20,7 @@ class Network(nn.Module):
         expressions: the logits tell expressions; not those of a network for another task alone.
         needs: outputs in `core.outputs` whose truth training has to draw from the landmarks of the faces ("mask").
         embeds_once: everything up to `embed` is frozen, so that a face needs to be embedded once, not in every epoch.
+        outer_options: options of its `build` that `embed` does not depend on.
         explains: the network fills `Outputs.explanation` while `explaining` is on.
         first_place: where the middle of the first place of that map lies (`core.session.ModelSpec`).
     """
@@ -28,6 +29,7 @@ class Network(nn.Module):
     expressions: bool = True
     needs: tuple[str, ...] = ()
     embeds_once: bool = False
+    outer_options: tuple[str, ...] = ()
     explains: bool = False
     explaining: bool = False
     first_place: float = 0.5
