@@ -15,11 +15,11 @@ all pairs would have 0.73 to 0.97 and `tau` would remove no edge. Here, as in th
 
 Where text and code disagree, or only one speaks (`Graph` has both): the code multiplies with (A D)^T D, which is the
 transpose, as the rows of A sum to 1, and so does this file: a node takes its column of A, whose sum is not 1; an edge
-between valence and arousal is in the code only, and not here; LeakyReLU stands between the layers, as in the code, where eq. 1.5.1 has it after each; a node without
-neighbours keeps all of its weight here, so that its row of A sums to 1, before the transpose, as eq. 1.5.1 asks (1 - p
-by eq. 6.3.5; the code divides 0 by 0). p is 0.7, as in the text (0.5 in the code). One layer is 300 -> D and three are
-300 -> 512 -> 512 -> D, as in comments of the author's models.py. `graph=affectnet` takes the published correlations
-instead of those of the training set.
+between valence and arousal is in the code only, and not here; LeakyReLU stands between the layers, as in the code,
+where eq. 1.5.1 has it after each; a node without neighbours keeps all of its weight here, so that its row of A sums to
+1, before the transpose, as eq. 1.5.1 asks (1 - p by eq. 6.3.5; the code divides 0 by 0). p is 0.7, as in the text (0.5
+in the code). One layer is 300 -> D and three are 300 -> 512 -> 512 -> D, as in comments of the author's models.py.
+`graph=affectnet` takes the published correlations instead of those of the training set.
 
 Left open and chosen: word vectors are read from a GloVe file that the user names (`words`). Without one every node
 starts as an axis of its own, of length 5, about that of GloVe's vectors: the graph alone then relates the nodes, as in
