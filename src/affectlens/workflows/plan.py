@@ -332,4 +332,4 @@ def _start_error(recipe: "Recipe", source: DataSource) -> AffectLensError | None
 
 def _other_data(name: str, expected: str, got: Collection[str]) -> str:
     named = ", ".join(f"'{reader}'" for reader in got)
-    return f"'{name}' expects data of '{expected}', got {named}; add them, or set other_data to use what is given"
+    return f"'{name}' expects data of '{expected}', got {named}; name such data, or set other_data to use these anyway"

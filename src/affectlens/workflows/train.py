@@ -115,7 +115,8 @@ def run_recipe(
     run.check_sources(recipe)
     if first and not (resume and run.last_checkpoint(folder).is_file()):
         labels = run.with_data_options(recipe, source).labels()
-        if error := start.start_error(recipe, labels):  # before the data are read
+        error = start.start_error(recipe, labels) if labels else None  # without labels, the data say what is wrong
+        if error:
             raise error
     data = (load or load_data)(recipe, source, progress)
     if first:

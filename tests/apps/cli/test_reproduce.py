@@ -109,7 +109,9 @@ def test_what_was_made_of_other_data_is_not_passed_off_as_these(reproduced, cli,
         monkeypatch.setattr(reproduce, name, lambda *_, **__: pytest.fail("it was done"))
     out = reproduced / "results" if tested else tmp_path
     other = f"ferplus:{reproduced / 'ferplus'}?protocol=standard"
-    result = cli(*arguments(reproduced, "--row", "baseline", *SHORT, "--data", other, "--out", out))
+    own = f"ferplus:{reproduced / 'ferplus'}"
+    call = arguments(reproduced, "--row", "baseline", *SHORT, "--out", out)
+    result = cli(*[other if word == own else word for word in call])
     assert (result.code, result.out, len(result.errors)) == (1, "", 1)
     assert (
         "was started with other data: ferplus&protocol=caciolai&mode=votes, got ferplus&protocol=standard" in result.err
@@ -156,9 +158,9 @@ def test_a_finished_run_of_other_settings_is_not_tested_as_if_it_were_this_one(r
 def test_other_data_than_those_of_the_table_are_refused(cli, tmp_path):
     result = cli("reproduce", "caciolai", "--data", f"table:{tmp_path}", "--out", tmp_path / "out")
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "'caciolai' expects data of 'ferplus', got 'table'; set other_data to use it anyway" in result.err
+    assert "'caciolai' expects data of 'ferplus', got 'table'; name such data, or set other_data" in result.err
     result = cli("reproduce", "caciolai", "--row", "stn", "--data", f"table:{tmp_path}", "--out", tmp_path / "out")
-    assert "'caciolai/stn' expects data of 'ferplus', got 'table'; set other_data" in result.err
+    assert "'caciolai/stn' expects data of 'ferplus', got 'table'; name such data, or set other_data" in result.err
 
 
 def test_without_a_row_those_with_published_figures_on_these_data_are_run(make_ferplus, cli, monkeypatch, tmp_path):
