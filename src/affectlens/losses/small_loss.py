@@ -7,10 +7,10 @@ annotations as future work (section 7.2); this is the simplest way that needs no
 the second network of co-teaching, which chooses the faces of the first, and the attention and relabelling of the
 Self-Cure Network (Wang et al. 2020, arXiv:2002.10392), which need layers and thresholds of their own.
 
-Chosen here: a face is ranked by its loss minus the running mean loss of its class. Rare classes have large losses
-while they are learned, and the paper's rule, which is `relative` off, leaves out right labels of a rare class until
-nothing of it is learned (experiments/noisy_labels.txt). On votes, the entropy of a face's own votes is taken off first,
-so that faces about which raters disagree do not count as wrong.
+Chosen here: a face is ranked by its loss minus the running mean loss of its class. Rare classes have large losses while
+they are learned, and the paper's rule, which is `relative` off, leaves out right labels of a rare class until nothing
+of it is learned (experiments/noisy_labels.txt). On votes, the entropy of a face's own votes is taken off first, so that
+faces about which raters disagree do not count as wrong.
 """
 
 import math

@@ -1,6 +1,6 @@
-"""Soft loss (Antoniadis, eq. 3.4.1): cross-entropy with the class distribution of the sample's square of the VA
-plane (section 3.4). The 5 bins are those of table 3.2; faces in a square without training faces do not count, which is
-ours.
+"""Soft loss (Antoniadis, eq. 3.4.1): cross-entropy with the class distribution of the sample's square of the VA plane
+(section 3.4). The 5 bins are those of table 3.2, per axis in our reading; faces in a square without training faces do
+not count, which is ours.
 """
 
 from torch import Tensor, nn

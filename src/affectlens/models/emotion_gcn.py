@@ -15,9 +15,10 @@ correlates ranks without subtracting their means, which is not Spearman's coeffi
 
 Where text and code disagree, or only one speaks (`Graph` has both): the code multiplies with (A D)^T D, which is the
 transpose, as the rows of A sum to 1, and so does this file; an edge between valence and arousal is in the code only,
-and not here; a node without neighbours keeps all of its weight here, so that its row sums to 1 as section 1.5.1 asks
-(1 - p by eq. 6.3.5; the code divides 0 by 0). p is 0.7, as in the text (0.5 in the code). One layer is 300 -> D and
-three are 300 -> 512 -> 512 -> D, as in comments of the author's models.py. `graph=affectnet` takes the published
+and not here; a node without neighbours keeps all of its weight here, so that its row sums to 1 as section 1.5.3 asks
+(eq. 1.5.1; 1 - p by eq. 6.3.5; the code divides 0 by 0). Eq. 1.5.1 has LeakyReLU after every layer; the code, and this
+file, have it between layers only, with a slope of 0.2. p is 0.7, as in the text (0.5 in the code). One layer is 300 ->
+D and three are 300 -> 512 -> 512 -> D, as in comments of the author's models.py. `graph=affectnet` takes the published
 correlations instead of those of the training set.
 
 Left open and chosen: word vectors are read from a GloVe file that the user names (`words`). Without one every node
@@ -69,6 +70,7 @@ AFFECTNET = {
 (data/spearman_affectnet.pkl of the author's repository).
 """
 AFFECTNET_VALENCE_AROUSAL = 0.0373
+"""Spearman of valence with arousal there (author's repository): the edge between the two nodes with `affect_edge`."""
 _WORDS = {"happiness": "happy", "sadness": "sad"}
 """Expression -> the thesis's word for its node, where that is another."""
 
@@ -153,7 +155,7 @@ class EmotionGCN(PartlyFrozen, Explaining):
         return nodes
 
     def graph(self) -> Tensor:
-        """(C + 2, C + 2) adjacency."""
+        """(C + 2, C + 2) adjacency A; rows sum to 1, with `isolated` "rest" those of lonely nodes to 1 - p."""
         return self.adjacency
 
     def embed(self, x: Tensor) -> Tensor:
@@ -217,8 +219,8 @@ class Graph:
         affect_edge: an edge between valence and arousal where they are correlated, as in the author's code; the text
             has none.
         isolated: weight that a node without neighbours keeps: "full" (1), or "rest" (1 - p) as in eq. 6.3.5.
-        transposed: multiply by the transpose, as the author's code does, whose rows sum to 1 before it; the text's rows
-            sum to 1.
+        transposed: propagate with A^T, as the author's code does (its columns sum to 1); False: with A (rows sum to 1),
+            as in the text.
         source: "data", the training set; "affectnet", the correlations of AffectNet's.
     """
 

@@ -74,7 +74,9 @@ class Network(nn.Module):
         return classifier.weight if isinstance(classifier, nn.Linear) else None
 
     def graph(self) -> Tensor | None:
-        """(K, K) adjacency of a graph of the classes, valence and arousal; rows sum to 1. None without one."""
+        """(K, K) adjacency of a graph of the classes, valence and arousal; rows sum to 1, or to less for nodes without
+        neighbours. None without one.
+        """
         return None
 
 
