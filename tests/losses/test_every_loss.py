@@ -466,3 +466,17 @@ def test_logits_of_any_size_give_a_finite_loss_and_gradient(name):
     for answer in needs(loss):
         gradient = given[answer].grad
         assert gradient is None or gradient.isfinite().all()
+
+
+def test_the_weights_of_sectors_are_computed_once_and_may_be_computed_in_inference_mode(monkeypatch):
+    counted = []
+    monkeypatch.setattr("affectlens.losses.va_divisions.rarity", lambda counts: counted.append(1) or counts.float())
+    loss, given = made("va_divisions"), batch(divisions=8)
+    given = {name: given[name] for name in ("divisions", "affect_target")}
+    given["divisions"].requires_grad_()
+    with torch.inference_mode():
+        loss(**given)
+    loss(**given).backward()
+    loss(given["divisions"][:, :4], given["affect_target"])
+    assert len(counted) == 2
+    assert given["divisions"].grad.isfinite().all()

@@ -39,6 +39,15 @@ def test_the_share_left_out_rises_with_the_faces_seen():
     assert "progress" in loss.state_dict()  # so that a resumed run goes on where it was
 
 
+def test_the_warm_up_counts_the_faces_of_all_processes(monkeypatch):
+    loss = small_loss.build(statistics(np.arange(20) % CLASSES), share=0.5, warmup=2.0)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    for seen in (1, 2, 3, 4):
+        loss(torch.zeros(2, CLASSES), torch.eye(CLASSES)[:2])  # a quarter of a batch of 8; the warm-up takes 40 faces
+        assert loss.progress.item() == pytest.approx(min(8 * seen / 40, 1))
+
+
 def test_a_loss_that_is_usual_for_its_class_is_not_taken_for_a_wrong_label():
     """Class a is learned, b is not yet: of the two faces of each, the one that is worse than usual is left out."""
     target = torch.eye(CLASSES)[torch.tensor([0, 0, 1, 1])]

@@ -214,3 +214,15 @@ def test_convolutions_of_breg_next_start_wider_than_torchs_behind_the_first():
     for layer, inputs in ((second, 32 * 9), (last, 128 * 9)):
         assert layer.weight.std().item() == pytest.approx((2 / inputs) ** 0.5, rel=0.1)
     assert first.weight.std().item() == pytest.approx((1 / (3 * 27)) ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize(("affect", "fusion", "rows"), [("none", "classic", 7), ("regression", "concatenate", 9)])
+def test_head_vectors_are_weights_on_the_feature_vector(affect, fusion, rows):
+    network = multi_task.build(7, 1, backbone="bundled", affect=affect, fusion=fusion)
+    assert network.head_vectors().shape == (rows, 384)
+
+
+@pytest.mark.parametrize("affect", ["signs", "quarter"])
+def test_head_vectors_leave_out_what_classifiers_see_of_the_other_task(affect):
+    network = multi_task.build(7, 1, backbone="bundled", affect=affect, fusion="concatenate")
+    assert torch.equal(network.head_vectors(), network.classifier.weight[:, :384])

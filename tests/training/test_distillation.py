@@ -99,7 +99,12 @@ def test_the_target_mixes_votes_and_teacher(recipe, monkeypatch, weight, expecte
     module.on_train_epoch_start()
     first = torch.tensor([0])
     batch = {"image": torch.zeros(1, 1, 48, 48), "votes": torch.tensor([[1.0, 0.0]]), "index": first, "copy": first}
-    batch |= {"target": first, "affect": torch.full((1, 2), torch.nan), "attributes": torch.zeros(1, 0)}
+    batch |= {
+        "target": first,
+        "labelled": torch.tensor(1),
+        "affect": torch.full((1, 2), torch.nan),
+        "attributes": torch.zeros(1, 0),
+    }
     module.training_step(batch)
     torch.testing.assert_close(seen[0], torch.tensor([expected]))
 

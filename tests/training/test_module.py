@@ -1,4 +1,5 @@
 import math
+import threading
 import time
 from dataclasses import replace
 
@@ -6,6 +7,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.preprocessing import InputSpec, to_input
@@ -13,7 +15,8 @@ from affectlens.data.images import Images, Stored
 from affectlens.evaluation import metrics
 from affectlens.models.layers.outputs import Outputs, as_outputs
 from affectlens.training.augment import augment, draws, rows_of_draws
-from affectlens.training.loaders import FaceBatches, train_loader, valid_loader, with_images
+from affectlens.training.fit import FaceData
+from affectlens.training.loaders import Ahead, FaceBatches, train_loader, valid_loader, with_images
 from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import adjustment, dataset_statistics, targets
 from affectlens.training.optimisers import optimisers
@@ -308,6 +311,54 @@ def test_an_image_that_cannot_be_decoded_is_left_out_of_its_batch_and_named_once
     assert faces[picks[1:2]]["pixels"].shape == (0, 48, 48, 1)
     with pytest.raises(BadData, match="cannot decode any of the 2 images of a batch; the first is '1/1'"):
         faces[picks[[1, 1]]]
+
+
+def test_embedded_faces_are_readable_unless_all_of_their_features_are_nan(recipe, data):
+    embedded = torch.randn(len(data.train), 3)
+    embedded[1:3] = torch.nan
+    embedded[4, 0], embedded[5, 0] = torch.inf, torch.nan
+    faces = FaceBatches(data.train, recipe, embedded=embedded)
+    picks = np.stack([np.arange(6), np.zeros(6, dtype=np.int64)], axis=1)
+    batch = faces[picks]
+    assert batch["index"].tolist() == [0, 3, 4, 5]
+    assert torch.equal(batch["embedded"].nan_to_num(), embedded[[0, 3, 4, 5]].nan_to_num())
+    assert faces[picks[1:2]]["embedded"].shape == (0, 3)
+    with pytest.raises(BadData, match="cannot decode any of the 2 images of a batch; the first is '1/1'"):
+        faces[picks[1:3]]
+
+
+def test_what_a_step_needs_on_the_host_stays_there(recipe, data):
+    batch = next(iter(train_loader(data.train, recipe)))
+    moved = FaceData(data, recipe, (), None).transfer_batch_to_device(batch, torch.device("meta"), 0)
+    on_host = {name for name, value in moved.items() if value.device.type == "cpu"}
+    assert (on_host, set(moved)) == ({"index", "copy", "labelled"}, set(batch))
+    assert batch["labelled"] == (batch["target"] >= 0).sum() < len(batch["target"])
+
+
+def test_loading_that_is_broken_off_does_not_make_the_batches_that_wait(data):
+    class Slow(Dataset):
+        def __getitem__(self, row):
+            time.sleep(0.2)
+            made.append(row)
+            return {"row": torch.tensor(row)}
+
+    made = []
+    batches = iter(Ahead(Slow(), batch_size=None, sampler=range(20)))
+    assert next(batches)["row"] == 0
+    batches.close()
+    assert len(made) < 4
+
+
+def test_batches_are_pinned_for_the_gpu_of_the_process(data, recipe, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(
+        torch.cuda, "set_device", lambda device: chosen.append((device, threading.current_thread().name))
+    )
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    assert len(list(train_loader(data.train, recipe))) == 4
+    assert chosen == [(3, "affectlens-loader_0")]
 
 
 def test_a_last_validation_batch_of_one_damaged_image_costs_nothing_but_that_image(recipe, data, tmp_path):

@@ -9,7 +9,8 @@ from affectlens.core.statistics import DatasetStatistics
 
 
 class VABins(nn.Module):
-    """P(class | valence, arousal) of the training set in `bins` x `bins` squares (Antoniadis, section 3.4).
+    """P(class | valence, arousal) of the training set in `bins` x `bins` squares (Antoniadis, section 3.4). That the
+    number of bins is one per axis is our reading.
 
     Raises:
         BadSetting: `bins` is below 1, or no training face has a label, valence and arousal.

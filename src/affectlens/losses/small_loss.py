@@ -7,16 +7,16 @@ annotations as future work (section 7.2); this is the simplest way that needs no
 the second network of co-teaching, which chooses the faces of the first, and the attention and relabelling of the
 Self-Cure Network (Wang et al. 2020, arXiv:2002.10392), which need layers and thresholds of their own.
 
-Chosen here: a face is judged by what its loss exceeds the usual one of its class by. Rare classes have large losses
-while they are learned, and the paper's rule, which is `relative` off, leaves out right labels of a rare class until
-nothing of it is learned (experiments/noisy_labels.txt). On votes, the entropy of a face's own votes is taken off first,
-so that faces about which raters disagree do not count as wrong.
+Chosen here: a face is ranked by its loss minus the running mean loss of its class. Rare classes have large losses while
+they are learned, and the paper's rule, which is `relative` off, leaves out right labels of a rare class until nothing
+of it is learned (experiments/noisy_labels.txt). On votes, the entropy of a face's own votes is taken off first, so that
+faces about which raters disagree do not count as wrong.
 """
 
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.functional import log_softmax
 
 from affectlens.core.errors import BadSetting
@@ -32,7 +32,7 @@ class SmallLoss(nn.Module):
 
     `progress` rises from 0 to 1 during the warm-up, by the faces that were seen in training, and is the fraction of
     `share` that is left out; `usual` is each class's running mean of the excess of the loss over the entropy of the
-    votes. Where several processes train, each goes by its own faces.
+    votes. Where several processes train, each ranks its own faces, and takes the others to have seen as many.
     """
 
     weights: Tensor
@@ -67,8 +67,13 @@ class SmallLoss(nn.Module):
             means = torch.where(counts > 0, sums / counts.clamp_min(1), self.usual)
             self.usual.lerp_(means, _RATE)
             if self.warmup_faces:
-                self.progress.add_(len(excess) / self.warmup_faces).clamp_(max=1)
+                self.progress.add_(_processes() * len(excess) / self.warmup_faces).clamp_(max=1)
         return kept
+
+
+def _processes() -> int:
+    """How many train together."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def build(
@@ -83,8 +88,9 @@ def build(
     Args:
         statistics: of the training set.
         share: as above.
-        warmup: epochs (>= 0) during which the share left out rises from 0, as in the paper (10 of 200 there).
-        relative: compare the loss of a face with the usual one of its class; off, with those of all faces of the batch.
+        warmup: epochs (>= 0) during which the share left out rises from 0, as in the paper (10 of 200 there). An epoch
+            counts as as many faces as the training set has, whatever the sampler draws.
+        relative: rank a face by its loss minus the running mean loss of its class; off, by its loss alone.
         weighted: each class has its weight n_min / n_i, as in the weighted cross-entropy.
 
     Raises:

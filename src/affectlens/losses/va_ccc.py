@@ -1,8 +1,9 @@
 """1 - (CCC of valence + CCC of arousal) / 2, the concordance correlation coefficient of a batch (Lin 1989; Antoniadis,
 section 5.2.2, eq. 5.2.1 and 5.2.2).
 
-The text does not say how variances are estimated. The author's code (ccc.py) divides a biased covariance by unbiased
-variances (`torch.var`), so that perfect agreement gives less than 1 in a batch; here all moments are biased.
+The text calls s the variance but squares it; here s squared is the variance. How it is estimated is not said. The
+author's code (ccc.py) divides a biased covariance by unbiased variances (`torch.var`), so that perfect agreement gives
+less than 1 in a batch; here all moments are biased.
 """
 
 from collections.abc import Callable

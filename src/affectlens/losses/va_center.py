@@ -1,10 +1,10 @@
 """VA-based center loss (Antoniadis, eq. 4.5.1 to 4.5.3): features are pulled towards the centre of their class, more
 strongly the closer the face is to the class's mean valence and arousal.
 
-The rows of table 4.1 are "VA-based Center local": the centre is the class's mean in the batch (eq. 4.2.4), through
-which the gradient flows (ours). Learned centres are an option. Eq. 4.5.3 has d_max = 2 sqrt(2), the largest distance in
-the plane; for valence or arousal alone it is 2, which is ours. The text sums over the batch, the default here is the
-mean (`losses.center`).
+The rows of table 4.1 are "VA-based Center local": the centre is the class's mean in the batch (eq. 4.2.4). Its gradient
+flows through that mean too, which is ours: the thesis gives no gradient. Learned centres are an option. Eq. 4.5.3 has
+d_max = 2 sqrt(2), the largest distance in the plane; for valence or arousal alone it is 2, which is ours. The text sums
+over the batch, the default here is the mean (`losses.center`).
 """
 
 import torch

@@ -26,8 +26,9 @@ class VADivisionsLoss(nn.Module):
 
     def __init__(self, affect: Tensor, weighted: bool, gamma: float) -> None:
         super().__init__()
-        self.register_buffer("seen", affect, persistent=False)
+        self.seen = affect  # a tensor of the CPU
         self.weighted = weighted
+        self._by_number: dict[tuple[int, torch.device], Tensor] = {}
         self.gamma = gamma
 
     def forward(self, divisions: Tensor, affect_target: Tensor) -> Tensor:
@@ -36,16 +37,18 @@ class VADivisionsLoss(nn.Module):
         number = divisions.shape[1]
         truth = sector(affect_target[known], number)
         log_p = log_softmax(divisions[known], dim=1).gather(1, truth.unsqueeze(1)).squeeze(1)
-        weight = self._weights(number)[truth].to(log_p.dtype)
+        weight = self._weights(number, log_p.device)[truth].to(log_p.dtype)
         doubt = (1 - log_p.exp()).clamp_min(1e-12) ** self.gamma
         return -(weight * doubt * log_p).sum() / weight.sum().clamp_min(1e-12)
 
-    def _weights(self, number: int) -> Tensor:
-        """(n,) n_min / n_i of the training set's sectors; 1 where they do not count."""
-        seen: Tensor = self.get_buffer("seen")
-        if not self.weighted:
-            return torch.ones(number, device=seen.device)
-        return rarity(torch.bincount(sector(seen, number), minlength=number))
+    def _weights(self, number: int, device: torch.device) -> Tensor:
+        """(n,) n_min / n_i of the training set's sectors, computed once; 1 where they do not count."""
+        if (number, device) not in self._by_number:
+            weights = torch.ones(number)
+            if self.weighted:
+                weights = rarity(torch.bincount(sector(self.seen, number), minlength=number))
+            self._by_number[number, device] = weights.to(device)
+        return self._by_number[number, device]
 
 
 def build(statistics: DatasetStatistics, weighted: bool = True, gamma: float = 0.0) -> VADivisionsLoss:

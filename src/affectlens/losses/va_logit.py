@@ -1,6 +1,7 @@
 """Logit loss (Antoniadis, eq. 3.4.2): squared distance of the probabilities from the class distribution of the sample's
-square of the VA plane (section 3.4). The 10 bins are those of table 3.2. Ours: they are counted per axis, and faces in
-a square without training faces do not count.
+square of the VA plane (section 3.4). That probabilities are meant, not logits as the name says, is our reading. The 10
+bins are those of table 3.2, per axis in our reading; faces in a square without training faces do not count, which is
+ours.
 """
 
 from torch import Tensor, nn

@@ -70,6 +70,7 @@ AFFECTNET = {
 (data/spearman_affectnet.pkl of the author's repository).
 """
 AFFECTNET_VALENCE_AROUSAL = 0.0373
+"""Spearman of valence with arousal there (author's repository): the edge between the two nodes with `affect_edge`."""
 _WORDS = {"happiness": "happy", "sadness": "sad"}
 """Expression -> the thesis's word for its node, where that is another."""
 
@@ -219,8 +220,8 @@ class Graph:
         affect_edge: an edge between valence and arousal where they are correlated, as in the author's code; the text
             has none.
         isolated: weight that a node without neighbours keeps: "full" (1), or "rest" (1 - p) as in eq. 6.3.5.
-        transposed: a node takes its column of the adjacency, as in the author's code; otherwise its row, which sums to
-            1, as in the text.
+        transposed: propagate with A^T, as the author's code does: a node takes its column of A; False: with A (rows sum
+            to 1), as in the text.
         source: "data", the training set; "affectnet", the correlations of AffectNet's.
     """
 

@@ -71,16 +71,21 @@ class MultiTask(PartlyFrozen, Explaining):
         self.kind.load_imagenet(self.backbone, self.in_channels, file)
 
     def head_vectors(self) -> Tensor:
-        """Classifiers and, beside them, the regressors of valence and arousal.  Raises BadSetting."""
+        """(C, D) classifiers or, with the regressors of valence and arousal after them, (C + 2, D): weights on the
+        feature vector, without those that "concatenate" has on the other task's answer.
+
+        Raises:
+            BadSetting: `fusion` is "separate".
+        """
         if self.fusion == "separate":
             raise BadSetting(
                 "classifiers and regressors cannot be compared with fusion 'separate', because they use different "
                 "features"
             )
+        classifiers = self.classifier.weight[:, : self.feature_width]
         if self.affect != "regression" or self.regressor is None:
-            return self.classifier.weight
-        # of "concatenate" the classifier sees the regressed numbers after the features
-        return torch.cat([self.classifier.weight[:, : self.feature_width], self.regressor.weight])
+            return classifiers
+        return torch.cat([classifiers, self.regressor.weight])
 
     def embed(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D), the pooled map."""

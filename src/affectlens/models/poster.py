@@ -1,8 +1,8 @@
 """POSTER++ (Mao et al. 2023, arXiv:2301.12149), the reference network of Da Re's thesis.
 
 Faces of any size are brought to 112x112 (nearest neighbour, as in the authors' code). MobileFaceNet's maps of landmark
-features ask, IR-50's maps of the image answer, at three levels (28, 14 and 7 places a side; 64, 128 and 256 channels;
-2, 4 and 8 heads), and a transformer of depth 2 reads the 147 tokens.
+features are the queries, IR-50's maps of the image keys and values, at three levels (28, 14 and 7 places a side; 64,
+128 and 256 channels; 2, 4 and 8 heads), and a transformer of depth 2 reads the 147 tokens.
 
 Left open or contradictory, and chosen: queries are the landmark features as they are (`project_query` adds the w_q of
 Da Re's equation 4.7); the landmark stream sees what the network sees, normalised RGB (`landmark_input` "bgr" undoes

@@ -1,5 +1,5 @@
-"""Da Re's Two-Stream network: MobileFaceNet's landmark features ask DINOv2's image features, in a pyramid after
-POSTER++.
+"""Da Re's Two-Stream network: attention from MobileFaceNet's landmark features (queries) to DINOv2's image features
+(keys and values), in a pyramid after POSTER++.
 
 DINOv2 is ViT-B/14 (or S/14 for small machines) through timm (the thesis prints the module names of Meta's code), whose
 faces must be a multiple of 14 pixels; at 224 it gives a CLS token and 16x16 patch tokens. MobileFaceNet sees the same
@@ -149,6 +149,9 @@ class TwoStream(LandmarkGuided):
         dinov2.load(self.backbone, self.size, self.image_px, file)
 
     def maps(self, x: Tensor) -> tuple[list[Tensor], list[Tensor] | list[None]]:
+        """(B, 1 or 3, S, S) -> three maps of DINOv2, one per level, (B, C, s, s) by `Mode.levels`, and as many of the
+        same shapes of MobileFaceNet; three None without a landmark stream.
+        """
         x = as_rgb(x)
         seen = self.backbone.forward_intermediates(
             x, indices=list(BLOCKS), return_prefix_tokens=True, norm=True, intermediates_only=True
@@ -166,7 +169,9 @@ class TwoStream(LandmarkGuided):
         return image, resized
 
     def _image(self, level: int, patches: Tensor, prefix: Tensor) -> Tensor:
-        """(B, D, h, w) patch tokens and (B, 1, D) CLS -> (B, C, w, w) map of a level."""
+        """(B, D, h, w) patch tokens and (B, 1, D) CLS token -> (B, C, s, s), the map of a level with C channels and s
+        places a side (`Mode.levels`).
+        """
         side = self.sides[level]
         if self.mode.image == "cls":
             cls: Tensor = prefix[:, 0].reshape(-1, side, side, self.mode.levels[level][1])

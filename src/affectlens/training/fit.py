@@ -41,6 +41,9 @@ from affectlens.training.recipe import Recipe
 from affectlens.training.run import check_run, chosen_checkpoint, last_checkpoint, load_checkpoint, open_run
 from affectlens.training.start import begin, open_teacher
 
+_ON_HOST = ("index", "copy", "labelled")
+"""What of a batch is not moved to the device."""
+
 
 @dataclass(frozen=True)
 class Devices:
@@ -67,6 +70,12 @@ class FaceData(L.LightningDataModule):
         super().__init__()
         self.data, self.recipe, self.needs = data, recipe, needs
         self.embedded = embedded
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """What a step needs on the host stays there, so that it does not wait for the device."""
+        others = {name: value for name, value in batch.items() if name not in _ON_HOST}
+        moved: Batch = super().transfer_batch_to_device(others, device, dataloader_idx)
+        return moved | {name: batch[name] for name in _ON_HOST}
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of this process."""

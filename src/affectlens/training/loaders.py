@@ -35,12 +35,13 @@ def truth_of(table: FaceTable) -> Batch:
 
 class FaceBatches(Dataset[Batch]):
     """Batches by (B, 2) rows and copies: pixels (B, H, W, C) uint8, votes (B, classes), target (B,), index and copy
-    (B,), and the truth of every output (`truth_of`), affect_target (B, 2) for instance; with `relight` or a
-    teacher light (B, 2), gain and offset of `core.preprocessing.light_change`; if the network's `needs` name masks,
-    mask_target (B, 1, H, W), NaN where the face has no 68 landmarks. With (N, D) `embedded` faces (`training.features`)
-    there is embedded (B, D) in the place of pixels.
+    (B,), labelled () (how many have a target), and the truth of every output (`truth_of`), affect_target (B, 2) for
+    instance; with `relight` or a teacher light (B, 2), gain and offset of `core.preprocessing.light_change`; if the
+    network's `needs` name masks, mask_target (B, 1, H, W), NaN where the face has no 68 landmarks. With (N, D)
+    `embedded` faces (`training.features`) there is embedded (B, D) in the place of pixels.
 
-    Images that cannot be decoded are left out; a batch of a single one may be empty.
+    Images that cannot be decoded are left out, which are the rows of NaN in `embedded`; a batch of a single one may be
+    empty.
 
     Raises:
         BadData: none of several images can be decoded.
@@ -51,19 +52,19 @@ class FaceBatches(Dataset[Batch]):
     ) -> None:
         self.table = table
         self.embedded = embedded
+        self.readable = None if embedded is None else (~torch.isnan(embedded).all(dim=1)).numpy()
         self.truth = truth_of(table)
         self.spec = recipe.input_spec()
         self.masks = masks.OUTPUT in needs
         self.teachers = recipe.teachers
 
     def __getitem__(self, picks: Rows) -> Batch:
-        if self.embedded is not None:
-            known = torch.isfinite(self.embedded[picks[:, 0], 0]).numpy()
-            return self._described(picks[known]) | {"embedded": self.embedded[picks[known, 0]]}
+        if self.embedded is not None and self.readable is not None:
+            known = picks[self.readable[picks[:, 0]]]
+            self._check_any(len(known), picks)
+            return self._described(known) | {"embedded": self.embedded[known[:, 0]]}
         images, readable = decoded(self.table.images, picks[:, 0])
-        if not images and len(picks) > 1:
-            first = self.table.ids[picks[0, 0]]
-            raise BadData(f"cannot decode any of the {len(picks)} images of a batch; the first is '{first}'")
+        self._check_any(len(images), picks)
         pixels = to_pixels(images, self.spec)
         batch = self._described(picks[readable]) | {"pixels": torch.from_numpy(pixels)}
         if self.spec.relight or self.teachers:
@@ -74,6 +75,12 @@ class FaceBatches(Dataset[Batch]):
             batch[masks.TARGET] = torch.from_numpy(np.stack(drawn)).unsqueeze(1)
         return batch
 
+    def _check_any(self, readable: int, picks: Rows) -> None:
+        """Raises BadData where none of several images is readable."""
+        if not readable and len(picks) > 1:
+            first = self.table.ids[picks[0, 0]]
+            raise BadData(f"cannot decode any of the {len(picks)} images of a batch; the first is '{first}'")
+
     def _described(self, picks: Rows) -> Batch:
         """What is known of the faces beside their images."""
         index, copy = picks.T.copy()
@@ -82,6 +89,7 @@ class FaceBatches(Dataset[Batch]):
             "target": torch.from_numpy(self.table.targets[index]),
             "index": torch.from_numpy(index),
             "copy": torch.from_numpy(copy),
+            "labelled": torch.tensor((self.table.targets[index] >= 0).sum()),
         }
         return batch | {name: truth[batch["index"]] for name, truth in self.truth.items()}
 
@@ -98,23 +106,34 @@ def with_images(batch: Batch, spec: InputSpec) -> Batch:
         gain, offset = batch["light"].view(-1, 2, 1, 1, 1).unbind(dim=1)
         values = values * gain + 255 * offset
     mean, std = (torch.tensor(numbers, device=values.device) * 255 for numbers in (spec.mean, spec.std))
-    return others | {"image": ((values - mean) / std).permute(0, 3, 1, 2).contiguous()}
+    return others | {"image": ((values - mean) / std).permute(0, 3, 1, 2)}  # in memory as channels_last networks want
 
 
 class Ahead(DataLoader[Batch]):
     """Makes the next batches in a thread while the last one is learned from, and pins them where there is a GPU.
 
     Threads, not processes: images are decoded in several threads at once, outside the interpreter's lock, and an image
-    that cannot be decoded is reported as it is without them.
+    that cannot be decoded is reported as it is without them. An iteration that is broken off waits for the batch in the
+    making, not for those after it.
     """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         batches = super().__iter__()
-        with ThreadPoolExecutor(1, "affectlens-loader") as thread:
+        device = torch.cuda.current_device() if torch.cuda.is_available() else None
+        thread = ThreadPoolExecutor(1, "affectlens-loader", _set_device, (device,))
+        try:
             coming = deque(thread.submit(_next, batches) for _ in range(_AHEAD))
             while (batch := coming.popleft().result()) is not None:
                 coming.append(thread.submit(_next, batches))
                 yield batch
+        finally:
+            thread.shutdown(cancel_futures=True)
+
+
+def _set_device(device: int | None) -> None:
+    """Make the GPU of the process's main thread this thread's too, which would pin memory for the first one."""
+    if device is not None:
+        torch.cuda.set_device(device)
 
 
 def _next(batches: Iterator[Batch]) -> Batch | None:

@@ -91,7 +91,7 @@ class ExpressionModule(L.LightningModule):
         # dropout, the same after a resumption, another in each process
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step + 500_000_003 * self.global_rank)
         rows = rows_of_draws(batch["index"].cpu(), batch["copy"].cpu(), self.train_faces)
-        uniform = self._uniform[rows].to(batch["index"].device)
+        uniform = self._uniform[rows].to(batch["target"].device)
         target, labels = targets(batch, uniform, self.recipe.target), batch["target"]
         if "embedded" in batch:
             outputs = self.network.answers(batch["embedded"])
@@ -108,7 +108,7 @@ class ExpressionModule(L.LightningModule):
             for name, part in parts.items() if len(parts) > 1 else ():
                 self._log_mean(f"train_{name}_loss", part, len(target))
             right = outputs.logits.argmax(dim=1) == labels
-            if labelled := int((labels >= 0).sum()):
+            if labelled := int(batch["labelled"]):
                 self._log_mean("train_accuracy", right.float().sum() / labelled, labelled)
             if kept := _measured(outputs, batch):
                 self._train.append(kept)
@@ -153,7 +153,7 @@ class ExpressionModule(L.LightningModule):
             images = with_images(batch, self.recipe.input_spec())["image"]
             outputs = averaged(self, images, self.recipe.tta)
         logits = {"logits": outputs.logits, "target": batch["target"]}
-        self._valid.append(_measured(outputs, batch) | _on_cpu(logits))
+        self._valid.append(_measured(outputs, batch) | _detached(logits))
 
     def on_validation_epoch_end(self) -> None:
         """Log what validation found, and what outputs were worth on the augmented faces of the epoch before it, with
@@ -207,16 +207,17 @@ def _measured(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
     """Each output of the network that has a metric, and its truth."""
     measured = [OUTPUTS[name] for name in outputs.others if OUTPUTS[name].metric]
     said = {output.name: outputs.others[output.name] for output in measured}
-    return _on_cpu(said | {output.target: batch[output.target] for output in measured})
+    return _detached(said | {output.target: batch[output.target] for output in measured})
 
 
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+def _detached(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies without what they were computed from, where they are: an epoch's numbers leave the device at its end."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The parts of an epoch as one; they are forgotten."""
-    joined = {name: torch.cat([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+    """The parts of an epoch as one, on the CPU; they are forgotten."""
+    joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in (parts[0] if parts else ())}
     parts.clear()
     return joined
 

@@ -70,7 +70,9 @@ class Backbone:
         return space.mean(dim=(2, 3)) if self.pool == "mean" else adaptive_max_pool2d(space, 1).flatten(1)
 
     def evidence(self, space: Tensor, weights: Tensor) -> Tensor:
-        """Where in the map, pooled and weighed by `weights`, each answer comes from; see `layers.evidence`."""
+        """(B, D, h, w) map and (C, D) or (B, C, D) weights on the pooled map -> (B, C, h, w), where in the map each of
+        C answers comes from; see `layers.evidence`.
+        """
         return of_mean(space, weights) if self.pool == "mean" else of_max(space, weights)
 
 

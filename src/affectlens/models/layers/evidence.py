@@ -22,7 +22,9 @@ def of_mean(space: Tensor, weights: Tensor) -> Tensor:
 
 
 def of_max(space: Tensor, weights: Tensor) -> Tensor:
-    """The same for a max-pooled map; places that share the maximum of a channel share its evidence."""
+    """(B, D, h, w) map that is max-pooled, and weights as in `of_mean` -> (B, C, h, w); places that share the maximum
+    of a channel share its evidence.
+    """
     top = (space == space.amax(dim=(2, 3), keepdim=True)).to(space.dtype)
     return _weighed(space * top / top.sum(dim=(2, 3), keepdim=True), weights)
 

@@ -16,8 +16,8 @@ class Outputs(NamedTuple):
         others: (B, D) raw numbers of each further output, by its name in `core.outputs`: "affect", valence and arousal,
             not bounded; "attributes", logits, each by itself; "divisions", logits of the sectors of the plane of
             valence and arousal, or two of their signs; "mask", (B, 1, h, w) logits of eyes and mouth.
-        explanation: (B, C, h, w) evidence for each class at each place, or (B, 1, h, w) how much is looked at it; only
-            while the network is `explaining` (`models.layers.evidence`).
+        explanation: (B, C, h, w) evidence for each class at each place, or (B, 1, h, w) how much it is attended to;
+            only while the network is `explaining` (`models.layers.evidence`).
     """
 
     logits: Tensor

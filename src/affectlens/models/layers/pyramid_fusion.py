@@ -1,6 +1,6 @@
 """What POSTER++ (Mao et al. 2023, arXiv:2301.12149) and Da Re's Two-Stream network share: at each level of a pyramid
-an attention in which landmark features ask and image features answer, and a small transformer over the tokens of all
-levels.
+an attention with landmark features as queries and image features as keys and values, and a small transformer over the
+tokens of all levels.
 
 As in the authors' code, each window is its whole map, the residual is the normalised image (equation 4.10 of Da Re has
 the image itself, and no landmarks), and both branches have a learned scale that begins at 1e-5, or at `layer_scale`: Da
@@ -32,8 +32,8 @@ _SCALE = 1e-5
 
 
 class CrossAttention(nn.Module):
-    """(B, N, D) tokens that ask and (B, N, D) that answer -> (B, N, D), with a bias for each relative place in a window
-    of N = window x window.
+    """(B, N, D) tokens as queries and (B, N, D) as keys and values -> (B, N, D), with a bias for each relative place in
+    a window of N = window x window.
     """
 
     def __init__(self, width: int, heads: int, window: int, project_query: bool) -> None:
@@ -58,7 +58,7 @@ class CrossAttention(nn.Module):
         return answer
 
     def weights(self, queries: Tensor, image: Tensor) -> Tensor:
-        """(B, heads, N, N) weights: rows ask, columns answer; rows sum to 1."""
+        """(B, heads, N, N) attention weights: queries x keys; rows sum to 1."""
         query, key, _ = self._heads_of(queries, image)
         return self._weights(query, key)
 
@@ -79,8 +79,8 @@ class CrossAttention(nn.Module):
 
 
 class FusionLevel(nn.Module):
-    """(B, D, w, w) image features, asked by (B, D, w, w) landmark features or, without any, by themselves -> the same
-    shape.
+    """(B, D, w, w) image features, attended to by (B, D, w, w) landmark features or, without any, by themselves -> the
+    same shape; w = `window`.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class FusionLevel(nn.Module):
         return torch.unflatten(x.transpose(1, 2), 2, image.shape[2:])
 
     def attention_map(self, image: Tensor, landmarks: Tensor | None) -> Tensor:
-        """(B, 1, w, w) how much is looked at each place, the mean over heads and over all that ask."""
+        """(B, 1, w, w) how much each place is attended to, the mean over heads and queries."""
         weights = self.attention.weights(*self._tokens(image, landmarks))
         return torch.unflatten(weights.mean(dim=(1, 2)), 1, (1, *image.shape[2:]))
 
@@ -122,8 +122,8 @@ def resampled(seen: Tensor, start: float, places: int, other_start: float) -> Te
 class LandmarkGuided(PartlyFrozen, Explaining):
     """(B, 1 or 3, S, S) float -> logits (B, classes) and features (B, D), by `maps`, which the network defines.
 
-    Three maps of the image are asked by as many of its landmarks, or by themselves without a stream of `landmarks`,
-    which is frozen if it has a checkpoint.
+    Three maps of the image are attended to by as many of its landmarks, or by themselves without a stream of
+    `landmarks`, which is frozen if it has a checkpoint.
     """
 
     levels: nn.ModuleList
