@@ -108,9 +108,13 @@ class Objective(nn.Module):
             WeightedLosses(_with_losses(plain, names), statistics) if names else None for names in (labelled, described)
         )
 
-    def forward(self, predictions: Tensor, features: Tensor, votes: Tensor, targets: Tensor, affect: Tensor) -> Tensor:
-        """(M, K) predictions and (M, width) features of frames and their truth as in `FrameFeatures` -> ()."""
-        total = predictions.sum() * 0
+    def forward(
+        self, predictions: Tensor, features: Tensor, votes: Tensor, targets: Tensor, affect: Tensor
+    ) -> Tensor | None:
+        """(M, K) predictions and (M, width) features of frames and their truth as in `FrameFeatures` -> (), or None
+        where no frame has a truth to learn from.
+        """
+        parts: list[Tensor] = []
         classes = votes.shape[1]
         for losses, known in (
             (self.labelled, votes.sum(dim=1) > 0),
@@ -120,8 +124,8 @@ class Objective(nn.Module):
                 others = {AFFECT: predictions[known, classes:]} if predictions.shape[1] > classes else {}
                 outputs = Outputs(predictions[known, :classes], features[known], others)
                 truth = {"target": votes[known], "label": targets[known], OUTPUTS[AFFECT].target: affect[known]}
-                total = total + torch.stack(list(losses(outputs, **truth).values())).sum()
-        return total
+                parts += losses(outputs, **truth).values()
+        return torch.stack(parts).sum() if parts else None
 
 
 def _with_losses(recipe: Recipe, names: Sequence[str]) -> Recipe:
@@ -183,7 +187,9 @@ def train_head(
         value = selection(found)
         if not math.isfinite(value):
             raise BadData(_UNLABELLED)
-        curves.append({"epoch": epoch, "train_loss": loss if epoch else None, "selection": value, **found})
+        curves.append(
+            {"epoch": epoch, "train_loss": loss if math.isfinite(loss) else None, "selection": value, **found}
+        )
         if value > best:
             best, best_state = value, {name: weight.detach().clone() for name, weight in head.state_dict().items()}
     head.load_state_dict(best_state)
@@ -198,7 +204,7 @@ def _epoch(
     settings: TemporalSettings,
     epoch: int,
 ) -> float:
-    """Train on every frame once; returns the mean loss of the batches."""
+    """Train on every frame once; returns the mean loss of the batches with a truth."""
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     head.train()
     objective.train()
@@ -211,12 +217,14 @@ def _epoch(
         predictions, seen = head(part[0], part[1])
         kept = torch.from_numpy(real).to(device())
         loss = objective(predictions[kept], seen[kept], *(column[kept] for column in part[2:]))
+        if loss is None:
+            continue
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(weights, _CLIP)
         optimiser.step()
         found.append(loss.item())
-    return float(np.mean(found))
+    return float(np.mean(found)) if found else math.nan
 
 
 def _windows(
