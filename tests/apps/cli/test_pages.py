@@ -209,6 +209,7 @@ FEWER_ROWS = {
     "--table t6.2 --seeds 3 --data": "--row t6.2-layers-1-tau-0.05 --data",
     "--row stn* --set epochs=60 --set stn-msa:": "--row stn --set epochs=60 --set stn:",
     "vats --data fer2013:": "vats --row swin-se --data fer2013:",
+    "dare --data affectnet:": "dare --row two-stream-celeba --data affectnet:",
 }
 """Calls of many runs -> of one; what they have in common is tested with the workflow."""
 
@@ -229,7 +230,8 @@ def shorter(words):
     settings = ["epochs=1", "batch_size=16", "train_share=0.2"]
     if words[1].startswith(("antoniadis", "dare", "vats")):
         settings.append("size_px=56" if words[1].startswith("dare") else "size_px=64")
-        settings += [] if words[1] == "dare/two-stream-celeba" else ["pretrained=false"]  # it begins with a run
+        begins_with_a_run = "two-stream-celeba" in " ".join(words)
+        settings += [] if begins_with_a_run else ["pretrained=false"]
     if words[1].startswith("dare"):
         settings.append("model_options.backbone=small")
     return [*words, *(word for setting in settings for word in ("--set", setting))]
