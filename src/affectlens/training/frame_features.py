@@ -27,6 +27,7 @@ from affectlens.data.table import FaceTable
 from affectlens.evaluation.videos import FramePredictions
 from affectlens.training.loaders import network_inputs
 from affectlens.training.module import ExpressionModule
+from affectlens.training.precision import on_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +92,10 @@ def _outputs(
     module: ExpressionModule, table: FaceTable, progress: Progress
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """(M, D) features and (M, K) predictions for the (M,) rows of `table` that can be decoded.  Raises BadData."""
-    module.eval().to(device())
     features, predictions, rows = [], [], []
-    with torch.inference_mode():
+    with on_device(module) as where, torch.inference_mode():
         for faces, places in network_inputs(table.images, module.recipe, progress, "features of the frames"):
-            outputs = module(faces.to(device()))
+            outputs = module(faces.to(where))
             parts = [outputs.logits, *([outputs.others[AFFECT]] if AFFECT in outputs.others else [])]
             predictions.append(torch.cat(parts, dim=1).float().cpu().numpy())
             own = outputs.logits if outputs.features is None else outputs.features
@@ -162,8 +162,3 @@ def _parts(module: ExpressionModule, weights_sha256: str, source: DataSource, ta
     yield json.dumps([[name, column.tolist()] for name, column in groups]).encode()
     for column in (table.votes, table.targets, table.valence, table.arousal):
         yield column.tobytes()
-
-
-def device() -> torch.device:
-    """Where networks over frames run."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -28,9 +28,10 @@ from affectlens.data.table import FaceTable
 from affectlens.evaluation.videos import frame_metrics, selection
 from affectlens.models.layers.outputs import Outputs
 from affectlens.models.layers.temporal import TemporalHead
-from affectlens.training.frame_features import FrameFeatures, device
+from affectlens.training.frame_features import FrameFeatures
 from affectlens.training.module import ExpressionModule
 from affectlens.training.objective import WeightedLosses, dataset_statistics
+from affectlens.training.precision import device
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import cause_of
 
