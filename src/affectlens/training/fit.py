@@ -111,34 +111,14 @@ def fit(
             on `machines`. BadModelFile: the last checkpoint is damaged. BadData: there is but one class, the sampler
             needs what the faces do not have, or images of a batch cannot be decoded.
     """
+    machines = machines or Devices()
     last, labels = last_checkpoint(out), data.train.labels
     if rank_zero_only.rank == 0:
         check_run(recipe, labels, data.facts, out, resume)
     resumed = resume and last.is_file()
     stopped = _stopped(recipe, len(labels), last) if resumed else None
-    torch.manual_seed(recipe.seed)
-    statistics = dataset_statistics(data.train)
-    teachers = tuple(open_teacher(where, recipe, statistics) for where in recipe.teachers)
-    module = ExpressionModule(recipe, len(labels), statistics, teachers)
-    remark = begin(module.network, recipe, labels, fresh=not resumed)
-    if remark:
-        progress.message(f"note: {remark}")
-    module.network.prepare(statistics)
-    if masks.OUTPUT in module.network.needs:
-        masks.check(data.train.landmarks_xy)
-    machines = machines or Devices()
-    if recipe.sam_radius and machines.strategy.partition("_")[0] not in ("auto", "ddp"):
-        raise BadSetting(
-            "sam_radius requires the strategy 'ddp', because every process needs all weights; got "
-            f"'{machines.strategy}'"
-        )
-    if len(labels) < 2:
-        raise BadData(f"training needs at least two classes, got {', '.join(labels)}")
-    if recipe.classifier == "svm":
-        svm.check(module, data.train)
-    # a sampler that lacks what it needs, or a network that does not take this input, says so before anything is written
-    train_loader(data.train, recipe, ranks=machines.devices * machines.nodes)
-    _try(module, recipe, data)
+    module, remark = _begun(recipe, data, not resumed, progress)
+    _check(module, recipe, data, machines)
     fixed = features.are_fixed(module)
     if recipe.compile and fixed:
         progress.message("note: compile has no effect on a head that is trained on features computed once")
@@ -158,6 +138,37 @@ def fit(
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
         trainer.fit(module, datamodule=faces, ckpt_path=str(last) if resumed else None, weights_only=True)
     return chosen_checkpoint(recipe, out) if trainer.is_global_zero else None
+
+
+def _begun(recipe: Recipe, data: TrainingData, fresh: bool, progress: Progress) -> tuple[ExpressionModule, str]:
+    """The module with the weights that a `fresh` run begins with, prepared for the training set, and a remark."""
+    torch.manual_seed(recipe.seed)
+    statistics = dataset_statistics(data.train)
+    teachers = tuple(open_teacher(where, recipe, statistics) for where in recipe.teachers)
+    module = ExpressionModule(recipe, len(data.train.labels), statistics, teachers)
+    remark = begin(module.network, recipe, data.train.labels, fresh)
+    if remark:
+        progress.message(f"note: {remark}")
+    module.network.prepare(statistics)
+    return module, remark
+
+
+def _check(module: ExpressionModule, recipe: Recipe, data: TrainingData, machines: Devices) -> None:
+    """Raises BadSetting or BadData where training would fail later: before anything is written."""
+    labels = data.train.labels
+    if masks.OUTPUT in module.network.needs:
+        masks.check(data.train.landmarks_xy)
+    if recipe.sam_radius and machines.strategy.partition("_")[0] not in ("auto", "ddp"):
+        raise BadSetting(
+            "sam_radius requires the strategy 'ddp', because every process needs all weights; got "
+            f"'{machines.strategy}'"
+        )
+    if len(labels) < 2:
+        raise BadData(f"training needs at least two classes, got {', '.join(labels)}")
+    if recipe.classifier == "svm":
+        svm.check(module, data.train)
+    train_loader(data.train, recipe, ranks=machines.devices * machines.nodes)  # its sampler may need what faces lack
+    _try(module, recipe, data)
 
 
 def _stopped(recipe: Recipe, classes: int, last: Path) -> ExpressionModule:
