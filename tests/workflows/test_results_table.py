@@ -217,6 +217,53 @@ def test_cells_become_a_grid_for_each_setting(finished, tmp_path):
     assert any(line.startswith("1 of 10 cells were run: 2 of 9 epochs, ferplus, caciolai") for line in lines)
 
 
+def test_grids_have_differences_fewer_seeds_and_valence_and_arousal(finished, tmp_path):
+    rows = tuple(Row(replace(find("default"), row=name), cell=("tau", "one", name)) for name in ("a", "b", "c"))
+    targets, known = np.arange(40) % 3, np.linspace(-1, 1, 40)
+    affect = {"valence_predicted": known, "valence_true": known, "arousal_predicted": -known, "arousal_true": known}
+    scores = Scores(LABELS, np.eye(3)[targets], targets, **affect, va_source="regressed")
+    write_row(finished, evaluation.compute_metrics(scores), FACTS, tmp_path / "b")
+    for seed, right in enumerate((20, 22)):
+        seeded(finished, tmp_path, "a", seed, right)
+    module = SimpleNamespace(TABLES={"t": Table("Grid", rows, baseline="a")}, METRIC="accuracy")
+    lines = write_table("tiny", module, tmp_path).read_text().splitlines()
+    grids = [line for line in lines if line.startswith("| one |")]
+    assert grids == [
+        "| one | - / **52.50** ± 3.54 | - / **100.00** (seeds: 1) | - / not run |",
+        "| one | - | - | - |",  # of b there is no seed that a has
+        "| one | - | **1.000** / **-1.000** | - |",
+    ]
+    assert "| tau: against a | a | b | c |" in lines
+
+
+def test_a_row_has_valence_and_arousal_in_the_table_that_prints_them(finished, tmp_path):
+    targets, known = np.arange(40) % 3, np.linspace(-1, 1, 40)
+    affect = {"valence_predicted": known, "valence_true": known, "arousal_predicted": -known, "arousal_true": known}
+    scores = Scores(LABELS, np.eye(3)[targets], targets, **affect, va_source="regressed")
+    write_row(finished, evaluation.compute_metrics(scores), FACTS, tmp_path / "first")
+    module = module_of(first={"accuracy": 0.5}, second={"accuracy": 0.4})
+    first, other = (
+        Row(replace(find("default"), row=name), {"valence_ccc": 0.7, "arousal_ccc": 0.6}) for name in ("first", "other")
+    )
+    module.TABLES["va"] = Table("Valence and arousal", (first, other))
+    _, printed = write_table("tiny", module, tmp_path).read_text().split("## Valence and arousal")
+    assert "| first | regressed | 0.700 | **1.000** | 0.600 | **-1.000** | 2 of 9 |" in printed
+    assert "| other |  | 0.700 | not run | 0.600 | not run |" in printed
+    assert "mean class accuracy |" not in printed
+
+
+def test_many_rows_of_one_kind_are_not_all_named(finished, tmp_path):
+    names = [f"row{number}" for number in range(9)]
+    for name in names[:8]:
+        write_row(finished, measured(), FACTS, tmp_path / name)
+    module = module_of(**{name: {} for name in names})
+    assert "\nAll rows: affectlens " in write_table("tiny", module, tmp_path).read_text()
+    log = tmp_path / "row0" / "versions.json"
+    log.write_text(json.dumps([{**json.loads(log.read_text())[-1], "torch": "0"}]))
+    text = write_table("tiny", module, tmp_path).read_text()
+    assert "\nrow1, row2, row3, row4, row5, row6 and 1 more: affectlens" in text
+
+
 @pytest.mark.parametrize(("trained", "tested", "said"), [(1, 1, True), (0, 1, False), (1, 0, False)])
 def test_splits_are_said_to_be_as_published_where_they_are(finished, tmp_path, trained, tested, said):
     write_row(finished, measured(), FACTS | {"protocol": "tiny" * tested}, tmp_path / "first")

@@ -166,7 +166,8 @@ def _grids(table: Table, results: Mapping[str, Sequence[_Result]], module: Modul
         return _difference(results[row.name], baseline, module.METRIC) if row.name in results else "-"
 
     def affect(row: Row) -> str:
-        return " / ".join(_concordances(results[row.name])) if row.name in results else "-"
+        found = results.get(row.name)
+        return " / ".join(_concordances(found)) if found and _knows_affect(found) else "-"
 
     lines = _cells(table, "paper / measured", measured)
     if baseline and others:
@@ -339,7 +340,7 @@ def _named(rows: list[str], of: int) -> str:
     """Names of rows, not of many."""
     if len(rows) <= _MAX_NAMED:
         return ", ".join(rows)
-    return "All rows" if len(rows) == of else f"{', '.join(rows[:_MAX_NAMED])} and {len(rows) - _MAX_NAMED} more rows"
+    return "All rows" if len(rows) == of else f"{', '.join(rows[:_MAX_NAMED])} and {len(rows) - _MAX_NAMED} more"
 
 
 def _mean(found: Sequence[_Result], *path: str) -> str:
