@@ -18,8 +18,9 @@ have an eighth of the repeated channels, its values all of them; the three convo
 norm (Miyato et al. 2018, arXiv:1802.05957), no convolution follows, and there is one gamma. The branch's convolution is
 there (and in the parameter count), but its output is discarded, so that the linear layer sees the pooled input.
 
-The (H W) x (H W) maps of a batch never stand at once: at 42x42 and a batch of 128 they would take 12 GiB. At most a few
-are built, in training on a CPU (`layers.blockwise_attention`).
+The (H W) x (H W) maps of a batch never stand at once: at 42x42 and a batch of 128 they would take 12 GiB. Queries of
+width one need none (`layers.scalar_attention`); otherwise at most a few are built, in training on a CPU
+(`layers.blockwise_attention`).
 """
 
 from typing import Literal
@@ -101,7 +102,7 @@ class MultiSelfAttention(nn.Module):
             linear(tokens, conv.weight.flatten(1)).view(*tokens.shape[:2], self.blocks, -1).transpose(1, 2)
             for conv in (self.query, self.key, self.value)
         )
-        if query.shape[3] == 1 and self.training:
+        if query.shape[3] == 1 and not torch.compiler.is_exporting():  # a file has the plain product
             return scalar_attention(query, key, value)
         if query.device.type == "cpu" and self.training:
             return blockwise_attention(query, key, value)
