@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from affectlens.core.expressions import FERPLUS
+
 ROOT = Path(__file__).parent.parent
 CALLS = {
     "benchmarks/class_prior.py bundled {data}": "strength 1.00: accuracy",
@@ -20,6 +22,7 @@ CALLS = {
     "experiments/detector.py --repeats 1": "4000x3000, five faces",
     "experiments/heat_maps.py {data}": "0.500    0.70  ",
     "experiments/noisy_labels.py --seeds 1 --epochs 1": "  0.4  rare classes   small_loss, 0.4 ",
+    "experiments/spatial_transformer.py {run} {data}": "caciolai/stn: 4 validation faces",
     "experiments/training.py --steps 2 --rounds 1 --small": "memory: a step of the custom VGG",
 }
 
@@ -27,10 +30,13 @@ CALLS = {
 @pytest.mark.slow
 @pytest.mark.no_cover
 @pytest.mark.parametrize("call", CALLS)
-def test_a_benchmark_runs(call, make_ferplus, tmp_path):
+def test_a_benchmark_runs(call, make_ferplus, untrained, tmp_path):
     weights = ROOT / "src" / "affectlens" / "weights"
     data = f"ferplus:{make_ferplus(tmp_path)}"
-    name, *arguments = call.format(data=data, model=weights / "default.onnx", photos=weights).split()
+    run = tmp_path / "run"
+    if "{run}" in call:
+        untrained(run, FERPLUS[:-1], "caciolai/stn", weights="best")
+    name, *arguments = call.format(data=data, model=weights / "default.onnx", photos=weights, run=run).split()
     done = subprocess.run(
         [sys.executable, ROOT / name, *arguments], capture_output=True, text=True, timeout=300, check=False
     )
