@@ -584,3 +584,12 @@ def test_a_compiler_that_fails_is_one_line(recipe, data, tmp_path, monkeypatch):
     with pytest.raises(BadSetting, match=r"compile=true does not work here: RuntimeError: no working C\+\+ compiler"):
         fit(replace(recipe, compile=True), data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    folder = tmp_path / "run"
+    with run_folder.locked(folder), pytest.raises(BadSetting, match="another process"), run_folder.locked(folder):
+        pass
+    assert list(folder.iterdir()) == []
+    with run_folder.locked(folder):
+        pass

@@ -19,11 +19,12 @@ from affectlens.workflows.results_table import write_row, write_table
 
 LABELS = ("calm", "keen", "wry")
 FACTS = {"data": "ferplus", "protocol": "caciolai", "split": "test", "options": {}}
+SMALL = replace(find("default"), work="tiny", row="faces", model="deep_emotion", model_options={}, epochs=9, seed=4)
 
 
 def module_of(metric="accuracy", baseline="", **papers):
     """A module of recipes with one table, of rows and their printed figures."""
-    rows = tuple(Row(replace(find("default"), row=name), paper) for name, paper in papers.items())
+    rows = tuple(Row(replace(SMALL, row=name), paper) for name, paper in papers.items())
     return SimpleNamespace(TABLES={"results": Table("All", rows, baseline)}, METRIC=metric)
 
 
@@ -40,11 +41,10 @@ def measured(right=30, faces=40):
 @pytest.fixture
 def finished(tmp_path):
     """A run folder as a finished run leaves it, without its model."""
-    small = replace(find("default"), work="tiny", row="faces", model="deep_emotion", model_options={}, epochs=9, seed=4)
     out = tmp_path / "run"
-    open_run(small, LABELS, {}, out, resume=False)
+    open_run(SMALL, LABELS, {}, out, resume=False)
     best_checkpoint(out).parent.mkdir()
-    module = ExpressionModule(small, len(LABELS))
+    module = ExpressionModule(SMALL, len(LABELS))
     torch.save({"state_dict": module.state_dict()}, best_checkpoint(out))
     (out / "curves.csv").write_text("epoch,valid_nll\n0,2.5\n1,1.5\n")
     (out / "curves.png").write_bytes(b"a picture")
@@ -193,7 +193,7 @@ def test_several_seeds_have_their_mean_and_are_paired_with_the_baselines(finishe
 def test_a_row_under_two_names_shows_what_was_measured_once(finished, tmp_path):
     write_row(finished, measured(), FACTS, tmp_path / "first")
     module = module_of(first={"accuracy": 0.5})
-    again = Row(replace(find("default"), row="again"), {"accuracy": 0.51}, same_as="first")
+    again = Row(replace(SMALL, row="again"), {"accuracy": 0.51}, same_as="first")
     module.TABLES["second"] = Table("Again", (again,), baseline="first")
     text = write_table("tiny", module, tmp_path).read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("| again")]
@@ -203,7 +203,7 @@ def test_a_row_under_two_names_shows_what_was_measured_once(finished, tmp_path):
 
 def test_cells_become_a_grid_for_each_setting(finished, tmp_path):
     rows = tuple(
-        Row(replace(find("default"), row=f"{grid}-{line}-{column}"), {"accuracy": 0.5}, cell=(grid, line, column))
+        Row(replace(SMALL, row=f"{grid}-{line}-{column}"), {"accuracy": 0.5}, cell=(grid, line, column))
         for grid, columns in (("tau", "ab"), ("p", "xyz"))
         for line in ("one", "two")
         for column in columns
@@ -218,7 +218,7 @@ def test_cells_become_a_grid_for_each_setting(finished, tmp_path):
 
 
 def test_grids_have_differences_fewer_seeds_and_valence_and_arousal(finished, tmp_path):
-    rows = tuple(Row(replace(find("default"), row=name), cell=("tau", "one", name)) for name in ("a", "b", "c"))
+    rows = tuple(Row(replace(SMALL, row=name), cell=("tau", "one", name)) for name in ("a", "b", "c"))
     targets, known = np.arange(40) % 3, np.linspace(-1, 1, 40)
     affect = {"valence_predicted": known, "valence_true": known, "arousal_predicted": -known, "arousal_true": known}
     scores = Scores(LABELS, np.eye(3)[targets], targets, **affect, va_source="regressed")
@@ -243,13 +243,24 @@ def test_a_row_has_valence_and_arousal_in_the_table_that_prints_them(finished, t
     write_row(finished, evaluation.compute_metrics(scores), FACTS, tmp_path / "first")
     module = module_of(first={"accuracy": 0.5}, second={"accuracy": 0.4})
     first, other = (
-        Row(replace(find("default"), row=name), {"valence_ccc": 0.7, "arousal_ccc": 0.6}) for name in ("first", "other")
+        Row(replace(SMALL, row=name), {"valence_ccc": 0.7, "arousal_ccc": 0.6}) for name in ("first", "other")
     )
     module.TABLES["va"] = Table("Valence and arousal", (first, other))
     _, printed = write_table("tiny", module, tmp_path).read_text().split("## Valence and arousal")
     assert "| first | regressed | 0.700 | **1.000** | 0.600 | **-1.000** | 2 of 9 |" in printed
     assert "| other |  | 0.700 | not run | 0.600 | not run |" in printed
     assert "mean class accuracy |" not in printed
+
+
+def test_settings_that_are_not_those_of_the_row_stand_beside_the_figure(finished, tmp_path):
+    write_row(finished, measured(), FACTS, tmp_path / "first")
+    file = tmp_path / "first" / "recipe.json"
+    changed = {"train_share": 0.02, "model_options": {"stn": True}, "epochs": 3, "precision": "32-true"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+    text = write_table("tiny", MODULE, tmp_path).read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| first")]
+    assert "| 2 of 9 |" in line
+    assert "40 faces; train_share=0.02, model_options.stn=True |" in line
 
 
 def test_many_rows_of_one_kind_are_not_all_named(finished, tmp_path):

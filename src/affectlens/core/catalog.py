@@ -185,11 +185,16 @@ def _options(kind: str, name: str, function: Any) -> dict[str, Any]:
     return found
 
 
+_MAX_SHOWN = 40
+"""Names of which a message lists no more."""
+
+
 def unknown(what: str, name: str, names: list[str], where: str = "") -> str:
     """The one-line message for a name that is not among `names`; `where` says of what, "of 'ferplus'" for example."""
     begun = [one for one in names if len(name) > 2 and one.startswith(name)]
     near = begun or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    others = f"choose from: {', '.join(names)}" if names else "none are available"
+    shown = names if len(names) <= _MAX_SHOWN else [*names[:_MAX_SHOWN], f"and {len(names) - _MAX_SHOWN} more"]
+    others = f"choose from: {', '.join(one or 'nothing' for one in shown)}" if names else "none are available"
     hint = f"did you mean '{near[0]}'?" if near else others
     return f"unknown {what} '{name}'{where and f' {where}'}; {hint}"
 

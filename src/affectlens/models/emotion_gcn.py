@@ -129,7 +129,7 @@ class EmotionGCN(PartlyFrozen, Explaining):
         remarks = [super().settle(pretrained)]
         if not self.words_source:
             remarks.append(
-                "the graph starts without word vectors, each node as an axis of its own, because no GloVe file is "
+                "the graph starts without word vectors, each node as a one-hot vector, because no GloVe file is "
                 "named (model_options.words=FILE, or words=circumplex, which needs no file)"
             )
         return "; ".join(filter(None, remarks))

@@ -105,7 +105,7 @@ def of_recipe(train: FaceTable, recipe: Recipe) -> FaceTable:
     """
     train = train.keep(train.votes.sum(axis=1) > 0, "no expression")
     if len(train) and recipe.train_share < 1:
-        train = train.keep(stratified(train, recipe.train_share, recipe.seed), "not in the share for training")
+        train = train.keep(stratified(train, recipe.train_share, recipe.seed), "left out by train_share")
     if len(train) and recipe.max_per_class:
         train = train.keep(at_most(train, recipe.max_per_class, recipe.seed), "more than its class may have")
     return train

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import warnings
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,14 @@ from affectlens.training.module import ExpressionModule, monitor
 from affectlens.training.objective import dataset_statistics
 from affectlens.training.precision import resolved
 from affectlens.training.recipe import Recipe
-from affectlens.training.run import check_run, chosen_checkpoint, last_checkpoint, load_checkpoint, open_run
+from affectlens.training.run import (
+    check_run,
+    chosen_checkpoint,
+    last_checkpoint,
+    load_checkpoint,
+    locked,
+    open_run,
+)
 from affectlens.training.start import begin, open_teacher
 
 _ON_HOST = ("index", "copy", "labelled")
@@ -129,9 +137,10 @@ def fit(
     del stopped  # its memory
     faces = FaceData(data, recipe, module.network.needs, embedded)
     keep_freed_memory()
-    if rank_zero_only.rank == 0:
-        open_run(recipe, labels, data.facts, out, resume, remark)
-    with warnings.catch_warnings():
+    first = rank_zero_only.rank == 0
+    with locked(out) if first else nullcontext(), warnings.catch_warnings():
+        if first:
+            open_run(recipe, labels, data.facts, out, resume, remark)
         warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # frozen parts
         warnings.filterwarnings("ignore", message="The dirpath has changed from")  # a run that was moved or adopted

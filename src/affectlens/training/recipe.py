@@ -408,7 +408,7 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any] | Sequence[str]) -
 def _split(setting: str) -> tuple[str, str]:
     """Key and value of "key=value"."""
     path, equals, text = setting.partition("=")
-    if not equals:
+    if not equals or not path:
         raise BadSetting(f"a setting must have the form key=value, got '{setting}'")
     return path, text
 

@@ -10,7 +10,8 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,11 @@ from affectlens.data.source import DataSource, name_of
 from affectlens.training.module import ExpressionModule
 from affectlens.training.precision import resolved
 from affectlens.training.recipe import Recipe, from_dict
+
+try:
+    import fcntl
+except ImportError:  # Windows, where `locked` locks nothing
+    fcntl = None  # type: ignore[assignment]
 
 _NOT_TRAINED = ("margin", "shift_y", "rotate")
 """Settings of the crop on photos; a finished run can be exported again with others."""
@@ -103,6 +109,27 @@ def open_run(
     earlier = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
     _write(log, [*earlier, versions() | {"precision": resolved(recipe.precision)} | facts | remarks])
     _write(out / "recipe.json", recipe.as_dict())  # last: it says that this is a run
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine from training in a run folder, which is made if need be.
+
+    Raises:
+        BadSetting: another process trains there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "lock"
+    with file.open("w", encoding="utf-8") as held:
+        try:
+            if fcntl is not None:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it ends with the process, however that ends
+        except OSError as error:
+            raise BadSetting(f"another process trains the run in '{folder}'") from error
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
 
 
 def adopt(recipe: Recipe, trained: Path, folder: Path) -> None:

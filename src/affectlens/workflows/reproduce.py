@@ -137,6 +137,9 @@ def _made(
                 late.append(one.name)
             else:
                 failed[one.name] = error
+    except KeyboardInterrupt:
+        progress.message("interrupted; the same command continues after the last complete epoch")
+        raise
     finally:
         _training_data.clear()
     if late:
@@ -208,6 +211,7 @@ def _train(one: Planned, task: Task, progress: Progress) -> None:
         raise BadModelFile(f"{recipe.name} starts from the run in '{one.after}', which is not finished")
     if one.after is not None and recipe.classifier == "svm":
         run.adopt(recipe, one.after, folder)
-    progress.message(f"{one.name}: up to {recipe.epochs} epochs, in '{folder}'")
     resume = (folder / "recipe.json").is_file()
+    verb = "continuing, " if resume else ""
+    progress.message(f"{one.name}: {verb}up to {recipe.epochs} epochs, in '{folder}'")
     run_recipe(recipe, task.source(recipe), folder, resume, progress=progress, deadline=task.deadline, load=_load)

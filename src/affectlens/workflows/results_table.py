@@ -24,6 +24,8 @@ _LOG = "log.txt"
 _MAX_ROWS_IN_FULL = 20
 """A table of more rows shows those that were run."""
 _MAX_NAMED = 6
+_NO_CHANGE = {"work", "row", "seed", "precision", "pretrained_file", "data", "epochs"}
+"""Settings that the table says elsewhere, or that only name something: no change to the recipe of a row."""
 AFFECT_NAMES = ("valence", "arousal")
 _NAMES = {"accuracy": "accuracy", "mean_class_accuracy": "mean class accuracy"}
 _IN_TRAINING = {"accuracy": "accuracy", "mean_class_accuracy": "macro_recall"}
@@ -51,7 +53,18 @@ class _Result:
 
     folder: Path
     recipe: Recipe
+    row: Recipe
     found: Mapping[str, Any]
+
+    @property
+    def changes(self) -> list[str]:
+        """The settings in which it differs from the recipe of its row, "key=value"."""
+        then, now = (_flat(recipe.as_dict()) for recipe in (self.row, self.recipe))
+        return [
+            f"{key}={now.get(key)}"
+            for key in {**then, **now}
+            if now.get(key) != then.get(key) and key not in _NO_CHANGE
+        ]
 
     @property
     def test(self) -> Mapping[str, Any]:
@@ -59,14 +72,25 @@ class _Result:
         return metrics
 
 
-def _results(out: Path, names: Sequence[str]) -> list[_Result]:
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, those of mappings entry by entry: "model_options.stn"."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{entry}": one for entry, one in _flat(value).items()}
+        else:
+            flat[key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _results(out: Path, names: Sequence[str], row: Recipe) -> list[_Result]:
     """Those of all seeds of a row, by seed, under the first of its names that has any."""
     for name in names:
         folders = [out / name, *sorted((out / name).glob("seed-*"))]
         files = [folder / "metrics.json" for folder in folders if (folder / "metrics.json").is_file()]
         if files:
             found = [(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in files]
-            results = [_Result(folder, load_recipe(folder), content) for folder, content in found]
+            results = [_Result(folder, load_recipe(folder), row, content) for folder, content in found]
             return sorted(results, key=lambda result: result.recipe.seed)
     return []
 
@@ -76,7 +100,7 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
     tables: Mapping[str, Table] = module.TABLES
     rows = rows_of(tables)
     trained = {name: row.same_as or name for name, row in rows.items()}
-    read = {name: _results(out, names_of(rows, name)) for name in dict.fromkeys(trained.values())}
+    read = {name: _results(out, names_of(rows, name), rows[name].recipe) for name in dict.fromkeys(trained.values())}
     results = {name: found for name in rows if (found := read[trained[name]])}
     published = all(_is_published(result, work) for found in results.values() for result in found)
     lines = [
@@ -246,10 +270,12 @@ def _circumstances(found: Sequence[_Result]) -> tuple[str, str, str, str]:
     recipe, facts = first.recipe, first.found["facts"]
     counts = [len(read_curves(one.folder / "curves.csv")) for one in found]
     span = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    epochs = f"{span} of {recipe.epochs}" + (", last" if recipe.weights == "last" else "")
+    epochs = f"{span} of {first.row.epochs}" + (", last" if recipe.weights == "last" else "")
     options = [f"{key} {value}" for key, value in facts["options"].items() if key not in ("protocol", "mode")]
     data = ", ".join([facts["data"], facts["protocol"] or "standard", *options])
     about = f"{data}, {len(first.test['labels'])} classes, {first.test['faces']:,} faces"
+    if first.changes:
+        about += f"; {', '.join(first.changes)}"
     return epochs, f"{first.found['parameters']:,}", about, ", ".join(str(one.recipe.seed) for one in found)
 
 

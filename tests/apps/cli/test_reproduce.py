@@ -70,7 +70,7 @@ def test_the_table_has_the_papers_figure_and_the_measured_one_of_every_row(repro
     test = json.loads((folder / "baseline" / "metrics.json").read_text())["test"]
     measured = table["baseline"]["accuracy"]
     assert measured.startswith(f"**{100 * test['accuracy']:.2f}** (")
-    assert (table["baseline"]["epochs"], table["baseline"]["parameters"]) == ("1 of 1, last", "43,737")
+    assert (table["baseline"]["epochs"], table["baseline"]["parameters"]) == ("1 of 300, last", "43,737")
     assert all(table[row]["accuracy"] == "not run" for row in caciolai.ROWS if row != "baseline")
 
 
@@ -184,7 +184,7 @@ def test_a_row_is_tested_on_other_data_if_they_are_named(reproduced, cli, monkey
     result = cli(*arguments(reproduced, "--row", "baseline", *SHORT, "--test", other, "--out", tmp_path))
     assert result.code == 0
     row = table_of(result.out)["baseline"]
-    assert row["data"] == "ferplus, standard, classes 7, 7 classes, 4 faces"
+    assert row["data"] == "ferplus, standard, classes 7, 7 classes, 4 faces; batch_size=2"
     assert row["paper"] == "60.61 (folder)"
 
 

@@ -38,7 +38,7 @@ def reproduce(
         typer.Option("--table", metavar="NAME", help="Train the rows of this table, such as t4.1; repeatable."),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Number of runs of each row, with seeds of their own.")
+        int, typer.Option(metavar="N", min=1, help="Number of runs of each row, each with its own seed.")
     ] = 1,
     settings: Annotated[
         list[str] | None,
