@@ -151,7 +151,7 @@ def test_a_valence_that_is_not_known_is_no_mistake(cli, place, command, monkeypa
         (("train", "default", "--set", "epoch=1"), "unknown recipe key 'epoch'; did you mean 'epochs'?"),
         (("train", "default", "--set", "epochs=many"), "recipe key 'epochs' expects int, got 'many'"),
         (("train", "default", "--set", "epochs"), "a setting must have the form key=value, got 'epochs'"),
-        (("train", "default", "--set", "=1"), "unknown recipe key ''"),
+        (("train", "default", "--set", "=1"), "must have the form key=value, got '=1'"),
         (("train", "default", "--set", "epochs.a=1"), "recipe key 'epochs' has no entries"),
         (("train", "default", "--set", "losses.soft_cross_entropy=a"), "losses"),
         (("train", "default", "--set", "model_options.=1"), "unknown option '' of model 'compact_resnet'"),
