@@ -181,3 +181,18 @@ def test_a_result_on_other_data_is_not_passed_off(place):
     call(place, ["baseline"])
     with pytest.raises(BadSetting, match="was tested on other data"):
         call(place, ["baseline"], test=f"ferplus:{place / 'ferplus'}?protocol=standard&classes=7")
+
+
+def test_an_interrupted_table_says_how_it_goes_on(place, monkeypatch):
+    class Messages(list):
+        message = list.append
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproducing, "run_recipe", interrupt)
+    messages = Messages()
+    with pytest.raises(KeyboardInterrupt):
+        call(place, ["baseline"], progress=messages)
+    assert messages[-1] == "interrupted; the same command continues after the last complete epoch"
+    assert reproducing._training_data == {}
