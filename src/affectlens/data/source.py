@@ -1,7 +1,7 @@
 """Data sets by name: `ferplus:DIR?protocol=caciolai` is the reader `ferplus` on the folder DIR with an option; several
 joined by `+` are one hybrid data set.
 
-Every reader takes, besides its own options, `?meta=FILE`, see `data.meta`; `?max=N`, N >= 1: at most N training
+In addition to its own options, every reader accepts `?meta=FILE`, see `data.meta`; `?max=N`, N >= 1: at most N training
 samples, those of the lowest hash; and `?find_faces=yes`: its pictures are searched for their faces, whatever the other
 parts of a hybrid need.
 """

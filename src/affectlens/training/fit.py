@@ -137,7 +137,7 @@ def fit(
     del stopped  # its memory
     faces = FaceData(data, recipe, module.network.needs, embedded)
     keep_freed_memory()
-    first = rank_zero_only.rank == 0
+    first = rank_zero_only.rank == 0  # the trainer may have made it known
     with locked(out) if first else nullcontext(), warnings.catch_warnings():
         if first:
             open_run(recipe, labels, data.facts, out, resume, remark)
@@ -181,7 +181,7 @@ def _check(module: ExpressionModule, recipe: Recipe, data: TrainingData, machine
 
 
 def _stopped(recipe: Recipe, classes: int, last: Path) -> ExpressionModule:
-    """The module as the run left it.  Raises BadModelFile where its last checkpoint is none, or of another network."""
+    """The module as the run left it.  Raises BadModelFile if its last checkpoint is damaged or of another network."""
     try:
         return load_checkpoint(recipe, classes, last)
     except BadModelFile as error:

@@ -79,7 +79,7 @@ class FigureOptions:
         """The data set.
 
         Raises:
-            BadSetting: there is none, or its reader does not have an option or value. BadData: it is neither a reader's
+            BadSetting: no data set is named, or its reader lacks an option or value. BadData: it is neither a reader's
                 name with a folder nor a path, or the folder does not exist. UnknownName: there is no such reader.
         """
         if self.data is None:
@@ -99,7 +99,7 @@ class FigureOptions:
         return table.keep(table.labelled)
 
     def model(self) -> str:
-        """The only model.  Raises BadSetting if there is none, or several."""
+        """The only model.  Raises BadSetting unless there is exactly one."""
         if len(self.models) != 1:
             raise BadSetting(f"the figure '{self.name}' needs {'a single' if self.models else 'a'} model")
         return self.models[0]

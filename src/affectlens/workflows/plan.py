@@ -41,7 +41,7 @@ class Task:
     def of(
         cls, sources: Sequence[DataSource], test: DataSource | None, other_data: bool, minutes: float | None
     ) -> "Task":
-        """The task that begins now.  Raises BadSetting where two sources are of the same readers, or there is none."""
+        """The task that begins now.  Raises BadSetting if two sources have the same reader, or `sources` is empty."""
         readers = [source.reader for source in sources]
         if not readers:
             raise BadSetting("expected a data set, got none")

@@ -14,6 +14,7 @@ from affectlens.core.files import atomic_write
 from affectlens.evaluation import plots
 from affectlens.evaluation.metrics import challenge as challenge_metric
 from affectlens.evaluation.metrics import mean_class_accuracy_interval
+from affectlens.training.insights import AFFECT_NAMES
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import load_recipe, load_run, read_curves
 from affectlens.training.tables import Row, Table, names_of, rows_of
@@ -26,7 +27,6 @@ _MAX_ROWS_IN_FULL = 20
 _MAX_NAMED = 6
 _NO_CHANGE = {"work", "row", "seed", "precision", "pretrained_file", "data", "epochs"}
 """Settings that the table says elsewhere, or that only name something: no change to the recipe of a row."""
-AFFECT_NAMES = ("valence", "arousal")
 _NAMES = {"accuracy": "accuracy", "mean_class_accuracy": "mean class accuracy"}
 _IN_TRAINING = {"accuracy": "accuracy", "mean_class_accuracy": "macro_recall"}
 """Names of the same metrics on validation."""
