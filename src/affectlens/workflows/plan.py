@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -277,9 +277,15 @@ def _check_data(
     from affectlens.training.run import with_data_options
 
     trained_on = with_data_options(recipe, source)
-    key = repr((trained_on, tested_on))
+    _raise_known(known, repr((trained_on, tested_on)), lambda: _data_error(trained_on, tested_on))
+
+
+def _raise_known(
+    known: dict[Any, AffectLensError | None], key: Any, find: Callable[[], AffectLensError | None]
+) -> None:
+    """Raise the error that `find` finds, if any; it is asked once for each key."""
     if key not in known:
-        known[key] = _data_error(trained_on, tested_on)
+        known[key] = find()
     if error := known[key]:
         raise error
 
@@ -315,11 +321,7 @@ def _check_start(
             run.check_recipe(one.after_recipe, one.after)
         return
     options = (recipe.model, repr(recipe.model_options), recipe.channels, recipe.size_px)
-    key = (*options, recipe.pretrained, recipe.pretrained_file)
-    if key not in known:
-        known[key] = _start_error(recipe, source)
-    if error := known[key]:
-        raise error
+    _raise_known(known, (*options, recipe.pretrained, recipe.pretrained_file), lambda: _start_error(recipe, source))
 
 
 def _start_error(recipe: "Recipe", source: DataSource) -> AffectLensError | None:

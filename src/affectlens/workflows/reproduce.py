@@ -214,4 +214,6 @@ def _train(one: Planned, task: Task, progress: Progress) -> None:
     resume = (folder / "recipe.json").is_file()
     verb = "continuing, " if resume else ""
     progress.message(f"{one.name}: {verb}up to {recipe.epochs} epochs, in '{folder}'")
-    run_recipe(recipe, task.source(recipe), folder, resume, progress=progress, deadline=task.deadline, load=_load)
+    deadline, checked = task.deadline, one.after is None  # a run yet to be trained cannot be looked at before
+    source = task.source(recipe)
+    run_recipe(recipe, source, folder, resume, progress=progress, deadline=deadline, load=_load, checked=checked)

@@ -95,10 +95,12 @@ def run_recipe(
     progress: Progress = SILENT,
     deadline: float | None = None,
     load: "Callable[[Recipe, DataSource, Progress], TrainingData] | None" = None,
+    checked: bool = False,
 ) -> Run | None:
     """Train, calibrate and export into `folder`, and say what comes of it; see `train`.
 
-    `load` takes the place of `training.data.load_data`.
+    `load` takes the place of `training.data.load_data`. `checked` says that the network is known to be buildable and
+    its weights to be loadable, so that it is not built for a look before the data are read.
 
     Raises:
         OutOfTime: the next epoch would end after `deadline`, in seconds since the epoch; all before it are kept.
@@ -113,7 +115,7 @@ def run_recipe(
     if first and not run.check_free(recipe, folder, resume) and resume:
         progress.message(f"no run to continue in '{folder}'; starting a new one")
     run.check_sources(recipe)
-    if first and not (resume and run.last_checkpoint(folder).is_file()):
+    if first and not checked and not (resume and run.last_checkpoint(folder).is_file()):
         labels = run.with_data_options(recipe, source).labels()
         error = start.start_error(recipe, labels) if labels else None  # without labels, the data say what is wrong
         if error:
@@ -135,7 +137,9 @@ def run_recipe(
             said = f"the last layer is now a linear support vector machine, fitted on {faces} with C = {cost:g}"
             run.note(folder, said)
             progress.message(said)
-        spec = export.export(module, data, folder)
+        with progress.task("calibrating and exporting", 1) as advance:
+            spec = export.export(module, data, folder)
+            advance()
     finished = Run(folder, spec.provenance["validation"], spec.temperature, run.remark(folder))
     result = _result(finished)
     run.note(folder, result)

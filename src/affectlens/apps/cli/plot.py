@@ -26,19 +26,7 @@ def plot(
         FigureName,
         typer.Argument(
             metavar="FIGURE",
-            help="va-plane: valence and arousal of each class. ages: share of each class by age group. training-faces: "
-            "faces as the training of a recipe or run sees them: as stored, aligned, and augmented. batches: share of "
-            "each class in the batches of an epoch, without and with a recipe's sampler. samples: faces with "
-            "predictions and ground truth; with two models, faces that only one of them recognises, side by side. "
-            "heatmaps: the same, with heat maps of where the model looked. emotion-space: scores of single faces for "
-            "each class, in parallel coordinates. features: UMAP of a network's features, with the centres that its "
-            "loss has learned, or with class means. distances: within and between classes, before and after a "
-            "network's squeeze-and-excitation gate. adjacency: what each node of Emotion-GCN's graph takes from the "
-            "others. similarity: cosines between classifiers and regressors, of one or several runs; a run for "
-            "expressions alone and, after it, a run for valence and arousal alone count as one. landscape: the loss "
-            "around the weights of one or several runs, along two random directions with the norm of the weights, "
-            "filter by filter. focal-loss: the focal loss for several gamma. landmarks: the 68 landmarks of "
-            "MobileFaceNet. timeline: the faces of a video, from a table of 'affectlens analyze'.",
+            help="Name of the figure, from the list above.",
         ),
     ],
     table: Annotated[
@@ -88,7 +76,38 @@ def plot(
         ),
     ] = None,
 ) -> None:
-    """Draw a figure and write it to a PNG file."""
+    """Draw a figure and write it to a PNG file.
+
+    Of a data set:
+
+    - **va-plane**: valence and arousal of each class
+    - **ages**: share of each class by age group
+    - **training-faces**: faces as the training of a recipe or run sees them: as stored, aligned, and augmented
+    - **batches**: share of each class in the batches of an epoch, without and with a recipe's sampler
+
+    Of a model's answers:
+
+    - **samples**: faces with predictions and ground truth; with two models, faces that only one of them recognises,
+      side by side
+    - **heatmaps**: the same, with heat maps of where the model looked
+    - **landmarks**: the 68 landmarks of MobileFaceNet
+    - **emotion-space**: scores of single faces for each class, in parallel coordinates
+    - **timeline**: the faces of a video, from a table of `affectlens analyze`
+
+    Of a trained network:
+
+    - **features**: UMAP of its features, with the centres that its loss has learned, or with class means
+    - **distances**: within and between classes, before and after its squeeze-and-excitation gate
+    - **adjacency**: what each node of Emotion-GCN's graph takes from the others
+    - **similarity**: cosines between classifiers and regressors, of one or several runs; a run for expressions alone
+      and, after it, a run for valence and arousal alone count as one
+    - **landscape**: the loss around the weights of one or several runs, along two random directions with the norm of
+      the weights, filter by filter
+
+    Of a loss:
+
+    - **focal-loss**: the focal loss for several gamma
+    """
     if (name is FigureName.TIMELINE) != (table is not None):
         raise BadSetting(
             f"the figure '{name}' {'needs a' if name is FigureName.TIMELINE else 'takes no'} TABLE argument"
