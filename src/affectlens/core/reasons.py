@@ -45,8 +45,13 @@ class Reason(StrEnum):
     """There is no camera with this number, or access to it is denied."""
     STREAM_LOST = "stream_lost"
     """The camera or network stream stopped delivering pictures, or could not be reached."""
+    TOO_SLOW = "too_slow"
+    """Reading the source would take longer than the limit, or has taken longer (batches and the service); it was given
+    up."""
     CRASHED = "crashed"
-    """Batches only: the process that read the source died twice."""
+    """Batches and the service: the process that read the source died twice."""
+    STOPPED = "stopped"
+    """The service only: it was stopped before the end of the video."""
     NOT_WRITTEN = "not_written"
     """Batches only: the rows could not be written, for example because the disk is full; the source is read again when
     the batch continues."""

@@ -41,7 +41,8 @@ class Analyzer:
     """Find faces and estimate their expression, valence and arousal; works offline.
 
     Safe to share between threads: `analyze` keeps no state between calls and can run in any number of threads at once
-    (if your own detector, where used, can too), as can several videos and streams.
+    (if your own detector, where used, can too), as can several videos and streams. It can be pickled for other
+    processes (if your own detector and measures can), which open the model anew.
 
     Args:
         model: "bundled", an ONNX file that affectlens exported, or the run folder that holds it.
@@ -81,8 +82,22 @@ class Analyzer:
             raise BadSetting(f"detector must be a name or a callable, got {type(detector).__name__}")
         if min_face_px is not None and not isinstance(detector, str):
             raise BadSetting("min_face_px applies to detectors given by name; set it in your own detector instead")
+        where = model if model == "bundled" else Path(model).expanduser().absolute()
+        self._settings: dict[str, Any] = {
+            "model": where,
+            "detector": detector,
+            "min_face_px": min_face_px,
+            "threads": threads,
+            "explain": explain,
+            "prior": prior,
+            "device": device,
+            "measures": measures,
+        }
         self.recognizer = Recognizer(model, threads, explain, prior, device, measures)
         self._detect = _make_detector(detector, min_face_px) if isinstance(detector, str) else detector
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Analyzer, **self._settings), ()
 
     @property
     def spec(self) -> ModelSpec:
@@ -108,6 +123,7 @@ class Analyzer:
         """Analyzer with the same settings and `explain=True`; it shares the network."""
         other = copy.copy(self)
         other.recognizer = self.recognizer.explaining()
+        other._settings = self._settings | {"explain": True}
         return other
 
     def analyze(self, source: "Source", name: str = "", colour: str = ChannelOrder.RGB) -> Analysis:

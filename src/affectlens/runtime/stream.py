@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.affect import Face
-from affectlens.core.detection import Detections, Follower, checked
+from affectlens.core.detection import Detections, Detector, Follower, checked
 from affectlens.core.errors import BadSetting
 from affectlens.core.series import EventKind, StreamEvent
 from affectlens.faces.track import Tracker
@@ -69,6 +69,50 @@ class TrackedFrame:
     alive: frozenset[int]
 
 
+class FaceLocator:
+    """Finds and numbers the faces of one video, frame by frame. It can be pickled between two frames, so that each may
+    be located in another process.
+
+    Args:
+        detect_every: as in `VideoSettings`.
+    """
+
+    def __init__(self, detect_every: int) -> None:
+        self._detect_every = detect_every
+        self._tracker = Tracker()
+        self._due = 0
+
+    def locate(self, detect: Detector, frame: Frame) -> TrackedFrame:
+        """Find and number the faces of the next frame.
+
+        The detector searches the whole image in every `detect_every`-th frame and after a face was lost; in between it
+        looks only where the known faces should be, if it can (`core.detection.Follower`).
+
+        Args:
+            detect: the same for all frames.
+            frame: its image is (H, W, 3) RGB uint8; its number and time (seconds) do not go back.
+
+        Returns:
+            N faces in pixels of the image, best first, each with the number of its track.
+
+        Raises:
+            BadSetting: the detector returns something else than `Detections`. Exception: what it raises.
+        """
+        image, time_s = frame.image, frame.time_s
+        boxes = self._tracker.expect(image, time_s)
+        everywhere = True
+        if isinstance(detect, Follower) and len(boxes) and frame.number < self._due:
+            everywhere, found = False, checked(detect.follow(image, boxes))
+        else:
+            found, self._due = checked(detect(image)), frame.number + self._detect_every
+        numbers = self._tracker.update(image, found, time_s, begin=everywhere)
+        if not everywhere and self._tracker.missing():
+            self._due = min(self._due, frame.number + 1)
+        known = numbers >= 0
+        tracks = tuple(numbers[known].tolist())
+        return TrackedFrame(frame.number, time_s, found.only(known), tracks, self._tracker.alive)
+
+
 @dataclass(eq=False)
 class _Person:
     """What is remembered of one face: what follows it in time, and what finds its events."""
@@ -99,8 +143,7 @@ class Stream:
         if on_event is not None and not callable(on_event):
             raise BadSetting(f"on_event must be a function, got {type(on_event).__name__}")
         self._analyzer, self._settings, self._on_event, self._name = analyzer, settings, on_event, name
-        self._tracker = Tracker()
-        self._due = 0
+        self.locator = FaceLocator(settings.detect_every)
         self._persons: dict[int, _Person] = {}
         self._number, self._time_s = -1, -math.inf
         self._begun_s: float | None = None
@@ -183,33 +226,8 @@ class Stream:
         return self._number, self._time_s
 
     def locate(self, frame: Frame) -> TrackedFrame:
-        """Find and number the faces of the next frame.
-
-        The detector searches the whole image in every `detect_every`-th frame and after a face was lost; in between it
-        looks only where the known faces should be, if it can (`core.detection.Follower`).
-
-        Args:
-            frame: its image is (H, W, 3) RGB uint8; its number and time (seconds) are those of `next_place`.
-
-        Returns:
-            N faces in pixels of the image, best first, each with the number of its track.
-
-        Raises:
-            BadSetting: the detector returns something else than `Detections`. Exception: what it raises.
-        """
-        image, time_s, detect = frame.image, frame.time_s, self._analyzer.detector
-        boxes = self._tracker.expect(image, time_s)
-        everywhere = True
-        if isinstance(detect, Follower) and len(boxes) and frame.number < self._due:
-            everywhere, found = False, checked(detect.follow(image, boxes))
-        else:
-            found, self._due = checked(detect(image)), frame.number + self._settings.detect_every
-        numbers = self._tracker.update(image, found, time_s, begin=everywhere)
-        if not everywhere and self._tracker.missing():
-            self._due = min(self._due, frame.number + 1)
-        known = numbers >= 0
-        tracks = tuple(numbers[known].tolist())
-        return TrackedFrame(frame.number, time_s, found.only(known), tracks, self._tracker.alive)
+        """Find and number the faces of the next frame: `FaceLocator.locate` with the analyzer's detector."""
+        return self.locator.locate(self._analyzer.detector, frame)
 
     def follow(self, tracked: TrackedFrame, faces: Iterable[Face], image: NDArray[np.uint8] | None = None) -> Analysis:
         """Follow the faces of a frame in time, once they were read; `on_event` is called before it returns.

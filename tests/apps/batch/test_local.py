@@ -3,6 +3,7 @@ import re
 import signal
 import sys
 import textwrap
+import time
 from collections import deque
 from multiprocessing import Pipe
 from pathlib import Path
@@ -26,11 +27,11 @@ def sources(photos):
 
 @pytest.fixture
 def poison(tmp_path, monkeypatch):
-    """Settings whose worker dies of what `where` says: in processes that come from here, too."""
+    """Settings whose worker dies of the source called `model`, or hangs after "slow:", in processes from here too."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "poisoned_settings.py").write_text(
         textwrap.dedent("""
-            import os, signal
+            import os, signal, time
             from affectlens.apps.batch.work import BatchSettings
 
             class Poisoned(BatchSettings):
@@ -40,7 +41,8 @@ def poison(tmp_path, monkeypatch):
                     found = BatchSettings("bundled").analyzer()
                     analyze = found.analyze
                     def deadly(source, name=""):
-                        if name.endswith(self.model):
+                        if name.endswith(self.model.removeprefix("slow:")):
+                            time.sleep(60 if self.model.startswith("slow:") else 0)
                             os.kill(os.getpid(), signal.SIGSEGV)
                         return analyze(source, name)
                     found.analyze = deadly
@@ -78,6 +80,19 @@ def test_what_crashes_its_process_fails_and_the_rest_goes_on(sources, poison):
     assert (end.read, end.reason) == (False, Reason.CRASHED)
     assert end.detail == f"the process that read it exited with code {-signal.SIGSEGV}"
     assert [row["reason"] for row in rows] == ["crashed"]
+    assert sum(end.read for _, end in parts.values()) == 9
+
+
+@pytest.mark.slow
+def test_what_hangs_is_given_up_and_the_rest_goes_on(sources, poison):
+    began = time.monotonic()
+    parts = comparable(analyze_in_processes(iter(sources), poison("slow:/4.jpg", timeout_s=1.5), 2))
+    assert time.monotonic() - began < 30
+    assert sorted(parts) == [number for number, _ in sources]
+    (hanging,) = [number for number, item in sources if item.name.endswith("/4.jpg")]
+    rows, end = parts[hanging]
+    assert (end.read, end.reason, end.detail) == (False, Reason.TOO_SLOW, "not finished after 1.5 s")
+    assert [row["reason"] for row in rows] == ["too_slow"]
     assert sum(end.read for _, end in parts.values()) == 9
 
 
@@ -157,7 +172,7 @@ def test_sources_are_dealt_in_turns_and_a_video_counts_as_many_photos(monkeypatc
             theirs.close()
             crew.append(self)
 
-        has_room = local._Process.has_room
+        has_room, due_s = local._Process.has_room, local._Process.due_s
 
         def give(self, source):
             self.given.append(source)

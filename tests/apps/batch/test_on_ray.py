@@ -35,15 +35,17 @@ NODES, SOURCES = 3, 12
 
 @dataclass(frozen=True)
 class Poisoned(BatchSettings):
-    """Settings whose worker dies of photos that are called so."""
+    """Settings whose worker dies of photos that are called so, or hangs."""
 
     deadly: str = ""
+    hanging: str = ""
 
     def analyzer(self):
         found = super().analyzer()
         analyze = found.analyze
 
         def deadly(source, name=""):
+            time.sleep(60 if self.hanging and name.endswith(self.hanging) else 0)
             if self.deadly and name.endswith(self.deadly):
                 os.kill(os.getpid(), signal.SIGSEGV)
             return analyze(source, name)
@@ -104,6 +106,17 @@ def test_what_kills_its_actor_fails_and_the_rest_goes_on(cluster, sources):
     assert [row["reason"] for row in rows] == ["crashed"]
     assert sum(end.read for _, end in parts.values()) == 9
     assert not list(Path(tempfile.gettempdir()).glob("affectlens-*/*"))
+
+
+def test_what_hangs_ends_its_actor_and_the_rest_goes_on(cluster, sources):
+    ray.cloudpickle.register_pickle_by_value(sys.modules[Poisoned.__module__])
+    settings = Poisoned(hanging="/4.jpg", timeout_s=2)
+    parts = comparable(analyze_on_ray(iter(sources), settings, 2, cluster[0].address))
+    (hanging,) = [number for number, item in sources if item.name.endswith("/4.jpg")]
+    rows, end = parts[hanging]
+    assert (end.read, end.reason, end.detail) == (False, Reason.TOO_SLOW, "not finished after 2 s")
+    assert [row["reason"] for row in rows] == ["too_slow"]
+    assert sum(end.read for _, end in parts.values()) == 9
 
 
 def test_a_video_that_kills_its_actor_after_some_answers_fails_too(cluster, sources, tmp_path, portrait, monkeypatch):
@@ -183,7 +196,7 @@ def test_a_long_list_is_analyzed_in_pieces(cluster, sources, monkeypatch):
 
 def test_an_actor_answers_as_this_process_does_and_gives_up_what_killed_others(sources, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / f"crumbs-{sources[0][0]}").write_bytes(b"." * MAX_DEATHS)
+    (tmp_path / f"crumbs-{sources[0][0]}").write_bytes(b"begun\n" * MAX_DEATHS)
     actor = on_ray._Actor(BatchSettings(), "crumbs")
     (table,) = on_ray._tables([(number, replace(item, video=False)) for number, item in sources], SOURCES)
     said = [answer.to_pylist()[0] for answer in actor(on_ray._read(table))]

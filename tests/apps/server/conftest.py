@@ -1,7 +1,10 @@
 """A real service on a free port of loopback, in a thread of its own."""
 
 import contextlib
+import importlib
 import socket
+import sys
+import textwrap
 import threading
 import time
 
@@ -13,7 +16,7 @@ from affectlens.apps.server.serving import Server
 
 @contextlib.contextmanager
 def running(application, **settings):
-    """The address of an application that is being served."""
+    """The address of an application that is being served, and its server."""
     server = Server(application, **settings)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
@@ -22,24 +25,45 @@ def running(application, **settings):
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", server
         server.should_exit = True
         thread.join()
 
 
 @pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Makes a module of a name and text that other processes can import too; its files lie in `plugin.folder`."""
+
+    def make(name, text):
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
+
+    monkeypatch.syspath_prepend(tmp_path)
+    make.folder = tmp_path
+    before = set(sys.modules)
+    yield make
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture
 def serve(analyzer):
-    """Starts a service with these limits, names and token; gives its address."""
+    """Starts a service with these limits, names and token; gives its address, to which `stop` is said as by SIGTERM."""
+    servers = {}
     with contextlib.ExitStack() as stack:
 
         def start(limits=None, engine=None, head_s=20.0, **access):
-            return stack.enter_context(running(Application(engine or analyzer, limits, **access), head_s=head_s))
+            application = Application(engine or analyzer, limits, **access)
+            url, servers[url] = stack.enter_context(running(application, head_s=head_s))
+            return url
 
+        start.stop = lambda url: setattr(servers[url], "should_exit", True)
         yield start
 
 
 @pytest.fixture(scope="session")
 def url(analyzer):
     """The address of a service as it is by default."""
-    with running(Application(analyzer)) as address:
+    with running(Application(analyzer)) as (address, _):
         yield address

@@ -5,6 +5,8 @@ import re
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -17,10 +19,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from affectlens import Analyzer
-from affectlens.apps.server import routes, videos
+from affectlens.apps.server import tasks, videos
 from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.schemas import Result, to_wire
-from affectlens.core.detection import Detections
+from affectlens.core.errors import UnreadableMedia
 from affectlens.runtime.media import PORTRAIT, decode_image
 from affectlens.runtime.stream import VideoSettings
 from affectlens.runtime.temporal import Smoothing
@@ -59,24 +61,26 @@ def clip(tmp_path_factory, portrait, make_video):
 
 
 @pytest.fixture
-def slow(analyzer):
-    """An engine whose detector waits for an event, and counts who is in it."""
+def slow(plugin):
+    """An engine whose detector waits in its process until `go` is called."""
+    go = plugin.folder / "go"
+    detector = plugin(
+        "slow_detector",
+        f"""
+        import time
+        from pathlib import Path
+        from affectlens.core.detection import no_faces
 
-    class Slow:
-        def __init__(self):
-            self.go, self.inside = threading.Event(), 0
-
-        def __call__(self, image):
-            self.inside += 1
-            assert self.go.wait(20)
-            empty = np.empty((0, 4), dtype=np.float32)
-            return Detections(empty, np.empty((0, 5, 2), np.float32), np.empty(0, np.float32))
-
-    detector = Slow()
+        def detect(image):
+            while not Path({str(go)!r}).exists():
+                time.sleep(0.01)
+            return no_faces()
+        """,
+    ).detect
     engine = Analyzer(detector=detector)
-    engine.slow = detector
+    engine.go = go.touch
     yield engine
-    detector.go.set()
+    engine.go()
 
 
 def test_a_photo_gives_what_the_analyzer_says(url, analyzer):
@@ -238,11 +242,12 @@ def test_large_frames_and_long_videos_are_refused_before_they_are_decoded(serve,
 
 
 @pytest.mark.parametrize("bound", [{"video_s": 0.95}, {"video_frames": 10}])
-def test_a_video_that_does_not_say_how_long_it_is_ends_at_the_limit(serve, bound, monkeypatch, clip):
+def test_a_video_that_does_not_say_how_long_it_is_ends_at_the_limit(analyzer, bound, monkeypatch, clip):
     monkeypatch.setattr(VideoFile, "_announced_s", lambda file: None)
-    found = lines(post(serve(Limits(**bound)), clip, VIDEO, every=2))
-    assert [line["frame"] for line in found[:-1]] == [0, 2, 4, 6, 8]
-    assert found[-1]["reason"] == "too_large"
+    found = []
+    with pytest.raises(UnreadableMedia, match="too_large"):
+        found.extend(tasks.video(analyzer, Limits(**bound), clip, VideoSettings(every=2)))
+    assert [line.frame for line in found] == [0, 2, 4, 6, 8]
 
 
 def test_an_upload_is_counted_while_it_comes(serve):
@@ -303,7 +308,7 @@ def test_one_too_many_is_told_when_to_come_again(serve, slow):
     refused = post(url)
     assert (refused.status_code, refused.json()["reason"]) == (503, "busy")
     assert int(refused.headers["retry-after"]) >= 1
-    slow.slow.go.set()
+    slow.go()
     for thread in threads:
         thread.join()
     assert [answer.status_code for answer in answers] == [200, 200]
@@ -316,7 +321,7 @@ def test_health_and_metrics_answer_while_the_queue_is_full(serve, slow):
     thread.start()
     wait_for(lambda: metric(url, "affectlens_waiting") == 1)
     assert httpx2.get(f"{url}/healthz").json()["status"] == "ok"
-    slow.slow.go.set()
+    slow.go()
     thread.join()
 
 
@@ -339,9 +344,73 @@ def test_one_video_at_a_time_and_a_client_that_leaves_frees_the_place(
     wait_for(lambda: metric(url, "affectlens_videos") == 0)
 
 
+def test_a_service_that_is_stopped_says_so_at_the_end_of_a_video(serve, tmp_path, portrait, make_video, caplog):
+    data = make_video(tmp_path / "long.mp4", [portrait] * 300, fps=30).read_bytes()
+    url = serve()
+    with httpx2.stream("POST", f"{url}/v1/analyze", content=data, headers=VIDEO) as answer:
+        begun = answer.iter_lines()
+        next(begun)
+        serve.stop(url)
+        *found, last = [json.loads(line) for line in begun]
+    assert len(found) < 298
+    assert (last["reason"], last["frame"], last["time_s"]) == ("stopped", len(found) + 1, None)
+    assert "stopped before the end" in last["detail"]
+    assert not caplog.records
+
+
+def test_a_service_that_is_stopped_refuses_what_has_not_begun(serve, caplog):
+    url = serve()
+    address = urlsplit(url)
+    head = f"POST /v1/analyze HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: image/jpeg\r\nContent-Length: 9000"
+    with socket.create_connection((address.hostname, address.port)) as uploading:
+        uploading.sendall(f"{head}\r\n\r\n".encode() + PHOTO[:4000])
+        wait_for(lambda: metric(url, "affectlens_upload_held_bytes") > 0)
+        serve.stop(url)
+        answer = uploading.recv(2000).decode()
+    assert " 503 " in answer
+    assert "retry-after: 5" in answer
+    assert '"stopped"' in answer
+    assert not caplog.records
+
+
+def test_a_video_whose_first_line_does_not_come_before_the_service_is_stopped_is_refused(serve, slow, clip):
+    url = serve(engine=slow)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, url, clip, VIDEO)
+        wait_for(lambda: metric(url, "affectlens_videos") == 1)
+        serve.stop(url)
+    assert (answer.result().status_code, answer.result().json()["reason"]) == (503, "stopped")
+    assert answer.result().headers["retry-after"]
+
+
+@pytest.mark.parametrize(("limit", "said"), [("line_s", "after 0.5 s"), ("answer_s", "after 0.5 s")])
+def test_a_video_that_takes_too_long_ends_with_that(serve, plugin, clip, limit, said):
+    slower = plugin(
+        "slower_detector",
+        """
+        import time
+        from affectlens.core.detection import no_faces
+
+        def detect(image, calls=[]):
+            calls.append(1)
+            time.sleep(LIMITED if len(calls) > 2 else 0)
+            return no_faces()
+        """.replace("LIMITED", "5" if limit == "line_s" else "0.3"),
+    ).detect
+    found = lines(post(serve(Limits(**{limit: 0.5}), engine=Analyzer(detector=slower)), clip, VIDEO))
+    assert 0 < len(found) < 12
+    assert found[-1]["reason"] == "too_slow"
+    assert said in found[-1]["detail"]
+
+
 @pytest.mark.slow
 def test_who_does_not_take_the_lines_of_a_video_loses_it(serve, tmp_path, portrait, make_video, monkeypatch):
-    monkeypatch.setattr(routes, "to_wire", lambda *found: SimpleNamespace(model_dump_json=lambda: "x" * 2**20))
+    of_frames = videos.Video.next
+
+    async def long(video):
+        return replace(await of_frames(video), text="x" * 2**20)
+
+    monkeypatch.setattr(videos.Video, "next", long)
     make_video(tmp_path / "long.mp4", [portrait] * 300, fps=30)
     data, url = (tmp_path / "long.mp4").read_bytes(), serve(Limits(stall_s=0.5))
     address = urlsplit(url)
@@ -380,33 +449,16 @@ def test_a_request_head_without_end_is_refused(serve):
     assert post(url, headers={**JPEG, "x-long": "x" * 20_000}).status_code == 200
 
 
-def test_requests_at_once_are_read_together_and_none_gets_another_ones_answer(serve, portrait):
-    """The network waits until all have been looked at; crops of eight kinds of pictures tell whose answer is whose."""
-    engine = Analyzer(detector="whole")
-    go_on, looked = threading.Event(), threading.Semaphore(0)
-    cut, read = engine.recognizer.cut, engine.recognizer.read_crops
-    engine.recognizer.cut = lambda *found: (looked.release(), cut(*found))[1]
-    engine.recognizer.read_crops = lambda crops: (go_on.wait(20), read(crops))[1]
-    url = serve(engine=engine)
+def test_none_of_many_requests_at_once_gets_the_answer_of_another(serve, portrait):
+    url = serve()
     pictures = [np.ascontiguousarray(portrait[10 * i : 300, 10 * i : 300]) for i in range(8)]
     photos = [cv2.imencode(".png", picture[..., ::-1])[1].tobytes() for picture in pictures]
-    answers = {}
-    threads = [threading.Thread(target=lambda i=i: answers.update({i: post(url, photos[i]).json()})) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for _ in threads:
-        assert looked.acquire(timeout=20)
-    time.sleep(0.2)
-    go_on.set()
-    for thread in threads:
-        thread.join()
-    alone = Analyzer(detector="whole")
-    for i, picture in enumerate(pictures):
-        expected = alone.analyze(picture).faces[0].probabilities["happiness"]
-        assert answers[i]["width"] == picture.shape[1]
-        assert answers[i]["faces"][0]["probabilities"]["happiness"] == pytest.approx(expected, abs=1e-5)
-    assert metric(url, "affectlens_batch_pictures_sum") == 8
-    assert metric(url, "affectlens_batch_pictures_count") <= 4  # what came first, and what came while that waited
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda photo: post(url, photo).json(), photos * 3))
+    alone = Analyzer()
+    for answer, picture in zip(answers, pictures * 3, strict=True):
+        expected = to_wire(alone.analyze(picture), picture.shape[1::-1])
+        assert Result.model_validate(answer) == expected
 
 
 def stream(url, query=""):
@@ -495,7 +547,7 @@ def test_a_frame_that_finds_no_room_is_told_so(serve, slow):
     with stream(url) as socket_:
         socket_.send(PHOTO)
         assert json.loads(socket_.recv())["reason"] == "busy"
-        slow.slow.go.set()
+        slow.go()
         thread.join()
         socket_.send(PHOTO)
         assert json.loads(socket_.recv())["reason"] == "no_face"
@@ -551,16 +603,51 @@ def test_nothing_that_is_uploaded_is_stored(serve, monkeypatch, clip):
     assert post(url).status_code == 200
 
 
-def test_a_fault_of_the_service_is_told_as_one_and_logged(serve, caplog):
-    engine = Analyzer(detector="whole")
-    engine.recognizer.read_crops = lambda crops: 1 / 0
-    url = serve(engine=engine)
+def test_a_fault_of_the_service_is_told_as_one_and_logged(serve, plugin, caplog):
+    url = serve(engine=Analyzer(detector=plugin("faulty_detector", "def detect(image): return 1 / 0").detect))
     answer = post(url)
     assert (answer.status_code, answer.json()["reason"]) == (500, "failed")
     with stream(url) as socket_:
         socket_.send(PHOTO)
         assert json.loads(socket_.recv())["reason"] == "failed"
     assert "ZeroDivisionError" in caplog.text
+    assert "faulty_detector.py" in caplog.text  # where it was
+
+
+def test_a_picture_that_takes_too_long_is_given_up_and_its_process_replaced(serve, slow):
+    url = serve(Limits(photo_s=0.3, workers=1), engine=slow)
+    answer = post(url)
+    assert (answer.status_code, answer.json()["reason"]) == (422, "too_slow")
+    with stream(url) as socket_:
+        socket_.send(PHOTO)
+        assert json.loads(socket_.recv())["reason"] == "too_slow"
+        slow.go()
+        socket_.send(PHOTO)
+        assert json.loads(socket_.recv())["reason"] == "no_face"
+    assert post(url).status_code == 200
+
+
+def test_a_picture_that_ends_its_process_twice_is_given_up(serve, plugin):
+    deaths = plugin.folder / "deaths"
+    deadly = plugin(
+        "deadly_detector",
+        f"""
+        import os
+        from affectlens.core.detection import no_faces
+
+        def detect(image):
+            if image.shape[0] == 512:
+                open({str(deaths)!r}, "a").write("x")
+                os._exit(11)
+            return no_faces()
+        """,
+    ).detect
+    url = serve(Limits(workers=1), engine=Analyzer(detector=deadly))
+    answer = post(url)
+    assert (answer.status_code, answer.json()["reason"]) == (422, "crashed")
+    assert "code 11" in answer.json()["detail"]
+    assert deaths.read_text() == "xx"
+    assert post(url, cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes()).json()["reason"] == "no_face"
 
 
 def test_a_wrong_path_is_a_problem_too(url):

@@ -1,4 +1,5 @@
 import http.server
+import socket
 import threading
 
 import numpy as np
@@ -129,6 +130,36 @@ def test_a_busy_service_is_asked_again_for_a_while(serve):
             client.analyze(PORTRAIT)
         other.shutdown()
     assert len(calls) == 3
+
+
+def test_a_service_that_is_stopped_ends_a_video_with_an_error(serve, tmp_path, portrait, make_video):
+    clip, url = make_video(tmp_path / "long.mp4", [portrait] * 200, fps=30), serve()
+    with Client(url) as client:
+        found = client.video(clip)
+        next(found)
+        serve.stop(url)
+        with pytest.raises(ServiceError, match="stopped before the end"):
+            list(found)
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Transfer-Encoding: chunked\r\n\r\n5\r\n{}\n  ", b"Content-Length: 99\r\n\r\n{}\n"]
+)
+def test_an_answer_that_breaks_off_is_an_error(framing, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer():
+            with listening.accept()[0] as connection:
+                connection.recv(10_000)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + framing)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with Client(f"http://127.0.0.1:{listening.getsockname()[1]}") as client, pytest.raises(ServiceError) as lost:
+            client.model()
+        thread.join()
+    assert lost.value.reason == "unreachable"
+    assert "incomplete" in str(lost.value) or "without sending complete" in str(lost.value)
 
 
 def test_what_is_no_image_is_refused_here(client):

@@ -1,5 +1,6 @@
 """Engine for one machine: independent processes, each of which analyzes whole sources."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -25,7 +26,7 @@ MAX_DEATHS = 2
 """So often a process may die with a source before that is given up."""
 _MAX_FAILED_STARTS = 4
 """So many processes may die before they begin."""
-_JOIN_TIMEOUT_S = 1.0
+_JOIN_TIMEOUT_S, _MAX_WAIT_S = 1.0, 60.0
 _IDLE = 0  # sources are numbered from 1
 
 Sources = Iterator[tuple[int, Item]]
@@ -48,7 +49,8 @@ def analyze_in_processes(sources: Sources, settings: BatchSettings, workers: int
     """Parts of all sources, as they come, from `workers` processes of one thread each.
 
     A process that dies costs the source that it was at: it is tried once more, then given up with the reason "crashed";
-    another process takes its place. Queues are short, so that memory does not grow with the batch.
+    another process takes its place. A process from which nothing comes for `settings.timeout_s` is killed, its source
+    given up with the reason "too_slow". Queues are short, so that memory does not grow with the batch.
 
     Raises:
         AffectLensError: the processes end before they begin, or cannot open the model.
@@ -66,8 +68,15 @@ def analyze_in_processes(sources: Sources, settings: BatchSettings, workers: int
                         one.give(found)
             if not any(one.given for one in crew):
                 return
-            for ready in wait([one.pipe for one in crew if one.given]):
-                one = next(one for one in crew if one.pipe is ready)
+            busy = [one for one in crew if one.given]
+            until_s = min(one.due_s for one in busy) - time.monotonic()
+            ready = wait([one.pipe for one in busy], min(max(until_s, 0.0), _MAX_WAIT_S))
+            for one in busy:
+                if one.pipe not in ready:
+                    if time.monotonic() > one.due_s:
+                        crew[crew.index(one)] = _Process(context, settings)
+                        yield _given_up(one, again, here)
+                    continue
                 try:
                     part = one.receive()
                 except (EOFError, OSError):
@@ -82,6 +91,14 @@ def analyze_in_processes(sources: Sources, settings: BatchSettings, workers: int
         until = time.monotonic() + _JOIN_TIMEOUT_S
         for one in crew:
             one.end(until)
+
+
+def _given_up(slow: "_Process", again: deque[tuple[int, Item]], here: Callable[[], Worker]) -> ResultPart:
+    """Kill a process; give up its source and give back the others."""
+    slow.end()
+    number, item = slow.given.popleft()
+    again.extend(slow.given)
+    return here().too_slow(number, item)
 
 
 def _after_death(
@@ -112,6 +129,8 @@ class _Process:
     settings: BatchSettings
     given: deque[tuple[int, Item]] = field(default_factory=deque)
     started: bool = False
+    due_s: float = math.inf
+    """Time on the monotonic clock by which it has to say something."""
 
     def __post_init__(self) -> None:
         self.pipe, theirs = self.context.Pipe()
@@ -127,6 +146,8 @@ class _Process:
 
     def give(self, source: tuple[int, Item]) -> None:
         """One more to analyze."""
+        if self.started and not self.given:
+            self._expect()
         self.given.append(source)
         with suppress(OSError):  # that it is dead shows when it is asked for an answer
             self.pipe.send(source)
@@ -134,6 +155,7 @@ class _Process:
     def receive(self) -> ResultPart | None:
         """What it has to say; None where that is no part.  Raises EOFError or OSError where it is dead."""
         said = self.pipe.recv()
+        self._expect()
         if isinstance(said, Exception):
             raise said
         if not isinstance(said, ResultPart):
@@ -142,6 +164,9 @@ class _Process:
         if said.end is not None:
             self.given.popleft()
         return said
+
+    def _expect(self) -> None:
+        self.due_s = time.monotonic() + self.settings.timeout_s
 
     def end(self, until: float = 0) -> int | None:
         """Let it go, by force after `until` on the monotonic clock; its exit code."""

@@ -1,5 +1,6 @@
 """Engine for several machines: tasks of Ray Data read the sources, and its actors analyze them."""
 
+import faulthandler
 import logging
 import os
 import socket
@@ -10,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -33,6 +34,8 @@ are done, which costs a few seconds."""
 _READING_BATCH = 32
 _PING_TIMEOUT_S = 5.0
 _DIED = "the actor that read it died"
+_BEGUN, _TIMED_OUT = b"begun\n", b"Timeout ("
+"""What an actor leaves in the file of a source when it begins with it, and when `faulthandler` ends it."""
 
 
 def check_address(address: str) -> None:
@@ -193,7 +196,7 @@ class _Actor:
 
     def __init__(self, settings: BatchSettings, crumbs: str) -> None:
         cv2.setNumThreads(1)
-        self._crumbs = crumbs
+        self._crumbs, self._timeout_s = crumbs, settings.timeout_s
         self._worker: Worker | str
         try:
             self._worker = Worker(settings)
@@ -216,14 +219,28 @@ class _Actor:
     def _parts(self, worker: Worker, number: int, item: Item, data: bytes | None) -> Iterator[ResultPart]:
         """Parts of one source; what has killed actors before, as files that outlive them say, is given up."""
         crumb = Path(tempfile.gettempdir(), f"{self._crumbs}-{number}")
-        with crumb.open("ab") as stream:
-            stream.write(b".")
-            deaths = stream.tell() - 1
-        if deaths >= MAX_DEATHS:
+        before = crumb.read_bytes() if crumb.exists() else b""
+        if _TIMED_OUT in before:
+            yield worker.too_slow(number, item)
+        elif before.count(_BEGUN) >= MAX_DEATHS:
             yield worker.failed(number, item, Reason.CRASHED, _DIED)
         else:
-            yield from worker.parts(number, item, data)
+            with crumb.open("ab", buffering=0) as stream:
+                stream.write(_BEGUN)
+                yield from self._watched(worker.parts(number, item, data), stream)
         crumb.unlink()
+
+    def _watched(self, parts: Iterator[ResultPart], crumb: BinaryIO) -> Iterator[ResultPart]:
+        """The parts; one that takes too long ends this process, whatever it does, and `crumb` says so."""
+        while True:
+            faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=crumb)
+            try:
+                part = next(parts, None)
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+            if part is None:
+                return
+            yield part
 
 
 def _items(rows: "pyarrow.Table") -> Iterator[tuple[int, Item]]:

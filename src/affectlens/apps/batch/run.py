@@ -125,4 +125,4 @@ def _facts(source: str, settings: BatchSettings, model: Path) -> dict[str, Any]:
     facts = asdict(settings) | {"source": absolute(source), "annotate": settings.annotate_in is not None}
     facts["affectlens"] = __version__
     facts["model"] = sha256_of(model)
-    return {key: value for key, value in facts.items() if key not in ("annotate_in", "gpus")}
+    return {key: value for key, value in facts.items() if key not in ("annotate_in", "gpus", "timeout_s")}

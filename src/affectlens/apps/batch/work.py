@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.listing import is_url
 from affectlens.apps.batch.reading import Reader
 from affectlens.core.columns import Row
-from affectlens.core.errors import UnreadableMedia
+from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.annotate import AnnotatedCopy, AtomicFiles
@@ -21,14 +22,15 @@ from affectlens.runtime.stream import VideoSettings
 UNFINISHED, COPIES = ".affectlens-partial", "annotated"
 """Folders in the folder of a batch: what is being written, and the annotated copies."""
 
-_MAX_ROWS = 1000
-"""Of a video; what comes of a photo comes at once."""
+_MAX_ROWS, _MAX_WAIT_S = 1000, 10.0
+"""Of a video that are kept back, and for how long; what comes of a photo comes at once."""
 
 
 @dataclass(frozen=True)
 class BatchSettings:
     """How the sources of a batch are analyzed; `annotate_in` is the folder of the batch, where copies of the sources
     with their faces drawn come into `annotated/`; with `gpus` each worker has this share of a GPU for its network.
+    What takes a process longer than `timeout_s` seconds, a photo or the next rows of a video, is given up.
     """
 
     model: str = "bundled"
@@ -38,6 +40,11 @@ class BatchSettings:
     video: VideoSettings = field(default_factory=VideoSettings)
     annotate_in: Path | None = None
     gpus: float = 0
+    timeout_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if not self.timeout_s > 0:
+            raise BadSetting(f"timeout_s must be > 0, got {self.timeout_s}")
 
     def everywhere(self) -> "BatchSettings":
         """The same, whatever the current folder of a worker is."""
@@ -100,7 +107,7 @@ class Worker:
         self._reader = Reader()
 
     def parts(self, number: int, item: Item, data: bytes | None = None) -> Iterator[ResultPart]:
-        """The rows of a source: of a photo at once, of a video some thousand at a time.
+        """The rows of a source: of a photo at once, of a video some thousand at a time, or those of ten seconds.
 
         `data` are the bytes of a photo that was read already.
 
@@ -108,7 +115,7 @@ class Worker:
             AffectLensError: every source would fail alike.
         """
         rows: list[Row] = []
-        first, tally = True, Tally()
+        first, tally, sent_s = True, Tally(), time.monotonic()
         warnings: list[str] = []
         with (
             Analyses(self._analyzer, self._media(item, data), self._settings.video, item.name, item.video) as analyses,
@@ -118,13 +125,17 @@ class Worker:
                 tally.add(analysis)
                 rows += analysis.to_rows()
                 copy.add(analysis)
-                if len(rows) >= _MAX_ROWS:
+                if len(rows) >= _MAX_ROWS or time.monotonic() > sent_s + _MAX_WAIT_S:
                     yield ResultPart(number, rows, first)
-                    rows, first = [], False
+                    rows, first, sent_s = [], False, time.monotonic()
             copy.end()
         reason, detail = (analysis.reason, analysis.detail) if tally.error or not tally.faces else (None, "")
         warnings += tally.warnings()
         yield ResultPart(number, rows, first, SourceEnd(tally.frames > 0, reason, detail, "; ".join(warnings)))
+
+    def too_slow(self, number: int, item: Item) -> ResultPart:
+        """The one row of a source that took too long."""
+        return self.failed(number, item, Reason.TOO_SLOW, f"not finished after {self._settings.timeout_s:g} s")
 
     def failed(self, number: int, item: Item, reason: Reason, detail: str) -> ResultPart:
         """The one row of a source that could not be analyzed here."""

@@ -65,6 +65,14 @@ def batch(
         float,
         typer.Option(metavar="F", min=0, help="Share of a GPU for each worker's network (needs onnxruntime-gpu)."),
     ] = 0,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Maximum time for a photo, or until the next rows of a video; what takes longer fails with the "
+            "reason too_slow. Not with --workers 0.",
+        ),
+    ] = BatchSettings.timeout_s,
     shard_rows: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of rows per shard.")] = 10_000,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the batch in DIR.")] = False,
     annotate: Annotated[
@@ -87,7 +95,7 @@ def batch(
     be read.
     """
     in_time = video_settings(every, fps, smooth, baseline)
-    settings = BatchSettings(model, detector, min_face, prior, in_time, folder if annotate else None, gpus)
+    settings = BatchSettings(model, detector, min_face, prior, in_time, folder if annotate else None, gpus, timeout)
     if address and engine is not Engine.RAY:
         raise BadSetting("--address requires --engine ray")
     if workers == 0 and engine is Engine.RAY:

@@ -46,13 +46,16 @@ def serve(
         int,
         typer.Option(
             min=0,
-            help="Number of threads that decode pictures and detect faces.  [default: one per core]",
+            help="Number of processes that analyze photos and frames of streams.  [default: one per core]",
             show_default=False,
         ),
     ] = 0,
     waiting: Annotated[
         int, typer.Option(min=1, help="Maximum number of photos in progress; further requests get status 503.")
     ] = 32,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Maximum time for a photo; what takes longer is given up.")
+    ] = 30.0,
     palette: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="JSON file with the colours of the light on the page (docs/light.md)."),
@@ -84,7 +87,7 @@ def serve(
         raise BadSetting("https needs both --certificate and --key")
     colours = Palette.read(palette) if palette else None
     analyzer = Analyzer(model, detector, min_face, prior=prior)
-    limits = Limits(waiting=waiting, workers=workers)
+    limits = Limits(waiting=waiting, workers=workers, photo_s=timeout)
     application = Application(analyzer, limits, host, tuple(allow_host or ()), token, colours)
     try:
         server = Server(application, certificate, key)

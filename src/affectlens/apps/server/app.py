@@ -66,6 +66,7 @@ def _routes(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.engine.start()
         yield
         service.end()
         service.engine.close()

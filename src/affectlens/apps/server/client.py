@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _MAX_IN_FLIGHT = 2
 """Pictures of a stream that are under way at once."""
-_READ = frozenset(reason.value for reason in Reason)
+_OF_SOURCES = frozenset(reason.value for reason in Reason) - {Reason.FAILED, Reason.STOPPED}
+"""Reasons that concern what was sent, not the service."""
 
 
 class Client:
@@ -125,7 +126,7 @@ class Client:
         """Analyze a video file; yields frames as the service analyzes them. The analyses have no image.
 
         Raises:
-            ServiceError: as `analyze`.
+            ServiceError: as `analyze`, or the service stopped or was lost before the end of the video.
         """
         name = display_name(source) if isinstance(source, (str, os.PathLike)) else ""
         settings = {"every": every, "fps": fps, "smooth": smooth, "baseline": baseline}
@@ -133,7 +134,10 @@ class Client:
             data = _read(source) if isinstance(source, (str, os.PathLike)) else source.read()
             with self._answer("POST", "/v1/analyze", data, "video/*", settings) as response:
                 for line in response.iter_lines():
-                    yield self._analysis(line, name)
+                    analysis = self._analysis(line, name)
+                    if analysis.reason == Reason.STOPPED:
+                        raise ServiceError(analysis.reason, analysis.detail)
+                    yield analysis
         except UnreadableMedia as error:
             yield self._failed(name, error)
 
@@ -289,7 +293,7 @@ def _refused(status: int, body: bytes) -> AffectLensError:
         problem = Problem.model_validate_json(body)
     except ValidationError:
         return ServiceError("unreachable", f"the service responded with status {status}")
-    if problem.reason in _READ - {Reason.FAILED}:
+    if problem.reason in _OF_SOURCES:
         return UnreadableMedia(problem.reason, problem.detail)
     return ServiceError(problem.reason, problem.detail)
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from affectlens.apps.server.schemas import Problem
+from affectlens.core.reasons import Reason
 
 _DRAIN_S, _PAUSE_S = 10.0, 1.0
 """How long to go on reading in all, and while nothing comes."""
@@ -31,6 +32,11 @@ class HttpError(Exception):
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers["www-authenticate"] = "Bearer"
         return ErrorResponse(self, headers)
+
+
+def stopping() -> HttpError:
+    """The answer of a service that ends: another one may be there in a moment."""
+    return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, Reason.STOPPED, "the service is being stopped", retry_after_s=5)
 
 
 class ErrorResponse(Response):

@@ -14,13 +14,15 @@ class Limits:
 
     Attributes:
         waiting: photos and frames taken on at once; one more is answered 503. Each waits, at worst, for all others.
-        workers: threads that decode and find faces; 0 is one per core.
-        videos: videos analyzed at once, each in threads of its own.
+        workers: processes that analyze photos and frames; 0 is one per core.
+        videos: videos analyzed at once, each in a process of its own.
         streams: open streams.
         photo_bytes, video_bytes: of one upload. held_bytes: of all uploads at once until they are answered or, videos,
             opened; for a moment memory holds twice as much.
         pixels: of a photo or of a video's frame.
         video_s, video_frames: length of a video, whether its frames are analyzed or not.
+        photo_s: time for a photo or frame, in a worker; what takes longer is given up.
+        line_s: the same for the next line of a video. answer_s: for all its lines, with the time that the client takes.
         stall_s: how long a client may neither send nor take a byte, and an upload may rest.
         idle_s: how long a stream may be without a frame.
 
@@ -38,6 +40,9 @@ class Limits:
     pixels: int = 25_000_000
     video_s: float = 600.0
     video_frames: int = 72_000
+    photo_s: float = 30.0
+    line_s: float = 120.0
+    answer_s: float = 3600.0
     stall_s: float = 20.0
     idle_s: float = 60.0
 

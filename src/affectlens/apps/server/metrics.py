@@ -1,10 +1,6 @@
 """Metrics of the service for Prometheus."""
 
-from collections.abc import Sequence
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-
-from affectlens.core.affect import Face
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 2, 5, 10, 60, 600)
 
@@ -25,18 +21,15 @@ class ServiceMetrics:
         )
         self.pictures = Counter("affectlens_pictures", "Photos and frames analyzed.", ["kind"], registry=own)
         self.faces = Counter("affectlens_faces", "Faces read.", registry=own)
-        self.batch = Histogram(
-            "affectlens_batch_pictures", "Pictures analyzed together.", buckets=(1, 2, 4, 8, 16, 32), registry=own
-        )
         self.waiting = Gauge("affectlens_waiting", "Photos and frames in progress.", registry=own)
         self.streams = Gauge("affectlens_streams", "Open streams.", registry=own)
         self.videos = Gauge("affectlens_videos", "Videos being analyzed.", registry=own)
         self.held = Gauge("affectlens_upload_held_bytes", "Size of uploads in memory.", registry=own)
 
-    def count(self, kind: str, faces: Sequence[Face]) -> None:
-        """One picture more, with its faces."""
+    def count(self, kind: str, faces: int) -> None:
+        """One picture more, with so many faces."""
         self.pictures.labels(kind).inc()
-        self.faces.inc(len(faces))
+        self.faces.inc(faces)
 
     def text(self) -> bytes:
         """All of them in Prometheus' text format."""

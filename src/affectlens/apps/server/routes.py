@@ -14,10 +14,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from affectlens import __version__
 from affectlens.apps.light.ambience import Ambience
-from affectlens.apps.server.engine import Size
-from affectlens.apps.server.http_errors import HttpError
+from affectlens.apps.server.http_errors import HttpError, stopping
 from affectlens.apps.server.schemas import Health, Light, ModelInfo, Problem, Result, to_wire
 from affectlens.apps.server.service import Service
+from affectlens.apps.server.tasks import Line
 from affectlens.apps.server.upload import Upload
 from affectlens.apps.server.videos import Video
 from affectlens.core.catalog import unknown
@@ -25,7 +25,6 @@ from affectlens.core.errors import UnreadableMedia
 from affectlens.core.expressions import CIRCUMPLEX, COLOURS, OTHER_COLOUR
 from affectlens.core.image_file import FORMATS
 from affectlens.core.reasons import Reason
-from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.stream import VideoSettings
 from affectlens.runtime.temporal import Smoothing
 
@@ -90,11 +89,10 @@ async def analyze(
             if explain and not upload.is_photo:
                 raise HttpError(HTTPStatus.BAD_REQUEST, "bad_request", "the parameter 'explain' applies only to photos")
             if upload.is_photo:
-                result = to_wire(*await service.engine.photo(upload.data, explain))
-                return Response(result.model_dump_json(), media_type="application/json")
+                line = await service.engine.photo(upload.data, explain)
+                return Response(line.text, media_type="application/json")
             settings = VideoSettings(every, fps, smoothing=_smoothing(smooth, baseline))
-            video = await service.videos.open(upload.data, settings)
-            return await _lines(video, service.limits.stall_s)
+            return await _lines(service, await service.videos.open(upload.data, settings))
         except UnreadableMedia as error:
             raise _unread(error, upload) from error
 
@@ -163,7 +161,7 @@ def service_of(connection: HTTPConnection) -> Service:
 
 async def _follow(socket: WebSocket, service: Service, settings: VideoSettings) -> None:
     """Answer picture after picture until the client leaves, sleeps or sends what is none."""
-    limits, following, ambience = service.limits, service.engine.stream(settings), Ambience(service.palette)
+    limits, following, ambience = service.limits, service.analyzer.stream(settings), Ambience(service.palette)
     while True:
         try:
             async with asyncio.timeout(limits.idle_s):
@@ -195,7 +193,7 @@ async def _follow(socket: WebSocket, service: Service, settings: VideoSettings) 
             return
 
 
-async def _lines(video: Video, stall_s: float) -> "_Lines":
+async def _lines(service: Service, video: Video) -> "_Lines":
     """The response to a video with at least one readable frame.
 
     Raises:
@@ -205,32 +203,39 @@ async def _lines(video: Video, stall_s: float) -> "_Lines":
         first = await video.next()
         if first is None:
             raise UnreadableMedia(Reason.NO_FRAMES, "the video has no frames")
-        if first[0].time_s is None and first[0].reason is not None:
-            raise UnreadableMedia(first[0].reason, first[0].detail)
     except BaseException:
         video.end()
         raise
-    return _Lines(video, first, stall_s)
+    return _Lines(service, video, first)
 
 
 class _Lines(StreamingResponse):
-    """The frames of a video, a line of JSON each; ends with the client, also with one that takes no lines."""
+    """The frames of a video, a line of JSON each, and what ended it before its time, if anything; ends with the client,
+    also with one that takes no lines.
+    """
 
-    def __init__(self, video: Video, first: tuple[Analysis, Size], stall_s: float) -> None:
-        self._video, self._stall_s = video, stall_s
+    def __init__(self, service: Service, video: Video, first: Line) -> None:
+        self._service, self._video = service, video
         super().__init__(self._text(first), media_type=LINES)
 
-    async def _text(self, first: tuple[Analysis, Size]) -> AsyncGenerator[str, None]:
-        found: tuple[Analysis, Size] | None = first
-        while found is not None:
-            yield to_wire(*found, self._video.duration_s).model_dump_json() + "\n"
-            found = await self._video.next()
+    async def _text(self, first: Line) -> AsyncGenerator[str, None]:
+        metrics, recognizer = self._service.metrics, self._service.analyzer.recognizer
+        line: Line | None = first
+        frame = 0
+        try:
+            while line is not None:
+                metrics.count("frame", line.faces)
+                frame = (line.frame or 0) + 1
+                yield line.text + "\n"
+                line = await self._video.next()
+        except UnreadableMedia as error:
+            yield Line.of(recognizer.failed("", error, frame)).text + "\n"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
 
         async def timely(message: Message) -> None:
-            async with asyncio.timeout(self._stall_s):
+            async with asyncio.timeout(self._service.limits.stall_s):
                 await send(message)
 
         try:
@@ -248,6 +253,8 @@ def _unread(error: UnreadableMedia, upload: Upload) -> HttpError:
     """The answer to an upload that cannot be read."""
     if error.reason in (Reason.TOO_MANY_PIXELS, Reason.TOO_LARGE):
         return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.reason, error.detail)
+    if error.reason == Reason.STOPPED:
+        return stopping()
     if error.reason == Reason.NOT_A_VIDEO and not upload.kind.startswith("video/"):
         detail = f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image, and not a readable video"
         return HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, Reason.NOT_AN_IMAGE, detail)

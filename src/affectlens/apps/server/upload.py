@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from affectlens.apps.server.http_errors import HttpError
+from affectlens.apps.server.http_errors import HttpError, stopping
 from affectlens.apps.server.limits import MEGABYTE, Limits
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.image_file import HEAD_BYTES, check_format, format_of
@@ -60,7 +60,7 @@ class Uploads:
 
     def __init__(self, limits: Limits, wait_for_room: Callable[[], Awaitable[None]]) -> None:
         self.limits, self.wait_for_room = limits, wait_for_room
-        self.held_bytes = 0
+        self.held_bytes, self._ended = 0, False
         self._timers: set[asyncio.Timeout] = set()
 
     @asynccontextmanager
@@ -77,6 +77,8 @@ class Uploads:
                 async with self.patience(_MAX_STALLS):
                     upload = await counted.upload()
             except TimeoutError as error:
+                if self._ended:
+                    raise stopping() from error
                 raise HttpError(
                     HTTPStatus.REQUEST_TIMEOUT, "stalled", "the upload stopped before it was complete"
                 ) from error
@@ -95,7 +97,8 @@ class Uploads:
                 self._timers.discard(timer)
 
     def end(self) -> None:
-        """Wait for none any longer."""
+        """Wait for none any longer, since the service ends."""
+        self._ended = True
         for timer in tuple(self._timers):
             timer.reschedule(0)
 

@@ -1,28 +1,26 @@
-"""Uploaded videos: few at a time, each analyzed in its own threads."""
+"""Uploaded videos: few at a time, each analyzed in a process of its own."""
 
 import asyncio
-import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from http import HTTPStatus
-from io import BytesIO
 
-from affectlens.apps.server.engine import Size
+from affectlens.apps.server import tasks
 from affectlens.apps.server.http_errors import HttpError
 from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.metrics import ServiceMetrics
+from affectlens.apps.server.tasks import Line
+from affectlens.apps.server.workers import Died, Worker
 from affectlens.core.errors import UnreadableMedia
 from affectlens.core.reasons import Reason
-from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.analyzer import Analyzer
-from affectlens.runtime.sources import Analyses
 from affectlens.runtime.stream import VideoSettings
-from affectlens.runtime.video import Frame, Frames, open_video
 
 _LEAVING_S = 2.0
 """How long a new video waits for a place: a client that lets go of one often sends the next at once, and the end of
 the first is noticed a moment later."""
+_STOPPED = "the service was stopped before the end of the video"
 
 
 class Videos:
@@ -46,24 +44,19 @@ class Videos:
             ) from error
 
     async def open(self, data: bytes, settings: VideoSettings) -> "Video":
-        """The bytes of a video, opened; to be ended by the caller.
+        """The bytes of a video in its place; to be ended by the caller.
 
         Raises:
-            HttpError: there is no room. UnreadableMedia: it cannot be opened, or is too long.
+            HttpError: there is no room.
         """
         await self.wait_for_room()
-        video = Video(self._metrics, self._leave)
+        video = Video(self._analyzer, data, settings, self._limits, self._leave)
         self._open.add(video)
         self._metrics.videos.set(len(self._open))
-        try:
-            await video.open(self._analyzer, data, settings, self._limits)
-        except BaseException:
-            video.end()
-            raise
         return video
 
     def end(self) -> None:
-        """Let all of them go."""
+        """Break all of them off, since the service ends."""
         for video in tuple(self._open):
             video.end()
 
@@ -74,77 +67,53 @@ class Videos:
 
 
 class Video:
-    """One uploaded video."""
+    """One uploaded video, whose process begins with its first line."""
 
-    duration_s: float | None = None
-    """Announced length."""
-
-    def __init__(self, metrics: ServiceMetrics, on_end: Callable[["Video"], None]) -> None:
-        self._metrics, self._on_end = metrics, on_end
-        self._loop = asyncio.get_running_loop()
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        data: bytes,
+        settings: VideoSettings,
+        limits: Limits,
+        on_end: Callable[["Video"], None],
+    ) -> None:
+        self._limits, self._on_end = limits, on_end
         self._thread = ThreadPoolExecutor(1, "affectlens-video")
-        self._frames: Frames | None = None
-        self._analyses: Iterator[Analysis] = iter(())
+        self._end_s = time.monotonic() + limits.answer_s
+        self._worker: Worker | None = None
+        self._lines = self._read(analyzer, data, settings)
         self._ended = False
 
-    async def open(self, analyzer: Analyzer, data: bytes, settings: VideoSettings, limits: Limits) -> None:
-        """As `Videos.open`."""
-        self._frames = await self._loop.run_in_executor(self._thread, open_video, BytesIO(data), limits.pixels)
-        self.duration_s = self._frames.duration_s
-        _check_length(self.duration_s or 0.0, 0, limits)
-        self._analyses = iter(Analyses(analyzer, _Bounded(self._frames, limits), settings))
+    async def next(self) -> Line | None:
+        """The line of the next frame; None after the last.
 
-    async def next(self) -> tuple[Analysis, Size] | None:
-        """The analysis of the next frame, without the image, and its size; None after the last.
-
-        The last may have a reason, and no size.
+        Raises:
+            UnreadableMedia: it cannot be opened or read on, takes too long, or the service ends.
         """
-        analysis = await self._loop.run_in_executor(self._thread, next, self._analyses, None)
-        if analysis is None:
-            return None
-        if analysis.image is None:
-            return analysis, (0, 0)
-        self._metrics.count("frame", analysis.faces)
-        return analysis, (analysis.image.shape[1], analysis.image.shape[0])
+        if self._ended:
+            raise UnreadableMedia(Reason.STOPPED, _STOPPED)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, next, self._lines, None)
+
+    def _read(self, analyzer: Analyzer, data: bytes, settings: VideoSettings) -> Iterator[Line]:
+        """The lines, in the thread of the video.  Raises as `next`."""
+        self._worker = worker = Worker(analyzer, self._limits)
+        if self._ended:
+            worker.kill()
+        try:
+            for line in worker.run(self._limits.line_s, tasks.video, data, settings):
+                yield line
+                if time.monotonic() > self._end_s:
+                    raise UnreadableMedia(Reason.TOO_SLOW, f"not finished after {self._limits.answer_s:g} s")
+        except Died as died:
+            if self._ended:
+                raise UnreadableMedia(Reason.STOPPED, _STOPPED) from died
+            raise UnreadableMedia(Reason.CRASHED, str(died)) from died
 
     def end(self) -> None:
-        """Let it go, wherever it stands; does not wait, and may be called again."""
+        """Let it go, wherever it stands, and free its place; may be called again."""
         if not self._ended:
             self._ended = True
-            threading.Thread(target=self._finish, name="affectlens-video-end").start()
-
-    def _finish(self) -> None:
-        """Stop the decoder, then what waits for it, then free the place."""
-        if self._frames is not None:
-            self._frames.close()
-        close = getattr(self._analyses, "close", None)
-        if close is not None:
-            self._thread.submit(close).result()
-        self._thread.shutdown()
-        with suppress(RuntimeError):  # the service has ended meanwhile
-            self._loop.call_soon_threadsafe(self._on_end, self)
-
-
-class _Bounded:
-    """Frames up to a length; they end there with an error."""
-
-    live = False
-
-    def __init__(self, frames: Frames, limits: Limits) -> None:
-        self._frames, self._limits = frames, limits
-        self.duration_s = frames.duration_s
-
-    def __iter__(self) -> Iterator[Frame]:
-        for frame in self._frames:
-            _check_length(frame.time_s, frame.number, self._limits)
-            yield frame
-
-    def close(self) -> None:
-        self._frames.close()
-
-
-def _check_length(time_s: float, frames: int, limits: Limits) -> None:
-    if time_s > limits.video_s:
-        raise UnreadableMedia(Reason.TOO_LARGE, f"the video is longer than the limit of {limits.video_s:g} s")
-    if frames >= limits.video_frames:
-        raise UnreadableMedia(Reason.TOO_LARGE, f"the video has more frames than the limit of {limits.video_frames:,}")
+            if self._worker is not None:
+                self._worker.kill()
+            self._thread.shutdown(wait=False)
+            self._on_end(self)
