@@ -19,7 +19,17 @@ from PIL import Image, ImageFile
 
 from affectlens.core import image_file as module
 from affectlens.core.errors import UnreadableMedia
-from affectlens.core.image_file import MAX_PIXELS, MIN_DECODED_SHARE, as_uint8, check_format, decode, format_of
+from affectlens.core.image_file import (
+    MAX_COMPRESSED_CHUNKS,
+    MAX_PIXELS,
+    MAX_SCANS,
+    MIN_DECODED_SHARE,
+    as_uint8,
+    check_format,
+    decode,
+    format_of,
+)
+from affectlens.core.jpeg_scans import count_scans
 from affectlens.core.reasons import Reason
 
 BROKEN = {Reason.TRUNCATED, Reason.DAMAGED, Reason.NOT_AN_IMAGE, Reason.EMPTY_FILE, Reason.UNSUPPORTED}
@@ -733,6 +743,41 @@ def test_a_png_chunk_that_claims_gigabytes_takes_no_memory(picture, encode, peak
     claiming = data[:at] + struct.pack(">I", 0x7FFFFFF0) + data[at + 4 :]
     assert peak_growth_mib(claiming) < 100
     np.testing.assert_array_equal(decode(claiming).pixels, np.asarray(picture))
+
+
+def with_scans(jpeg, count):
+    """A progressive JPEG with its last scan again and again."""
+    last = jpeg.rindex(b"\xff\xda")
+    return jpeg[:-2] + jpeg[last:-2] * (count - count_scans(jpeg)) + b"\xff\xd9"
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(picture, encode, no_decoder):
+    jpeg = with_scans(encode(picture, "JPEG", progressive=True), MAX_SCANS + 1)
+    assert count_scans(jpeg) == MAX_SCANS + 1
+    assert refused(decode, jpeg) == Reason.TOO_SLOW
+    assert refused(decode, jpeg[:-2]) == Reason.TOO_SLOW  # without its end marker, too
+
+
+def test_a_jpeg_of_some_scans_is_decoded_whatever_follows_it(picture, encode):
+    jpeg = encode(picture, "JPEG", progressive=True)
+    film = b"\xff\xda\0\2" * (2 * MAX_SCANS)  # which looks like scans
+    assert decode_image(with_scans(jpeg, MAX_SCANS) + film).shape == decode_image(jpeg).shape
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_a_png_of_very_many_compressed_chunks_is_refused_before_it_is_decoded(picture, encode, kind, no_decoder):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    png = encode(picture, "PNG")
+    begin, end = png[:33], png[33:]
+    text = chunk(kind, b"x\0\0" + zlib.compress(bytes(1000)))
+    assert refused(decode, begin + text * (MAX_COMPRESSED_CHUNKS + 1) + end) == Reason.TOO_SLOW
+
+
+def test_a_png_of_some_compressed_texts_is_decoded_whatever_its_pixels_say(picture, encode):
+    png = encode(picture, "PNG") + b"zTXt" * (2 * MAX_COMPRESSED_CHUNKS)
+    assert np.array_equal(decode_image(png), decode_image(encode(picture, "PNG")))
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "GIF"])

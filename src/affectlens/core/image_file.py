@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import MissingExtra, UnreadableMedia
-from affectlens.core.jpeg_scans import has_end, read_scans
+from affectlens.core.jpeg_scans import count_scans, has_end, read_scans
 from affectlens.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -38,6 +38,12 @@ MAX_PIXELS = 100_000_000
 
 MIN_DECODED_SHARE = 0.9
 """The least share of the pixels that must have been decoded."""
+
+MAX_SCANS = 100
+"""Of a JPEG; each is a pass over all pixels, however few bytes it has. Cameras and editors write up to about ten."""
+
+MAX_COMPRESSED_CHUNKS = 100
+"""Of text and colour profiles in a PNG; each can expand a thousandfold."""
 
 HEAD_BYTES = 32
 """Enough of a file to recognise its format."""
@@ -67,6 +73,7 @@ _MAGIC = {
     b"II+\0": "TIFF",  # BigTIFF
     b"MM\0+": "TIFF",
 }
+_COMPRESSED = (b"zTXt", b"iTXt", b"iCCP")
 _DECODED_WHOLE = ("WebP", "AVIF", "HEIC")
 """Of which nothing is there before all is."""
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -148,12 +155,13 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     colour profiles. Transparency is dropped: what is below it shows.
 
     Raises:
-        UnreadableMedia: EMPTY_FILE, NOT_AN_IMAGE, UNSUPPORTED, TOO_MANY_PIXELS (nothing was decoded), TRUNCATED or
-            DAMAGED.
+        UnreadableMedia: EMPTY_FILE, NOT_AN_IMAGE, UNSUPPORTED, TOO_MANY_PIXELS or TOO_SLOW (nothing was decoded),
+            TRUNCATED or DAMAGED.
     """
     if not data:
         raise UnreadableMedia(Reason.EMPTY_FILE, "the file has no bytes")
     name = check_format(data[:HEAD_BYTES])
+    _check_effort(name, data)
     image = _open(name, data, max_pixels)
     share, incomplete = 1.0, False
     if name == "JPEG" and not has_end(data, image.fp.tell()):
@@ -169,6 +177,31 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedImage:
         if not whole:
             image, share, incomplete = _decode_in_part(name, data, max_pixels)
     return DecodedImage(turned_upright(as_uint8(image), orientation_of(image)), share, incomplete)
+
+
+def _check_effort(name: str, data: bytes) -> None:
+    """Raises UnreadableMedia, TOO_SLOW, where a small file would take long."""
+    if name == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS and (scans := count_scans(data)) > MAX_SCANS:
+        raise UnreadableMedia(Reason.TOO_SLOW, f"the JPEG has {scans:,} scans; the limit is {MAX_SCANS}")
+    if name == "PNG" and (chunks := _compressed_chunks(data)) > MAX_COMPRESSED_CHUNKS:
+        raise UnreadableMedia(
+            Reason.TOO_SLOW,
+            f"the PNG has {chunks:,} compressed texts and profiles; the limit is {MAX_COMPRESSED_CHUNKS}",
+        )
+
+
+def _compressed_chunks(data: bytes) -> int:
+    """How many chunks of a PNG hold compressed text or a colour profile."""
+    if sum(data.count(kind) for kind in _COMPRESSED) <= MAX_COMPRESSED_CHUNKS:
+        return 0
+    count, at = 0, 8
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        count += kind in _COMPRESSED
+        at += length + 12
+        if kind == b"IEND":
+            break
+    return count
 
 
 def as_uint8(image: "Image.Image") -> Pixels:

@@ -90,6 +90,23 @@ class Scans:
         return known / (width * height), True
 
 
+def count_scans(data: bytes) -> int:
+    """How many scans a JPEG has before its end marker."""
+    count, at = 0, 2
+    while marker := _MARKER.search(data, at):
+        at, code = marker.end(), data[marker.end() - 1]
+        if code == _END_OF_IMAGE:
+            break
+        if code in _WITHOUT_LENGTH:
+            continue
+        at += int.from_bytes(data[at : at + 2], "big")
+        if code == _START_OF_SCAN:
+            count += 1
+            end = _END_OF_SCAN.search(data, at)
+            at = end.start() if end else len(data)
+    return count
+
+
 def read_scans(data: bytes) -> Scans | None:
     """The scans of a JPEG; None where not even the first has begun."""
     found: Scans | None = None

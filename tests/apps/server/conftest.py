@@ -53,9 +53,9 @@ def serve(analyzer):
     servers = {}
     with contextlib.ExitStack() as stack:
 
-        def start(limits=None, engine=None, head_s=20.0, **access):
+        def start(limits=None, engine=None, head_s=20.0, connections=512, **access):
             application = Application(engine or analyzer, limits, **access)
-            url, servers[url] = stack.enter_context(running(application, head_s=head_s))
+            url, servers[url] = stack.enter_context(running(application, head_s=head_s, connections=connections))
             return url
 
         start.stop = lambda url: setattr(servers[url], "should_exit", True)

@@ -373,6 +373,17 @@ def test_a_service_that_is_stopped_refuses_what_has_not_begun(serve, caplog):
     assert not caplog.records
 
 
+def test_a_photo_that_is_not_finished_when_the_service_is_stopped_is_refused(serve, slow, caplog):
+    url, begun_s = serve(engine=slow), time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, url)
+        wait_for(lambda: metric(url, "affectlens_waiting") == 1)
+        serve.stop(url)
+    assert (answer.result().status_code, answer.result().json()["reason"]) == (503, "stopped")
+    assert time.monotonic() - begun_s < 8
+    assert not caplog.records
+
+
 def test_a_video_whose_first_line_does_not_come_before_the_service_is_stopped_is_refused(serve, slow, clip):
     url = serve(engine=slow)
     with ThreadPoolExecutor(1) as pool:
@@ -404,7 +415,7 @@ def test_a_video_that_takes_too_long_ends_with_that(serve, plugin, clip, limit, 
 
 
 @pytest.mark.slow
-def test_who_does_not_take_the_lines_of_a_video_loses_it(serve, tmp_path, portrait, make_video, monkeypatch):
+def test_who_does_not_take_the_lines_of_a_video_loses_it(serve, tmp_path, portrait, make_video, monkeypatch, caplog):
     of_frames = videos.Video.next
 
     async def long(video):
@@ -420,6 +431,7 @@ def test_who_does_not_take_the_lines_of_a_video_loses_it(serve, tmp_path, portra
         wait_for(lambda: metric(url, "affectlens_videos") == 1)
         wait_for(lambda: metric(url, "affectlens_videos") == 0)
     assert metric(url, 'affectlens_pictures_total{kind="frame"}') < 200
+    assert not caplog.records
     assert httpx2.get(f"{url}/healthz").status_code == 200
 
 
@@ -434,6 +446,82 @@ def test_hundreds_of_idle_sockets_do_not_matter_and_are_let_go(serve):
         one.settimeout(10)
         assert one.recv(10) == b""
         one.close()
+
+
+def test_too_many_connections_without_a_request_give_way(serve):
+    url = serve(connections=10)
+    address = urlsplit(url)
+    idle = [socket.create_connection((address.hostname, address.port)) for _ in range(30)]
+    assert [httpx2.get(f"{url}/healthz").status_code for _ in range(10)] == [200] * 10
+    idle[0].settimeout(5)
+    assert idle[0].recv(10) == b""  # which waited longest
+    for one in idle:
+        one.close()
+
+
+def test_too_many_connections_with_requests_are_told_when_to_come_again(serve, caplog):
+    url = serve(connections=10)
+    address = urlsplit(url)
+    head = f"POST /v1/analyze HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: image/jpeg\r\nContent-Length: 9000"
+    busy = [socket.create_connection((address.hostname, address.port)) for _ in range(10)]
+    for one in busy:
+        one.sendall(f"{head}\r\n\r\n".encode() + PHOTO[:100])
+    for _ in range(3):
+        answer = post(url)
+        assert (answer.status_code, answer.json()["reason"], answer.headers["retry-after"]) == (503, "busy", "5")
+    for one in busy:
+        one.close()
+    wait_for(lambda: httpx2.get(f"{url}/healthz").status_code == 200)
+    assert not caplog.records
+
+
+def test_a_client_that_sends_byte_by_byte_is_let_go(serve):
+    url, begun_s = serve(Limits(stall_s=1.0, rate=1000)), time.monotonic()
+    address = urlsplit(url)
+    head = f"POST /v1/analyze HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: image/jpeg\r\nContent-Length: 9000"
+    with socket.create_connection((address.hostname, address.port)) as slow_one:
+        slow_one.sendall(f"{head}\r\n\r\n".encode())
+        slow_one.settimeout(0.05)
+        answer = b""
+        while not answer:
+            with contextlib.suppress(TimeoutError):
+                slow_one.sendall(b"x")
+                answer = slow_one.recv(1000)
+            assert time.monotonic() - begun_s < 10
+    assert b" 408 " in answer
+
+
+def test_a_refusal_after_the_whole_upload_does_not_hold_the_connection(url):
+    with httpx2.Client() as client:
+        for _ in range(3):
+            start_s = time.monotonic()
+            assert client.post(f"{url}/v1/analyze", content=b"nonsense", headers=JPEG).status_code == 422
+            assert time.monotonic() - start_s < 0.8
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/", "/v1/analyze", "/healthz"])
+def test_a_stream_elsewhere_is_not_found(url, path, caplog):
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"ws{url.removeprefix('http')}{path}", compression=None, proxy=None).__enter__()
+    assert refused.value.response.status_code == 404
+    assert json.loads(refused.value.response.body) == {"reason": "not_found", "detail": "streams are at /v1/stream"}
+    assert not caplog.records
+
+
+def test_what_clients_do_wrong_is_no_error_of_the_service(serve, caplog):
+    url = serve(token="secret")
+    address = urlsplit(url)
+    with pytest.raises(InvalidStatus) as refused:
+        stream(url).__enter__()
+    assert refused.value.response.status_code == 401
+    for request in (
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h9\r\n\r\n",
+    ):
+        with socket.create_connection((address.hostname, address.port)) as client:
+            client.sendall(request)
+            assert b" 40" in client.recv(1000)
+    assert not caplog.records
 
 
 def test_a_request_head_without_end_is_refused(serve):

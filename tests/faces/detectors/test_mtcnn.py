@@ -265,3 +265,11 @@ def test_a_large_smallest_face_is_found_in_a_picture_of_odd_size(portrait):
     large = cv2.resize(portrait, (1531, 1533), interpolation=cv2.INTER_LINEAR)
     (small,), (found,) = mtcnn.build()(portrait).boxes_xyxy, mtcnn.build(min_face_px=200)(large).boxes_xyxy
     np.testing.assert_allclose(found / 3, small, atol=10)
+
+
+def test_candidates_of_different_levels_are_not_compared_where_they_cannot_overlap_enough(detect, portrait):
+    levels = [detect._scan(mtcnn._shrink(portrait, portrait.shape, scale), scale) for scale in detect._scales(512, 512)]
+    boxes, scores, _ = (np.concatenate(parts) for parts in zip(*levels, strict=True))
+    assert len(boxes) >= 50
+    assert np.array_equal(non_maximum_suppression(boxes, scores, 0.7), np.argsort(-scores, kind="stable"))
+    assert len(mtcnn.build(pyramid_factor=0.9)(portrait)) == len(detect(portrait)) == 1

@@ -74,7 +74,7 @@ def serve(
         from affectlens.apps.server.app import Application
         from affectlens.apps.server.auth import is_loopback
         from affectlens.apps.server.limits import Limits
-        from affectlens.apps.server.serving import Server
+        from affectlens.apps.server.serving import Server, room_for_connections
     except ImportError as error:
         raise MissingExtra("the service", "serve") from error
     if not is_loopback(host) and not token:
@@ -90,7 +90,7 @@ def serve(
     limits = Limits(waiting=waiting, workers=workers, photo_s=timeout)
     application = Application(analyzer, limits, host, tuple(allow_host or ()), token, colours)
     try:
-        server = Server(application, certificate, key)
+        server = Server(application, certificate, key, connections=room_for_connections(limits.connections))
     except OSError as error:
         detail = error.strerror or error
         raise BadSetting(f"cannot set up https with '{certificate}' and '{key}': {detail}") from error

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from affectlens import __version__
 from affectlens.apps.light.palette import Palette
 from affectlens.apps.server.auth import AccessControl
-from affectlens.apps.server.http_errors import HttpError
+from affectlens.apps.server.http_errors import BODY_WAS_READ, HttpError
 from affectlens.apps.server.limits import Limits
 from affectlens.apps.server.routes import DESCRIPTION, router
 from affectlens.apps.server.service import Service
@@ -68,7 +68,6 @@ def _routes(service: Service) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.engine.start()
         yield
-        service.end()
         service.engine.close()
 
     app = FastAPIOffline(title="affectlens", version=__version__, description=DESCRIPTION, lifespan=lifespan)
@@ -78,6 +77,7 @@ def _routes(service: Service) -> FastAPI:
     mimetypes.add_type(
         "text/javascript", ".js"
     )  # the registry of Windows may say something else, and browsers refuse it
+    app.add_api_websocket_route("/{path:path}", _no_stream)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     app.add_exception_handler(HttpError, _refuse)
     app.add_exception_handler(RequestValidationError, _wrong)
@@ -112,6 +112,10 @@ async def _only_post() -> Response:
     raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "not_found", "POST a photo or video; see /docs")
 
 
+async def _no_stream(_: WebSocket) -> None:
+    raise HttpError(HTTPStatus.NOT_FOUND, "not_found", "streams are at /v1/stream")
+
+
 async def _gone(_: Any, __: Any) -> Response:
     return Response(status_code=499)
 
@@ -143,5 +147,11 @@ class _RequestMetrics:
                 metrics.seconds.labels(path).observe(time.monotonic() - start_s)
             await send(message)
 
+        async def noted() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body"):
+                scope[BODY_WAS_READ] = True
+            return message
+
         answer = engine.refusal().response() if path == "/v1/analyze" and engine.full else self._app
-        await answer(scope, receive, counted)
+        await answer(scope, noted, counted)

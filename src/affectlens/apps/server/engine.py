@@ -34,8 +34,12 @@ class InferenceEngine:
         """Begin the workers, without waiting for them."""
         self._workers.start()
 
+    def end(self) -> None:
+        """Give what is under way a moment to be finished."""
+        self._workers.end()
+
     def close(self) -> None:
-        """End the workers once they have finished what they do."""
+        """End the workers."""
         self._workers.close()
 
     @property

@@ -10,6 +10,8 @@ from starlette.types import Receive, Scope, Send
 from affectlens.apps.server.schemas import Problem
 from affectlens.core.reasons import Reason
 
+BODY_WAS_READ = "affectlens.body_was_read"
+"""Key in the scope of a request whose body was read to its end."""
 _DRAIN_S, _PAUSE_S = 10.0, 1.0
 """How long to go on reading in all, and while nothing comes."""
 
@@ -40,16 +42,19 @@ def stopping() -> HttpError:
 
 
 class ErrorResponse(Response):
-    """Answers at once, then lets the client finish sending, unread: who is cut off meanwhile sees no answer."""
+    """Answers at once, then lets the client finish sending, unread: who is cut off meanwhile sees no answer. A service
+    that ends does not wait for that.
+    """
 
     media_type = "application/json"
 
     def __init__(self, refused: HttpError, headers: dict[str, str]) -> None:
         super().__init__(refused.problem.model_dump_json(), status_code=refused.status, headers=headers)
+        self._drains = refused.reason != Reason.STOPPED
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
-        if scope["type"] == "websocket":  # nothing to drain
+        if scope["type"] == "websocket" or scope.get(BODY_WAS_READ) or not self._drains:
             await super().__call__(scope, receive, send)
             return
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}

@@ -24,6 +24,8 @@ class Limits:
         photo_s: time for a photo or frame, in a worker; what takes longer is given up.
         line_s: the same for the next line of a video. answer_s: for all its lines, with the time that the client takes.
         stall_s: how long a client may neither send nor take a byte, and an upload may rest.
+        rate: bytes a second that a client has to send or take on average, beside `stall_s`.
+        connections: how many are held at once; fewer where the system does not let a process have as many files.
         idle_s: how long a stream may be without a frame.
 
     Raises:
@@ -44,12 +46,18 @@ class Limits:
     line_s: float = 120.0
     answer_s: float = 3600.0
     stall_s: float = 20.0
+    rate: float = 16_000.0
+    connections: int = 512
     idle_s: float = 60.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < (0 if name == "workers" else 1e-3 if name.endswith("_s") else 1):
                 raise BadSetting(f"the limit '{name}' of the service is too small: {value}")
+
+    def patience_s(self, moved: int, waited_s: float) -> float:
+        """How long to wait for a client's next bytes, in seconds, after it moved so many in `waited_s`."""
+        return max(0.0, min(self.stall_s, self.stall_s + moved / self.rate - waited_s))
 
     @property
     def threads(self) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from http import HTTPStatus
@@ -233,10 +234,14 @@ class _Lines(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
+        limits, moved, waited_s = self._service.limits, 0, 0.0
 
         async def timely(message: Message) -> None:
-            async with asyncio.timeout(self._service.limits.stall_s):
+            nonlocal moved, waited_s
+            start_s = time.monotonic()
+            async with asyncio.timeout(limits.patience_s(moved, waited_s)):
                 await send(message)
+            moved, waited_s = moved + len(message.get("body", b"")), waited_s + time.monotonic() - start_s
 
         try:
             with suppress(TimeoutError):

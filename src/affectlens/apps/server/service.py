@@ -39,6 +39,7 @@ class Service:
         return cls(analyzer, limits, metrics, InferenceEngine(analyzer, limits, metrics), videos, uploads, palette)
 
     def end(self) -> None:
-        """Break off what could go on for long: uploads and videos."""
+        """Break off what could go on for long."""
         self.uploads.end()
         self.videos.end()
+        self.engine.end()

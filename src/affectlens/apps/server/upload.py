@@ -1,6 +1,7 @@
 """Uploads: bytes are counted as they arrive and kept only in memory."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class Uploads:
         counted = _Counted(request, self)
         try:
             try:
-                async with self.patience(_MAX_STALLS):
+                async with self.patience(_MAX_STALLS * self.limits.stall_s):
                     upload = await counted.upload()
             except TimeoutError as error:
                 if self._ended:
@@ -87,9 +88,9 @@ class Uploads:
             self.held_bytes -= counted.bytes
 
     @asynccontextmanager
-    async def patience(self, times: float) -> AsyncGenerator[None, None]:
-        """Raises TimeoutError after so many times `Limits.stall_s`, or at the end of the service."""
-        async with asyncio.timeout(times * self.limits.stall_s) as timer:
+    async def patience(self, seconds: float) -> AsyncGenerator[None, None]:
+        """Raises TimeoutError after so many seconds, or at the end of the service."""
+        async with asyncio.timeout(seconds) as timer:
             self._timers.add(timer)
             try:
                 yield
@@ -154,9 +155,9 @@ class _Counted:
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes."""
-        stream = self._request.stream()
+        stream, begun_s = self._request.stream(), time.monotonic()
         while True:
-            async with self._uploads.patience(1):
+            async with self._uploads.patience(self._limits.patience_s(self.bytes, time.monotonic() - begun_s)):
                 chunk = await anext(stream, None)
             if chunk is None:
                 return

@@ -107,7 +107,7 @@ class Video:
         except Died as died:
             if self._ended:
                 raise UnreadableMedia(Reason.STOPPED, _STOPPED) from died
-            raise UnreadableMedia(Reason.CRASHED, str(died)) from died
+            raise UnreadableMedia(died.reason, str(died)) from died
 
     def end(self) -> None:
         """Let it go, wherever it stands, and free its place; may be called again."""

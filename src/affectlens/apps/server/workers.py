@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,8 @@ Task = Callable[..., Iterator[Any]]
 
 _MAX_DEATHS = 2
 """So often a process may die with a picture before that is given up."""
+_LAST_S = 2.0
+"""How long a picture may go on when the service ends."""
 
 
 def _context() -> BaseContext:
@@ -44,7 +47,11 @@ def _context() -> BaseContext:
 
 
 class Died(Exception):
-    """A worker process died, or was killed, with its task."""
+    """A worker process died with its task, or was killed; `reason` says which."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class Worker:
@@ -63,7 +70,7 @@ class Worker:
         """Yield what the task yields.
 
         Raises:
-            UnreadableMedia: the next took longer than `limit_s`; the process is killed. Died: the process is dead.
+            Died: the process is dead, or killed since the next took longer than `limit_s`.
             Exception: what the task raises.
         """
         self._exchange(self._pipe.send, (task, args))
@@ -75,7 +82,7 @@ class Worker:
                 return
             yield found
         self.kill()
-        raise UnreadableMedia(Reason.TOO_SLOW, f"not finished after {limit_s:g} s")
+        raise Died(Reason.TOO_SLOW, f"not finished after {limit_s:g} s")
 
     def _exchange(self, act: Callable[..., Any], *args: Any) -> Any:
         """Use the pipe.  Raises Died."""
@@ -83,51 +90,52 @@ class Worker:
             return act(*args)
         except (EOFError, OSError) as error:
             self.kill()
-            raise Died(f"the process that read it exited with code {self._process.exitcode}") from error
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can be given another task."""
-        return self._process.is_alive()
+            detail = f"the process that read it exited with code {self._process.exitcode}"
+            raise Died(Reason.CRASHED, detail) from error
 
     def kill(self) -> None:
         """End the process, whatever it does; from any thread."""
         self._process.kill()
         self._process.join()
 
-    def close(self) -> None:
-        """Let the process end, which has nothing to do."""
-        self._pipe.close()
-        self._process.join()
-
 
 class WorkerPool:
-    """Workers for pictures, as many as there are threads; each begins with its first task."""
+    """Workers for pictures, as many as there are threads."""
 
     def __init__(self, analyzer: Analyzer, limits: Limits) -> None:
         self._analyzer, self._limits = analyzer, limits
         self._threads = ThreadPoolExecutor(limits.threads, "affectlens-worker")
         self._idle: SimpleQueue[Worker | None] = SimpleQueue()
+        self._alive: set[Worker] = set()
+        self._ended = False
         for _ in range(limits.threads):
             self._idle.put(None)
 
     def start(self) -> None:
         """Begin all workers, without waiting for them."""
         for _ in range(self._limits.threads):
-            self._threads.submit(lambda: self._idle.put(self._idle.get() or Worker(self._analyzer, self._limits)))
+            self._threads.submit(lambda: self._idle.put(self._idle.get() or self._new()))
+
+    def end(self) -> None:
+        """Give what is under way a moment; after it, and for what is begun later, UnreadableMedia is raised."""
+        self._ended = True
+        timer = threading.Timer(_LAST_S, self._kill)
+        timer.daemon = True
+        timer.start()
 
     def close(self) -> None:
-        """End all workers, each after its task."""
+        """End all workers, at once."""
+        self._ended = True
+        self._kill()
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for _ in range(self._limits.threads):
-            if worker := self._idle.get():
-                worker.close()
+        self._kill()
 
     async def run(self, task: Callable[..., Iterator[T]], *args: Any) -> T:
         """What the task yields, once, as soon as a worker is free.
 
         Raises:
-            UnreadableMedia: it takes too long, or its process dies twice. Exception: what the task raises.
+            UnreadableMedia: it takes too long, its process dies twice, or the service ends.
+            Exception: what the task raises.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, task, *args)
 
@@ -135,17 +143,28 @@ class WorkerPool:
         worker = self._idle.get()
         deaths = 0
         try:
-            while True:
-                worker = worker or Worker(self._analyzer, self._limits)
+            while not self._ended:
+                worker = worker or self._new()
                 try:
                     found: tuple[T] = tuple(worker.run(self._limits.photo_s, task, *args))
                     return found[0]
                 except Died as died:
+                    self._alive.discard(worker)
                     worker, deaths = None, deaths + 1
-                    if deaths == _MAX_DEATHS:
-                        raise UnreadableMedia(Reason.CRASHED, str(died)) from died
+                    if died.reason == Reason.TOO_SLOW or deaths == _MAX_DEATHS:
+                        raise UnreadableMedia(died.reason, str(died)) from died
+            raise UnreadableMedia(Reason.STOPPED, "the service is being stopped")
         finally:
-            self._idle.put(worker if worker and worker.alive else None)
+            self._idle.put(worker)
+
+    def _new(self) -> Worker:
+        worker = Worker(self._analyzer, self._limits)
+        self._alive.add(worker)
+        return worker
+
+    def _kill(self) -> None:
+        for worker in tuple(self._alive):
+            worker.kill()
 
 
 def _serve(pipe: Connection, analyzer: Analyzer, limits: Limits) -> None:

@@ -33,6 +33,8 @@ _BEYOND_PX = _CELL_PX - _STRIDE_PX
 _BAND_PX = 16_000
 _RNET_CROPS, _ONET_CROPS = 16, 4
 """What a network sees at once: more gains nothing, and would not stay in the cache."""
+_BETWEEN_LEVELS = 0.7
+"""Candidates of all levels of the pyramid that overlap by more than this over their union become one."""
 _ONE_PLACE = 0.5
 """Of candidates that overlap by more than this over their union O-Net sees the best first, and the others unless they
 overlap by more than this with a face that it found, over the smaller box."""
@@ -115,7 +117,10 @@ class Mtcnn:
         largest = _shrink(halved, image.shape, scales[0])
         levels = [self._scan(_shrink(largest, image.shape, scale), scale) for scale in scales]
         boxes, scores, offsets = (np.concatenate(parts) for parts in zip(*levels, strict=True))
-        kept = non_maximum_suppression(boxes, scores, 0.7)
+        if self.pyramid_factor**2 < _BETWEEN_LEVELS:  # the most by which boxes of two levels can overlap
+            kept = np.argsort(-scores, kind="stable")
+        else:
+            kept = non_maximum_suppression(boxes, scores, _BETWEEN_LEVELS)
         return _square(_shift(boxes[kept], offsets[kept]))
 
     def _scales(self, height: int, width: int) -> list[float]:
