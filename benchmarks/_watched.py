@@ -41,9 +41,8 @@ def watch(*words: object, since: Path | None = None) -> Watched:
                 used = process.cpu_times()
                 found.cpu_s = used.user + used.system
                 if since is None or since.exists():
-                    own = resident_mb(process)
-                    found.all_mb.append(own + sum(resident_mb(child) for child in process.children(recursive=True)))
-                    found.own_mb.append(own)
+                    found.all_mb.append(family_mb(process))
+                    found.own_mb.append(resident_mb(process))
             time.sleep(TICK_S)
         found.seconds = time.perf_counter() - start
         if running.returncode:
@@ -54,3 +53,12 @@ def watch(*words: object, since: Path | None = None) -> Watched:
 def resident_mb(process: psutil.Process) -> float:
     """In millions of bytes."""
     return process.memory_info().rss / 1e6
+
+
+def family_mb(process: psutil.Process) -> float:
+    """With that of its children and theirs."""
+    found = resident_mb(process)
+    for child in process.children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            found += resident_mb(child)
+    return found

@@ -1,8 +1,9 @@
 """Does the service hold its rate, and does memory stay flat?
 
 Starts `affectlens serve` in a process of its own and sends it 640x480 photos with one face: as fast as it answers
-(capacity), 40 a second, ten times its capacity, and ten thousand one after the other; then `affectlens analyze` reads
-ten minutes of video. Exits 1 where a bar is missed. The client shares the machine with what it measures.
+(capacity), 40 a second, ten times its capacity, and ten thousand one after the other; then ten thousand requests of
+every kind (benchmarks/_requests.py) to a new one; then `affectlens analyze` reads ten minutes of video. Memory is that
+of the service with its processes. Exits 1 where a bar is missed. The client shares the machine with what it measures.
 
 usage: scripts/soak [--short] [--clip FILE]
     --short: a few seconds of each, as CI runs it; the bars of rate are not held then, 10 a second are sent instead of
@@ -26,11 +27,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
+import httpx2
 import numpy as np
 import psutil
 import uvloop
 from _photos import write_video
-from _watched import resident_mb, watch
+from _requests import KINDS, mixed_requests
+from _watched import family_mb, watch
 
 from affectlens import sample_frames
 
@@ -189,12 +192,31 @@ def soak_service(photos: list[bytes], short: bool, bars: Bars) -> None:
             f"second, {share:.2f} of capacity (at least {KEPT})",
             set(flood.statuses) <= {200, 503} and (short or (share >= KEPT and times >= 0.95 * OVERLOAD)),
         )
-        sizes, answered = [resident_mb(process)], 0
+        sizes, answered = [family_mb(process)], 0
         while answered < (300 if short else 10_000):
             answers = run(10, connections=4)
             answered += answers.statuses[200]
-            sizes.append(resident_mb(process))
+            sizes.append(family_mb(process))
         bars.hold_flat(f"{answered} requests", sizes)
+
+
+def soak_mixed(short: bool, bars: Bars) -> None:
+    """Memory and open files over requests of every kind."""
+    count = 200 if short else 10_000
+    with tempfile.TemporaryDirectory() as folder:
+        clip = write_video(Path(folder, "short.mp4"), 15).read_bytes()
+    with service() as (port, process), httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        statuses: Counter[str] = Counter()
+        sizes, files = [], []
+        for number, request in enumerate(mixed_requests(count, next(iter(sample_frames(1))), clip)):
+            statuses[f"{request.kind} {request.send(client)}"] += 1
+            if number % (count // 50) == 0:
+                sizes.append(family_mb(process))
+                files.append(process.num_fds())
+        expected = {"broken 0", "bad 422", "page 404", *(f"{kind} 200" for kind in KINDS)}
+        bars.hold(f"{count} requests of every kind: {dict(sorted(statuses.items()))}", set(statuses) <= expected)
+        bars.hold_flat("them", sizes)
+        bars.hold(f"open files: {files[5]} at the beginning, {files[-1]} at the end", files[-1] <= files[5] + 5)
 
 
 def soak_video(clip: Path | None, short: bool, bars: Bars) -> None:
@@ -223,6 +245,7 @@ def main() -> None:
           f"{len(photos)} photos of {np.mean([len(photo) for photo in photos]) / 1000:.0f} kB")  # fmt: skip
     bars = Bars(60 if options.short else GROWTH_MB)
     soak_service(photos, options.short, bars)
+    soak_mixed(options.short, bars)
     soak_video(options.clip, options.short, bars)
     sys.exit(bool(bars.missed))
 

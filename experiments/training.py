@@ -34,6 +34,7 @@ import torch
 
 from affectlens.core import catalog
 from affectlens.core.expressions import FERPLUS
+from affectlens.core.malloc import keep_freed_memory
 from affectlens.core.preprocessing import to_input
 from affectlens.data.table import FaceTable
 from affectlens.models.layers.blockwise_attention import blockwise_attention
@@ -144,7 +145,7 @@ def step_s(model: str, options: dict[str, bool], compiled: bool) -> float:
 def vgg_step(keep: bool, faces: int) -> float:
     """Seconds of a training step of the custom VGG."""
     if keep:
-        fit.keep_freed_memory()
+        keep_freed_memory()
     network = catalog.build("models", "custom_vgg", 7, 1, options={}).to(memory_format=torch.channels_last).train()
     images, labels = torch.rand(faces, 1, 48, 48), torch.randint(0, 7, (faces,))
 

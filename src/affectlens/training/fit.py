@@ -1,7 +1,5 @@
 """Run a recipe: data in, a run folder out (recipe, versions, curves, checkpoints)."""
 
-import contextlib
-import ctypes
 import warnings
 from collections.abc import Collection
 from contextlib import nullcontext
@@ -19,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import AffectLensError, BadData, BadModelFile, BadSetting
+from affectlens.core.malloc import keep_freed_memory
 from affectlens.core.messages import one_line
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.progress import SILENT, Progress
@@ -291,16 +290,3 @@ def _callbacks(recipe: Recipe, out: Path, progress: Progress, deadline: float | 
     if deadline is not None:
         callbacks.append(Deadline(deadline))
     return callbacks
-
-
-def keep_freed_memory() -> None:
-    """Let glibc reuse the memory of freed tensors instead of returning it to the system and fetching it again.
-
-    Networks with large maps train up to a third faster on the CPU (experiments/training.py); without glibc nothing
-    happens.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        trim_threshold, mmap_max = -1, -4
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, 2**31 - 1)

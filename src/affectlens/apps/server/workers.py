@@ -23,6 +23,7 @@ import cv2
 
 from affectlens.apps.server.limits import Limits
 from affectlens.core.errors import UnreadableMedia
+from affectlens.core.malloc import return_freed_memory
 from affectlens.core.messages import one_line
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analyzer import Analyzer
@@ -171,6 +172,7 @@ def _serve(pipe: Connection, analyzer: Analyzer, limits: Limits) -> None:
     """Do what comes until nothing comes any more; a worker's whole life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all, and ends the service from outside
     cv2.setNumThreads(1)
+    return_freed_memory()
     with contextlib.suppress(EOFError, OSError):
         while True:
             task, args = pipe.recv()
