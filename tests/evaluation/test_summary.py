@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from affectlens.core.csv_lines import text_of
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.evaluation.summary import Summary
 from affectlens.evaluation.summary_report import summary_report, table_by
@@ -286,3 +287,41 @@ def test_ten_million_rows_in_constant_memory(tmp_path):
         assert sum(1 for _ in stream) == 400_001
     assert sum(file.stat().st_size for file in folder.glob("*.parquet")) > 250e6  # on the disk; 900 MB in memory
     assert int(megabytes) < 450
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A table of faces whose sources and labels are written for spreadsheets."""
+    names = ("=1+1.jpg", "'=1.jpg", "a\rb.jpg", "a;=1;.jpg", "plain.jpg")
+    rows = [dict(zip(COLUMNS, (name, None, 0, "@x", False, 0.1, -0.5, -0.5, None), strict=True)) for name in names]
+    table = pa.Table.from_pylist(rows).append_column("p_@x", pa.array([1.0] * len(names)))
+    table = table.append_column("p_b", pa.array([0.0] * len(names)))
+    parquet.write_table(table, tmp_path / "faces.parquet")
+    return tmp_path / "faces.parquet", names
+
+
+def test_nothing_in_the_csv_is_a_formula_unless_raw(hostile, tmp_path):
+    table, names = hostile
+    (tmp_path / "groups.csv").write_text("source,=room\nplain.jpg,+1\n")
+    for raw in (False, True):
+        with Summary(table, tmp_path / "groups.csv") as found:
+            found.write_csv(["source", "expression", "=room"], tmp_path / "a.csv", raw)
+        with (tmp_path / "a.csv").open(newline="") as stream:
+            header, *rows = csv.reader(stream)
+        shown = {row[0]: row[1:3] for row in rows}
+        if raw:
+            assert set(shown) == set(names)
+            assert (header[2], shown["plain.jpg"]) == ("=room", ["@x", "+1"])
+        else:
+            assert {text_of(name) for name in shown} == set(names)
+            assert {"'=1+1.jpg", "''=1.jpg"} < set(shown)
+            assert (header[2], shown["plain.jpg"]) == ("'=room", ["'@x", "'+1"])
+        assert {row[header.index("valence")] for row in rows} == {"-0.5"}
+    assert '"a\rb.jpg"' in (tmp_path / "a.csv").read_bytes().decode()
+
+
+def test_groups_may_name_sources_as_tables_do(hostile, tmp_path):
+    (tmp_path / "groups.csv").write_text("source,room\n'=1+1.jpg,hall\n''=1.jpg,yard\nplain.jpg,\n")
+    with Summary(hostile[0], tmp_path / "groups.csv") as found:
+        rooms = {row["room"]: row["faces"] for row in found.table(["room"])}
+        assert (rooms["hall"], rooms["yard"], found.overall()["ungrouped"]["sources"]) == (1, 1, 2)

@@ -168,3 +168,38 @@ def test_without_a_package_its_extra_is_named(monkeypatch, tmp_path, package, ex
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=rf"affectlens\[{extra}\]"):
         read_table(tmp_path / "a.csv")
+
+
+NAMES = [
+    "a\rb.jpg",
+    "a\r\nb.jpg",
+    "=1+1.jpg",
+    "'=1.jpg",
+    "''@x",
+    "\tq.jpg",
+    "-1",
+    "a;b,c.jpg",
+    "\x1b[2J.jpg",
+    "\u202egpj.jpg",
+]
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
+def test_names_and_labels_of_others_come_back_exactly(make_face, tmp_path, format):
+    labels = ("=cmd|' /C calc'!A0", "a;b\r", "-1")
+    face = make_face({labels[0]: 0.7, labels[1]: 0.2, labels[2]: 0.1}, valence=-0.5)
+    analyses = [Analysis(name, "-m", labels, (face,)) for name in NAMES]
+    file = tmp_path / f"a.{format}"
+    with catalog.load("runtime.writers", format).build(file, analyses[0].schema) as write:
+        for analysis in analyses:
+            write(analysis)
+    pd.testing.assert_frame_equal(read_table(file), to_pandas(analyses))
+
+
+def test_line_breaks_in_names_hold_over_the_blocks_of_a_large_file(tmp_path):
+    names = [f"{'a' * 300}{end}{number}.jpg" for number in range(4000) for end in ("\r", "\n", "\r\n")]
+    with catalog.load("runtime.writers", "csv").build(tmp_path / "a.csv", Analysis("", "m", LABELS).schema) as write:
+        for name in names:
+            write(Analysis(name, "m", LABELS, reason=Reason.NO_FACE))
+    assert (tmp_path / "a.csv").stat().st_size > 3 * 2**20
+    assert read_table(tmp_path / "a.csv")["source"].tolist() == names

@@ -11,7 +11,10 @@ from pyarrow import parquet
 from affectlens import Analysis, Reason
 from affectlens.core import catalog
 from affectlens.core.columns import Schema
+from affectlens.core.csv_lines import text_of
 from affectlens.core.errors import BadSetting, MissingExtra
+from affectlens.core.messages import visible
+from affectlens.runtime.writers import csv as csv_format
 from affectlens.runtime.writers import parquet as parquet_format
 
 LABELS = ("neutral", "happiness")
@@ -23,16 +26,17 @@ SOURCES = [
     "été 😀.jpg",
     " spaces ",
     "",
-    "=1+1.jpg",
     "a\r\nb",
+    "a\rb",
+    *("=1+1.jpg", "@SUM(1).jpg", "-1+2.jpg", "+3.jpg", "\t=1.jpg", "'=1.jpg"),
 ]
 
 
-def written(format, *analyses):
+def written(format, *analyses, **options):
     stream = io.StringIO(newline="")
     with (
         contextlib.redirect_stdout(stream),
-        catalog.build("runtime.writers", format, None, Schema(LABELS), options={}) as write,
+        catalog.build("runtime.writers", format, None, Schema(LABELS), options=options) as write,
     ):
         for analysis in analyses:
             write(analysis)
@@ -81,15 +85,44 @@ def test_jsonl_reads_back_as_the_rows_in_the_order_of_the_columns(analyses):
 @pytest.mark.parametrize("source", SOURCES)
 def test_any_source_name_survives_both_formats(source):
     analysis = Analysis(source, "m", LABELS, reason=Reason.NO_FACE)
-    assert [row["source"] for row in read_csv(written("csv", analysis))] == [source]
+    assert [text_of(row["source"]) for row in read_csv(written("csv", analysis))] == [source]
+    assert [row["source"] for row in read_csv(written("csv", analysis, raw=True))] == [source]
     assert [row["source"] for row in read_jsonl(written("jsonl", analysis))] == [source]
+
+
+def test_no_name_and_no_label_of_a_csv_is_a_formula(make_face):
+    label = "=cmd|' /C calc'!A0"
+    analysis = Analysis("=1+1.jpg", "-m", LABELS, (make_face({label: 0.75, "b": 0.25}, valence=-0.5),))
+    (row,) = read_csv(written("csv", analysis))
+    assert [row[name] for name in ("source", "expression", "model")] == ["'=1+1.jpg", f"'{label}", "'-m"]
+    assert row["valence"] == "-0.5"
+    (row,) = read_csv(written("csv", analysis, raw=True))
+    assert [row[name] for name in ("source", "expression", "model")] == ["=1+1.jpg", label, "-m"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("name", ["\x1b]0;pwn\x07.jpg", "\x9b2J.jpg", "\u202egpj.exe", "two\r\nlines.jpg"])
+def test_no_row_on_standard_output_controls_the_terminal(name):
+    analysis = Analysis(name, "m", LABELS, reason=Reason.NO_FACE)
+    (line,) = written("jsonl", analysis).splitlines()
+    assert visible(line) == line
+    stream = Terminal(newline="")
+    with contextlib.redirect_stdout(stream), csv_format.build(None, Schema(LABELS)) as write:
+        write(analysis)
+    _, line = stream.getvalue().splitlines()
+    assert visible(line) == line
+    assert line.startswith((visible(name), f'"{visible(name)}"'))
 
 
 @pytest.mark.slow
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=5))
 def test_each_analysis_stays_one_row_whatever_its_name(sources):
     analyses = [Analysis(source, "m", LABELS, reason=Reason.MISSING) for source in sources]
-    assert [row["source"] for row in read_csv(written("csv", *analyses))] == sources
+    assert [text_of(row["source"]) for row in read_csv(written("csv", *analyses))] == sources
     assert [json.loads(line)["source"] for line in written("jsonl", *analyses).split("\n")[:-1]] == sources
 
 

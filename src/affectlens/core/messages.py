@@ -1,11 +1,31 @@
-"""Third-party errors in logs and rows: messages of one line, and reason codes."""
+"""Messages of one line, in which control characters are escaped, and reason codes of third-party errors."""
 
 import logging
+import re
 from functools import lru_cache
 from pathlib import Path
 
 from affectlens.core.errors import AffectLensError, MissingExtra, UnreadableMedia
 from affectlens.core.reasons import Reason
+
+_HIDDEN = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+"""Characters that control a terminal, break lines or change the direction of text. Joiners, which emoji and many
+scripts need, are not among them.
+"""
+_CONTROL = re.compile(rf"[\x00-\x1f{_HIDDEN}]")
+_CONTROL_IN_JSON = re.compile(f"[{_HIDDEN}]")
+
+
+def visible(text: str) -> str:
+    r"""The text with control characters as Python escapes them: `\n`, `\x1b`, `\u202e`. It stays on its line, and does
+    to a terminal what other letters do.
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def visible_json(text: str) -> str:
+    r"""JSON of `json.dumps` with the same characters as `\u009b`, `\u202e`; it means the same."""
+    return _CONTROL_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def one_line(error: Exception) -> str:
@@ -25,7 +45,7 @@ def describe(error: Exception) -> str:
             text = f"'{blocking[0]}' is a file, expected a folder"
         if isinstance(error, FileNotFoundError) and not (parent := file.parent).exists():
             text = f"cannot open '{error.filename}': the folder '{parent}' does not exist"
-    return " ".join(text.split())
+    return visible(" ".join(text.split()))
 
 
 @lru_cache(maxsize=10_000)

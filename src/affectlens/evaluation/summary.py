@@ -3,12 +3,14 @@
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from affectlens.core.columns import Row, Schema
+from affectlens.core.csv_lines import GUARDED, csv_line
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.core.headers import schema_in
 
@@ -21,6 +23,7 @@ PLANE_CELLS = 20
 _COMPUTED = ("window_s", "grouped", "faces", "share", "sources", "mostly")
 _LAST = "regexp_replace(rows.source, '^.*{}', '')"
 _SEPARATORS = ",;\t"
+_WRITTEN_AT_ONCE = 1000
 _NEEDED = (
     *("source", "time_s", "face", "expression", "uncertain", "reason"),
     *(column.name for column in Schema(()).columns if column.averaged),
@@ -133,7 +136,10 @@ class Summary:
         lines += "hive_partitioning = false)"
         values = [_verbatim(file), separator, dict.fromkeys(columns, "VARCHAR")]
         try:
-            self._base.execute(f"create table described as select * from {lines} where source is not null", values)
+            source = f"regexp_replace(source, '{_quoted(GUARDED)}', '\\1') as source"  # as in tables of `analyze`
+            self._base.execute(
+                f"create table described as select * replace ({source}) from {lines} where source is not null", values
+            )
         except self._error as error:
             said = "; ".join(str(error).removeprefix("Invalid Input Error: ").splitlines()[:3])
             raise BadData(f"cannot read '{file}': {said}") from error
@@ -181,12 +187,16 @@ class Summary:
         ).fetchone()
         return int(found)
 
-    def write_csv(self, by: Sequence[str], file: Path) -> None:
-        """All rows of `table`, as they come from the engine.  Raises BadSetting, OSError."""
-        with file.open("wb"):  # what cannot be written is known before anything is computed
-            pass
-        target = str(file).replace("'", "''")
-        self._run(f"copy ({self._query(by)}) to '{target}' (header, delimiter ',')")
+    def write_csv(self, by: Sequence[str], file: Path, raw: bool = False) -> None:
+        """All rows of `table`, as they come from the engine; with `raw`, texts that a spreadsheet would take for
+        formulas as they are (see `core.csv_lines`).  Raises BadSetting, BadData, OSError.
+        """
+        with file.open("w", newline="", encoding="utf-8") as stream:  # known before anything is computed
+            answer = self._run(self._query(by))
+            stream.write(csv_line((column[0] for column in answer.description), raw))
+            with self._readable():
+                while rows := answer.fetchmany(_WRITTEN_AT_ONCE):
+                    stream.writelines(csv_line(row, raw) for row in rows)
 
     def plane(self) -> list[tuple[float, float, int]]:
         """Middle (valence, arousal) and faces of each filled cell of a grid over their plane, a tenth wide."""
@@ -233,8 +243,14 @@ class Summary:
 
     def _run(self, query: str, values: Sequence[Any] = ()) -> Any:
         """Raises BadData where the engine cannot read or compute it."""
-        try:
+        with self._readable():
             return self._base.execute(query, list(values))
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Convert errors of the engine.  Raises BadData."""
+        try:
+            yield
         except self._error as error:
             raise BadData(f"cannot summarise the rows: {str(error).partition(chr(10))[0]}") from error
 

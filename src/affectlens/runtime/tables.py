@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affectlens.core.columns import PROBABILITY, Column, Kind, Schema
+from affectlens.core.csv_lines import GUARDED, text_of
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.core.headers import schema_in
 from affectlens.core.series import Series
@@ -141,7 +142,8 @@ def _read_parquet(file: Path) -> Any:
 
 
 def _read_csv(file: Path) -> Any:
-    from pyarrow import csv
+    import pyarrow
+    from pyarrow import compute, csv
 
     with file.open(newline="", encoding="utf-8-sig") as stream:
         names = next(reader(stream), [])
@@ -152,7 +154,13 @@ def _read_csv(file: Path) -> Any:
         true_values=["true", "True"],
         false_values=["false", "False"],
     )
-    return csv.read_csv(file, convert_options=options)
+    lines = csv.ParseOptions(newlines_in_values=True)
+    table = csv.read_csv(file, parse_options=lines, convert_options=options)
+    cells = (
+        compute.replace_substring_regex(column, GUARDED, r"\1") if pyarrow.types.is_string(column.type) else column
+        for column in table.columns
+    )
+    return pyarrow.table(list(cells), [text_of(name) for name in table.column_names])
 
 
 def _read_jsonl(file: Path) -> Any:

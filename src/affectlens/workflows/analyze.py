@@ -2,10 +2,12 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from affectlens.core import catalog
 from affectlens.core.errors import AffectLensError, BadSetting
@@ -129,14 +131,17 @@ def _stem(name: str) -> str:
 
 
 @contextmanager
-def open_writer(format: str, out: Path | None, analyzer: Analyzer) -> Iterator[Writer]:
-    """The writer of `format`, one of `runtime/writers/`, to a file or, without one, to standard output.
+def open_writer(
+    format: str, out: Path | None, analyzer: Analyzer, options: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[Writer]:
+    """The writer of `format`, one of `runtime/writers/`, to a file or, without one, to standard output, with its
+    `options`, `raw` for example.
 
     Raises:
-        UnknownName: there is no such format. BadSetting: the writer cannot begin, or is not a writer. OSError: the file
-            cannot be opened.
+        UnknownName: there is no such format. BadSetting: there is no such option, the writer cannot begin, or is not a
+            writer. OSError: the file cannot be opened.
     """
-    made = catalog.build("runtime.writers", format, out, analyzer.schema, options={})
+    made = catalog.build("runtime.writers", format, out, analyzer.schema, options=options)
     if not isinstance(made, AbstractContextManager):
         raise BadSetting(f"build of the writer '{format}' must return a context manager, got {type(made).__name__}")
     with ExitStack() as stack:

@@ -31,6 +31,7 @@ def summarise(
     groups: str | Path | None = None,
     window_s: float = 60.0,
     csv: str | Path | None = None,
+    raw: bool = False,
 ) -> SummaryReport:
     """Summarise faces by expression, source, time window or your own groups, in constant memory (extra `summary`).
 
@@ -40,6 +41,8 @@ def summarise(
         groups: CSV file with a column `source` (source or file name) and columns to group by.
         window_s: length of a time window in seconds, from the start of each video.
         csv: file for the complete table.
+        raw: write texts that a spreadsheet would take for formulas as they are; by default, an apostrophe is put
+            before them.
 
     Returns:
         `metrics` has "rows", "sources", "faces", "reasons" (rows without a face), "states" (sources in the batch, or
@@ -62,7 +65,7 @@ def summarise(
         rows = found.table(keys, WINDOWS if "window" in keys else LISTED)
         result |= {"by": keys, "count": found.count(keys), "table": rows}
         if csv is not None:
-            found.write_csv(keys, Path(csv).expanduser())
+            found.write_csv(keys, Path(csv).expanduser(), raw)
 
     def page() -> str:
         with Summary(path, group_file, window_s, shards=shards) as found:

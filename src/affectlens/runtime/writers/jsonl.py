@@ -1,4 +1,4 @@
-"""JSON Lines: one object per row with all columns; null for None."""
+"""JSON Lines: one object per row with all columns; null for None. Characters that control terminals are escaped."""
 
 import json
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from affectlens.core.columns import Schema
 from affectlens.core.files import text_output
+from affectlens.core.messages import visible_json
 from affectlens.runtime.analysis import Analysis, Writer
 
 
@@ -22,7 +23,7 @@ def build(file: Path | None, schema: Schema) -> Iterator[Writer]:
 
         def write(analysis: Analysis) -> None:
             lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in analysis.to_rows())
-            stream.writelines(f"{line}\n" for line in lines)
+            stream.writelines(f"{visible_json(line)}\n" for line in lines)
             stream.flush()
 
         yield write
