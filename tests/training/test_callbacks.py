@@ -11,10 +11,13 @@ from affectlens.training.module import ExpressionModule
 
 def test_what_ended_a_run_is_named_with_or_without_a_message(tmp_path):
     trainer = SimpleNamespace(is_global_zero=True, current_epoch=3)
-    for error in (KeyboardInterrupt(), ValueError("too\nmany")):
+    for error in (KeyboardInterrupt(), ValueError("too\nmany \x1b]0;pwn\x07 \u202ea")):
         Log(tmp_path).on_exception(trainer, None, error)
     lines = [line.split(" ", 2)[2] for line in (tmp_path / "log.txt").read_text().splitlines()]
-    assert lines == ["stopped in epoch 4: KeyboardInterrupt", "stopped in epoch 4: ValueError: too many"]
+    assert lines == [
+        "stopped in epoch 4: KeyboardInterrupt",
+        r"stopped in epoch 4: ValueError: too many \x1b]0;pwn\x07 \u202ea",
+    ]
 
 
 class Watcher:

@@ -48,3 +48,15 @@ def test_without_tqdm_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtra, match="needs the extra 'train'"):
         NotebookProgress()
+
+
+def test_names_in_messages_and_tasks_control_no_terminal(capsys, caplog):
+    caplog.set_level(logging.INFO, "affectlens")
+    for progress in (NotebookProgress(), LoggingProgress()):
+        with progress.task("\x1b]0;pwn\x07 \u202eb", 2):
+            progress.message("\x9b2J a\r\nb")
+    written = capsys.readouterr()
+    for text in (written.err + written.out, caplog.text):
+        assert r"\x1b]0;pwn\x07 \u202eb" in text
+        assert r"\x9b2J a\r\nb" in text
+        assert not any(one in text for one in ("\x1b]", "\x07", "\x9b", "\u202e"))

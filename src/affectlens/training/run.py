@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from affectlens.core import catalog
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.files import atomic_write
+from affectlens.core.messages import visible
 from affectlens.data.source import DataSource, name_of
 from affectlens.training.module import ExpressionModule
 from affectlens.training.precision import resolved
@@ -171,9 +172,9 @@ def check_free(recipe: Recipe, out: Path, resume: bool) -> bool:
 
 
 def note(folder: Path, text: str) -> None:
-    """Append a line with date and time (UTC) to log.txt."""
+    """Append a line with date and time (UTC) to log.txt; control characters in it are escaped."""
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
-        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} {text}\n")
+        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} {visible(text)}\n")
 
 
 def remark(folder: Path) -> str:

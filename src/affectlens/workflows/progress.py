@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from affectlens.core.errors import MissingExtra
+from affectlens.core.messages import visible
 from affectlens.core.progress import Advance, advance_nothing
 
 
@@ -24,13 +25,13 @@ class NotebookProgress:
 
     def message(self, text: str) -> None:
         """Show one line, above the bar if there is one."""
-        self._bar.write(text)
+        self._bar.write(visible(text))
 
     @contextmanager
     def task(self, description: str, total: float | None = None) -> Iterator[Advance]:
         """Show a bar, which is removed at the end."""
         counts = "{l_bar}{bar}| {n:.0f}" + ("" if total is None else "/{total:.0f}") + " [{elapsed}<{remaining}]"
-        with self._bar(desc=description, total=total, leave=False, bar_format=counts) as bar:
+        with self._bar(desc=visible(description), total=total, leave=False, bar_format=counts) as bar:
             yield bar.update
 
 
@@ -43,10 +44,10 @@ class LoggingProgress:
 
     def message(self, text: str) -> None:
         """One line."""
-        self._logger.info(text)
+        self._logger.info("%s", visible(text))
 
     @contextmanager
     def task(self, description: str, total: float | None = None) -> Iterator[Advance]:
         """Log one line at the start."""
-        self._logger.info("%s%s", description, "" if total is None else f" ({total:.0f} steps)")
+        self._logger.info("%s%s", visible(description), "" if total is None else f" ({total:.0f} steps)")
         yield advance_nothing

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from affectlens import Analyzer
 from affectlens.apps.cli import analyze, console
+from affectlens.core.messages import visible
 from affectlens.runtime.media import PORTRAIT, read_image
 
 
@@ -226,7 +227,36 @@ def test_odd_file_names_pass_through_every_format(cli, tmp_path, monkeypatch, na
         assert [row["source"] for row in rows_of(result.out)] == [name]
     else:
         assert "happiness" in result.out
-        assert name.split("\n")[0] in result.out
+        assert visible(name) in result.out
+
+
+def test_a_name_in_a_csv_is_a_formula_only_if_raw(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"=1+1.jpg": "'=1+1.jpg", "@x.jpg": "'@x.jpg", "-x.jpg": "'-x.jpg", "'=x.jpg": "''=x.jpg"}
+    names |= {name: name for name in ("a\rb.jpg", "a;b.jpg", "'x.jpg")}
+    for name in names:
+        shutil.copy(PORTRAIT, name)
+    for options, cells in (((), set(names.values())), (("--raw",), set(names))):
+        result = cli("analyze", ".", "--out", "a.csv", "--detector", "whole", *options)
+        assert (result.code, result.err) == (0, "")
+        assert {row["source"] for row in rows_of((tmp_path / "a.csv").read_bytes().decode())} == cells
+
+
+@pytest.mark.parametrize("format", ["table", "jsonl", "parquet"])
+def test_raw_is_for_csv(cli, tmp_path, format):
+    result = cli("analyze", PORTRAIT, "--format", format, "--out", tmp_path / "a", "--raw")
+    assert (result.code, result.err) == (1, f"error: --raw requires --format csv, got {format}\n")
+
+
+def test_no_name_controls_the_terminal_in_a_table_or_a_warning(cli, tmp_path):
+    shutil.copy(PORTRAIT, tmp_path / "\x1b]0;pwn\x07\r\n\u202eok.jpg")
+    late = PORTRAIT.read_bytes()
+    (tmp_path / "\x9b2J.jpg").write_bytes(late[: len(late) * 19 // 20])
+    result = cli("analyze", tmp_path, "--detector", "whole")
+    assert result.code == 0
+    assert r"\x1b]0;pwn\x07\r\n\u202eok.jpg" in "".join(result.out.split())
+    assert r"\x9b2J.jpg: " in result.err
+    assert not any(one in result.out + result.err for one in "\x1b\x07\x9b\r\u202e")
 
 
 # Pictures

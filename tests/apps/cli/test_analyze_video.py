@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from pyarrow import parquet
+from rich.console import Console
 
+from affectlens.apps.cli import console
 from affectlens.runtime.video import open_video
 
 
@@ -147,3 +149,18 @@ def test_a_camera_that_is_not_there_is_one_line(cli):
     result = cli("analyze", "camera:97")
     assert (result.code, len(result.errors)) == (1, 1)
     assert "(no_camera)" in result.err
+
+
+def test_a_name_with_markup_stops_no_video(cli, clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(console, "err", Console(stderr=True, force_terminal=True, width=200, **console.PLAIN))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w[").mkdir()
+    names = ("w[/x].mp4", "[red]y[link=http:evil]z.mp4", "\x1b]0;pwn.mp4")
+    for name in names:
+        shutil.copy(clip, name)
+    result = cli("analyze", ".", "--out", "a.csv", "--fps", "1")
+    assert result.code == 0
+    for name in (*names[:2], r"\x1b]0;pwn.mp4"):
+        assert f"seconds of {name}" in result.err
+    assert "\x1b]" not in result.err  # titles and links

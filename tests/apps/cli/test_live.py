@@ -85,6 +85,16 @@ def test_a_stopped_process_leaves_a_recording_that_plays(make_video, portrait, t
     video.close()
 
 
+def test_the_name_of_a_recorded_clip_is_a_formula_only_if_raw(cli, clip, shown, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "=1+1.mp4").write_bytes(clip.read_bytes())
+    for options, begun in (((), "'=1+1.mp4,"), (("--raw",), "=1+1.mp4,")):
+        folder = tmp_path / f"kept{len(options)}"
+        assert cli("live", "--camera", "=1+1.mp4", "--record", folder, *options).code == 0
+        assert (folder / "faces.csv").read_text().splitlines()[1].startswith(begun)
+    assert cli("live", "--camera", clip, "--raw").err == "error: --raw requires --record\n"
+
+
 def test_a_recording_is_not_overwritten(cli, clip, shown, tmp_path):
     assert cli("live", "--camera", clip, "--record", tmp_path / "kept").code == 0
     again = cli("live", "--camera", tmp_path / "kept" / "live.mp4", "--record", tmp_path / "kept")

@@ -165,3 +165,25 @@ def test_ctrl_c_while_the_command_line_is_loaded_leaves_no_trace(monkeypatch):
     with pytest.raises(SystemExit) as ended:
         __main__.main()
     assert ended.value.code == 130
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--{}",), ("{}",), ("analyze", "--{}"), ("analyze", "x", "--format", "{}"), ("models", "{}"),
+        ("models", "show", "a", "{}"), ("evaluate", "bundled", "--data", "x", "--split", "{}"),
+        ("train", "{}", "--data", "x:."), ("recipes", "list", "{}"),
+        ("data", "inspect", "ferplus:{}"), ("batch", "{}", "--out", "y"), ("summary", "{}"), ("models", "show", "{}"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_was_typed_controls_no_terminal(cli, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    result = cli(*(one.format("\x1b]0;pwn\x07\x9b2J\u202egpj") for one in arguments))
+    assert result.code in (1, 2)
+    assert "pwn" in "".join(filter(str.isalnum, result.err))  # the box folds it
+    assert not re.search("[\x07\x1b\x9b\u202e]", result.err)
+
+
+def test_usage_is_shown_with_its_line_ends(cli):
+    assert len(cli("analyze").errors) > 3

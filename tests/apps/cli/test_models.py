@@ -32,6 +32,15 @@ def test_a_model_of_ones_own_is_shown_by_its_file(cli, write_model, tmp_path):
     assert (facts["file"], facts["name"], facts["labels"]) == ("tiny.onnx", "tiny", ["calm", "excited"])
 
 
+def test_labels_of_others_control_no_terminal(cli, write_model, tmp_path):
+    labels = ["\x1b]0;pwn\x07", "\x9b2J", "\u202egpj été"]
+    made = write_model(tmp_path / "tiny.onnx", labels, bias=(0.0,) * 3, slope=(1.0,) * 3)
+    result = cli("models", "show", made)
+    assert json.loads(result.out)["labels"] == labels
+    assert not any(one in result.out for one in "\x1b\x07\x9b\u202e")
+    assert "été" in result.out
+
+
 @pytest.mark.parametrize("file", ["nowhere.onnx", str(PORTRAIT)])
 def test_what_is_no_model_is_one_line(cli, file):
     result = cli("models", "show", file)

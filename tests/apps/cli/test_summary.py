@@ -63,7 +63,7 @@ def test_a_name_with_a_line_break_stays_in_its_row(cli, tmp_path):
     assert cli("batch", tmp_path, "--out", tmp_path / "out", "--workers", 0).code == 0
     lines = cli("summary", tmp_path / "out", "--by", "source").out.splitlines()
     assert len(lines) == 4
-    assert lines[-1].startswith(f"{tmp_path}/a b.jpg ")
+    assert lines[-1].startswith(rf"{tmp_path}/a\nb.jpg ")
 
 
 def test_the_rest_of_a_long_table_is_announced(cli, faces, monkeypatch):
@@ -97,3 +97,23 @@ def test_what_cannot_be_summed_up_is_one_line(cli, faces, tmp_path):
     for arguments in ((tmp_path / "nowhere",), (faces, "--by", "colour"), (faces, "--window", "0")):
         result = cli("summary", *arguments)
         assert (result.code, len(result.errors)) == (1, 1)
+
+
+def test_names_are_escaped_on_the_terminal_and_formulas_in_the_csv(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("=1+1.jpg", "\x1b]0;pwn\x07\r\u202eb.jpg"):
+        (tmp_path / name).write_bytes(PORTRAIT.read_bytes())
+    assert cli("analyze", "=1+1.jpg", "--out", "one.parquet").code == 0
+    assert cli("batch", ".", "--out", "all", "--workers", 0).code == 0
+    result = cli("summary", "all", "--by", "source")
+    assert (result.code, result.err) == (0, "")
+    assert r"\x1b]0;pwn\x07\r\u202eb.jpg " in result.out
+    assert not any(one in result.out for one in "\x1b\x07\r\u202e")
+    for options, cell in (((), "'=1+1.jpg"), (("--raw",), "=1+1.jpg")):
+        assert cli("summary", "one.parquet", "--by", "source", "--csv", "a.csv", *options).code == 0
+        assert (tmp_path / "a.csv").read_text().splitlines()[1].startswith(f"{cell},1,")
+
+
+def test_raw_without_a_csv_is_one_line(cli, faces):
+    result = cli("summary", faces, "--raw")
+    assert (result.code, result.err) == (1, "error: --raw requires --csv\n")

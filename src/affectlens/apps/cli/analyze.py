@@ -16,6 +16,7 @@ from affectlens.apps.cli.options import (
     ModelOption,
     Offline,
     PriorOption,
+    Raw,
     Smooth,
     video_settings,
 )
@@ -30,6 +31,7 @@ from affectlens.workflows.analyze import Written, open_writer
 from affectlens.workflows.analyze import analyze as workflow
 
 TABLE = "table"
+CSV = "csv"
 FORMATS = (TABLE, *catalog.available("runtime.writers"))
 """What `--format` takes: a table for people, and the files of `runtime/writers/`, each named by its suffix."""
 
@@ -63,6 +65,7 @@ def analyze(
             help="Output format.  [default: from the suffix of --out, otherwise table]",
         ),
     ] = None,
+    raw: Raw = False,
     annotate: Annotated[
         Path | None,
         typer.Option(
@@ -92,10 +95,13 @@ def analyze(
     if out and out.resolve() in inputs:
         raise BadSetting(f"--out would overwrite the source '{out}'; choose another file")
     written = Written()
+    chosen = _format(format, out)
+    if raw and chosen != CSV:
+        raise BadSetting(f"--raw requires --format {CSV}, got {chosen}")
+    options = {"raw": True} if raw else {}
     with ExitStack() as stack:
         stack.callback(lambda: _say_where(written, out, annotate))  # when the files are closed, also after Ctrl-C
-        chosen = _format(format, out)
-        writer = table_writer(out) if chosen == TABLE else open_writer(chosen, out, analyzer)
+        writer = table_writer(out) if chosen == TABLE else open_writer(chosen, out, analyzer, options)
         write = stack.enter_context(writer)
         workflow(items, write, analyzer, settings=settings, annotate=annotate, written=written, progress=TERMINAL)
 

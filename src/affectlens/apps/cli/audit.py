@@ -3,9 +3,8 @@
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from affectlens.apps.cli.console import TERMINAL, out, print_table
+from affectlens.apps.cli.console import TERMINAL, Table, print_table, say
 from affectlens.apps.cli.evaluate import about, deliver, print_left_out
 from affectlens.apps.cli.options import AsJson, Data, FindFaces, PriorOption, ReportFolder, Split, SplitOption
 from affectlens.evaluation.corruptions import SEVERITIES
@@ -47,10 +46,10 @@ def audit(
 
 def _print(result: dict[str, Any]) -> None:
     clean = result["clean"]
-    out.print(f"{result['model']} on {about(result)}")
+    say(f"{result['model']} on {about(result)}")
     print_left_out(result, clean)
-    out.print(f"{clean['faces']} faces, accuracy {clean['accuracy']:.4f}; severities 1 to 5:")
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    say(f"{clean['faces']} faces, accuracy {clean['accuracy']:.4f}; severities 1 to 5:")
+    table = Table()
     table.add_column("accuracy (confidence)")
     for severity in range(1, SEVERITIES + 1):
         table.add_column(str(severity), justify="right")
@@ -59,4 +58,4 @@ def _print(result: dict[str, Any]) -> None:
     print_table(table)
     for column, group in result["calibration"].items():
         cells = (f"{value} {row['accuracy']:.3f} ({row['confidence']:.3f})" for value, row in group.items())
-        out.print(f"{column}: {', '.join(cells)}")
+        say(f"{column}: {', '.join(cells)}")

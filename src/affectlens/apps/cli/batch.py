@@ -10,7 +10,7 @@ import typer
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.run import Engine, run
 from affectlens.apps.batch.work import BatchSettings, ResultPart
-from affectlens.apps.cli.console import TERMINAL, err, note, out, warn
+from affectlens.apps.cli.console import TERMINAL, err, note, say, warn
 from affectlens.apps.cli.options import (
     Baseline,
     DetectorOption,
@@ -111,8 +111,8 @@ def batch(
             )
         raise
     sources = outcome.done + outcome.failed + outcome.waiting
-    out.print(f"{outcome.done} of {sources} done, {outcome.failed} failed; rows: {outcome.rows}, ", end="")
-    out.print(f"shards in {folder}: {outcome.shards}")
+    rows = f"rows: {outcome.rows}, shards in {folder}: {outcome.shards}"
+    say(f"{outcome.done} of {sources} done, {outcome.failed} failed; {rows}")
     note(f"{time.monotonic() - started:.1f} s")
     if outcome.waiting:
         raise AffectLensError(f"{outcome.waiting} of {sources} sources are not analyzed yet; continue with --resume")
@@ -143,4 +143,4 @@ def _shown(parts: Iterator[ResultPart], waiting: int) -> Iterator[ResultPart]:
                 said = now
                 rate = ended / (now - started)
                 left = f"{(waiting - ended) / rate / 60:.1f} min left" if rate else "time left unknown"
-                err.print(f"{ended} of {waiting} sources, {rate:.3g}/s, {left}")
+                say(f"{ended} of {waiting} sources, {rate:.3g}/s, {left}", err)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import note, out
+from affectlens.apps.cli.console import note, say
 from affectlens.workflows import bench as measuring
 
 
@@ -40,13 +40,11 @@ def bench(
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return
-    out.print(f"network, batch 1, one thread      {result['network_ms_per_face']:8.2f} ms per face")
-    out.print(f"network, batches of 64, all cores {result['network_faces_per_s']:8.0f} faces per second")
-    out.print(f"pipeline, 640x480, one face       {result['pipeline_ms_per_frame']:8.2f} ms per frame")
-    out.print(f"pipeline, 640x480, five faces     {result['pipeline_ms_per_frame_5']:8.2f} ms per frame")
+    say(f"network, batch 1, one thread      {result['network_ms_per_face']:8.2f} ms per face")
+    say(f"network, batches of 64, all cores {result['network_faces_per_s']:8.0f} faces per second")
+    say(f"pipeline, 640x480, one face       {result['pipeline_ms_per_frame']:8.2f} ms per frame")
+    say(f"pipeline, 640x480, five faces     {result['pipeline_ms_per_frame_5']:8.2f} ms per frame")
     for faces in (1, 5):
         if (fps := result[f"video_fps_{faces}"]) is not None:
-            out.print(f"video, 640x480, {faces} face{'s' if faces > 1 else ' '}         {fps:8.1f} frames per second")
-    out.print(
-        f"cold start, one photo, whole CLI  {result['cold_start_s']:8.2f} s, {result['cold_start_peak_mb'] or '?'} MB"
-    )
+            say(f"video, 640x480, {faces} face{'s' if faces > 1 else ' '}         {fps:8.1f} frames per second")
+    say(f"cold start, one photo, whole CLI  {result['cold_start_s']:8.2f} s, {result['cold_start_peak_mb'] or '?'} MB")

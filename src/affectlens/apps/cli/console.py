@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,10 +17,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from affectlens.core.messages import describe
+from affectlens.core.messages import describe, visible
 from affectlens.core.progress import Advance
 
 PLAIN: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False}
@@ -30,6 +30,11 @@ out = Console(**PLAIN)
 wide = Console(width=1000, **PLAIN)
 """For tables whose rows must stay lines of their own however narrow the terminal is."""
 err = Console(stderr=True, **PLAIN)
+
+
+def say(text: str = "", console: Console = out) -> None:
+    """One line, in which control characters are escaped; on standard output by default."""
+    console.print(visible(text))
 
 
 def fail(error: Exception) -> None:
@@ -47,16 +52,35 @@ class Warnings(logging.Handler):
 
 def warn(text: str) -> None:
     """One line on standard error; the work goes on."""
-    print("warning:", " ".join(text.split()), file=sys.stderr)
+    print("warning:", visible(" ".join(text.split())), file=sys.stderr)
 
 
 def note(text: str) -> None:
     """One line on standard error about what was done, for people: silent when that is no terminal."""
     if err.is_terminal:
-        print(text, file=sys.stderr)
+        print(visible(text), file=sys.stderr)
 
 
-def print_table(table: Table, console: Console = out, fold: bool = False) -> None:
+class Table(RichTable):
+    """Columns with nothing between them; control characters are escaped, so that each row stays a row."""
+
+    def __init__(self, show_header: bool = True) -> None:
+        super().__init__(box=None, pad_edge=False, header_style="bold", show_header=show_header)
+
+    def add_column(self, header: RenderableType = "", *arguments: Any, **options: Any) -> None:
+        """A column with its header."""
+        super().add_column(_visible(header), *arguments, **options)
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """A row of texts."""
+        super().add_row(*map(_visible, cells), **options)
+
+
+def _visible(cell: Any) -> Any:
+    return visible(cell) if isinstance(cell, str) else cell
+
+
+def print_table(table: RichTable, console: Console = out, fold: bool = False) -> None:
     """A table without blanks at the ends of its lines; with `fold` no wider than `console`."""
     with console.capture() as capture:
         console.print(table, soft_wrap=not fold)
@@ -83,7 +107,7 @@ class Terminal:
 
     def message(self, text: str) -> None:
         """One line."""
-        out.print(text)
+        say(text)
 
     @contextmanager
     def task(self, description: str, total: float | None = None) -> Iterator[Advance]:
@@ -92,7 +116,7 @@ class Terminal:
             self._bars = _progress_bars()
             self._bars.start()
         bars, self._open = self._bars, self._open + 1
-        bar = bars.add_task(description, total=total)
+        bar = bars.add_task(visible(description), total=total)
         try:
             yield partial(bars.advance, bar)
         finally:
@@ -106,7 +130,7 @@ class Terminal:
 def _progress_bars() -> Progress:
     """Bars on standard error that leave no trace; silent when that is no terminal."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(),

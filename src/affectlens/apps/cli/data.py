@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from affectlens.apps.cli.console import TERMINAL, out, print_table
+from affectlens.apps.cli.console import TERMINAL, Table, print_table, say
 from affectlens.apps.cli.train import Settings
 from affectlens.data import source
 from affectlens.data.inspection import Inspection
@@ -57,11 +56,11 @@ def inspect(
         return
     _print(found, chosen.labels())
     for line in doubtful:
-        out.print(f"suspect: {line.id}: {line.label} (p = {line.p:.3f}), the model predicts {line.model}")
+        say(f"suspect: {line.id}: {line.label} (p = {line.p:.3f}), the model predicts {line.model}")
 
 
 def _print(found: Inspection, labels: tuple[str, ...]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     table.add_column("")
     for split in found.splits:
         table.add_column(split, justify="right")
@@ -80,13 +79,13 @@ def _print(found: Inspection, labels: tuple[str, ...]) -> None:
     print_table(table)
     for (split, other), pairs in found.near_duplicates.items():
         same = sum(pair.identical for pair in pairs)
-        out.print(
+        say(
             f"{same:,} images of {split} are bit-identical to one of {other}; {len(pairs) - same:,} more are its "
             "near-duplicates (the same picture, mirrored or nearly so)"
         )
     for f in facts:
         for name, what in f.bad[:20]:
-            out.print(f"bad: {name}: {what}")
+            say(f"bad: {name}: {what}")
 
 
 def _sizes(sizes: dict[tuple[int, int], int]) -> str:
@@ -137,8 +136,8 @@ def prepare(
     """
     counts = preparing.prepare(spec, folder, shard_rows=shard_rows, progress=TERMINAL)
     for (split, reason), count in counts.items():
-        out.print(f"{split}: {count:,} {'written' if reason is None else f'left out: {reason}'}")
-    out.print(f"shards: {folder}")
+        say(f"{split}: {count:,} {'written' if reason is None else f'left out: {reason}'}")
+    say(f"shards: {folder}")
 
 
 @data.command()
@@ -159,4 +158,4 @@ def preview(
     """
     folder = folder or Path("preview")
     count = previewing.preview(recipe, spec, folder, faces=faces, settings=settings or ())
-    out.print(f"preview of {count:,} training faces: {folder / 'faces.png'}, {folder / 'classes.png'}")
+    say(f"preview of {count:,} training faces: {folder / 'faces.png'}, {folder / 'classes.png'}")

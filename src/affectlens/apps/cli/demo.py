@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import out
+from affectlens.apps.cli.console import say
 from affectlens.apps.cli.tables import table_writer
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.media import PORTRAIT
@@ -28,6 +28,6 @@ def demo(
         write(analysis)
     for face in analysis.faces:
         for label, probability in face.probabilities.items():
-            out.print(f"  {label:<10} {int(100 * probability):>3} %  {'█' * round(40 * probability)}".rstrip())
+            say(f"  {label:<10} {int(100 * probability):>3} %  {'█' * round(40 * probability)}".rstrip())
     analysis.save(annotate)
-    out.print(f"annotated picture: {annotate}")
+    say(f"annotated picture: {annotate}")

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from affectlens.apps.cli.console import TERMINAL, out, print_table
+from affectlens.apps.cli.console import TERMINAL, Table, print_table, say
 from affectlens.apps.cli.options import AsJson, Data, FindFaces, PriorOption, ReportFolder, Split, SplitOption
 from affectlens.core.outputs import AFFECT, OUTPUTS
 from affectlens.runtime.recognizer import Prior
@@ -77,7 +76,7 @@ def deliver(found: Report, folder: Path | None, as_json: bool, show: Callable[[d
         return
     show(found.metrics)
     if page:
-        out.print(f"report: {page}")
+        say(f"report: {page}")
 
 
 _SHOWN = ("faces", "accuracy", "mean_class_accuracy", "expected_calibration_error", "coverage", "accuracy_when_certain")
@@ -85,7 +84,7 @@ _SHOWN = ("faces", "accuracy", "mean_class_accuracy", "expected_calibration_erro
 
 def _print(result: dict[str, Any]) -> None:
     """The metrics as a table, one column per view."""
-    out.print(f"{result['model']} on {about(result)}")
+    say(f"{result['model']} on {about(result)}")
     print_left_out(result, result["all"])
     names = ("all", "without_near_duplicates_of_train")
     views = {name.replace("_", " "): result[name] for name in names if result.get(name)}
@@ -101,12 +100,12 @@ def about(result: dict[str, Any]) -> str:
 
 
 def _print_comparison(result: dict[str, Any]) -> None:
-    out.print(about(result))
+    say(about(result))
     print_left_out(result, next(iter(result["models"].values())))
     print_table(_columns(result["models"]))
     first = next(iter(result["models"]))
     for name, test in result["against_the_first"].items():
-        out.print(
+        say(
             f"{name} against {first}: {test['difference']:+.4f} accuracy; correct only for {name}: {test['only_b']}, "
             f"only for {first}: {test['only_a']}; McNemar p {_p_value(test['p_value'])}"
         )
@@ -119,14 +118,14 @@ def _p_value(value: float) -> str:
 def print_left_out(result: dict[str, Any], metrics: dict[str, Any]) -> None:
     """What does not count in `metrics`, and why."""
     for reason, count in result["left_out"].items():
-        out.print(f"  {count} left out: {reason}")
+        say(f"  {count} left out: {reason}")
     if without := metrics["faces_without_label"]:
-        out.print(f"  {without} have no majority label and count for disagreement, valence and arousal only")
+        say(f"  {without} have no majority label and count for disagreement, valence and arousal only")
 
 
 def _columns(views: dict[str, Any]) -> Table:
     """One row per figure, one column per view or model."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     table.add_column("")
     for view in views:
         table.add_column(view, justify="right")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import out as console
+from affectlens.apps.cli.console import say
 from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline
 from affectlens.core.action_units import described
 from affectlens.core.offline import forbid_network
@@ -39,7 +39,7 @@ def explain(
     analysis = workflow(photo, target, model=model, detector=detector, min_face_px=min_face)
     for number, face in enumerate(analysis.faces):
         method = face.explanation.method if face.explanation else ""
-        console.print(f"face {number}: {face.wording} {face.percent} %, method: {method}")
+        say(f"face {number}: {face.wording} {face.percent} %, method: {method}")
         if typical := described(face.expression):
-            console.print(f"  typical of {face.expression}: {typical}")
-    console.print(f"picture: {target}")
+            say(f"  typical of {face.expression}: {typical}")
+    say(f"picture: {target}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import TERMINAL, out
+from affectlens.apps.cli.console import TERMINAL, say
 from affectlens.apps.cli.train import Resume, Settings
 from affectlens.data import source as sources
 from affectlens.workflows import finetune as finetuning
@@ -42,4 +42,4 @@ def finetune(
     finetuning.finetune(source, folder, settings=settings or (), resume=resume, progress=TERMINAL)
     if sources.has_faces(source_of(source), "test"):
         command = shlex.join(["affectlens", "evaluate", str(folder), "--data", source])
-        out.print(f"to score the model on the held-out test pictures: {command}")
+        say(f"to score the model on the held-out test pictures: {command}")

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import err, out, warn
-from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline, PriorOption
+from affectlens.apps.cli.console import err, say, warn
+from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, Offline, PriorOption, Raw
 from affectlens.apps.light.lamp import schemes
 from affectlens.apps.light.palette import COLOURS, Palette
 from affectlens.apps.live.session import AmbientLight, Recording, open_paced, show
 from affectlens.apps.live.window import require as require_window
-from affectlens.core.errors import AffectLensError
+from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.offline import forbid_network
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.media import CAMERA
@@ -37,6 +37,7 @@ def live(
         Path | None,
         typer.Option(metavar="DIR", help="Record the annotated video (live.mp4) and its rows (faces.csv) in DIR."),
     ] = None,
+    raw: Raw = False,
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Learn how each person looks at rest, and treat that as neutral.")
     ] = False,
@@ -64,6 +65,8 @@ def live(
     """
     if offline:
         forbid_network()
+    if raw and not record:
+        raise BadSetting("--raw requires --record")
     if not no_window:
         require_window()
     colours = Palette.read(palette) if palette else Palette()
@@ -74,11 +77,11 @@ def live(
         name = f"{CAMERA}{camera}" if camera.isdecimal() else camera
         settings = VideoSettings(smoothing=Smoothing(baseline=baseline))
         analyses = stack.enter_context(Analyses(analyzer, lambda: open_paced(name), settings, name, video=True))
-        recording = Recording(record, analyzer, stack) if record and analyses.is_video else None
+        recording = Recording(record, analyzer, stack, raw) if record and analyses.is_video else None
         shown, ended = show(analyses, not no_window, ambient, recording)
     if ended is not None and not shown:
         raise AffectLensError(f"'{name}': {ended.detail} ({ended.reason})")
-    out.print(f"{shown} frames {'analyzed' if no_window else 'shown'}" + (f", recorded in {record}" if record else ""))
+    say(f"{shown} frames {'analyzed' if no_window else 'shown'}" + (f", recorded in {record}" if record else ""))
     if ended is not None:
         warn(f"{name}: {ended.detail} ({ended.reason})")
 

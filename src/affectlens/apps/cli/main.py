@@ -6,17 +6,48 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
+from typing import Any
 
 import cv2
 import typer
+from typer.core import TyperGroup
 
 from affectlens.apps.cli.console import Warnings, fail
 from affectlens.core.errors import AffectLensError, BadSetting
-from affectlens.core.messages import one_line
+from affectlens.core.messages import one_line, visible
+
+_UsageError: Any = typer.BadParameter.__base__  # typer has no name for it
+
+
+@contextmanager
+def _visible_usage_errors() -> Iterator[None]:
+    """Messages about wrong usage quote what was typed."""
+    try:
+        yield
+    except _UsageError as error:
+        error.message = "\n".join(map(visible, error.message.split("\n")))
+        raise
+
+
+class _Commands(TyperGroup):
+    """All commands; control characters in messages about wrong usage are escaped."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the options that stand before the command."""
+        with _visible_usage_errors():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the others, and run the command."""
+        with _visible_usage_errors():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
+    cls=_Commands,
     help="Analyze facial expressions, valence and arousal in photos and videos: offline, calibrated, no GPU needed.",
     no_args_is_help=True,
     add_completion=False,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from affectlens.core.files import sha256_of
+from affectlens.core.messages import visible_json
 from affectlens.core.session import model_file, open_session, read_spec
 
 models = typer.Typer(help="Show expression models and their provenance.", no_args_is_help=True)
@@ -31,7 +32,7 @@ def show(
     file = model_file(model)
     spec = read_spec(open_session(file, threads=1), str(file))
     facts = {"file": file.name, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
-    typer.echo(_laid_out(facts | spec.model_dump(mode="json")))
+    typer.echo(visible_json(_laid_out(facts | spec.model_dump(mode="json"))))
 
 
 def _laid_out(value: Any, depth: int = 2) -> str:

@@ -59,6 +59,14 @@ Smooth = Annotated[
 Baseline = Annotated[
     bool, typer.Option("--baseline", help="Videos: learn how each person looks at rest, and treat that as neutral.")
 ]
+Raw = Annotated[
+    bool,
+    typer.Option(
+        "--raw",
+        help="CSV: write names and labels that begin like a formula (=, +, -, @) as they are, without an apostrophe "
+        "before them; spreadsheets would compute them.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

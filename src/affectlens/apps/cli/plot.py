@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import TERMINAL, out
+from affectlens.apps.cli.console import TERMINAL, say
 from affectlens.apps.cli.options import Split
 from affectlens.apps.cli.train import Settings
 from affectlens.core.errors import BadSetting
@@ -133,7 +133,7 @@ def plot(
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     plots.save(drawn, file)
-    out.print(f"figure: {file}")
+    say(f"figure: {file}")
 
 
 def _timeline(table: Path, file: Path | None) -> None:
@@ -149,4 +149,4 @@ def _timeline(table: Path, file: Path | None) -> None:
             atomic_write(one, timeline_page(table))
         else:
             plots.save(workflow(FigureName.TIMELINE, table=table), one)
-        out.print(f"{'report' if one.suffix.lower() == '.html' else 'figure'}: {one}")
+        say(f"{'report' if one.suffix.lower() == '.html' else 'figure'}: {one}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import TERMINAL, out
+from affectlens.apps.cli.console import TERMINAL, say
 from affectlens.apps.cli.options import Data
 from affectlens.core.session import model_file
 from affectlens.workflows import quantise as quantising
@@ -30,7 +30,7 @@ def quantise(
     """
     source = model_file(model)
     gain = quantising.quantise(source, data, file, TERMINAL)
-    out.print(f"accuracy on validation: {gain.accuracy[0]:.4f} -> {gain.accuracy[1]:.4f}")
-    out.print(f"one face, one thread: {gain.ms_per_face[0]:.2f} ms -> {gain.ms_per_face[1]:.2f} ms")
-    out.print(f"bytes: {source.stat().st_size} -> {file.stat().st_size}")
-    out.print(f"model: {file}")
+    say(f"accuracy on validation: {gain.accuracy[0]:.4f} -> {gain.accuracy[1]:.4f}")
+    say(f"one face, one thread: {gain.ms_per_face[0]:.2f} ms -> {gain.ms_per_face[1]:.2f} ms")
+    say(f"bytes: {source.stat().st_size} -> {file.stat().st_size}")
+    say(f"model: {file}")

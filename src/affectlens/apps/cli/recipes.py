@@ -4,9 +4,8 @@ from collections import Counter
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from affectlens.apps.cli.console import out, print_table, wide
+from affectlens.apps.cli.console import Table, out, print_table, say, wide
 from affectlens.workflows.recipes import as_yaml as yaml_of
 from affectlens.workflows.recipes import find_recipe, rows_of, works
 
@@ -32,7 +31,7 @@ def list_(
         rows = rows_of(name)
         settings = [_flat(recipe.as_dict()) for recipe in rows.values()]
         usual = {key: _most_common([row.get(key) for row in settings]) for row in settings for key in row}
-        table = Table(box=None, pad_edge=False, header_style="bold")
+        table = Table()
         table.add_column("recipe", no_wrap=True)
         table.add_column("losses")
         table.add_column("differing settings", overflow="fold")
@@ -40,9 +39,9 @@ def list_(
             losses = " + ".join(loss if w == 1 else f"{w:g} {loss}" for loss, w in recipe.losses.items())
             own = [f"{key}={_text(row.get(key))}" for key in usual if row.get(key) != usual[key]]
             table.add_row(recipe.name, losses, ", ".join(own))
-        out.print(f"{name}: {', '.join(f'{key} {usual[key]}' for key in _IN_HEADING)} unless listed")
+        say(f"{name}: {', '.join(f'{key} {usual[key]}' for key in _IN_HEADING)} unless listed")
         print_table(table, out if out.is_terminal else wide, fold=True)
-        out.print()
+        say()
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +86,7 @@ def show(
     if as_yaml:
         typer.echo(yaml_of(recipe), nl=False)
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = Table(show_header=False)
     for key, value in recipe.as_dict().items():
         table.add_row(key, str(value))
     print_table(table)

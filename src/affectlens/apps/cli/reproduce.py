@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import TERMINAL, out
+from affectlens.apps.cli.console import TERMINAL, say
 from affectlens.workflows import reproduce as reproducing
 
 
@@ -93,4 +93,5 @@ def reproduce(
         runs=runs,
         progress=TERMINAL,
     )
-    out.print(table.read_text(encoding="utf-8"))
+    for line in table.read_text(encoding="utf-8").split("\n"):
+        say(line)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from affectlens.apps.cli.console import out, warn
+from affectlens.apps.cli.console import say, warn
 from affectlens.apps.cli.options import DetectorOption, MinFace, ModelOption, PriorOption
 from affectlens.apps.light.palette import Palette
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra
@@ -100,7 +100,7 @@ def serve(
         name = socket.gethostname() if everywhere else f"[{host}]" if ":" in host else host
         scheme = "https" if certificate else "http"
         hint = "; in a browser, open it once with ?token=TOKEN" if token else ""
-        out.print(f"{scheme}://{name}:{number}/ (Ctrl-C ends it{hint})")
+        say(f"{scheme}://{name}:{number}/ (Ctrl-C ends it{hint})")
         if not certificate and not is_loopback(host):
             warn(
                 "without --certificate, token and pictures are sent unencrypted, and browsers do not allow camera "

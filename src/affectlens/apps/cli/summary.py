@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from affectlens.apps.cli.console import out, print_table, wide
+from affectlens.apps.cli.console import Table, print_table, say, wide
 from affectlens.apps.cli.evaluate import deliver
-from affectlens.apps.cli.options import AsJson, ReportFolder
+from affectlens.apps.cli.options import AsJson, Raw, ReportFolder
+from affectlens.core.errors import BadSetting
 from affectlens.evaluation.summary_report import cells, header
 from affectlens.workflows.reports import ready
 from affectlens.workflows.summarise import SummaryReport, reasons_in, states_in_words, summarise
@@ -47,6 +47,7 @@ def summary(
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the complete table to this file.")
     ] = None,
+    raw: Raw = False,
     folder: ReportFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -55,14 +56,16 @@ def summary(
     Reads any number of rows in constant memory (extra 'summary'). The terminal shows at most twenty rows: those with
     the most faces, or the first time windows.
     """
+    if raw and not csv:
+        raise BadSetting("--raw requires --csv")
     if folder:
         ready(folder)
-    found = summarise(path, by or ("expression",), groups=groups, window_s=window, csv=csv)
+    found = summarise(path, by or ("expression",), groups=groups, window_s=window, csv=csv, raw=raw)
 
     def show(_: dict[str, Any]) -> None:
         _print(found)
         if csv:
-            out.print(f"table: {csv}")
+            say(f"table: {csv}")
 
     deliver(found, folder, as_json, show)
 
@@ -70,23 +73,23 @@ def summary(
 def _print(found: SummaryReport) -> None:
     result, means = found.metrics, found.means
     keys = result["by"]
-    out.print(f"{result['path']}: {result['rows']:,} rows, {result['sources']:,} sources, {result['faces']:,} faces")
+    say(f"{result['path']}: {result['rows']:,} rows, {result['sources']:,} sources, {result['faces']:,} faces")
     if result["states"]:
-        out.print(f"  sources in the batch: {states_in_words(result)}")
+        say(f"  sources in the batch: {states_in_words(result)}")
     if result["reasons"]:
-        out.print(f"  rows without a face: {reasons_in(result)}")
+        say(f"  rows without a face: {reasons_in(result)}")
     if result.get("ungrouped", {}).get("sources"):
         lost = result["ungrouped"]
-        out.print(f"  not in the groups file: {lost['sources']:,} sources, for example '{lost['one']}'")
-    table = Table(box=None, pad_edge=False, header_style="bold")
+        say(f"  not in the groups file: {lost['sources']:,} sources, for example '{lost['one']}'")
+    table = Table()
     for name in (*keys, *header(means)):
         table.add_column(name, justify="left" if name in (*keys, "mostly") else "right")
     listed = result["table"][:_MAX_ROWS_SHOWN]
     for row in listed:
         shown = (row["window_s" if key == "window" else key] for key in keys)
-        table.add_row(*("–" if value is None else " ".join(str(value).split()) for value in shown), *cells(row, means))
+        table.add_row(*("–" if value is None else str(value) for value in shown), *cells(row, means))
     print_table(table, wide)
     if "window" in keys:
-        out.print("faces in photos have no time and belong to no window; 'window' is the start of a window in seconds")
+        say("faces in photos have no time and belong to no window; 'window' is the start of a window in seconds")
     if result["count"] > len(listed):
-        out.print(f"showing {len(listed)} of {result['count']:,} rows; --csv FILE writes all")
+        say(f"showing {len(listed)} of {result['count']:,} rows; --csv FILE writes all")

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from affectlens.apps.cli.console import PLAIN, print_table
+from affectlens.apps.cli.console import PLAIN, Table, print_table
 from affectlens.apps.cli.console import out as terminal
 from affectlens.core.affect import Face
 from affectlens.core.columns import Schema
@@ -64,7 +63,7 @@ def table_writer(file: Path | None) -> Iterator[Writer]:
 def _table(rows: list[dict[str, str | Text]], width: int) -> Table:
     """The rows with the columns that fit into `width`."""
     names = _ALWAYS if width < _NARROW_BELOW else (*_ALWAYS, *_WHERE_WIDE)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for name in names:
         justify: Literal["left", "right"] = "left" if name in _LEFT else "right"
         folds = name in ("source", "quality")
@@ -79,7 +78,7 @@ def _people(videos: Mapping[str, People], width: int) -> Table:
     person was seen.
     """
     names = [name for name in _OF_PERSONS if width >= _PERSONS_NARROW_BELOW or name not in _WHERE_PERSONS_FIT]
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     for name in names:
         justify: Literal["left", "right"] = "left" if name in ("source", "mostly") else "right"
         table.add_column(name, justify=justify, no_wrap=name != "source", overflow="fold", min_width=len(name))

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from affectlens.apps.cli.console import TERMINAL, out, print_table
+from affectlens.apps.cli.console import TERMINAL, Table, out, print_table, say
 from affectlens.apps.cli.options import Data
 from affectlens.workflows import temporal as workflow
 
@@ -54,13 +53,13 @@ def temporal(
     for split in ("valid", "test"):
         if split in done.metrics:
             print_table(_table(split, done.metrics[split], str(head)), out)
-    out.print(f"written: {done.folder}")
+    say(f"written: {done.folder}")
 
 
 def _table(split: str, metrics: dict[str, Any], head: str) -> Table:
     """A line per model."""
     shown = [column for column in _COLUMNS if column in metrics[head]]
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table()
     table.add_column(split)
     for column in shown:
         table.add_column(column, justify="right")

@@ -63,11 +63,11 @@ class _CallRate:
 class Recording:
     """A folder with the pictures that were shown and the rows of their faces."""
 
-    def __init__(self, folder: Path, analyzer: Analyzer, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, analyzer: Analyzer, stack: ExitStack, raw: bool = False) -> None:
         if (folder / "faces.csv").exists():
             raise BadSetting(f"'{folder}' already contains a recording; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        self._write = stack.enter_context(csv.build(folder / "faces.csv", analyzer.schema))
+        self._write = stack.enter_context(csv.build(folder / "faces.csv", analyzer.schema, raw))
         self._video = stack.enter_context(Recorder(folder / "live.mp4"))
 
     def add(self, analysis: Analysis, picture: NDArray[np.uint8]) -> None:
