@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import asdict
 from fractions import Fraction
 from io import StringIO
 from pathlib import Path
@@ -20,8 +21,10 @@ import cv2
 import numpy as np
 import pytest
 
-from affectlens import Analyzer
+from affectlens import Analysis, Analyzer
 from affectlens.apps.server.limits import Limits
+from affectlens.apps.server.schemas import to_wire
+from affectlens.core.csv_lines import csv_line
 from affectlens.runtime.media import PORTRAIT
 from affectlens.runtime.tables import read_series
 from affectlens.runtime.writers import csv as csv_format
@@ -356,6 +359,14 @@ def test_a_photo(review, analyzer, tmp_path):
     assert ours.splitlines() == [f"{named[0]},name", f'{named[1]},"Eileen, E."']
 
 
+def test_a_photo_named_like_a_formula(review):
+    page = review()
+    drop(page, {"name": "=1+1.jpg", "mimeType": "image/jpeg", "buffer": PORTRAIT.read_bytes()})
+    status(page, "review", "=1\\+1.jpg: 1 person")
+    (row,) = csv.DictReader(StringIO(Path(saved(page, "Download CSV").path()).read_text()))
+    assert row["source"] == "'=1+1.jpg"
+
+
 def test_a_measure_from_outside_stands_beside_the_bars_and_in_the_table(review, serve, made_up_measure):
     analyzer = Analyzer()
     page = review(serve(engine=analyzer))
@@ -490,6 +501,31 @@ def test_annotations_of_another_clip_are_taken_over_only_if_wanted(review, clip,
     assert [message.partition(".")[0] for message in asked] == ["These annotations belong to other"] * 2
     (row,) = csv.DictReader(StringIO(Path(saved(page, "Download CSV").path()).read_text()))
     assert row["name"] == "'=Mallory"
+
+
+WRITTEN_BY_OTHERS = (
+    *("=1+1.jpg", "@SUM(1).jpg", "-1+2.jpg", "+3.jpg", "\t=1.jpg", "'=1.jpg", "''+1", "＝1", "'plain'", " =1"),
+    *("a\rb.jpg", "a\nb.jpg", "a;=1;.jpg", "a\tb", 'say "hi", please', "in/=1.jpg", "plain.jpg"),
+)
+
+
+def test_names_and_labels_are_written_as_by_the_command_line(visit, url, make_face, tmp_path):
+    labels = ("=cmd|' /C calc'!A0", "a;b", "-1")
+    face = make_face(dict(zip(labels, (0.7, 0.2, 0.1), strict=True)), valence=-0.5, arousal=-1e-5)
+    analyses = [Analysis(name, "-m", labels, (face,)) for name in WRITTEN_BY_OTHERS]
+    theirs = []
+    for analysis in analyses:
+        with csv_format.build(tmp_path / "theirs.csv", analysis.schema) as write:
+            write(analysis)
+        header, row = (tmp_path / "theirs.csv").read_bytes().decode().split("\n", 1)
+        theirs.append(f"{header},name\n{row[:-1]},{csv_line([analysis.source])}")
+    write_all = """async ([columns, results]) => {
+        const { toCsv } = await import("/tables.js");
+        return results.map(([name, result]) => toCsv(name, [result], { columns }, new Map([[0, name]])));
+    }"""
+    results = [[analysis.source, to_wire(analysis, (64, 48)).model_dump(mode="json")] for analysis in analyses]
+    columns = [asdict(column) for column in analyses[0].schema.columns]
+    assert visit(url).evaluate(write_all, [columns, results]) == theirs
 
 
 def test_who_types_a_name_while_people_appear_goes_on_typing(review, portrait, make_video, tmp_path):

@@ -5,7 +5,7 @@ import { numberOf } from "./affect.js";
 const LONGEST = 60;
 /** Rows of all results with the columns of `model` (see /v1/model), and one more, `name`. */
 export function toCsv(source, results, model, people) {
-  const header = [...model.columns.map(({ name }) => name), "name"];
+  const header = [...model.columns.map(({ name }) => harmless(name)), "name"];
   const lines = results.flatMap((result) => rows(source, result, model.columns, people));
   return [header, ...lines].map((line) => `${line.map(quoted).join(",")}\n`).join("");
 }
@@ -24,6 +24,7 @@ export const valueOf = ({ path }, subject) => path.reduce((at, part) => at?.[par
 
 function cell(column, subject) {
   const value = valueOf(column, subject);
+  if (typeof value === "string") return harmless(value);
   return column.kind === "real" ? real(value) : value;
 }
 
@@ -34,12 +35,12 @@ function real(value) {
   return Math.abs(value) < 1e-4 ? value.toExponential().replace(/e-(\d)$/, "e-0$1") : String(value);
 }
 
-/** A name that no spreadsheet takes for a formula; names come out of other people's files, too. */
-const harmless = (name) => (/^[=+\-@\t\r]/.test(name ?? "") ? `'${name}` : name);
+/** A text that no spreadsheet takes for a formula, by the rule of `core/csv_lines.py`; others write names and labels. */
+const harmless = (text) => (/^'*[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text);
 
 function quoted(value) {
   const text = value === null || value === undefined ? "" : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return /[",;\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** Names and spans as JSON. */
