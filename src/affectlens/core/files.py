@@ -1,12 +1,16 @@
-"""Atomic writing of files, their digests, and text output."""
+"""Atomic writing of files, their digests, text output, and folders of temporary files."""
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TextIO
+
+from affectlens.core.errors import BadSetting
 
 
 def atomic_write(file: Path, content: str | bytes | memoryview) -> None:
@@ -52,3 +56,28 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def own_folder(path: Path) -> Path:
+    """A folder for temporary files, created if there is none.
+
+    Raises:
+        BadSetting: it is a link, which could lead to files of others, or a file. OSError: it cannot be created.
+    """
+    with suppress(FileExistsError):
+        path.mkdir(parents=True)
+    if not S_ISDIR(path.lstat().st_mode):
+        raise BadSetting(f"'{path}' must be a folder, not a link or a file; affectlens deletes files in it. Remove it")
+    return path
+
+
+def remove_own(folder: Path, names: str) -> None:
+    """Delete the regular files in a folder whose names match the regular expression `names`; all else stays.
+
+    Raises:
+        OSError: a file cannot be deleted.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if re.fullmatch(names, entry.name) and entry.is_file(follow_symlinks=False):
+                Path(entry).unlink(missing_ok=True)

@@ -23,12 +23,14 @@ def test_sources_wait_until_they_are_committed(tmp_path):
         assert manifest.listed
         assert list(manifest.waiting()) == list(enumerate(ITEMS, 1))
         manifest.commit(
-            [Shard("part-000000.parquet", 5)], [(1, SourceEnd(True)), (3, SourceEnd(False, Reason.DAMAGED, "why"))]
+            [Shard("part-000000.parquet", 5, 77, "ab")],
+            [(1, 4, SourceEnd(True)), (3, 1, SourceEnd(False, Reason.DAMAGED, "why"))],
         )
         assert list(manifest.waiting()) == [(2, ITEMS[1])]
     with Manifest(tmp_path / "out") as manifest:
         assert manifest.counts() == {"done": 1, "failed": 1, "not yet": 1}
-        assert manifest.shards() == [Shard("part-000000.parquet", 5)]
+        assert manifest.shards() == [Shard("part-000000.parquet", 5, 77, "ab")]
+        manifest.check_rows()
         assert list(manifest.waiting()) == [(2, ITEMS[1])]
     rows = sqlite3.connect(tmp_path / "out" / NAME).execute("select source, state, reason, detail from sources")
     assert rows.fetchall() == [
@@ -43,7 +45,7 @@ def test_what_could_not_be_written_waits_again_when_the_batch_goes_on(tmp_path):
         manifest.begin({})
         manifest.add(ITEMS)
         manifest.commit(
-            [], [(1, SourceEnd(False, Reason.NOT_WRITTEN, "no space")), (2, SourceEnd(False, Reason.CRASHED))]
+            [], [(1, 0, SourceEnd(False, Reason.NOT_WRITTEN, "no space")), (2, 1, SourceEnd(False, Reason.CRASHED))]
         )
         assert manifest.counts() == {"done": 0, "failed": 2, "not yet": 1}
         manifest.begin({})
@@ -80,8 +82,8 @@ def test_of_nested_settings_the_one_that_changed_is_named(tmp_path):
 def test_reasons_are_counted_over_failed_sources(tmp_path):
     with Manifest(tmp_path) as manifest:
         manifest.add(Item(f"{number}.jpg", f"/{number}.jpg") for number in range(4))
-        faults = [(number, SourceEnd(False, Reason.TRUNCATED)) for number in (1, 2)]
-        manifest.commit([], [*faults, (3, SourceEnd(False, Reason.MISSING)), (4, SourceEnd(True))])
+        faults = [(number, 1, SourceEnd(False, Reason.TRUNCATED)) for number in (1, 2)]
+        manifest.commit([], [*faults, (3, 1, SourceEnd(False, Reason.MISSING)), (4, 1, SourceEnd(True))])
         assert list(manifest.reasons().items()) == [("truncated", 2), ("missing", 1)]
 
 
@@ -95,16 +97,16 @@ def test_one_process_at_a_time_writes(tmp_path):
 def test_a_commit_is_whole_or_nothing(tmp_path):
     with Manifest(tmp_path) as manifest:
         manifest.add(ITEMS)
-        manifest.commit([Shard("part-000000.parquet", 5)], [(1, SourceEnd(True))])
+        manifest.commit([Shard("part-000000.parquet", 5)], [(1, 5, SourceEnd(True))])
         with pytest.raises(AffectLensError, match=r"cannot write the manifest: UNIQUE constraint .* --resume"):
-            manifest.commit([Shard("new", 1), Shard("part-000000.parquet", 5)], [(2, SourceEnd(True))])
+            manifest.commit([Shard("new", 1), Shard("part-000000.parquet", 5)], [(2, 6, SourceEnd(True))])
         assert manifest.shards() == [Shard("part-000000.parquet", 5)]
         assert [number for number, _ in manifest.waiting()] == [2, 3]
 
 
 def test_a_file_that_is_no_manifest_is_one_line(tmp_path):
     (tmp_path / NAME).write_bytes(b"something else" * 100)
-    with pytest.raises(BadSetting, match="is not a manifest: file is not a database"):
+    with pytest.raises(BadSetting, match="is not a manifest, or is damaged: file is not a database"):
         Manifest(tmp_path)
 
 

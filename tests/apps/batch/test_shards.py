@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import os
 
 import pytest
@@ -62,7 +63,11 @@ def test_small_sources_share_a_shard_of_at_most_so_many_rows(make, manifest, tmp
         "part-000000.parquet": 9,
         "part-000001.parquet": 3,
     }
-    assert manifest.shards() == [Shard("part-000000.parquet", 9), Shard("part-000001.parquet", 3)]
+    files = [tmp_path / "out" / f"part-00000{number}.parquet" for number in (0, 1)]
+    assert manifest.shards() == [
+        Shard(file.name, rows, file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
+        for file, rows in zip(files, (9, 3), strict=True)
+    ]
     assert all_rows(tmp_path / "out") == rows_of(s1=4, s2=5, s3=2, s4=1)
     assert not (tmp_path / "out" / UNFINISHED).exists()
 
@@ -112,7 +117,7 @@ def test_files_that_the_manifest_does_not_know_are_removed(make, manifest, tmp_p
     known = tmp_path / "out" / "part-000000.parquet"
     (tmp_path / "out" / "part-000001.parquet").write_bytes(known.read_bytes())
     (tmp_path / "out" / UNFINISHED).mkdir()
-    (tmp_path / "out" / UNFINISHED / "part-000002.parquet").write_bytes(b"half")
+    (tmp_path / "out" / UNFINISHED / f"{'0' * 32}.parquet").write_bytes(b"half")
     shards = make()
     shards.add(part(2, 1))
     shards.close()

@@ -1,6 +1,8 @@
+import errno
 import re
 import sqlite3
 import tarfile
+from pathlib import Path
 
 import cv2
 import pytest
@@ -140,3 +142,22 @@ def test_ctrl_c_says_how_far_it_came(cli, photos, tmp_path, monkeypatch):
     result = cli("batch", photos, "--out", tmp_path / "out", "--workers", "0", "--shard-rows", "2")
     assert (result.code, result.out) == (130, "")
     assert result.errors == ["warning: stopped, 2 of 4 sources are written; continue with --resume"]
+
+
+def test_rows_that_could_not_be_written_are_an_error(cli, photos, tmp_path, monkeypatch):
+    written, move = [], Path.replace
+
+    def full_once(path, target):
+        written.append(target)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return move(path, target)
+
+    monkeypatch.setattr(Path, "replace", full_once)
+    options = ("--out", tmp_path / "out", "--workers", "0", "--shard-rows", "1")
+    result = cli("batch", photos, *options)
+    why = "error: 1 of 4 sources could not be written (is the disk full?); continue with --resume"
+    assert (result.code, result.errors) == (1, [why])
+    assert result.out.startswith("2 of 4 done, 2 failed; rows: 3, ")
+    again = cli("batch", photos, *options, "--resume")
+    assert (again.code, len(rows_of(tmp_path / "out"))) == (0, 4)

@@ -4,10 +4,11 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 from affectlens.apps.batch.item import Item
 from affectlens.apps.batch.work import SourceEnd
@@ -17,6 +18,10 @@ from affectlens.runtime import batch_folder
 from affectlens.runtime.batch_folder import DONE, FAILED, NAME, WAITING, Shard
 
 _FETCH_ROWS = 1000
+_PATIENCE_S = 60.0
+"""For another program that reads the manifest."""
+_BATCH, _LISTED = "batch", "listed"
+"""Settings of the manifest itself: an identifier of the batch, and how many sources were listed."""
 _KILOBYTE, _ROOM, _TOGETHER = 1024, 64, 10_000
 """What is kept for the end of a disk: 100 bytes for each source and, for those that end together, 300 more."""
 
@@ -26,8 +31,8 @@ class Manifest:
     `settings`. A context manager; one process at a time may hold it for writing.
 
     Raises:
-        BadSetting: another process holds it. MissingExtra: the extra "batch" is not installed. OSError: the folder
-            cannot be written.
+        BadSetting: another process holds it, or it is damaged. MissingExtra: the extra "batch" is not installed.
+        OSError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,49 +41,75 @@ class Manifest:
         except ImportError as error:
             raise MissingExtra("a batch", "batch") from error
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._reserve = folder / f"{NAME}.reserve"
         self._lock = FileLock(folder / f"{NAME}.lock")
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise BadSetting(f"another process is writing to '{folder}'") from error
-        self._base = sqlite3.connect(folder / NAME, isolation_level=None)
+        self._base = sqlite3.connect(folder / NAME, timeout=_PATIENCE_S, isolation_level=None)
         try:
-            self._base.execute("pragma synchronous = full")
-            self._base.executescript(batch_folder.TABLES)
-        except sqlite3.Error as error:
+            with batch_folder.errors_named(folder):
+                self._open()
+        except BaseException:
             self.__exit__()
-            raise BadSetting(f"'{folder / NAME}' is not a manifest: {error}") from error
+            raise
+
+    def _open(self) -> None:
+        """Create the tables of a new batch, or check those of one that goes on."""
+        self._base.execute("pragma synchronous = full")
+        if not batch_folder.is_begun(self._base, self._folder):
+            self._base.executescript(batch_folder.TABLES)
+            return
+        if (found := self._base.execute("pragma quick_check(1)").fetchone()[0]) != "ok":
+            raise ValueError(found)
+        for table, columns in batch_folder.LATER_COLUMNS.items():
+            known = {name for _, name, *_ in self._base.execute(f"pragma table_info({table})")}
+            for column in columns:
+                if column.partition(" ")[0] not in known:
+                    self._base.execute(f"alter table {table} add column {column}")
+        self._check_listing()
+
+    def _check_listing(self) -> None:
+        """Whether there are as many sources as were listed.  Raises ValueError: there are not."""
+        settings, counts = self._settings(), batch_folder.counts(self._base)
+        listed, there = settings.get(_LISTED), sum(counts.values())
+        if listed is None and (there > counts[WAITING] or batch_folder.shards(self._base)):
+            raise ValueError("sources have ended, but it does not say that all were listed")
+        if listed not in (None, "true", str(there)):  # of earlier versions: "true"
+            raise ValueError(f"it has {there} sources, of {listed} that were listed")
+
+    def _settings(self) -> dict[str, str]:
+        return dict(self._base.execute("select key, value from settings"))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._base.close()
-        self._reserve.unlink(missing_ok=True)
+        self._drop_reserve()
         self._lock.release()
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """A new batch, or one that goes on: sources whose rows could not be written wait again.
 
         Raises:
-            BadSetting: it was begun with other settings.
+            BadSetting: it was begun with other settings, or is damaged.
         """
-        known = dict(self._base.execute("select key, value from settings"))
         wanted = {key: json.dumps(value) for key, value in settings.items()}
-        for key, value in wanted.items():
-            if known and (begun := known.get(key, "null")) != value:
-                name, before, now = _what_changed(key, json.loads(begun), json.loads(value))
-                raise BadSetting(
-                    f"this batch was started with {name}={json.dumps(before)}, got {json.dumps(now)}; use the "
-                    "same settings or choose another folder for --out"
-                )
+        with batch_folder.errors_named(self._folder):
+            known = self._settings()
+            begun = known.keys() - {_BATCH, _LISTED}
+            if wanted and not begun and sum(self.counts().values()):
+                raise ValueError("its settings are missing")
+            for key, value in wanted.items():
+                if begun and (before := known.get(key, "null")) != value:
+                    raise _changed(key, json.loads(before), json.loads(value))
         with self._transaction():
             self._base.executemany("insert or ignore into settings values (?, ?)", wanted.items())
-            again = (WAITING, FAILED, Reason.NOT_WRITTEN)
-            self._base.execute(
-                "update sources set state = ?, reason = null, detail = null where state = ? and reason = ?", again
-            )
+            again = "update sources set state = ?, reason = null, detail = null, rows = null"
+            self._base.execute(f"{again} where state = ? and reason = ?", (WAITING, FAILED, Reason.NOT_WRITTEN))
 
     def add(self, items: Iterable[Item]) -> None:
         """All sources; those that are listed already stay as they are."""
@@ -88,41 +119,58 @@ class Manifest:
             with self._transaction():
                 self._base.executemany(add, some)
         with self._transaction():
-            self._base.execute("insert into settings values ('listed', 'true')")
+            self._base.execute("insert into settings select ?, count(*) from sources", (_LISTED,))
 
     @property
     def listed(self) -> bool:
         """Whether all sources are in it."""
-        return bool(self._base.execute("select count(*) from settings where key = 'listed'").fetchone()[0])
+        with batch_folder.errors_named(self._folder):
+            return _LISTED in self._settings()
+
+    @property
+    def batch(self) -> str:
+        """An identifier of the batch, which its shards contain."""
+        with self._transaction():
+            self._base.execute("insert or ignore into settings values (?, ?)", (_BATCH, uuid4().hex))
+        return self._settings()[_BATCH]
 
     def waiting(self) -> Iterator[tuple[int, Item]]:
         """Number and item of each source that is to be analyzed."""
         last = 0
         find = "select number, source, url, place, fault from sources where state = ? and number > ? order by 1 limit ?"
-        while rows := self._base.execute(find, (WAITING, last, _FETCH_ROWS)).fetchall():
-            for number, name, url, place, fault in rows:
-                yield number, Item.of(name, os.fsdecode(url), place, fault)
-            last = rows[-1][0]
+        while True:
+            with batch_folder.errors_named(self._folder):
+                rows = self._base.execute(find, (WAITING, last, _FETCH_ROWS)).fetchall()
+                items = [(number, Item.of(name, os.fsdecode(url), *rest)) for number, name, url, *rest in rows]
+            if not items:
+                return
+            yield from items
+            last = items[-1][0]
 
-    def commit(self, shards: Iterable[Shard], ends: Iterable[tuple[int, SourceEnd]]) -> None:
-        """The shards are where they belong, and hold all rows of these sources: all of it is so, or nothing.
+    def commit(self, shards: Iterable[Shard], ends: Iterable[tuple[int, int, SourceEnd]]) -> None:
+        """The shards are where they belong, and hold all rows of these sources (their number, how many rows, how they
+        ended): all of it is so, or nothing.
 
         Raises:
             AffectLensError: it cannot be written, not even into the room that was kept.
         """
-        files = [(shard.name, shard.rows) for shard in shards]
-        done = [(DONE if end.read else FAILED, end.reason, end.detail or None, number) for number, end in ends]
+        files = [(shard.name, shard.rows, shard.bytes, shard.sha256) for shard in shards]
+        done = [
+            (DONE if end.read else FAILED, end.reason, end.detail or None, rows, number) for number, rows, end in ends
+        ]
         try:
             self._commit(files, done)
         except AffectLensError:
-            self._reserve.unlink(missing_ok=True)
+            self._drop_reserve()
             self._commit(files, done)
             self.keep_room()
 
-    def _commit(self, files: list[tuple[str, int]], done: Sequence[tuple[str, str | None, str | None, int]]) -> None:
+    def _commit(self, files: Sequence[tuple[Any, ...]], done: Sequence[tuple[Any, ...]]) -> None:
         with self._transaction():
-            self._base.executemany("insert into shards values (?, ?)", files)
-            self._base.executemany("update sources set state = ?, reason = ?, detail = ? where number = ?", done)
+            self._base.executemany("insert into shards (name, rows, bytes, sha256) values (?, ?, ?, ?)", files)
+            self._base.executemany(
+                "update sources set state = ?, reason = ?, detail = ?, rows = ? where number = ?", done
+            )
 
     def keep_room(self) -> None:
         """Take the place on the disk that the states of all waiting sources need, so that they can be written down on a
@@ -130,25 +178,40 @@ class Manifest:
         """
         waiting = self.counts()[WAITING]
         try:
-            with self._reserve.open("wb", buffering=0) as stream:
+            self._reserve.unlink(missing_ok=True)
+            with self._reserve.open("xb", buffering=0) as stream:  # never what a link of this name leads to
                 for _ in range(_ROOM + waiting // 10 + min(waiting, _TOGETHER) // 3):
                     if stream.write(bytes(_KILOBYTE)) < _KILOBYTE:
                         raise OSError("the disk is full")
         except OSError:
+            self._drop_reserve()
+
+    def _drop_reserve(self) -> None:
+        with suppress(OSError):
             self._reserve.unlink(missing_ok=True)
 
     def shards(self) -> list[Shard]:
-        """Those that were committed."""
-        return batch_folder.shards(self._base)
+        """Those that were committed.  Raises BadSetting: they cannot be read."""
+        with batch_folder.errors_named(self._folder):
+            return batch_folder.shards(self._base)
+
+    def check_rows(self) -> None:
+        """Compare the rows of all shards with those of all sources that have ended.  Raises BadData: they differ."""
+        with batch_folder.errors_named(self._folder):
+            batch_folder.check_rows(self._base, self._folder)
 
     def counts(self) -> dict[str, int]:
-        """How many sources are done, failed and not yet analyzed."""
-        return batch_folder.counts(self._base)
+        """How many sources are done, failed and not yet analyzed.  Raises BadSetting: they cannot be read."""
+        with batch_folder.errors_named(self._folder):
+            return batch_folder.counts(self._base)
 
     def reasons(self) -> dict[str, int]:
-        """How many of the failed sources have each reason, the most frequent first."""
+        """How many of the failed sources have each reason, the most frequent first.  Raises BadSetting: they cannot be
+        read.
+        """
         count = "select reason, count(*) from sources where state = ? group by reason order by 2 desc, 1"
-        return dict(self._base.execute(count, (FAILED,)))
+        with batch_folder.errors_named(self._folder):
+            return dict(self._base.execute(count, (FAILED,)))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -165,6 +228,15 @@ class Manifest:
             if self._base.in_transaction:
                 self._base.execute("rollback")
             raise
+
+
+def _changed(key: str, before: Any, now: Any) -> BadSetting:
+    """What is said of a setting that is another one now."""
+    name, before, now = _what_changed(key, before, now)
+    return BadSetting(
+        f"this batch was started with {name}={json.dumps(before)}, got {json.dumps(now)}; use the same settings or "
+        "choose another folder for --out"
+    )
 
 
 def _what_changed(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:

@@ -12,12 +12,12 @@ from affectlens.apps.batch.listing import absolute, is_url, list_items
 from affectlens.apps.batch.local import analyze_here, analyze_in_processes, cores
 from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.on_ray import analyze_on_ray, check_address
-from affectlens.apps.batch.shards import Shards, files_like_shards
+from affectlens.apps.batch.shards import Shards
 from affectlens.apps.batch.work import COPIES, BatchSettings, ResultPart
 from affectlens.core.errors import BadSetting
 from affectlens.core.files import sha256_of
 from affectlens.core.session import model_file
-from affectlens.runtime.batch_folder import DONE, FAILED, NAME, WAITING
+from affectlens.runtime.batch_folder import DONE, FAILED, NAME, WAITING, files_like_shards
 
 Progress = Callable[[Iterator[ResultPart], int], Iterator[ResultPart]]
 Listing = Callable[[Iterator[Item]], Iterator[Item]]
@@ -75,8 +75,9 @@ def run(
         warn: told what went wrong beside a source, an annotated copy for example.
 
     Raises:
-        BadSetting: the folder holds a batch already and `resume` is not set, a batch of other settings, or shards of
-            something else. BadData: a shard of the batch is gone. AffectLensError: what every source would meet.
+        BadSetting: the folder holds a batch already and `resume` is not set, a batch of other settings, shards of
+            something else, or a damaged manifest. BadData: a shard of the batch is missing or damaged. AffectLensError:
+            what every source would meet.
     """
     begun = (folder / NAME).exists()
     if begun and not resume:

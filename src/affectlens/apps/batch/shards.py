@@ -1,50 +1,58 @@
 """Parquet shards that contain every source exactly once, even if the writing process is killed at any point."""
 
-import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from affectlens.apps.batch.manifest import Manifest
 from affectlens.apps.batch.work import UNFINISHED, ResultPart, SourceEnd
 from affectlens.core.columns import Row, Schema
-from affectlens.core.files import sync
+from affectlens.core.errors import BadSetting
+from affectlens.core.files import own_folder, remove_own, sha256_of, sync
 from affectlens.core.reasons import Reason
-from affectlens.runtime.batch_folder import Shard, all_there
+from affectlens.runtime.batch_folder import Shard, all_there, files_like_shards
 from affectlens.runtime.tables import arrow_schema
 
 _MAX_ROWS_IN_MEMORY = 5000
 """Rows of one source; a video of more has shards of its own."""
 
-
-def files_like_shards(folder: Path) -> list[Path]:
-    """The files in a folder that are named like shards of a batch."""
-    return sorted(file for file in folder.glob("part-*.parquet") if re.fullmatch(r"part-\d{6,}", file.stem))
+_TEMPORARY = r"[0-9a-f]{32}\.[a-z0-9]+"
+"""Names of shards and annotated copies that are being written."""
+_BATCH_KEY = b"affectlens_batch"
+"""Key of a shard's metadata that holds the identifier of its batch."""
 
 
 class Shards:
     """Collects the rows of sources and writes them, at most `max_rows` in a file: `part-NUMBER.parquet`.
 
-    A shard is written under another name, synced, renamed and synced again, and counts when the manifest says so; what
-    it does not say is deleted when the batch goes on.
+    A shard is written under another name, synced, renamed and synced again, and counts when the manifest says so; one
+    of this batch that it does not mention is deleted when the batch goes on.
 
     Raises:
-        BadData: a shard that the manifest names is not there. MissingExtra: the extra "parquet" is not installed.
+        BadData: a shard that the manifest names is missing or damaged, or the manifest lacks shards. BadSetting: a file
+            is named like a shard but is not one of this batch, or a link takes the place of the folder for temporary
+            files. MissingExtra: the extra "parquet" is not installed.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, schema: Schema, max_rows: int) -> None:
         self._folder, self._manifest, self._most = folder, manifest, max_rows
-        self._schema = arrow_schema(schema)
-        self._work = folder / UNFINISHED
-        self._work.mkdir(parents=True, exist_ok=True)
+        batch = manifest.batch
+        self._schema = arrow_schema(schema).with_metadata({_BATCH_KEY: batch})
+        manifest.check_rows()
         known = {file.name for file in all_there(folder, manifest.shards())}
         self._next = max((int(name[len("part-") : -len(".parquet")]) for name in known), default=-1) + 1
-        for file in (*self._work.iterdir(), *(file for file in files_like_shards(folder) if file.name not in known)):
+        forgotten = [file for file in files_like_shards(folder) if file.name not in known]
+        for file in forgotten:
+            _check_own(file, batch)
+        self._work = own_folder(folder / UNFINISHED)
+        remove_own(self._work, _TEMPORARY)
+        for file in forgotten:
             file.unlink(missing_ok=True)
         self._growing: dict[int, _Growing] = {}
         self._rows: list[Row] = []
-        self._ends: list[tuple[int, SourceEnd]] = []
+        self._ends: list[tuple[int, int, SourceEnd]] = []
 
     def add(self, part: ResultPart) -> None:
         """The next rows of a source.
@@ -66,12 +74,13 @@ class Shards:
             return
         del self._growing[part.number]
         if source.files or source.fault:
-            self._commit(source.files, [(part.number, part.end)], source.fault)
+            count = sum(file.count for file in source.files)
+            self._commit(source.files, [(part.number, count, part.end)], source.fault)
             return
         if len(self._rows) + len(source.rows) > self._most:
             self.flush()
         self._rows += source.rows
-        self._ends.append((part.number, part.end))
+        self._ends.append((part.number, len(source.rows), part.end))
 
     def close(self) -> None:
         """Write the sources that are complete, and forget those that are not.
@@ -83,8 +92,7 @@ class Shards:
             source.discard()
         self.flush()
         with suppress(OSError):  # what is left there belongs to a process that was stopped at its work
-            for file in self._work.iterdir():
-                file.unlink()
+            remove_own(self._work, _TEMPORARY)
             self._work.rmdir()
 
     def flush(self) -> None:
@@ -107,7 +115,7 @@ class Shards:
 
     def _new_file(self) -> "_File":
         self._next += 1
-        return _File(self._work / f"part-{self._next - 1:06d}.parquet", self._schema)
+        return _File(self._work, f"part-{self._next - 1:06d}.parquet", self._schema)
 
     def _spill(self, source: "_Growing", whole: bool) -> None:
         """Move the rows of a source into files of its own: all, or those that fill a piece of a file."""
@@ -119,15 +127,15 @@ class Shards:
             file.write(source.rows[:some])
             del source.rows[:some]
 
-    def _commit(self, files: "list[_File]", ends: list[tuple[int, SourceEnd]], fault: OSError | None) -> None:
+    def _commit(self, files: "list[_File]", ends: list[tuple[int, int, SourceEnd]], fault: OSError | None) -> None:
         """Move the files to where they belong and tell the manifest; where they cannot be written, tell it that."""
+        shards: list[Shard] = []
         moved: list[Path] = []
         try:
             if fault:
                 raise fault
-            for file in files:
-                file.close()
-            moved.extend(file.path.replace(self._folder / file.path.name) for file in files)
+            shards.extend(file.close() for file in files)
+            moved.extend(file.path.replace(self._folder / file.name) for file in files)
             sync(self._folder)
         except OSError as error:
             for file in files:
@@ -135,20 +143,38 @@ class Shards:
             for path in moved:
                 path.unlink(missing_ok=True)
             end = SourceEnd(False, Reason.NOT_WRITTEN, error.strerror or str(error))
-            self._manifest.commit([], [(number, end) for number, _ in ends])
+            self._manifest.commit([], [(number, 0, end) for number, *_ in ends])
             return
-        self._manifest.commit([Shard(file.path.name, file.count) for file in files], ends)
+        self._manifest.commit(shards, ends)
+
+
+def _check_own(file: Path, batch: str) -> None:
+    """Check that a file named like a shard is one of this batch, which was killed before it entered it in the manifest.
+
+    Raises:
+        BadSetting: it was not.
+    """
+    from pyarrow import ArrowException, parquet
+
+    found = None
+    if file.is_file() and not file.is_symlink():
+        with suppress(ArrowException, OSError):
+            found = (parquet.read_schema(file).metadata or {}).get(_BATCH_KEY)
+    if found != batch.encode():
+        raise BadSetting(
+            f"'{file}' is not a shard of this batch, which deletes shards that are not complete; move it away"
+        )
 
 
 class _File:
-    """A Parquet file that is being written."""
+    """A Parquet file that is being written into a folder for temporary files; `name` is that of the shard."""
 
-    def __init__(self, path: Path, schema: Any) -> None:
+    def __init__(self, folder: Path, name: str, schema: Any) -> None:
         from pyarrow import OSFile, parquet
 
-        self.path, self.count = path, 0
+        self.path, self.name, self.count = folder / f"{uuid4().hex}.parquet", name, 0
         self._schema = schema
-        self._file = OSFile(str(path), "wb")
+        self._file = OSFile(str(self.path), "wb")
         try:
             self._table = parquet.ParquetWriter(self._file, schema)
         except OSError:
@@ -162,11 +188,12 @@ class _File:
         self._table.write_table(pyarrow.Table.from_pylist(rows, schema=self._schema))
         self.count += len(rows)
 
-    def close(self) -> None:
+    def close(self) -> Shard:
         """Finish it and wait until it is on the disk.  Raises OSError."""
         self._table.close()
         self._file.close()
         sync(self.path)
+        return Shard(self.name, self.count, self.path.stat().st_size, sha256_of(self.path))
 
     def discard(self) -> None:
         """As if it had not been begun."""

@@ -24,6 +24,7 @@ from affectlens.apps.cli.options import (
 )
 from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.core.progress import track
+from affectlens.core.reasons import Reason
 from affectlens.runtime.batch_folder import DONE, FAILED, states_in
 from affectlens.runtime.batch_folder import NAME as MANIFEST
 from affectlens.runtime.recognizer import Prior
@@ -92,7 +93,7 @@ def batch(
 
     Writes part-*.parquet, with the columns of 'affectlens analyze' and every source exactly once, and manifest.sqlite,
     which lists for each source whether it is done, failed (and why) or not yet analyzed. Exits with 1 if nothing could
-    be read.
+    be read, or rows could not be written.
     """
     in_time = video_settings(every, fps, smooth, baseline)
     settings = BatchSettings(model, detector, min_face, prior, in_time, folder if annotate else None, gpus, timeout)
@@ -116,6 +117,10 @@ def batch(
     note(f"{time.monotonic() - started:.1f} s")
     if outcome.waiting:
         raise AffectLensError(f"{outcome.waiting} of {sources} sources are not analyzed yet; continue with --resume")
+    if unwritten := outcome.reasons.get(Reason.NOT_WRITTEN):
+        raise AffectLensError(
+            f"{unwritten} of {sources} sources could not be written (is the disk full?); continue with --resume"
+        )
     why = ", ".join(f"{reason} {number}" for reason, number in outcome.reasons.items())
     if not outcome.done:
         raise AffectLensError(f"no source could be read ({why}); '{folder / MANIFEST}' lists them")
