@@ -136,3 +136,36 @@ def test_code_for_others_and_benchmarks_import_only_public_names(code):
             assert {alias.name for alias in node.names} <= {*affectlens.__all__, "__version__"}
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "affectlens":
             assert node.attr in {*affectlens.__all__, "__version__"}
+
+
+DELETES = {
+    "apps/batch/manifest.py: _drop_reserve",
+    "apps/batch/manifest.py: keep_room",
+    "apps/batch/on_ray.py: _parts",
+    "apps/batch/on_ray.py: analyze_on_ray",
+    "apps/batch/shards.py: __init__",
+    "apps/batch/shards.py: _commit",
+    "apps/batch/shards.py: close",
+    "apps/batch/shards.py: discard",
+    "core/files.py: atomic_write",
+    "core/files.py: remove_own",
+    "data/prepare.py: _move",
+    "data/prepare.py: _remove",
+    "runtime/annotate.py: failed",
+    "training/export.py: export",
+    "training/run.py: adopt",
+    "training/run.py: locked",
+    "training/run.py: open_run",
+}
+"""Functions that delete files. Each deletes only names that affectlens has made, and never follows a link."""
+
+
+def test_files_are_deleted_only_where_that_has_been_considered():
+    found = set()
+    for file in (ROOT / "src/affectlens").rglob("*.py"):
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                calls = {ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
+                if any(re.search(r"\b(unlink|rmtree|rmdir|removedirs)$|^os\.remove$", call) for call in calls):
+                    found.add(f"{file.relative_to(ROOT / 'src/affectlens')}: {function.name}")
+    assert found == DELETES

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from affectlens.core.files import atomic_write
+from affectlens.core.errors import BadSetting
+from affectlens.core.files import atomic_write, own_folder, remove_own
 
 
 @pytest.fixture
@@ -84,3 +85,31 @@ def test_files_of_one_stem_do_not_meet_under_their_temporary_names(tmp_path, mon
 def test_a_folder_that_does_not_exist_is_an_os_error_that_names_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         atomic_write(tmp_path / "nowhere" / "file", "new")
+
+
+def test_a_folder_for_temporary_files_is_made_and_found_again(tmp_path):
+    assert own_folder(tmp_path / "a" / "b").is_dir()
+    assert own_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+
+
+@pytest.mark.parametrize("kind", ["link", "broken link", "file"])
+def test_what_is_no_folder_of_its_own_is_refused(tmp_path, kind):
+    (tmp_path / "target").mkdir()
+    if kind == "file":
+        (tmp_path / "own").write_text("mine")
+    else:
+        (tmp_path / "own").symlink_to(tmp_path / ("target" if kind == "link" else "nowhere"))
+    with pytest.raises(BadSetting, match="must be a folder, not a link or a file"):
+        own_folder(tmp_path / "own")
+
+
+def test_only_regular_files_with_such_names_are_deleted(tmp_path):
+    (tmp_path / "target").write_text("mine")
+    own = own_folder(tmp_path / "own")
+    (own / "1.tmp").write_text("")
+    (own / "2.tmp").mkdir()
+    (own / "3.tmp").symlink_to(tmp_path / "target")
+    (own / "4.tmp.txt").write_text("")
+    remove_own(own, r"\d\.tmp")
+    assert sorted(file.name for file in own.iterdir()) == ["2.tmp", "3.tmp", "4.tmp.txt"]
+    assert (tmp_path / "target").read_text() == "mine"

@@ -12,6 +12,7 @@ import pytest
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.prepare import prepare
+from affectlens.data.readers.table import UNFINISHED
 from affectlens.data.source import parse
 from affectlens.data.table import load
 
@@ -190,11 +191,69 @@ def test_shards_that_are_being_written_are_not_read_and_do_not_hinder_the_next_a
     writing = prepare(source, tmp_path, shard_rows=1)
     next(writing), next(writing)
     (tmp_path / "killed").mkdir()
-    shutil.copytree(tmp_path / ".partial", tmp_path / "killed" / ".partial")
+    (unfinished,) = tmp_path.glob(f"{UNFINISHED}*")
+    shutil.copytree(unfinished, tmp_path / "killed" / unfinished.name)
     writing.close()
-    with pytest.raises(BadData, match="incomplete: its preparation was interrupted"):
+    with pytest.raises(BadData, match=rf"incomplete: its preparation was interrupted .*'{unfinished.name}'"):
         parse(f"table:{tmp_path / 'killed'}").load("train")
     assert len(brought_back(source, tmp_path / "killed")) == 3
+
+
+def test_only_shards_that_were_being_written_are_deleted(tmp_path):
+    killed, target, out = tmp_path / "out" / f"{UNFINISHED}abc", tmp_path / "target", tmp_path / "out"
+    for folder in (killed, target):
+        (folder / "train-00007.parquet").mkdir(parents=True)
+        (folder / "train-00000.parquet").write_bytes(b"half")
+        (folder / "thesis").write_text("mine")
+    (out / f"{UNFINISHED}link").symlink_to(target)
+    list(prepare(Source(face()), out))
+    assert sorted(file.name for file in killed.iterdir()) == ["thesis", "train-00007.parquet"]
+    assert len(list(target.iterdir())) == 3
+
+
+def test_what_an_earlier_version_left_behind_is_not_deleted(tmp_path):
+    (tmp_path / ".partial" / "mine").mkdir(parents=True)
+    (tmp_path / ".partial" / "mine" / "thesis").write_text("mine")
+    with pytest.raises(BadSetting, match=r"\.partial' may contain shards that an earlier version did not complete"):
+        list(prepare(Source(face()), tmp_path))
+    assert (tmp_path / ".partial" / "mine" / "thesis").read_text() == "mine"
+    with pytest.raises(BadData, match=r"incomplete: .*'\.partial'"):
+        parse(f"table:{tmp_path}").load("train")
+
+
+def test_two_at_once_do_not_mix_their_shards(tmp_path):
+    writing = prepare(Source(*(face(f"train/{number}") for number in range(3))), tmp_path, shard_rows=1)
+    next(writing), next(writing)
+    with pytest.raises(BadSetting, match="another process prepares a data set in"):
+        list(prepare(Source(face("train/other")), tmp_path, shard_rows=1))
+    assert len(list(writing)) == 1
+    assert parse(f"table:{tmp_path}").load("train").ids == ("train/0", "train/1", "train/2")
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_two_at_once_where_folders_cannot_be_locked_are_noticed_by_one(tmp_path, monkeypatch, step):
+    monkeypatch.setattr("affectlens.data.prepare.fcntl", None)
+    writing = prepare(Source(*(face(f"train/{number}") for number in range(3))), tmp_path, shard_rows=1)
+    for _ in range(step):
+        next(writing)
+    list(prepare(Source(face("train/other")), tmp_path, shard_rows=1))
+    with pytest.raises((OSError, BadSetting)):
+        list(writing)
+    assert parse(f"table:{tmp_path}").load("train").ids == ("train/other",)
+
+
+def test_of_shards_that_cannot_all_be_moved_none_looks_finished(tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def full(path, target):
+        if target.name == "train-00001.parquet":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="No space left"):
+        list(prepare(Source(*(face(f"train/{number}") for number in range(3))), tmp_path, shard_rows=1))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_shards_say_where_they_are_from_and_on_which_terms(tmp_path):

@@ -9,23 +9,32 @@ names.
 
 import itertools
 import json
-import shutil
+import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import cv2
 import numpy as np
 
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
+from affectlens.core.files import remove_own
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.images import Stored, pixels_of
-from affectlens.data.readers.table import ATTRIBUTES_KEY, LABELS_KEY, LICENCE_KEY, PARTIAL
+from affectlens.data.readers.table import ATTRIBUTES_KEY, LABELS_KEY, LICENCE_KEY, OLD_UNFINISHED, UNFINISHED
 from affectlens.data.source import SPLITS, DataSource
 from affectlens.data.table import landmarks_in_box
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 SHARD_ROWS = 5000
+_SHARD = rf"({'|'.join(SPLITS)})-\d{{5,}}\.parquet"
 
 
 def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iterator[tuple[str, str | None]]:
@@ -34,27 +43,23 @@ def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iter
     Yields (split, None) for each sample written and (split, reason) for each that was left out.
 
     Raises:
-        BadSetting: `out` holds Parquet files already, or faces are to be found in the pictures. MissingExtra: pyarrow
-            is not installed. BadData: as `samples` of the source.
+        BadSetting: `out` holds Parquet files already or is being written by another process, or faces are to be found
+            in the pictures. MissingExtra: pyarrow is not installed. BadData: as `samples` of the source.
     """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         raise MissingExtra("writing Parquet", "parquet") from error
-    if any(out.glob("*.parquet")):
-        raise BadSetting(f"'{out}' already contains Parquet files; choose another folder")
+    _check_free(out)
     out.mkdir(parents=True, exist_ok=True)
     groups = _group_names(source)
     schema = _schema(source, groups)
-    partial = out / PARTIAL
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-
-    try:
+    with _alone_in(out), _temporary_folder(out) as folder:
+        written: list[Path] = []
         for split in SPLITS:
             rows: list[dict[str, Any]] = []
-            shards = (partial / f"{split}-{number:05d}.parquet" for number in itertools.count())
+            shards = (folder / f"{split}-{number:05d}.parquet" for number in itertools.count())
             for entry in source.samples(split):
                 row = _row(entry, groups)
                 if isinstance(row, str):
@@ -62,15 +67,82 @@ def prepare(source: DataSource, out: Path, shard_rows: int = SHARD_ROWS) -> Iter
                     continue
                 rows.append(row)
                 if len(rows) == shard_rows:
-                    pq.write_table(pa.Table.from_pylist(rows, schema=schema), next(shards))
+                    written.append(next(shards))
+                    pq.write_table(pa.Table.from_pylist(rows, schema=schema), written[-1])
                     rows = []
                 yield split, None
             if rows:
-                pq.write_table(pa.Table.from_pylist(rows, schema=schema), next(shards))
-        for shard in sorted(partial.iterdir()):
-            shard.rename(out / shard.name)
+                written.append(next(shards))
+                pq.write_table(pa.Table.from_pylist(rows, schema=schema), written[-1])
+        _check_free(out)
+        _move(written, out)
+
+
+def _check_free(out: Path) -> None:
+    """Raises BadSetting: `out` holds shards already, or those of an earlier version that were not completed."""
+    if any(out.glob("*.parquet")):
+        raise BadSetting(f"'{out}' already contains Parquet files; choose another folder")
+    if os.path.lexists(out / OLD_UNFINISHED):
+        raise BadSetting(
+            f"'{out / OLD_UNFINISHED}' may contain shards that an earlier version did not complete; remove it, or "
+            "choose another folder"
+        )
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Keep others from preparing a data set in the same folder, where the system and the disk can.
+
+    Raises:
+        BadSetting: another does.
+    """
+    with ExitStack() as held:
+        if fcntl is not None:
+            handle = os.open(out, os.O_RDONLY)
+            held.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it ends with the process, however that ends
+            except BlockingIOError as error:
+                raise BadSetting(f"another process prepares a data set in '{out}'; wait until it has ended") from error
+            except OSError:  # a disk that knows no locks; `_check_free` and `_move` notice another process too
+                pass
+        yield
+
+
+@contextmanager
+def _temporary_folder(out: Path) -> Iterator[Path]:
+    """A new folder for shards in `out`, emptied and removed at the end like those of processes that were killed."""
+    folder = Path(mkdtemp(prefix=UNFINISHED, dir=out))
+    for other in out.glob(f"{UNFINISHED}*"):
+        if other != folder:
+            _remove(other)
+    try:
+        yield folder
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Delete the shards in a temporary folder, and the folder unless others put something there."""
+    with suppress(OSError):
+        if not folder.is_symlink():
+            remove_own(folder, _SHARD)
+            folder.rmdir()
+
+
+def _move(shards: list[Path], out: Path) -> None:
+    """Move all shards to `out`, or none.
+
+    Raises:
+        OSError: one cannot be moved, for example because another process has deleted it.
+    """
+    moved: list[Path] = []
+    try:
+        moved.extend(shard.rename(out / shard.name) for shard in shards)
+    except OSError:
+        for file in moved:
+            file.unlink()
+        raise
 
 
 def _schema(source: DataSource, groups: list[str]) -> Any:

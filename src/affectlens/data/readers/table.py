@@ -45,8 +45,9 @@ LICENCE_KEY = b"licence"
 """Key of the schema's metadata that holds what the shards' source says in the place of `LICENCE`."""
 ATTRIBUTES_KEY = b"attributes"
 """Key of the schema's metadata that holds the names of the attributes as a JSON list."""
-PARTIAL = ".partial"
-"""Folder of shards that are still being written, beside which none counts as complete."""
+UNFINISHED, OLD_UNFINISHED = ".affectlens-prepare-", ".partial"
+"""How the name of the folder of shards that are being written begins, and the name in earlier versions; beside such a
+folder no shard counts as complete."""
 _GROUP = "group_"
 _COLUMNS = (
     *("path", "image", "expression", "votes", "valence", "arousal"),
@@ -197,8 +198,12 @@ def _files(directory: Path) -> list[Path]:
     else:
         files = [path for path in (directory / "data.csv",) if path.is_file()]
         shards = sorted(directory.glob("*.parquet"))
-        if (directory / PARTIAL).exists():
-            raise BadData(f"'{directory}' is incomplete: its preparation was interrupted or is still running")
+        unfinished = [path for name in (f"{UNFINISHED}*", OLD_UNFINISHED) for path in directory.glob(name)]
+        if unfinished:
+            raise BadData(
+                f"'{directory}' is incomplete: its preparation was interrupted or is still running "
+                f"('{unfinished[0].name}')"
+            )
         if files and shards:
             raise BadData(
                 f"'{directory}' contains both data.csv and {len(shards)} Parquet files; name the file to read"
