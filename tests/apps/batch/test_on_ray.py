@@ -1,5 +1,6 @@
 """The engine on Ray: one that is started here, and a cluster of several nodes on this machine, one of which dies."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
+import psutil
 import pyarrow as pa
 import pytest
 import ray
@@ -229,6 +231,24 @@ def test_the_command_starts_ray_where_no_address_is_given(photos, tmp_path, read
     rows, states = read_back(tmp_path / "out")
     assert sorted(row["source"] for row in rows) == sorted(states)
     assert len(list((tmp_path / "out" / "annotated").iterdir())) == 10
+
+
+def test_only_this_machine_reaches_what_is_started_without_an_address(sources, monkeypatch):
+    ray.shutdown()
+    monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
+    ours = psutil.Process()
+    before = set(ours.children(recursive=True))
+    addresses, names = set(), set()
+    for _ in analyze_on_ray(iter(sources), BatchSettings(), 1):
+        for process in {ours, *ours.children(recursive=True)} - before:
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                names.add(process.name())
+                listening = [one for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN]
+                addresses |= {one.laddr.ip for one in listening}
+    assert {"gcs_server", "raylet"} <= names
+    assert addresses
+    assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
@@ -33,6 +33,8 @@ _LISTING_BATCH = 100_000
 are done, which costs a few seconds."""
 _READING_BATCH = 32
 _PING_TIMEOUT_S = 5.0
+_CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Variable of Ray's: whether processes of other machines may join those that are started here."""
 _DIED = "the actor that read it died"
 _BEGUN, _TIMED_OUT = b"begun\n", b"Timeout ("
 """What an actor leaves in the file of a source when it begins with it, and when `faulthandler` ends it."""
@@ -62,9 +64,9 @@ def analyze_on_ray(
 ) -> Parts:
     """Parts of all sources, as they come, from `workers` actors; None: one for each core there is.
 
-    Without an `address` Ray is started on this machine. Every machine needs affectlens and access to the sources. Ray
-    starts an actor that died again, and what it was at elsewhere if its machine is gone. Variables of Ray's that the
-    environment lacks are set in it.
+    Without an `address` Ray is started on this machine, and only this machine can reach it. Every machine needs
+    affectlens and access to the sources. Ray starts an actor that died again, and what it was at elsewhere if its
+    machine is gone. Variables of Ray's that the environment lacks are set in it.
 
     Raises:
         AffectLensError: the model cannot be opened, or Ray cannot be reached. MissingExtra: Ray is not installed.
@@ -81,7 +83,7 @@ def analyze_on_ray(
     try:
         if started:
             ours: dict[str, Any] = {} if address else {"num_cpus": workers or cores(), "include_dashboard": False}
-            with _silence():
+            with _silence(), nullcontext() if address else _on_loopback():
                 ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **ours)
         actors = max(1, workers or int(ray.cluster_resources().get("CPU", 1)))
         while some := list(islice(sources, _LISTING_BATCH)):
@@ -93,6 +95,28 @@ def analyze_on_ray(
             ray.shutdown()
         for crumb in Path(tempfile.gettempdir()).glob(f"{crumbs}-*"):
             crumb.unlink(missing_ok=True)
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Processes that Ray starts here listen on the loopback address only, as on macOS and Windows: whoever reaches
+    their ports can run code.
+    """
+    before = os.environ.get(_CLUSTER)
+    os.environ[_CLUSTER] = "0"  # for these processes
+    constants: Any = sys.modules.get("ray._private.ray_constants")  # has read the variable for this one already
+    enabled = getattr(constants, "ENABLE_RAY_CLUSTER", None)
+    if enabled is not None:
+        constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        if enabled is not None:
+            constants.ENABLE_RAY_CLUSTER = enabled
+        if before is None:
+            del os.environ[_CLUSTER]
+        else:
+            os.environ[_CLUSTER] = before
 
 
 @contextmanager
