@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectlens.core.errors import UnknownName
-from affectlens.core.expressions import _SYNONYMS, CIRCUMPLEX, FERPLUS, canonical, projected_affect
+from affectlens.core.expressions import _SYNONYMS, CIRCUMPLEX, FERPLUS, canonical, label_fault, projected_affect
 
 
 @pytest.mark.parametrize("name", FERPLUS)
@@ -52,3 +52,23 @@ def test_projected_affect_stays_within_one(weights):
     valence, arousal = projected_affect(probabilities, FERPLUS)
     assert abs(valence[0]) <= 1
     assert abs(arousal[0]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (FERPLUS, ""),
+        (("müde", "悲しみ", "half asleep"), ""),
+        (("calm", ""), "must not be empty"),
+        (("calm", " bored"), "begin or end with a space, got ' bored'"),
+        (("calm", "x" * 101), "at most 100 characters, got 101"),
+        (("calm", "bo\x07red"), r"must be printable, got 'bo\x07red'"),
+        (("calm", "bo\u202ered"), "must be printable"),
+        (("calm", "bored", "CALM"), "labels must differ, got 'calm' and 'CALM'"),
+        (tuple(map(str, range(1001))), "at most 1000 labels, got 1,001"),
+    ],
+)
+def test_labels_are_short_printable_and_unlike_each_other(labels, said):
+    fault = label_fault(labels)
+    assert said in fault
+    assert bool(said) == bool(fault)

@@ -4,10 +4,14 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
-from affectlens.core.errors import BadModelFile, BadSetting
-from affectlens.core.session import METADATA_KEY, ModelSpec, open_session, read_spec
+from affectlens.core import session as sessions
+from affectlens.core.errors import BadAnswer, BadModelFile, BadSetting, UnreadableMedia
+from affectlens.core.messages import reason_of
+from affectlens.core.outputs import AFFECT
+from affectlens.core.reasons import Reason
+from affectlens.core.session import EXPLANATION, METADATA_KEY, ModelSpec, open_session, read_spec, run_model
 from affectlens.core.session import model_file as file_of
 
 SPEC = {
@@ -113,7 +117,18 @@ def test_a_model_without_metadata_is_refused(model_file):
     ("changes", "field"),
     [
         ({"temperature": 0}, "temperature"),
+        ({"temperature": 1e-308}, "temperature"),
+        ({"temperature": float("inf")}, "temperature"),
         ({"labels": ["happiness"]}, "labels"),
+        ({"labels": ["", "sadness"]}, "labels"),
+        ({"labels": [" ", "sadness"]}, "labels"),
+        ({"labels": ["sadness", "Sadness"]}, "labels"),
+        ({"labels": ["x" * 1_000_000, "sadness"]}, "labels"),
+        ({"labels": ["\x1b[31mred\r\n", "sadness"]}, "labels"),
+        ({"labels": [f"label {i}" for i in range(100_000)]}, "labels"),
+        ({"output_names": {"attributes": ["smiling", "smiling"]}}, "output_names.attributes"),
+        ({"name": ""}, "name"),
+        ({"name": "\x1b]0;title\x07"}, "name"),
         ({"uncertain_below": 1.5}, "uncertain_below"),
         ({"licence": None}, "licence"),
         ({"colour": "blue"}, "colour"),
@@ -125,6 +140,8 @@ def test_bad_metadata_names_the_file_and_the_field(model_file, changes, field):
     file = model_file(json.dumps(SPEC | changes))
     message = refusal(lambda: read_spec(open_session(file), str(file)))
     assert message.startswith(f"metadata of '{file}': {field}: ")
+    assert message.isprintable()
+    assert len(message) < 500
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]"])
@@ -152,3 +169,121 @@ def test_a_device_that_onnxruntime_does_not_know_is_refused():
     if "CUDAExecutionProvider" not in ort.get_available_providers():
         with pytest.raises(BadSetting, match="does not support the device 'cuda'; install onnxruntime-gpu instead"):
             open_session(file_of("bundled"), device="cuda")
+
+
+# What models answer
+
+ONE, TWO = np.zeros((1, 2), dtype=np.float32), np.ones((2, 2), dtype=np.float32)
+FLOAT, INT, BOOL, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL, TensorProto.STRING
+
+
+@pytest.fixture
+def network(tmp_path):
+    """Opens a network of these nodes with an input "face" (N, 2) and an output "logits"."""
+
+    def build(*nodes, inputs=(("face", FLOAT, ["n", 2]),), outputs=(("logits", FLOAT, ["rows", 2]),), **numbers):
+        described = [[helper.make_tensor_value_info(*one) for one in ends] for ends in (inputs, outputs)]
+        stored = [numpy_helper.from_array(np.array(value), name) for name, value in numbers.items()]
+        model = helper.make_model(
+            helper.make_graph(nodes, "network", *described, stored),
+            ir_version=9,
+            opset_imports=[helper.make_opsetid("", 17)],
+        )
+        helper.set_model_props(model, {METADATA_KEY: json.dumps(SPEC)})
+        onnx.save(model, tmp_path / "network.onnx")
+        return open_session(tmp_path / "network.onnx")
+
+    return build
+
+
+def node(kind, sources, targets, **attributes):
+    return helper.make_node(kind, sources.split(), targets.split(), **attributes)
+
+
+def failure(act):
+    """What `act` raises makes of a row; it concerns this row only."""
+    with pytest.raises(BadAnswer) as error:
+        act()
+    reason, detail = reason_of(error.value)
+    assert reason == Reason.FAILED
+    return detail
+
+
+def test_answers_that_are_not_finite_are_none(network):
+    session = network(node("Div", "face face", "logits"))
+    np.testing.assert_array_equal(run_model(session, TWO).logits, TWO)
+    said = failure(lambda: run_model(session, ONE))
+    assert said == "the model answered 1 face with numbers that are not finite in its output 'logits'"
+
+
+@pytest.mark.parametrize("name", [AFFECT, EXPLANATION])
+def test_further_answers_that_are_not_finite_are_none_either(network, name):
+    shape = ["n", 2] if name == AFFECT else ["n", 1, 1, 2]
+    session = network(
+        node("Identity", "face", "logits"),
+        node("Unsqueeze", "face axes", "map") if name == EXPLANATION else node("Identity", "face", "map"),
+        node("Reciprocal", "map", name),
+        outputs=(("logits", FLOAT, ["n", 2]), (name, FLOAT, shape)),
+        axes=[1, 2],
+    )
+    run_model(session, TWO, explain=True)
+    said = failure(lambda: run_model(session, ONE, explain=True))
+    assert said == f"the model answered 1 face with numbers that are not finite in its output '{name}'"
+
+
+@pytest.mark.parametrize(
+    ("kind", "sources", "said"),
+    [
+        ("Slice", "face zero zero zero", "0 rows for 2 faces"),
+        ("Slice", "face zero one zero", "1 row for 2 faces"),
+        ("Concat", "face face", "4 rows for 2 faces"),
+    ],
+)
+def test_a_model_answers_one_row_for_each_face(network, kind, sources, said):
+    attributes = {"axis": 0} if kind == "Concat" else {}
+    session = network(node(kind, sources, "logits", **attributes), zero=[0], one=[1])
+    assert failure(lambda: run_model(session, TWO)) == f"the model answered {said} in its output 'logits'"
+
+
+def test_a_row_is_as_long_as_the_file_says(network):
+    places = node("NonZero", "face", "places")  # (2, 4) of two faces without a zero
+    session = network(places, node("Cast", "places", "logits", to=FLOAT))
+    said = failure(lambda: run_model(session, TWO))
+    assert said == "the model answered the shape (2, 4) in its output 'logits', expected (2, 2)"
+
+
+@pytest.mark.parametrize("kind", [INT, BOOL, STRING])
+def test_logits_are_floating_point(network, kind):
+    session = network(node("Cast", "face", "logits", to=kind), outputs=(("logits", kind, ["n", 2]),))
+    assert "the output 'logits' of 'a.onnx' must be floating point" in refusal(lambda: read_spec(session, "a.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ((("face", FLOAT, ["n", 2]), ("more", FLOAT, ["n", 2])), "one input of type tensor(float), got 'face'"),
+        ((("face", TensorProto.DOUBLE, ["n", 2]),), "one input of type tensor(float), got 'face': tensor(double)"),
+        ((("face", FLOAT, [1, 2]),), "any number of faces; its input has the shape [1, 2]"),
+    ],
+)
+def test_a_model_takes_faces_and_any_number_of_them(network, inputs, said):
+    nodes = [node("Cast", "face", "cast", to=FLOAT), node("Add", f"cast {inputs[-1][0]}", "logits")]
+    if inputs[0][1] != FLOAT:
+        nodes[1] = node("Identity", "cast", "logits")
+    session = network(*nodes, inputs=inputs)
+    assert said in refusal(lambda: read_spec(session, "a.onnx"))
+
+
+def test_an_endless_model_is_ended(network, monkeypatch):
+    monkeypatch.setattr(sessions, "MAX_CALL_S", 0.5)
+    ends = [[("i", INT, []), ("go", BOOL, []), ("old", FLOAT, ["n", 2])], [("on", BOOL, []), ("new", FLOAT, ["n", 2])]]
+    steps = [node("Identity", "go", "on"), node("Add", "old old", "new")]
+    body = helper.make_graph(steps, "body", *([helper.make_tensor_value_info(*one) for one in end] for end in ends))
+    session = network(helper.make_node("Loop", ["", "true", "face"], ["logits"], body=body), true=True)
+    with pytest.raises(UnreadableMedia, match=r"too_slow: the model did not answer within 0\.5 s") as error:
+        run_model(session, ONE)
+    assert reason_of(error.value)[0] == Reason.TOO_SLOW
+    with pytest.raises(UnreadableMedia, match=r"within 1 s"):
+        run_model(session, np.zeros((9, 2), dtype=np.float32))
+    answer = run_model(network(node("Identity", "face", "logits")), TWO)  # others are not ended
+    np.testing.assert_array_equal(answer.logits, TWO)

@@ -314,3 +314,13 @@ def test_find_faces_may_come_from_a_model_and_what_is_given_wins(tmp_path):
 def test_find_faces_is_yes_or_no(tmp_path, query, message):
     with pytest.raises(BadSetting, match=message):
         parse(f"ferplus:{tmp_path}?{query}")
+
+
+def test_labels_that_no_model_could_have_are_refused_before_training(tmp_path):
+    (tmp_path / "calm").mkdir()
+    (tmp_path / "calm" / "a.png").touch()
+    source = parse(f"folder:{tmp_path}?labels=Calm,calm")
+    with pytest.raises(BadData, match="the labels of folder: labels must differ, got 'Calm' and 'calm'"):
+        source.labels()
+    with pytest.raises(BadData, match="labels must differ"):
+        source.load("train")

@@ -497,3 +497,29 @@ def test_arrays_in_bgr_may_stand_among_files(analyzer, portrait):
 def test_what_is_no_image_or_no_number_of_workers_is_refused(analyzer, sources, workers):
     with pytest.raises(BadSetting):
         list(analyzer.analyze_many(sources, workers=workers))
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [{"bias": (np.nan, 0.0)}, {"bias": (0.0, np.inf)}, {"outputs": {"affect": (np.nan, 0.0)}}],
+    ids=["nan", "inf", "affect"],
+)
+def test_an_answer_that_is_not_finite_is_a_failure_and_no_face(write_model, tmp_path, answers):
+    analysis = Analyzer(write_model(tmp_path / "bad.onnx", **answers)).analyze(PORTRAIT)
+    assert (analysis.reason, analysis.faces) == (Reason.FAILED, ())
+    assert analysis.detail.startswith("the model answered 1 face with numbers that are not finite")
+
+
+def test_a_model_that_loses_a_face_fails(write_model, tmp_path, portrait):
+    model = onnx.load(write_model(tmp_path / "bad.onnx"))
+    model.graph.node[-1].output[0] = "both"
+    model.graph.node.append(onnx.helper.make_node("Slice", ["both", "zero", "one", "zero"], ["logits"]))
+    numbers = {"zero": [0], "one": [1]}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(np.array(to), name) for name, to in numbers.items())
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "rows"
+    onnx.save(model, tmp_path / "bad.onnx")
+    bad = Analyzer(tmp_path / "bad.onnx")
+    assert len(bad.analyze(portrait).faces) == 1
+    analysis = bad.analyze(np.concatenate([portrait, portrait], axis=1))
+    assert (analysis.reason, analysis.faces) == (Reason.FAILED, ())
+    assert analysis.detail == "the model answered 1 row for 2 faces in its output 'logits'"

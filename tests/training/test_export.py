@@ -126,6 +126,13 @@ def test_a_network_that_diverged_is_not_exported(recipe, data):
         calibrate(module, data.valid)
 
 
+def test_valence_that_is_not_finite_is_not_exported(recipe, data):
+    answers, rows = predict(fresh_module(recipe, seed=1), data.valid)
+    affect = np.full((len(rows), 2), np.nan, dtype=np.float32)
+    with pytest.raises(BadModelFile, match="are not finite"):
+        export.calibrate("tiny", replace(answers, others={"affect": affect}), rows, data.valid)
+
+
 def test_what_is_not_a_number_is_no_parity(exported, data, monkeypatch):
     module, _, file = exported
     nothing = np.full((len(data.valid), len(data.valid.labels)), np.nan, dtype=np.float32)

@@ -33,6 +33,12 @@ def test_an_unknown_recipe_is_answered_with_the_nearest_name(name, message):
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize("row", ["x" * 100, "two\nlines", "space "])
+def test_a_row_that_could_not_name_a_model_is_refused(row):
+    with pytest.raises(BadSetting, match="recipe key 'row': a name must"):
+        replace(DEFAULT, row=row)
+
+
 def test_a_recipe_is_frozen():
     with pytest.raises(FrozenInstanceError):
         DEFAULT.epochs = 1

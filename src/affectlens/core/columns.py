@@ -8,6 +8,7 @@ entry here, and a new measure (`core.measures`) brings its own columns.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -253,8 +254,8 @@ class Schema:
     extra: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
-        folded = [name.casefold() for name in self.names]  # as engines of queries compare them
-        if twice := [name for name, key in zip(self.names, folded, strict=True) if folded.count(key) > 1]:
+        count = Counter(name.casefold() for name in self.names)  # as engines of queries compare them
+        if twice := [name for name in self.names if count[name.casefold()] > 1]:
             raise BadSetting(f"two columns are named '{twice[0]}'; rename the one of your measure")
 
     @cached_property

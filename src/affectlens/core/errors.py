@@ -19,6 +19,10 @@ class BadModelFile(AffectLensError):
     """A model file is missing or damaged, lacks the metadata that the runtime needs, or cannot be used as requested."""
 
 
+class BadAnswer(BadModelFile):
+    """A model answered faces with something else than finite numbers for each; in rows, the reason is `failed`."""
+
+
 class BadData(AffectLensError):
     """A data set or a table on disk does not have the layout or the labels that its reader expects."""
 

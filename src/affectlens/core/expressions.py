@@ -1,5 +1,8 @@
 """Expression labels, their names across data sets, and their coordinates in the valence-arousal plane."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,6 +68,32 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 
 OTHER_COLOUR = (90, 90, 90)
 """RGB of a user's own labels there."""
+
+
+MAX_LABELS, MAX_NAME_LENGTH = 1000, 100
+"""Labels that a model may have, and characters of a label or of the name of a model."""
+
+
+def name_fault(name: str) -> str:
+    """What is wrong with the name of a label or of a model, "" for nothing."""
+    if not name or name != name.strip():
+        return f"a name must not be empty, nor begin or end with a space, got {name[:MAX_NAME_LENGTH]!r}"
+    if len(name) > MAX_NAME_LENGTH:
+        return f"a name must have at most {MAX_NAME_LENGTH} characters, got {len(name):,}: '{name[:20]}...'"
+    if not name.isprintable():
+        return f"a name must be printable, got {name!r}"
+    return ""
+
+
+def label_fault(labels: Sequence[str]) -> str:
+    """What is wrong with the labels of a model or of data, "" for nothing; upper and lower case are the same."""
+    if len(labels) > MAX_LABELS:
+        return f"there must be at most {MAX_LABELS} labels, got {len(labels):,}"
+    if fault := next(filter(None, map(name_fault, labels)), ""):
+        return fault
+    count = Counter(label.casefold() for label in labels)
+    twice = [label for label in labels if count[label.casefold()] > 1]
+    return f"labels must differ, got {' and '.join(map(repr, twice[:2]))}" if twice else ""
 
 
 def projected_affect(

@@ -5,7 +5,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from affectlens.core.errors import AffectLensError, MissingExtra, UnreadableMedia
+from affectlens.core.errors import AffectLensError, BadAnswer, MissingExtra, UnreadableMedia
 from affectlens.core.reasons import Reason
 
 _HIDDEN = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
@@ -64,6 +64,8 @@ def reason_of(error: Exception) -> tuple[Reason, str]:
         return Reason(error.reason), error.detail
     if isinstance(error, MissingExtra):
         return Reason.MISSING_EXTRA, str(error)
+    if isinstance(error, BadAnswer):
+        return Reason.FAILED, str(error)
     if isinstance(error, AffectLensError):
         raise error
     # of OpenCV, onnxruntime or memory: one picture must not cost the results of others

@@ -30,6 +30,11 @@ class ModelOutputs:
         """(N, 2) float32 valence and arousal in [-1, 1] of a model that regresses them, else None."""
         return self.others.get(AFFECT)
 
+    @property
+    def are_finite(self) -> bool:
+        """Whether all numbers are, but those of the explanation."""
+        return all(bool(np.isfinite(numbers).all()) for numbers in (self.logits, *self.others.values()))
+
     @classmethod
     def joined(cls, parts: "list[ModelOutputs]") -> "ModelOutputs":
         """One after the other."""

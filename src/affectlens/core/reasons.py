@@ -29,7 +29,8 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     """The file has more bytes than `runtime.media.MAX_BYTES`; it was not opened."""
     FAILED = "failed"
-    """The analysis of a readable image failed, for example because memory ran out."""
+    """The analysis of a readable image failed, for example because memory ran out or the model's answer was not finite.
+    """
     NO_IMAGES = "no_images"
     """The folder contains neither images nor videos."""
     MISSING_EXTRA = "missing_extra"
@@ -46,8 +47,8 @@ class Reason(StrEnum):
     STREAM_LOST = "stream_lost"
     """The camera or network stream stopped delivering pictures, or could not be reached."""
     TOO_SLOW = "too_slow"
-    """Reading the source would take longer than the limit, or has taken longer (batches and the service); it was given
-    up."""
+    """Reading the source would take longer than the limit, or has taken longer (batches and the service), or the model
+    did not answer within a minute; it was given up."""
     CRASHED = "crashed"
     """Batches and the service: the process that read the source died twice."""
     STOPPED = "stopped"

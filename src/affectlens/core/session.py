@@ -1,25 +1,50 @@
 """Creation of onnxruntime sessions (only here), and the metadata of exported models."""
 
+import math
 import os
-from collections.abc import Callable, Collection
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.errors import BadAnswer, BadModelFile, BadSetting, UnreadableMedia
+from affectlens.core.expressions import MAX_LABELS, label_fault, name_fault
 from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import InputSpec
+from affectlens.core.reasons import Reason
 
 METADATA_KEY = "affectlens"
 EXPLANATION = "explanation"
 """Name of the output that says where the model looked (`core.model_outputs.ModelOutputs`), of models that say it."""
 
+MAX_CALL_S, FACES_PER_CALL = 60.0, 8
+"""How long a model may take for so many faces, or for fewer."""
+
 Session: TypeAlias = ort.InferenceSession
+
+
+def _named(name: str) -> str:
+    if fault := name_fault(name):
+        raise ValueError(fault)
+    return name
+
+
+def _labelled(labels: tuple[str, ...]) -> tuple[str, ...]:
+    if fault := label_fault(labels):
+        raise ValueError(fault)
+    return labels
+
+
+Name: TypeAlias = Annotated[str, AfterValidator(_named)]
+Labels: TypeAlias = Annotated[tuple[str, ...], AfterValidator(_labelled)]
 
 
 class ModelSpec(BaseModel):
@@ -45,17 +70,17 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    labels: tuple[str, ...] = Field(min_length=2)
+    name: Name
+    labels: Labels = Field(min_length=2)
     input: InputSpec
-    temperature: float = Field(gt=0)
+    temperature: float = Field(ge=1e-3, le=1e3)
     uncertain_below: float = Field(ge=0, le=1)
     class_prior: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     recipe: str
     provenance: dict[str, Any]
     licence: str
     first_place: float = Field(default=0.5, ge=0, le=1)
-    output_names: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    output_names: dict[str, Labels] = Field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -129,7 +154,11 @@ def read_spec(session: Session, where: str) -> ModelSpec:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or METADATA_KEY
-        raise BadModelFile(f"metadata of '{where}': {field}: {first['msg']}") from error
+        raise BadModelFile(f"metadata of '{where}': {field}: {first['msg'].removeprefix('Value error, ')}") from error
+    _check_input(session.get_inputs(), where)
+    for output in session.get_outputs():
+        if output.type not in ("tensor(float)", "tensor(float16)"):
+            raise BadModelFile(f"the output '{output.name}' of '{where}' must be floating point, got {output.type}")
     shape = session.get_outputs()[0].shape
     if len(shape) != 2 or shape[1] != len(spec.labels):
         raise BadModelFile(
@@ -148,13 +177,22 @@ def read_spec(session: Session, where: str) -> ModelSpec:
     return spec
 
 
+def _check_input(inputs: Sequence[Any], where: str) -> None:
+    """Raises BadModelFile where a model takes something else than faces, any number of them."""
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+        got = " and ".join(f"'{one.name}': {one.type}" for one in inputs) or "none"
+        raise BadModelFile(f"'{where}' must have one input of type tensor(float), got {got}")
+    if not inputs[0].shape or isinstance(inputs[0].shape[0], int):
+        raise BadModelFile(f"'{where}' must take any number of faces; its input has the shape {inputs[0].shape}")
+
+
 def _check_output(output: Any, spec: ModelSpec, where: str) -> None:
     """Raises BadModelFile where a known output has not as many numbers as it has names."""
     known = OUTPUTS[output.name]
-    if len(output.shape) != 2 or not isinstance(output.shape[1], int):
+    if len(output.shape) != 2 or not isinstance(output.shape[1], int) or output.shape[1] > MAX_LABELS:
         raise BadModelFile(
             f"the output '{output.name}' of '{where}' has the shape {output.shape}, expected a fixed number of "
-            "values per face"
+            f"values per face, at most {MAX_LABELS}"
         )
     names = known.names or spec.output_names.get(output.name)
     if names and len(names) != output.shape[1]:
@@ -179,15 +217,74 @@ def run_model(
     """What a model says about (N, C, H, W) float32 normalised faces, without the outputs to `leave_out`.
 
     With `explain` also where it looked, if the file says so. What is not asked for is not computed.
+
+    Raises:
+        BadAnswer: an output is not finite, or of another shape than the file says. UnreadableMedia: TOO_SLOW, it took
+            longer than `MAX_CALL_S` for each `FACES_PER_CALL` faces. Exception: what onnxruntime raises.
     """
-    names = [output.name for output in session.get_outputs()]
-    further = [name for name in names[1:] if name in OUTPUTS and name not in leave_out]
-    wanted = [names[0], *further, *([EXPLANATION] if explain and EXPLANATION in names else [])]
+    outputs = {output.name: output for output in session.get_outputs()}
+    logits, *others = outputs
+    further = [name for name in others if name in OUTPUTS and name not in leave_out]
+    wanted = [logits, *further, *([EXPLANATION] if explain and EXPLANATION in outputs else [])]
     options = ort.RunOptions()
     options.only_execute_path_to_fetches = True
-    found = dict(zip(wanted, session.run(wanted, {session.get_inputs()[0].name: faces}, options), strict=True))
+    with _DEADLINES.limit(options, MAX_CALL_S * math.ceil(len(faces) / FACES_PER_CALL)):
+        answers = session.run(wanted, {session.get_inputs()[0].name: faces}, options)
+    found = dict(zip(wanted, answers, strict=True))
+    for name, answer in found.items():
+        _check_answer(name, answer, (len(faces), *outputs[name].shape[1:]))
     said = {name: OUTPUTS[name].decode(found[name]) for name in further}
-    return ModelOutputs(found[names[0]], said, found.get(EXPLANATION))
+    return ModelOutputs(found[logits], said, found.get(EXPLANATION))
+
+
+def _check_answer(name: str, answer: NDArray[np.floating], shape: tuple[int | str, ...]) -> None:
+    """Raises BadAnswer where an output is not finite, or not of this shape; names in it stand for any number."""
+    faces = f"{shape[0]} face{'' if shape[0] == 1 else 's'}"
+    if len(answer) != shape[0]:
+        rows = f"{len(answer)} row{'' if len(answer) == 1 else 's'}"
+        raise BadAnswer(f"the model answered {rows} for {faces} in its output '{name}'")
+    if len(answer.shape) != len(shape) or any(
+        isinstance(wanted, int) and got != wanted for got, wanted in zip(answer.shape, shape, strict=True)
+    ):
+        raise BadAnswer(f"the model answered the shape {answer.shape} in its output '{name}', expected {shape}")
+    if not np.isfinite(answer).all():
+        raise BadAnswer(f"the model answered {faces} with numbers that are not finite in its output '{name}'")
+
+
+class _Deadlines:
+    """Ends calls of models that take too long, from one thread for all of them."""
+
+    def __init__(self) -> None:
+        self._ends: dict[ort.RunOptions, float] = {}
+        self._watch = threading.Thread()
+
+    @contextmanager
+    def limit(self, call: ort.RunOptions, seconds: float) -> Iterator[None]:
+        """Ends a call in the block after so many seconds.  Raises UnreadableMedia: then."""
+        if not self._watch.is_alive():  # the first call of this process
+            self._watch = threading.Thread(target=self._end_late_calls, name="affectlens deadlines", daemon=True)
+            self._watch.start()
+        self._ends[call] = time.monotonic() + seconds
+        try:
+            yield
+        except Exception as error:
+            if call.terminate:
+                raise UnreadableMedia(Reason.TOO_SLOW, f"the model did not answer within {seconds:g} s") from error
+            raise
+        finally:
+            del self._ends[call]
+
+    def _end_late_calls(self) -> None:
+        while True:
+            time.sleep(_WATCH_EVERY_S)
+            now = time.monotonic()
+            for call, end in list(self._ends.items()):
+                if now > end:
+                    call.terminate = True
+
+
+_WATCH_EVERY_S = 1.0
+_DEADLINES = _Deadlines()
 
 
 def model_file(model: str | Path) -> Path:

@@ -21,7 +21,7 @@ import numpy as np
 from affectlens.core import catalog
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadData, BadSetting
-from affectlens.core.expressions import FERPLUS
+from affectlens.core.expressions import FERPLUS, label_fault
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data import table
 from affectlens.data.meta import with_meta
@@ -202,10 +202,16 @@ class DataSource:
         return DataSource(tuple(replace(part, meta=None) for part in self.parts))
 
     def labels(self) -> tuple[str, ...]:
-        """Classes of all parts: those of FER+ in its order, then others as they come."""
-        names = dict.fromkeys(name for part in self.parts for name in part.labels())
+        """Classes of all parts: those of FER+ in its order, then others as they come.
+
+        Raises:
+            BadData: a model could not have these labels.
+        """
+        names = tuple(dict.fromkeys(name for part in self.parts for name in part.labels()))
+        if fault := label_fault(names):
+            raise BadData(f"the labels of {self.reader}: {fault}")
         if len(self.parts) == 1:
-            return tuple(names)
+            return names
         return (*(name for name in FERPLUS if name in names), *(name for name in names if name not in FERPLUS))
 
     @property

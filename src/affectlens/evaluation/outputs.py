@@ -24,7 +24,7 @@ class Compared:
         names: of the D numbers, or ().
 
     Raises:
-        BadData: the numbers of faces differ, or what is said is not finite.
+        BadData: the numbers of faces differ.
     """
 
     output: Output

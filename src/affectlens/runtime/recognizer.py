@@ -21,13 +21,13 @@ from affectlens.core.preprocessing import to_input
 from affectlens.core.probabilities import normalized_entropy, softmax
 from affectlens.core.quality import Quality, qualities
 from affectlens.core.reasons import Reason
-from affectlens.core.session import model_file, open_session, outputs_of, read_spec, run_model
+from affectlens.core.session import FACES_PER_CALL, model_file, open_session, outputs_of, read_spec, run_model
 from affectlens.faces.align import cut_faces
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.explain import explanations
 from affectlens.runtime.measuring import make_measures, measured
 
-_MAX_BATCH = 8
+_MAX_BATCH = FACES_PER_CALL
 """More gain nothing, and networks with attention over large maps take a gigabyte for every five."""
 
 
@@ -120,7 +120,7 @@ class Recognizer:
             The faces of each image, in the order of its detections.
 
         Raises:
-            Exception: what onnxruntime or a measure raises.
+            Exception: what `core.session.run_model` or a measure raises.
         """
         return self.read_crops([self.cut(image, found) for image, found in images])
 
@@ -185,8 +185,8 @@ class Recognizer:
         affect = outputs.affect.T if outputs.affect is not None else projected_affect(probabilities, labels)
         return tuple(
             Face(
-                box_xyxy=views[i].box_xyxy,
-                landmarks_xy=views[i].landmarks_xy,
+                box_xyxy=view.box_xyxy,
+                landmarks_xy=view.landmarks_xy,
                 score=scores[i],
                 probabilities=dict(zip(labels, row.tolist(), strict=True)),
                 expression=labels[int(row.argmax())],
@@ -195,10 +195,10 @@ class Recognizer:
                 valence=float(affect[0][i]) if affect is not None else None,
                 arousal=float(affect[1][i]) if affect is not None else None,
                 va_source="regressed" if regressed else "projected" if affect is not None else None,
-                quality=views[i].quality,
-                measures=measured(self.measures, views[i]),
+                quality=view.quality,
+                measures=measured(self.measures, view),
             )
-            for i, row in enumerate(probabilities)
+            for i, (view, row) in enumerate(zip(views, probabilities, strict=True))
         )
 
 

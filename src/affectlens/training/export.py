@@ -73,7 +73,7 @@ def calibrate(name: str, outputs: ModelOutputs, rows: NDArray[np.int64], valid: 
     Raises:
         BadData: none of these has a label. BadModelFile: the outputs are not finite.
     """
-    if not np.isfinite(outputs.logits).all():
+    if not outputs.are_finite:
         raise BadModelFile(f"the outputs of {name} are not finite; try a lower learning_rate")
     labelled = valid.labelled[rows]
     if not labelled.any():

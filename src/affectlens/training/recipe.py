@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from affectlens.core import catalog
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadSetting, MissingExtra, UnknownName
+from affectlens.core.expressions import name_fault
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import InputSpec
 from affectlens.data.samplers import SAMPLERS
@@ -230,6 +231,8 @@ class Recipe:
         for key, value in self.as_dict().items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise BadSetting(f"recipe {self.name}: {key} must be a finite number, got {value}")
+        if fault := name_fault(self.folder_name):  # it becomes the name of the model
+            raise BadSetting(f"recipe key 'row': {fault}")
         if self.seed > 2**31:
             raise BadSetting(f"recipe {self.name}: seed must be <= 2^31, got {self.seed}")
         if self.schedule == "plateau" and self.schedule_factor >= 1:

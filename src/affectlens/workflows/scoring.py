@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadData
+from affectlens.core.errors import BadData, BadModelFile
 from affectlens.core.expressions import projected_affect
 from affectlens.core.files import sha256_of
 from affectlens.core.model_outputs import ModelOutputs
@@ -148,8 +148,8 @@ def score_changed(
     logged by name, left out and counted.
 
     Raises:
-        BadData: the data have classes that the model does not know, or nothing is left. BadSetting: the model does not
-            say how frequent its classes are, and `prior` asks for it.
+        BadData: the data have classes that the model does not know, or nothing is left. BadModelFile: an answer is not
+            finite. BadSetting: the model does not say how frequent its classes are, and `prior` asks for it.
     """
     shares = prior_of(prior, model.class_prior, model.name)
     model.check(table.labels)
@@ -171,6 +171,8 @@ def score_changed(
     shares = None if shares is None else shares[columns]
     scored = []
     for joined in map(ModelOutputs.joined, outputs):
+        if not joined.are_finite:
+            raise BadModelFile(f"the outputs of {model.name} are not finite")
         probabilities = softmax(joined.logits[:, columns], model.temperature, shares)
         scores = _scores(kept, probabilities, joined.affect, model.uncertain_below)
         scored.append(Scored(model.name, kept, replace(scores, outputs=compared(model, joined, kept))))

@@ -1,6 +1,7 @@
 import hashlib
 import importlib.util
 import json
+import math
 import re
 import shutil
 
@@ -212,6 +213,15 @@ def test_valence_and_arousal_are_compared_where_they_are_known(cli, table):
     assert -1 <= figures["valence"]["ccc"] <= 1
     printed = cli("evaluate", "bundled", "--data", f"{data}?labels={','.join(FERPLUS)}").out
     assert shown(printed, "CCC of valence") == [f"{figures['valence']['ccc']:.4f}"]
+
+
+@pytest.mark.parametrize("answers", [{"bias": (math.nan, 0)}, {"outputs": {"affect": (math.nan, 0)}}])
+def test_a_model_whose_answers_are_not_finite_is_one_line(cli, table, write_model, tmp_path, answers):
+    model = write_model(tmp_path / "bad.onnx", labels=("happiness", "sadness"), **answers)
+    result = cli("evaluate", model, "--data", table({"expression": "happiness"}, {"expression": "sadness"}))
+    assert (result.code, result.out) == (1, "")
+    assert "2 faces with numbers that are not finite" in result.err
+    assert result.err.count("\n") == 1
 
 
 def test_ages_and_groups_of_a_meta_file_are_rows_of_their_own(cli, ferplus, tmp_path):
