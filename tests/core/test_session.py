@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from affectlens.core import session as sessions
+from affectlens.core.checksums import with_checksum
 from affectlens.core.errors import BadAnswer, BadModelFile, BadSetting, UnreadableMedia
 from affectlens.core.messages import reason_of
 from affectlens.core.outputs import AFFECT
@@ -99,6 +100,15 @@ def test_a_file_that_is_no_model_is_named(tmp_path, content):
     file = tmp_path / "picture.onnx"
     file.write_bytes(content)
     assert str(file) in refusal(lambda: open_session(file))
+
+
+def test_a_flipped_byte_of_an_exported_model_is_noticed(tmp_path):
+    file = tmp_path / "model.onnx"
+    file.write_bytes(with_checksum(tiny_model(json.dumps(SPEC)).SerializeToString()))
+    assert read_spec(open_session(file), "tiny.onnx").temperature == 1.5
+    content = file.read_bytes().replace(b'"temperature": 1.5', b'"temperature": 1.7')
+    file.write_bytes(content)
+    assert refusal(lambda: open_session(file)).startswith(f"'{file}' is damaged, or was changed after its export: ")
 
 
 def test_metadata_reads_back(model_file):

@@ -56,6 +56,14 @@ def test_metadata_reads_back_as_it_was_written(exported, recipe, data):
     assert read.licence == data.licence
 
 
+def test_a_flipped_byte_of_the_file_is_noticed(exported, tmp_path):
+    content = bytearray(exported[2].read_bytes())
+    for place in np.linspace(0, len(content) - 200, 20).astype(int):
+        (tmp_path / "model.onnx").write_bytes(content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :])
+        with pytest.raises(BadModelFile, match=r"model\.onnx' is damaged, or was changed after its export"):
+            open_session(tmp_path / "model.onnx")
+
+
 def test_provenance_says_where_the_weights_come_from(exported, recipe):
     provenance = exported[1].provenance
     assert (provenance["data"], provenance["data_options"]) == ("ferplus", {"protocol": "standard"})

@@ -311,6 +311,18 @@ def test_a_finished_run_with_a_damaged_checkpoint_stays_as_it_is(recipe, data, t
     assert files(tmp_path) == before
 
 
+def test_a_flipped_byte_of_the_last_checkpoint_is_noticed_before_the_run_goes_on(recipe, data, tmp_path):
+    fit(replace(recipe, schedule="constant", epochs=1), data, tmp_path)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 16
+    last.write_bytes(content)
+    before = files(tmp_path)
+    with pytest.raises(BadModelFile, match=r"last\.ckpt' is damaged: the checksum .*; delete it to restart the run$"):
+        fit(replace(recipe, schedule="constant", epochs=2), data, tmp_path, resume=True)
+    assert files(tmp_path) == before
+
+
 def test_a_run_goes_on_whatever_was_remarked_about_its_start(interrupted, recipe, data, monkeypatch):
     monkeypatch.setattr("affectlens.training.fit.begin", lambda *_, **__: "the head learns")
     fit(recipe, data, interrupted, resume=True)

@@ -5,6 +5,7 @@ import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -209,6 +210,32 @@ def test_a_checkpoint_that_was_cut_off_is_one_line(folder):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(BadModelFile, match=r"best\.ckpt' is not a checkpoint of tiny/faces: \S"):
         load_run(folder)
+
+
+def flip(file):
+    """Change a byte in the middle of the file."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 16
+    file.write_bytes(content)
+
+
+def test_a_flipped_byte_of_a_checkpoint_is_noticed(folder):
+    file = runs.best_checkpoint(folder)
+    flip(file)
+    for load in (load_run, lambda folder: runs.keep_losses(file, folder)):
+        with pytest.raises(
+            BadModelFile, match=r"best\.ckpt' is damaged: the checksum of its part '.*' is wrong"
+        ) as error:
+            load(folder)
+        assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_flipped_byte_of_stored_centres_is_noticed(folder):
+    np.savez(folder / "losses.npz", **{"center.centres.points": np.ones((300, 4), np.float32)})
+    assert runs.load_centres(folder, 3).shape == (3, 100, 4)
+    flip(folder / "losses.npz")
+    with pytest.raises(BadModelFile, match=r"losses\.npz' is damaged"):
+        runs.load_centres(folder, 3)
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "pickle"])

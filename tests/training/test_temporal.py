@@ -193,6 +193,16 @@ def test_a_file_without_a_head_is_refused(tmp_path):
         load_head(tmp_path / "head.pt")
 
 
+def test_a_flipped_byte_of_a_head_is_noticed(recipe, data, tmp_path):
+    file = tmp_path / "head.pt"
+    temporal.save_head(train_head(recipe, LABELS, *data, replace(QUICK, epochs=1))[0], file)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 16
+    file.write_bytes(content)
+    with pytest.raises(BadModelFile, match=r"head\.pt' is damaged: the checksum of its part"):
+        load_head(file)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [({"window": 0}, "window must be at least 1, got 0"), ({"learning_rate": 0.0}, "learning_rate must be > 0, got 0")],

@@ -14,6 +14,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from affectlens.core.checksums import check_model
 from affectlens.core.errors import BadAnswer, BadModelFile, BadSetting, UnreadableMedia
 from affectlens.core.expressions import MAX_LABELS, label_fault, name_fault
 from affectlens.core.model_outputs import ModelOutputs
@@ -107,7 +108,7 @@ def open_session(
     cores to torch. `rewrite` makes the model that runs of the one in the file.
 
     Raises:
-        BadModelFile: the file is missing or is not an ONNX model. BadSetting: `threads` is negative, or this
+        BadModelFile: the file is missing, damaged or not an ONNX model. BadSetting: `threads` is negative, or this
             onnxruntime does not know the device.
     """
     if device not in PROVIDERS:
@@ -128,6 +129,7 @@ def open_session(
         if model.name == "model.onnx" and (model.parent / "recipe.json").is_file():
             raise BadModelFile(f"the run in '{model.parent}' is not finished: it has no {model.name}; resume the run")
         raise BadModelFile(f"the model file '{model}' does not exist; 'bundled' is the model in the package")
+    check_model(model)
     try:
         session = Session(rewrite(model) if rewrite else str(model), options, providers=PROVIDERS[device])
     except Exception as error:  # onnxruntime raises many private types

@@ -28,7 +28,7 @@ from affectlens.training.module import ExpressionModule
 from affectlens.training.prediction import predict
 from affectlens.training.recipe import Recipe
 from affectlens.training.run import final_checkpoint, read_curves, versions
-from affectlens.training.storage import describe, store_in_half
+from affectlens.training.storage import describe, save, store_in_half
 from affectlens.training.tta import Averaged
 
 MIN_VALID_FACES, SMALL_SET_TEMPERATURES = 100, (0.5, 2.0)
@@ -163,7 +163,7 @@ def write(network: Network | Averaged, spec: ModelSpec, file: Path, half: bool =
     if half:
         store_in_half(model.graph)
     onnx.checker.check_model(model)
-    onnx.save(model, file)
+    save(model, file)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from affectlens.models.layers.published import quiet
 from affectlens.training.data import TrainingData
 from affectlens.training.export import calibrate
 from affectlens.training.prediction import outputs_for
-from affectlens.training.storage import describe, with_whole_weights
+from affectlens.training.storage import describe, save, with_whole_weights
 
 MAX_ACCURACY_LOSS = 0.003
 """Validation accuracy that eight bits may cost."""
@@ -104,7 +104,7 @@ def quantise(file: Path, data: TrainingData, out: Path) -> QuantisationEffect:
         changed = calibration.of_spec() | {"provenance": provenance}
         quantised = onnx.load(unfinished)
         describe(quantised, spec.model_copy(update=changed))
-        onnx.save(quantised, unfinished)
+        save(quantised, unfinished)
         unfinished.replace(out)
     return gain
 
@@ -120,6 +120,7 @@ def _faces_for_ranges(train: FaceTable, spec: InputSpec) -> NDArray[np.float32]:
 
 def _to_eight_bits(model: onnx.ModelProto, name: str, faces: NDArray[np.float32], out: Path) -> None:
     spared = _for_explanations(model.graph)
+    del model.metadata_props[:]  # the checksum is that of the model before
     with quiet(""), tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "whole.onnx")
         onnx.save(model, whole)

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from affectlens.core import catalog
+from affectlens.core.checksums import check_archive
 from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.core.files import atomic_write
 from affectlens.core.messages import visible
@@ -288,11 +289,12 @@ def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> Expressio
     """The module with the (averaged) weights of a checkpoint, in evaluation mode.
 
     Raises:
-        BadModelFile: the file is missing, no checkpoint, or of another network.
+        BadModelFile: the file is missing, damaged, no checkpoint, or of another network.
     """
     if not checkpoint.is_file():
         raise BadModelFile(f"no trained run: '{checkpoint}' does not exist")
     module = ExpressionModule(recipe, classes)
+    check_archive(checkpoint)
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict({key: value for key, value in state.items() if not key.startswith("losses.")})
@@ -318,7 +320,11 @@ def keep_losses(checkpoint: Path, folder: Path) -> None:
     """Write the tensors that the losses of a run hold, such as learned centres, to losses.npz: LOSS.NAME -> array.
 
     Nothing is written where they hold none.
+
+    Raises:
+        BadModelFile: the checkpoint is damaged.
     """
+    check_archive(checkpoint)
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     prefix = "losses.modules_of."
     held = {name.removeprefix(prefix): value.numpy() for name, value in state.items() if name.startswith(prefix)}
@@ -329,10 +335,15 @@ def keep_losses(checkpoint: Path, folder: Path) -> None:
 
 
 def load_centres(folder: Path, classes: int) -> NDArray[np.float32] | None:
-    """(C, K, D) the K centres of each class that losses of the run have learned; None for a run without."""
+    """(C, K, D) the K centres of each class that losses of the run have learned; None for a run without.
+
+    Raises:
+        BadModelFile: the file that holds them is damaged.
+    """
     file = folder / "losses.npz"
     if not file.is_file():
         return None
+    check_archive(file)
     with np.load(file) as held:
         learned = [held[name] for name in held.files if name.endswith("centres.points")]
     return np.concatenate([part.reshape(classes, -1, part.shape[1]) for part in learned], axis=1) if learned else None

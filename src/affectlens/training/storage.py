@@ -1,9 +1,12 @@
 """Storage in exported files: metadata, and weights in single, half or 8-bit precision."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from affectlens.core.checksums import with_checksum
 from affectlens.core.session import METADATA_KEY, ModelSpec
 
 _HALF = ".half"
@@ -15,6 +18,11 @@ def describe(model: onnx.ModelProto, spec: ModelSpec) -> None:
     del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, spec.model_dump_json()
+
+
+def save(model: onnx.ModelProto, file: Path) -> None:
+    """Write a model with a checksum, which `core.session.open_session` compares.  Raises OSError."""
+    file.write_bytes(with_checksum(model.SerializeToString()))
 
 
 def with_whole_weights(model: onnx.ModelProto) -> onnx.ModelProto:

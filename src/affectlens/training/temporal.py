@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from affectlens.core.checksums import check_archive
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.files import atomic_write
 from affectlens.core.outputs import AFFECT, OUTPUTS
@@ -267,10 +268,11 @@ def load_head(file: Path) -> TemporalHead:
     """The head that `save_head` wrote, on the CPU and in evaluation mode.
 
     Raises:
-        BadModelFile: the file is missing or holds no head.
+        BadModelFile: the file is missing or damaged, or holds no head.
     """
     if not file.is_file():
         raise BadModelFile(f"no trained head: '{file}' does not exist")
+    check_archive(file)
     try:
         stored = torch.load(file, map_location="cpu", weights_only=True)
         head = TemporalHead(**stored["options"])

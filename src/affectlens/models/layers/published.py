@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
+from affectlens.core.checksums import check_archive
 from affectlens.core.errors import BadModelFile
 from affectlens.core.files import sha256_of
 
@@ -84,8 +85,9 @@ def state_in(file: Path) -> dict[str, Tensor]:
     processes, in "module.".
 
     Raises:
-        BadModelFile: it holds none.
+        BadModelFile: it holds none, or is damaged.
     """
+    check_archive(file)
     try:
         return _opened(file)
     except Exception as error:  # torch raises many types for a file that is not its own
