@@ -1,8 +1,8 @@
 """Processes that decode and analyze what clients send, and that can be killed.
 
 Decoders and networks cannot be interrupted, and a crash in one of them ends its process. They therefore run in
-processes of their own, one task at a time each; a process whose task takes too long is killed and replaced. Processes
-are forked from one that has no threads and has imported what they need, or spawned where there is no fork (Windows).
+processes of their own, one task at a time each; a process whose task takes too long is killed and replaced. They are
+forked from one that has imported what they need and does nothing else, or spawned where there is no fork (Windows).
 """
 
 import asyncio
