@@ -67,7 +67,9 @@ def own_folder(path: Path) -> Path:
     with suppress(FileExistsError):
         path.mkdir(parents=True)
     if not S_ISDIR(path.lstat().st_mode):
-        raise BadSetting(f"'{path}' must be a folder, not a link or a file; affectlens deletes files in it. Remove it")
+        raise BadSetting(
+            f"'{path}' must be a folder, not a link or a file: temporary files are deleted in it; remove it"
+        )
     return path
 
 

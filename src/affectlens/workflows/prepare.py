@@ -29,8 +29,9 @@ def prepare(
         (split, None) -> faces written, (split, reason) -> faces left out for that reason.
 
     Raises:
-        BadSetting: `out` holds Parquet files already. MissingExtra: pyarrow is not installed. BadData: the data cannot
-            be read, or no face of them could be written. UnknownName: no such reader. OSError: `out` cannot be written.
+        BadSetting: `out` holds Parquet files already, or another process is preparing some there. MissingExtra: pyarrow
+            is not installed. BadData: the data cannot be read, or no face of them could be written. UnknownName: no
+            such reader. OSError: `out` cannot be written.
     """
     source = source_of(data)
     rows = preparing.prepare(source, Path(out).expanduser(), shard_rows)

@@ -136,6 +136,13 @@ def test_an_empty_manifest_beside_shards_begins_no_other_batch(out, look):
     assert (files(out), (out / NAME).read_bytes()) == (before, b"")
 
 
+def test_a_manifest_that_cannot_be_opened_is_one_line(tmp_path):
+    (tmp_path / NAME).mkdir()
+    for _ in range(2):  # the lock is released
+        with pytest.raises(BadSetting, match=f"cannot open '{tmp_path}/{NAME}': unable to open database file"):
+            Manifest(tmp_path)
+
+
 def test_a_shard_in_another_folder_is_not_opened(out):
     (out.parent / "part-000001.parquet").write_bytes((out / "part-000001.parquet").read_bytes())
     change(out, "update shards set name = '../part-000001.parquet' where name = 'part-000001.parquet'")
@@ -203,7 +210,7 @@ def test_what_is_named_like_a_shard_and_is_none_of_this_batch_is_refused(out, ki
         (path.parent.parent / "other").mkdir()
         run(str(out.parent / "photos" / "0.jpg"), out.parent / "other", BatchSettings(), workers=0, max_rows=5)
         shutil.copyfile(out.parent / "other" / "part-000000.parquet", path)
-    with pytest.raises(BadSetting, match=f"'{path}' is not a shard of this batch, .* move it away"):
+    with pytest.raises(BadSetting, match=f"'{path}' is named like a shard but is not one of this batch; move it"):
         resume(out)
     assert path.exists()
     path.rename(out.parent / "elsewhere")

@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -48,13 +48,14 @@ class Manifest:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise BadSetting(f"another process is writing to '{folder}'") from error
-        self._base = sqlite3.connect(folder / NAME, timeout=_PATIENCE_S, isolation_level=None)
-        try:
+        with ExitStack() as held:
+            held.callback(self._lock.release)
+            held.callback(self._drop_reserve)
             with batch_folder.errors_named(folder):
+                self._base = sqlite3.connect(folder / NAME, timeout=_PATIENCE_S, isolation_level=None)
+                held.callback(self._base.close)
                 self._open()
-        except BaseException:
-            self.__exit__()
-            raise
+            self._held = held.pop_all()
 
     def _open(self) -> None:
         """Create the tables of a new batch, or check those of one that goes on."""
@@ -87,9 +88,7 @@ class Manifest:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._base.close()
-        self._drop_reserve()
-        self._lock.release()
+        self._held.close()
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """A new batch, or one that goes on: sources whose rows could not be written wait again.
@@ -132,7 +131,8 @@ class Manifest:
         """An identifier of the batch, which its shards contain."""
         with self._transaction():
             self._base.execute("insert or ignore into settings values (?, ?)", (_BATCH, uuid4().hex))
-        return self._settings()[_BATCH]
+        with batch_folder.errors_named(self._folder):
+            return str(self._settings()[_BATCH])
 
     def waiting(self) -> Iterator[tuple[int, Item]]:
         """Number and item of each source that is to be analyzed."""

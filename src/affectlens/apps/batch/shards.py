@@ -161,9 +161,7 @@ def _check_own(file: Path, batch: str) -> None:
         with suppress(ArrowException, OSError):
             found = (parquet.read_schema(file).metadata or {}).get(_BATCH_KEY)
     if found != batch.encode():
-        raise BadSetting(
-            f"'{file}' is not a shard of this batch, which deletes shards that are not complete; move it away"
-        )
+        raise BadSetting(f"'{file}' is named like a shard but is not one of this batch; move it to another folder")
 
 
 class _File:
