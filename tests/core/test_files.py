@@ -1,10 +1,12 @@
 import errno
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from affectlens.core.errors import BadSetting
-from affectlens.core.files import atomic_write, own_folder, remove_own
+from affectlens.core.files import atomic_copy, atomic_write, output_file, own_folder, partial, remove_own
 
 
 @pytest.fixture
@@ -113,3 +115,66 @@ def test_only_regular_files_with_such_names_are_deleted(tmp_path):
     remove_own(own, r"\d\.tmp")
     assert sorted(file.name for file in own.iterdir()) == ["2.tmp", "3.tmp", "4.tmp.txt"]
     assert (tmp_path / "target").read_text() == "mine"
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    with partial(tmp_path / "file") as first, partial(tmp_path / "file") as second:
+        first.write_text("first")
+        second.write_text("second")
+        atomic_write(tmp_path / "file", "third")
+    assert (tmp_path / "file").read_text() == "first"  # it ended last
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_link_with_a_likely_name_is_not_followed(tmp_path):
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "file.partial").symlink_to(tmp_path / "victim")
+    atomic_write(tmp_path / "file", "new")
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_then_the_name_is(tmp_path, monkeypatch):
+    steps = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda to: steps.append(os.readlink(f"/proc/self/fd/{to}")) or fsync(to))
+    monkeypatch.setattr(Path, "replace", lambda path, target: steps.append("replace") or replace(path, target))
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs /proc to tell what is synchronised")
+    atomic_write(tmp_path / "file", "new")
+    written, renamed, folder = steps
+    assert (Path(written).parent, Path(written).suffix) == (tmp_path, ".partial")
+    assert (renamed, folder) == ("replace", str(tmp_path))
+
+
+def test_the_longest_names_can_be_written(tmp_path):
+    name = "名" * 85  # 255 bytes
+    atomic_write(tmp_path / name, "new")
+    assert (tmp_path / name).read_text() == "new"
+
+
+def test_a_copy_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    (tmp_path / "source").write_text("new")
+    (tmp_path / "file").write_text("before")
+
+    def half(source, target):
+        target.write_text("n")
+        raise OSError(errno.EIO, "Input/output error", str(source))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", half)
+        with pytest.raises(OSError, match="Input/output"):
+            atomic_copy(tmp_path / "source", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "before"
+    atomic_copy(tmp_path / "source", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_links_and_devices_are_written_to_as_they_are(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for file in (tmp_path / "link", Path(os.devnull)):
+        with output_file(file) as unfinished:
+            assert unfinished == file
+            unfinished.write_text("new")
+    assert (tmp_path / "target").read_text() == "new"
+    assert (tmp_path / "link").is_symlink()
+    assert not Path(os.devnull).is_file()

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import subprocess
 import sys
 
@@ -164,6 +165,21 @@ def test_the_csv_holds_the_whole_table(shards, tmp_path):
         rows = list(csv.DictReader(stream))
     assert [list(row) for row in rows] == [list(row) for row in wanted]
     assert [(row["source"], int(row["faces"])) for row in rows] == [("in/it's.mp4", 3), ("in/a.jpg", 2)]
+
+
+def test_a_csv_that_cannot_be_computed_leaves_the_one_before(shards, tmp_path):
+    file = tmp_path / "all.csv"
+    file.write_text("before")
+    with Summary(shards) as found, pytest.raises(BadSetting, match="by must be one of"):
+        found.write_csv(["colour"], file)
+    assert file.read_text() == "before"
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_csv_is_packed_where_its_name_says_so(shards, tmp_path):
+    with Summary(shards) as found:
+        found.write_csv(["source"], tmp_path / "all.csv.gz")
+    assert gzip.decompress((tmp_path / "all.csv.gz").read_bytes()).startswith(b"source,")
 
 
 def test_the_plane_is_counted_in_cells(shards):

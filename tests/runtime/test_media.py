@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import socket
@@ -364,3 +365,19 @@ def test_a_picture_that_is_too_large_for_jpeg_can_be_saved_as_png(tmp_path):
 def test_saving_into_a_folder_that_does_not_exist_is_an_os_error(tmp_path, portrait):
     with pytest.raises(OSError, match="No such file"):
         save_image(tmp_path / "no" / "copy.jpg", portrait)
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_one_before(tmp_path, portrait, monkeypatch):
+    file, write = tmp_path / "a.png", Path.write_bytes
+    save_image(file, portrait)
+    before = file.read_bytes()
+
+    def half(path, content):
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(OSError, match="No space left"):
+        save_image(file, portrait // 2)
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -154,6 +154,16 @@ def test_parquet_is_whole_where_the_work_breaks_off(analyses, tmp_path):
     assert parquet.read_metadata(tmp_path / "a.parquet").num_row_groups == 2
 
 
+def test_until_parquet_is_whole_the_file_of_before_stays(tmp_path, analyses):
+    file = tmp_path / "a.parquet"
+    file.write_bytes(b"before")
+    with parquet_format.build(file, Schema(LABELS)) as write:
+        write(analyses[0])
+        assert file.read_bytes() == b"before"
+    assert parquet.read_metadata(file).num_rows == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
 def test_parquet_without_the_package_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with (

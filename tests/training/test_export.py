@@ -178,7 +178,17 @@ def test_an_export_that_is_not_what_torch_computes_leaves_the_file_that_was_ther
     with pytest.raises(BadModelFile, match="differs from the torch model"):
         export.export(fresh_module(recipe), data, tmp_path)
     assert (tmp_path / "model.onnx").read_bytes() == b"the model before"
-    assert not (tmp_path / "model.partial").exists()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_an_export_follows_no_link(recipe, data, tmp_path):
+    (tmp_path / "curves.csv").write_text(CURVES)
+    (tmp_path / "victim").write_text("mine")
+    for name in ("model.partial", "model.onnx"):
+        (tmp_path / name).symlink_to(tmp_path / "victim")
+    export.export(fresh_module(recipe), data, tmp_path)
+    assert (tmp_path / "victim").read_text() == "mine"
+    assert not (tmp_path / "model.onnx").is_symlink()
 
 
 def test_where_half_precision_is_too_coarse_the_weights_stay_whole(recipe, data, tmp_path, monkeypatch):

@@ -602,6 +602,7 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
     folder = tmp_path / "run"
     with run_folder.locked(folder), pytest.raises(BadSetting, match="another process"), run_folder.locked(folder):
         pass
-    assert list(folder.iterdir()) == []
+    assert not folder.exists()
     with run_folder.locked(folder):
-        pass
+        (folder / "recipe.json").touch()
+    assert {file.name for file in folder.iterdir()} == {"lock", "recipe.json"}

@@ -2,6 +2,8 @@ import errno
 import json
 import os
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from affectlens.core.errors import BadModelFile, BadSetting
 from affectlens.data.source import parse
 from affectlens.training import run as runs
 from affectlens.training.module import ExpressionModule
-from affectlens.training.run import load_checkpoint, load_labels, load_recipe, load_run, open_run
+from affectlens.training.run import load_checkpoint, load_labels, load_recipe, load_run, locked, open_run
 
 LABELS = ("calm", "keen", "wry")
 FACTS = {"train_faces": "7"}
@@ -291,3 +293,51 @@ def test_the_protocol_of_a_recipe_is_for_its_own_data(recipe, tmp_path, spec, pr
 def test_outside_a_checkout_and_without_git_the_versions_say_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert runs.versions()["commit"] == "unknown: no git"
+
+
+# The lock
+
+
+def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_stays(folder, tmp_path):
+    (tmp_path / "victim").write_text("mine")
+    (folder / "lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(BadSetting, match=r"lock' is a link"), locked(folder):
+        pass
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_the_lock_of_a_run_is_one_file_that_stays(folder):
+    with locked(folder):
+        first = (folder / "lock").stat().st_ino
+    with locked(folder):
+        assert (folder / "lock").stat().st_ino == first
+
+
+def test_a_folder_to_which_nothing_was_written_goes_with_its_lock(tmp_path):
+    with locked(tmp_path / "runs" / "mine"):
+        assert (tmp_path / "runs" / "mine").is_dir()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    with locked(tmp_path / "mine"):
+        pass
+    assert (tmp_path / "mine").is_dir()  # it was there before
+
+
+def test_a_process_that_is_killed_holds_no_lock(folder):
+    code = f"""
+import time
+from pathlib import Path
+from affectlens.training.run import locked
+
+with locked(Path({str(folder)!r})):
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "locked\n"
+    with pytest.raises(BadSetting, match=f"another process trains the run in '{folder}'"), locked(folder):
+        pass
+    process.kill()
+    process.communicate()
+    with locked(folder):
+        pass

@@ -8,7 +8,7 @@ from affectlens import reproduce
 from affectlens.core.errors import AffectLensError, BadSetting
 from affectlens.training.callbacks import OutOfTime
 from affectlens.training.recipes import antoniadis, caciolai
-from affectlens.training.run import load_recipe
+from affectlens.training.run import load_recipe, locked
 from affectlens.workflows import reproduce as reproducing
 
 SHORT = {"epochs": 1, "batch_size": 2, "precision": "32-true"}
@@ -196,3 +196,14 @@ def test_an_interrupted_table_says_how_it_goes_on(place, monkeypatch):
         call(place, ["baseline"], progress=messages)
     assert messages[-1] == "interrupted; the same command continues after the last complete epoch"
     assert reproducing._training_data == {}
+
+
+def test_a_run_in_which_another_process_trains_is_not_tested(place):
+    call(place, ["baseline"])
+    result = place / "results" / "caciolai" / "baseline"
+    for file in result.iterdir():
+        file.unlink()
+    (run,) = (file.parent for file in place.rglob("model.onnx"))
+    with locked(run), pytest.raises(AffectLensError, match="another process trains the run in"):
+        call(place, ["baseline"])
+    assert list(result.iterdir()) == []

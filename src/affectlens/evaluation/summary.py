@@ -1,6 +1,7 @@
 """Summaries of tables of `analyze` and shards of `batch`, by a query engine that reads lazily and spills to disk."""
 
 import csv
+import gzip
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Self
 from affectlens.core.columns import Row, Schema
 from affectlens.core.csv_lines import GUARDED, csv_line
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
+from affectlens.core.files import output_file
 from affectlens.core.headers import schema_in
 
 OWN = ("expression", "source", "window")
@@ -191,12 +193,14 @@ class Summary:
         """All rows of `table`, as they come from the engine; with `raw`, texts that a spreadsheet would take for
         formulas as they are (see `core.csv_lines`).  Raises BadSetting, BadData, OSError.
         """
-        with file.open("w", newline="", encoding="utf-8") as stream:  # known before anything is computed
-            answer = self._run(self._query(by))
-            stream.write(csv_line((column[0] for column in answer.description), raw))
-            with self._readable():
-                while rows := answer.fetchmany(_WRITTEN_AT_ONCE):
-                    stream.writelines(csv_line(row, raw) for row in rows)
+        with output_file(file) as unfinished:  # what cannot be written is known before anything is computed
+            opened = gzip.open if file.suffix == ".gz" else open
+            with opened(unfinished, "wt", newline="", encoding="utf-8") as stream:
+                answer = self._run(self._query(by))
+                stream.write(csv_line((column[0] for column in answer.description), raw))
+                with self._readable():
+                    while rows := answer.fetchmany(_WRITTEN_AT_ONCE):
+                        stream.writelines(csv_line(row, raw) for row in rows)
 
     def plane(self) -> list[tuple[float, float, int]]:
         """Middle (valence, arousal) and faces of each filled cell of a grid over their plane, a tenth wide."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadSetting, UnreadableMedia
+from affectlens.core.files import output_file
 from affectlens.core.image_file import HEAD_BYTES, MAX_PIXELS, DecodedImage, check_format, decode
 from affectlens.core.reasons import Reason
 
@@ -191,4 +192,5 @@ def save_image(path: Path, image: NDArray[np.uint8]) -> None:
     if not done:
         height, width = image.shape[:2]
         raise BadSetting(f"a picture of {width}x{height} pixels is too large for the format of '{path.name}'")
-    path.write_bytes(data.tobytes())
+    with output_file(path, durable=False) as unfinished:
+        unfinished.write_bytes(data.tobytes())

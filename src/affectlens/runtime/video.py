@@ -175,7 +175,7 @@ class VideoFile:
             raise UnreadableMedia(Reason.TOO_MANY_PIXELS, what)
 
     def _check_refused(self, error: Exception) -> None:
-        """Raise UnreadableMedia where the decoder refused a frame because of its size, which some decoders then forget."""
+        """Raise UnreadableMedia where the decoder refused a frame because of its size, which some then forget."""
         context = self._stream.codec_context
         self._check_size(context.width, context.height)
         if isinstance(error, ValueError) and not context.width:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData, BadModelFile
-from affectlens.core.files import atomic_write, sha256_of
+from affectlens.core.files import atomic_write, partial, sha256_of
 from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import to_input
@@ -122,18 +122,14 @@ def export(module: ExpressionModule, data: TrainingData, out: Path) -> ModelSpec
     )
     plots.save(plots.curves(curves), out / "curves.png")
     atomic_write(out / "metrics.json", json.dumps(asdict(calibration), indent=2) + "\n")
-    partial = out / "model.partial"
     network = Averaged(module.network, recipe.tta)
-    try:
-        write(network, spec, partial)
+    with partial(out / "model.onnx") as unfinished:
+        write(network, spec, unfinished)
         try:
-            check_parity(module, partial, data.valid)
+            check_parity(module, unfinished, data.valid)
         except BadModelFile:  # a network that moves its input by what it computes can need the full precision
-            write(network, spec, partial, half=False)
-            check_parity(module, partial, data.valid)
-        partial.replace(out / "model.onnx")
-    finally:
-        partial.unlink(missing_ok=True)
+            write(network, spec, unfinished, half=False)
+            check_parity(module, unfinished, data.valid)
     return spec
 
 

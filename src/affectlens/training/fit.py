@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Collection
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +42,6 @@ from affectlens.training.run import (
     chosen_checkpoint,
     last_checkpoint,
     load_checkpoint,
-    locked,
     open_run,
 )
 from affectlens.training.start import begin, open_teacher
@@ -110,8 +108,9 @@ def fit(
     Where several processes train together, all but the first get None.
 
     `out` receives recipe.json, versions.json, curves.csv, log.txt, checkpoints/best.ckpt and last.ckpt (written every
-    epoch). With `resume` it goes on after the last complete epoch, if there is one; a folder that was moved in between
-    goes on too, but counts its best epoch anew. Nothing in `out` changes before training begins.
+    epoch). The caller has locked it (`training.run.locked`). With `resume` it goes on after the last complete epoch, if
+    there is one; a folder that was moved in between goes on too, but counts its best epoch anew. Nothing in `out`
+    changes before training begins.
 
     Raises:
         BadSetting: `out` holds a run and `resume` is off, the run there has another recipe, or Lightning cannot train
@@ -137,7 +136,7 @@ def fit(
     faces = FaceData(data, recipe, module.network.needs, embedded)
     keep_freed_memory()
     first = rank_zero_only.rank == 0  # the trainer may have made it known
-    with locked(out) if first else nullcontext(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         if first:
             open_run(recipe, labels, data.facts, out, resume, remark)
         warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")

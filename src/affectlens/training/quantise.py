@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from affectlens.core import files
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.preprocessing import InputSpec, to_input
@@ -87,8 +88,7 @@ def quantise(file: Path, data: TrainingData, out: Path) -> QuantisationEffect:
         )
     faces = _faces_for_ranges(data.train, spec.input)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        unfinished = Path(folder, out.name)
+    with files.partial(out) as unfinished:
         _to_eight_bits(with_whole_weights(onnx.load(file)), before.get_inputs()[0].name, faces, unfinished)
         after = open_session(unfinished)
         whole, calibration = (
@@ -105,7 +105,6 @@ def quantise(file: Path, data: TrainingData, out: Path) -> QuantisationEffect:
         quantised = onnx.load(unfinished)
         describe(quantised, spec.model_copy(update=changed))
         save(quantised, unfinished)
-        unfinished.replace(out)
     return gain
 
 

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,22 +19,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from affectlens.core import catalog
 from affectlens.core.checksums import check_archive
 from affectlens.core.errors import BadModelFile, BadSetting
-from affectlens.core.files import atomic_write
+from affectlens.core.files import atomic_copy, atomic_write
 from affectlens.core.messages import visible
 from affectlens.data.source import DataSource, name_of
 from affectlens.training.module import ExpressionModule
 from affectlens.training.precision import resolved
 from affectlens.training.recipe import Recipe, from_dict
-
-try:
-    import fcntl
-except ImportError:  # Windows, where `locked` locks nothing
-    fcntl = None  # type: ignore[assignment]
 
 _NOT_TRAINED = ("margin", "shift_y", "rotate")
 """Settings of the crop on photos; a finished run can be exported again with others."""
@@ -115,29 +111,40 @@ def open_run(
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes of this machine from training in a run folder, which is made if need be.
+    """Keep other processes of this machine from writing to a run folder, which is made if need be, and taken away where
+    nothing was written to it.
+
+    The file `lock` stays: if it were deleted, two processes could each lock a file of this name.
 
     Raises:
-        BadSetting: another process trains there.
+        BadSetting: another process holds the folder, or `lock` is a link.
     """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "lock"
-    with file.open("w", encoding="utf-8") as held:
-        try:
-            if fcntl is not None:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it ends with the process, however that ends
-        except OSError as error:
-            raise BadSetting(f"another process trains the run in '{folder}'") from error
-        try:
-            yield
-        finally:
-            file.unlink(missing_ok=True)
+    if file.is_symlink():
+        raise BadSetting(f"'{file}' is a link, expected a file of affectlens; delete it")
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)  # it ends with the process, however that ends
+    except Timeout as error:
+        raise BadSetting(f"another process trains the run in '{folder}'") from error
+    try:
+        yield
+    finally:
+        if unused := made and list(folder.iterdir()) == [file]:
+            with suppress(OSError):  # Windows does not delete what is open
+                file.unlink()
+        lock.release()
+        with suppress(OSError):
+            for one in made if unused else ():
+                one.rmdir()
 
 
 def adopt(recipe: Recipe, trained: Path, folder: Path) -> None:
     """Make the finished run `trained` the beginning of a run of `recipe`, which differs in what comes after training.
 
-    Nothing is done where `folder` holds a run already.
+    Nothing is done where `folder`, which is locked, holds a run already.
 
     Raises:
         BadSetting: the run was trained with other settings.
@@ -148,11 +155,11 @@ def adopt(recipe: Recipe, trained: Path, folder: Path) -> None:
     check_recipe(replace(recipe, row=theirs.row, classifier=theirs.classifier), trained)
     if recipe.epochs != theirs.epochs:
         raise BadSetting(f"the run in '{trained}' was trained for up to {theirs.epochs} epochs, not {recipe.epochs}")
-    shutil.copytree(trained / "checkpoints", folder / "checkpoints", dirs_exist_ok=True)
+    shutil.copytree(trained / "checkpoints", folder / "checkpoints", dirs_exist_ok=True, copy_function=atomic_copy)
     refitted_checkpoint(folder).unlink(missing_ok=True)
     for name in ("labels.json", "versions.json", "curves.csv", "log.txt"):
         if (trained / name).is_file():  # runs of earlier versions have no log
-            shutil.copyfile(trained / name, folder / name)
+            atomic_copy(trained / name, folder / name)
     _write(folder / "recipe.json", recipe.as_dict())  # last: it says that this is a run
 
 

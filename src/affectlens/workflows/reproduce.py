@@ -177,6 +177,7 @@ def _tested(one: Planned) -> str:
 
 def train_and_test(one: Planned, task: Task, progress: Progress = SILENT) -> RunError | None:
     """Make one run, or continue it, and test it; return what went wrong."""
+    from affectlens.training.run import locked
     from affectlens.workflows import results_table
 
     recipe, folder = one.recipe, one.folder
@@ -190,7 +191,9 @@ def train_and_test(one: Planned, task: Task, progress: Progress = SILENT) -> Run
         scored = score(open_model(folder / "model.onnx"), faces, progress=progress)
         protocol = data_set.options.get("protocol", "")
         facts = {"data": data_set.reader, "protocol": protocol, "split": "test", "options": data_set.options}
-        results_table.write_row(folder, evaluation.compute_metrics(scored.scores), facts, one.result)
+        metrics = evaluation.compute_metrics(scored.scores)
+        with locked(folder):
+            results_table.write_row(folder, metrics, facts, one.result)
     except (AffectLensError, OSError) as error:
         return error
     except Exception as error:  # of torch, Lightning or memory: one run must not cost the others
@@ -210,7 +213,8 @@ def _train(one: Planned, task: Task, progress: Progress) -> None:
     if one.after is not None and not (one.after / "model.onnx").is_file():
         raise BadModelFile(f"{recipe.name} starts from the run in '{one.after}', which is not finished")
     if one.after is not None and recipe.classifier == "svm":
-        run.adopt(recipe, one.after, folder)
+        with run.locked(folder):
+            run.adopt(recipe, one.after, folder)
     resume = (folder / "recipe.json").is_file()
     verb = "continuing, " if resume else ""
     progress.message(f"{one.name}: {verb}up to {recipe.epochs} epochs, in '{folder}'")

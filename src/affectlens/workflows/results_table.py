@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from statistics import fmean, stdev
 from types import ModuleType
 from typing import Any
 
-from affectlens.core.files import atomic_write
+from affectlens.core.files import atomic_copy, atomic_write
 from affectlens.evaluation import plots
 from affectlens.evaluation.metrics import challenge as challenge_metric
 from affectlens.evaluation.metrics import mean_class_accuracy_interval
@@ -39,7 +38,7 @@ def write_row(run: Path, metrics: Mapping[str, Any], facts: Mapping[str, Any], o
     """
     out.mkdir(parents=True, exist_ok=True)
     for name in (*_KEPT, *([_LOG] if (run / _LOG).is_file() else [])):
-        shutil.copyfile(run / name, out / name)
+        atomic_copy(run / name, out / name)
     plots.save(plots.confusion_matrix(metrics["confusion_matrix"], metrics["labels"]), out / "confusion.png")
     parameters = sum(weight.numel() for weight in load_run(run).parameters())
     validation = json.loads((run / "metrics.json").read_text(encoding="utf-8"))

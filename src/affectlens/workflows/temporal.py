@@ -99,9 +99,10 @@ def train_temporal(
         "settings": asdict(settings),
         "versions": runs.versions(),
     }
-    place.mkdir(parents=True, exist_ok=True)  # where this fails, nothing has been computed in vain
-    frames = _features(module, weights_sha256, source, tables, place.parent, progress)
-    return _trained(module, labels, frames, settings, place, facts, progress)
+    with runs.locked(place):  # where this fails, nothing has been computed in vain
+        _free(place.parent, place.name)  # still
+        frames = _features(module, weights_sha256, source, tables, place.parent, progress)
+        return _trained(module, labels, frames, settings, place, facts, progress)
 
 
 def load_temporal_head(folder: str | Path) -> "nn.Module":

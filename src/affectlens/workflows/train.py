@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,39 +107,54 @@ def run_recipe(
     """
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    from affectlens.training import export, fit, run, start, svm
+    from affectlens.training import fit, run
     from affectlens.training.data import load_data
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     first = rank_zero_only.rank == 0
-    if first and not run.check_free(recipe, folder, resume) and resume:
-        progress.message(f"no run to continue in '{folder}'; starting a new one")
-    run.check_sources(recipe)
-    if first and not checked and not (resume and run.last_checkpoint(folder).is_file()):
-        labels = run.with_data_options(recipe, source).labels()
-        error = start.start_error(recipe, labels) if labels else None  # without labels, the data say what is wrong
-        if error:
-            raise error
-    data = (load or load_data)(recipe, source, progress)
     if first:
-        for line in _facts(recipe.name, data):
-            progress.message(line)
-    with _interruptible(run.last_checkpoint(folder)):
-        best = fit.fit(recipe, data, folder, resume, progress, machines, deadline)
-        if best is None:  # another process of this run goes on
-            return None
-        run.keep_losses(best, folder)
-        module = run.load_checkpoint(recipe, len(data.train.labels), best)
-        if recipe.classifier == "svm":
-            cost = svm.refit(module, data.train, data.valid)
-            run.save_refitted(module, folder)
-            faces = _faces(len(data.train))
-            said = f"the last layer is now a linear support vector machine, fitted on {faces} with C = {cost:g}"
-            run.note(folder, said)
-            progress.message(said)
-        with progress.task("calibrating and exporting", 1) as advance:
-            spec = export.export(module, data, folder)
-            advance()
+        run.check_free(recipe, folder, resume)
+    with run.locked(folder) if first else nullcontext():  # the processes of a run have one lock
+        if first and not run.check_free(recipe, folder, resume) and resume:
+            progress.message(f"no run to continue in '{folder}'; starting a new one")
+        run.check_sources(recipe)
+        if first and not checked and not (resume and run.last_checkpoint(folder).is_file()):
+            _check_start(recipe, source)
+        data = (load or load_data)(recipe, source, progress)
+        if first:
+            for line in _facts(recipe.name, data):
+                progress.message(line)
+        with _interruptible(run.last_checkpoint(folder)):
+            best = fit.fit(recipe, data, folder, resume, progress, machines, deadline)
+            return _exported(recipe, data, folder, best, progress) if best else None  # another process goes on
+
+
+def _check_start(recipe: "Recipe", source: DataSource) -> None:
+    """Raises what `training.start.start_error` returns."""
+    from affectlens.training import run, start
+
+    labels = run.with_data_options(recipe, source).labels()
+    error = start.start_error(recipe, labels) if labels else None  # without labels, the data say what is wrong
+    if error:
+        raise error
+
+
+def _exported(recipe: "Recipe", data: "TrainingData", folder: Path, best: Path, progress: Progress) -> Run:
+    """Finish a run that ended with the checkpoint `best`: its last layer, if that is to be another, and its files."""
+    from affectlens.training import export, run, svm
+
+    run.keep_losses(best, folder)
+    module = run.load_checkpoint(recipe, len(data.train.labels), best)
+    if recipe.classifier == "svm":
+        cost = svm.refit(module, data.train, data.valid)
+        run.save_refitted(module, folder)
+        faces = _faces(len(data.train))
+        said = f"the last layer is now a linear support vector machine, fitted on {faces} with C = {cost:g}"
+        run.note(folder, said)
+        progress.message(said)
+    with progress.task("calibrating and exporting", 1) as advance:
+        spec = export.export(module, data, folder)
+        advance()
     finished = Run(folder, spec.provenance["validation"], spec.temperature, run.remark(folder))
     result = _result(finished)
     run.note(folder, result)

@@ -1,4 +1,6 @@
+import errno
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +26,20 @@ def printed(tmp_path):
         return (tmp_path / "table.txt").read_text(encoding="utf-8").splitlines()
 
     return write
+
+
+def test_a_table_that_cannot_be_written_leaves_the_one_before(printed, make_face, tmp_path, monkeypatch):
+    analysis = Analysis("x.jpg", "m", LABELS, (make_face(),))
+    before, write = printed(analysis), Path.write_text
+
+    def half(path, text, **options):
+        write(path, text[: len(text) // 2], **options)
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="No space left"):
+        printed(analysis, analysis)
+    assert (tmp_path / "table.txt").read_text().splitlines() == before
 
 
 @pytest.fixture

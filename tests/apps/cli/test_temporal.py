@@ -14,6 +14,7 @@ from affectlens.data.splits import train_or_valid
 from affectlens.training import frame_features, run
 from affectlens.training.module import ExpressionModule
 from affectlens.training.recipe import find, with_settings
+from affectlens.training.run import locked
 from affectlens.workflows.temporal import load_temporal_head, train_temporal
 
 LABELS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -163,6 +164,13 @@ def test_what_is_wrong_is_said_before_any_features_are_computed(trained, videos,
     with pytest.raises(BadSetting, match="can train a head over frames"):
         train_temporal(trained, data)
     assert not (trained / "temporal").exists()
+
+
+def test_a_head_that_another_process_trains_is_refused(trained, videos, tmp_path, monkeypatch):
+    monkeypatch.setattr(frame_features, "features_of", None)
+    place = tmp_path / "heads" / "gru-window64-epochs20-seed0"
+    with locked(place), pytest.raises(BadSetting, match="another process trains the run in"):
+        train_temporal(trained, f"affwild2:{videos}", tmp_path / "heads")
 
 
 def test_the_python_of_the_page_runs(trained, videos, tmp_path, monkeypatch):

@@ -46,7 +46,7 @@ def test_a_run_leaves_a_folder_with_a_model_that_analyzes(cli, ferplus, tmp_path
     assert (result.code, result.err) == (0, "")
     assert {
         *("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png"),
-        *("log.txt", "checkpoints", "metrics.json", "model.onnx"),
+        *("log.txt", "checkpoints", "metrics.json", "model.onnx", "lock"),
     } == {file.name for file in (tmp_path / "run").iterdir()}
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["epochs"] == 1
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())

@@ -1,7 +1,8 @@
 """Analyses as a table on the terminal."""
 
+import io
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from affectlens.apps.cli.console import PLAIN, Table, print_table
 from affectlens.apps.cli.console import out as terminal
 from affectlens.core.affect import Face
 from affectlens.core.columns import Schema
+from affectlens.core.files import output_file
 from affectlens.runtime.analysis import Analysis, Writer
 from affectlens.runtime.people import People, Person
 
@@ -30,7 +32,7 @@ _CELLS = [_SCHEMA[name] for name in ("valence", "arousal", "va_source", "disagre
 
 @contextmanager
 def table_writer(file: Path | None) -> Iterator[Writer]:
-    """Collects analyses and prints one table at the end, to `file` or the terminal.
+    """Collects analyses and prints one table at the end, for whatever reason, to `file` or the terminal.
 
     A terminal of fewer than 131 columns gets a table without va_source, disagreement, quality, box and score; a long
     name folds.
@@ -47,17 +49,21 @@ def table_writer(file: Path | None) -> Iterator[Writer]:
         if not analysis.faces:
             rows.append({"source": analysis.source, "expression": Text(f"- {analysis.reason}", style="dim")})
 
-    with ExitStack() as stack:
-        stream = stack.enter_context(file.open("w", encoding="utf-8")) if file else None
-        wide = stream or not terminal.is_terminal
-        console = Console(file=stream, width=_WIDE, force_terminal=False, no_color=True, **PLAIN) if wide else terminal
-        try:
-            yield write
-        finally:
-            if rows:
-                print_table(_table(rows, console.width), console, fold=True)
-            if videos:
-                print_table(_people(videos, console.width), console, fold=True)
+    if file is not None:
+        file.open("a").close()  # what cannot be written is known before anything is analyzed
+    stream = None if file is None else io.StringIO()
+    wide = stream or not terminal.is_terminal
+    console = Console(file=stream, width=_WIDE, force_terminal=False, no_color=True, **PLAIN) if wide else terminal
+    try:
+        yield write
+    finally:
+        if rows:
+            print_table(_table(rows, console.width), console, fold=True)
+        if videos:
+            print_table(_people(videos, console.width), console, fold=True)
+        if file is not None and stream is not None:
+            with output_file(file) as unfinished:
+                unfinished.write_text(stream.getvalue(), encoding="utf-8")
 
 
 def _table(rows: list[dict[str, str | Text]], width: int) -> Table:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from affectlens.core.columns import Row, Schema
 from affectlens.core.errors import BadSetting
+from affectlens.core.files import output_file
 from affectlens.runtime.analysis import Analysis, Writer
 from affectlens.runtime.tables import arrow_schema
 
@@ -14,7 +15,7 @@ _MAX_ROWS = 5000
 
 @contextmanager
 def build(file: Path | None, schema: Schema) -> Iterator[Writer]:
-    """Write to a file, some thousand rows at a time; it can be read when the context is left, for whatever reason.
+    """Write to a file, some thousand rows at a time; it takes its name when the context is left, for whatever reason.
 
     Raises:
         BadSetting: there is no file. MissingExtra: the extra "parquet" is not installed. OSError: it cannot be written.
@@ -26,7 +27,8 @@ def build(file: Path | None, schema: Schema) -> Iterator[Writer]:
     from pyarrow import parquet
 
     rows: list[Row] = []
-    with parquet.ParquetWriter(file, types) as table:
+    interruption: BaseException | None = None
+    with output_file(file) as unfinished, parquet.ParquetWriter(unfinished, types) as table:
 
         def flush() -> None:
             if rows:
@@ -40,5 +42,8 @@ def build(file: Path | None, schema: Schema) -> Iterator[Writer]:
 
         try:
             yield write
-        finally:
-            flush()
+        except BaseException as error:
+            interruption = error
+        flush()
+    if interruption is not None:
+        raise interruption
