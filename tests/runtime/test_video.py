@@ -1,3 +1,4 @@
+import contextlib
 import io
 import os
 import socket
@@ -154,6 +155,70 @@ def test_images_of_too_many_pixels_are_not_decoded(make_video, tmp_path):
     with pytest.raises(UnreadableMedia) as refused:
         open_video(file, max_pixels=64 * 48 - 1)
     assert refused.value.reason == Reason.TOO_MANY_PIXELS
+
+
+def frames_of(codec, side, count):
+    """Encoded gray frames of side x side pixels."""
+    context = av.CodecContext.create(codec, "w")
+    context.width = context.height = side
+    context.pix_fmt, context.time_base = "yuv420p", Fraction(1, 25)
+    context.options = {"preset": "ultrafast", "threads": "1", "qp": "51"} if codec == "libx264" else {}
+    if codec != "libx264":
+        context.framerate = Fraction(25)
+    gray = av.VideoFrame(side, side, "yuv420p")
+    for plane in gray.planes:
+        plane.update(bytes([128]) * plane.buffer_size)
+    packets = []
+    for number in range(count):
+        gray.pts = number
+        packets += context.encode(gray)
+    return [bytes(packet) for packet in [*packets, *context.encode(None)]]
+
+
+def growing_video(file, codec, side, format):
+    """A video of 64 x 64 pixels whose last two frames are side x side."""
+    with av.open(str(file), "w", format=format) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for number, data in enumerate(frames_of(codec, 64, 40) + frames_of(codec, side, 2)):
+            packet = av.Packet(data)
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 25)
+            packet.is_keyframe = True
+            container.mux(packet)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("codec", "format"), [("libx264", "mpegts"), ("mpeg4", "mpegts"), ("libvpx", "matroska"), ("mpeg2video", "mpegts")]
+)
+def test_the_decoder_itself_refuses_later_frames_of_too_many_pixels(monkeypatch, tmp_path, codec, format):
+    file = growing_video(tmp_path / "a.video", codec, 2048, format)
+    reason, frames = ending(open_video(file, max_pixels=1_000_000))
+    assert (reason, len(frames) >= 38) == (Reason.TOO_MANY_PIXELS, True)
+    monkeypatch.setattr(video.VideoFile, "_check_size", lambda *_: None)
+    with contextlib.suppress(UnreadableMedia):
+        assert {frame.image.shape for frame in open_video(file, max_pixels=1_000_000)} == {(64, 64, 3)}
+
+
+def open_files():
+    """Paths of all files that this process has open; none where the system does not tell."""
+    handles = Path("/proc/self/fd")
+    return {os.path.realpath(handle) for handle in handles.iterdir()} if handles.exists() else set()
+
+
+@pytest.mark.parametrize("tag", [b"zzz9", b"\0\0\0\0"])
+def test_a_video_of_an_unknown_codec_says_so_and_is_closed(make_video, tmp_path, tag):
+    file = make_video(tmp_path / "a.mp4", [shade(0)])
+    file.write_bytes(file.read_bytes().replace(b"avc1", tag))
+    assert reason_of(file) == Reason.UNSUPPORTED
+    assert str(file) not in open_files()
+
+
+def test_whatever_fails_while_a_video_is_opened_is_damage_and_the_file_is_closed(make_video, monkeypatch, tmp_path):
+    file = make_video(tmp_path / "a.mp4", [shade(0)])
+    monkeypatch.setattr(video, "moving_pictures", lambda container: container.no_such_thing)
+    assert reason_of(file) == Reason.DAMAGED
+    assert str(file) not in open_files()
 
 
 @pytest.mark.parametrize("name", ["list.mp4", "list.mkv"])

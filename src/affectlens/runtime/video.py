@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectlens.core.errors import BadSetting, MissingExtra, NetworkRefused, UnreadableMedia
+from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, NetworkRefused, UnreadableMedia
 from affectlens.core.image_file import MAX_PIXELS
+from affectlens.core.messages import one_line
 from affectlens.core.offline import network_forbidden
 from affectlens.core.reasons import Reason
 from affectlens.runtime.media import CAMERA, STREAMS, display_name, file_reasons, regular_size
@@ -38,6 +39,8 @@ _CLOSE_TIMEOUT_S = 1.0
 """How long the end of a decoder waits for who uses it."""
 _MISSING_S, _MISSING_SHARE = 1.0, 0.02
 """What may be missing at the end of a whole file, in seconds and as a share of its length."""
+_CODED_BEYOND = 1 << 21
+"""Pixels beyond the limit that a decoder accepts, since it counts whole blocks of up to 64 pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,16 +106,19 @@ class VideoFile:
         if name and not self.live:
             name = os.path.abspath(os.path.expanduser(name))  # FFmpeg takes what stands before a colon for a protocol
             _check_file(Path(name))
-        self._container = open_container(name or source, self.live)
+        self._container = open_container(name or source, self.live, max_pixels)
         self._turn = _DecoderLock(self._container.close)
         try:
             self._stream = moving_pictures(self._container)
             self._check_size(self._stream.width, self._stream.height)
-        except UnreadableMedia:
+            self._stream.codec_context.options = _decoder_options(max_pixels)
+            self._stream.thread_type = "AUTO"
+            self.duration_s = None if self.live else self._announced_s()
+        except BaseException as error:
             self.close()
+            if isinstance(error, Exception) and not isinstance(error, AffectLensError):
+                raise UnreadableMedia(Reason.DAMAGED, one_line(error)) from error
             raise
-        self._stream.thread_type = "AUTO"
-        self.duration_s = None if self.live else self._announced_s()
 
     def _announced_s(self) -> float | None:
         """Length of the video; None where only that of the whole file is told, and it holds sound too."""
@@ -142,7 +148,8 @@ class VideoFile:
                     raise UnreadableMedia(Reason.TRUNCATED, detail) from error
                 try:
                     pictures = packet.decode() if packet is not None else None
-                except av.FFmpegError:
+                except av.FFmpegError as error:
+                    self._check_refused(error)
                     damaged += 1
                     continue
             if pictures is None:
@@ -166,6 +173,14 @@ class VideoFile:
         if width * height > self._max_pixels:
             what = f"a frame has {width} x {height} pixels; the limit is {self._max_pixels:,}"
             raise UnreadableMedia(Reason.TOO_MANY_PIXELS, what)
+
+    def _check_refused(self, error: Exception) -> None:
+        """Raise UnreadableMedia where the decoder refused a frame because of its size, which some decoders then forget."""
+        context = self._stream.codec_context
+        self._check_size(context.width, context.height)
+        if isinstance(error, ValueError) and not context.width:
+            what = f"a frame has more pixels than the limit of {self._max_pixels:,}"
+            raise UnreadableMedia(Reason.TOO_MANY_PIXELS, what) from error
 
     def _check_end(self, frames: int, end_s: float, damaged: int) -> None:
         """Raise what is to be said of how the file ended, at `end_s` of its own time."""
@@ -284,17 +299,28 @@ def _check_file(path: Path) -> None:
 
 
 def moving_pictures(container: "InputContainer") -> "VideoStream":
-    """The first video that is not a cover of the sound.  Raises UnreadableMedia."""
+    """The first video that is not a cover of the sound.  Raises UnreadableMedia: there is none, or it has an unknown
+    codec.
+    """
     from av.stream import Disposition
 
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise UnreadableMedia(Reason.UNSUPPORTED, "the codec of the video is unknown")
             return stream
     raise UnreadableMedia(Reason.NO_VIDEO, "the file has no video stream")
 
 
-def open_container(source: "str | os.PathLike[str] | BinaryIO", live: bool = False) -> "InputContainer":
-    """What `av` opens, of the kinds that are read.
+def _decoder_options(max_pixels: int) -> dict[str, str]:
+    """What makes FFmpeg's decoders refuse a larger frame before they allocate it."""
+    return {"max_pixels": str(max_pixels + _CODED_BEYOND)}
+
+
+def open_container(
+    source: "str | os.PathLike[str] | BinaryIO", live: bool = False, max_pixels: int = MAX_PIXELS
+) -> "InputContainer":
+    """What `av` opens, of the kinds that are read; FFmpeg decodes the first frames, up to so many pixels.
 
     Raises:
         UnreadableMedia: it cannot be opened. MissingExtra: the extra "video" is not installed.
@@ -302,6 +328,7 @@ def open_container(source: "str | os.PathLike[str] | BinaryIO", live: bool = Fal
     av = require_av()
     protocols = "file" if isinstance(source, (str, os.PathLike)) else "none"
     options = _STREAM_OPTIONS if live else {"format_whitelist": _CONTAINERS, "protocol_whitelist": protocols}
+    options = options | _decoder_options(max_pixels)
     try:
         container: InputContainer = av.open(source, options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
