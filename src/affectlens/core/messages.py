@@ -1,16 +1,32 @@
 """Third-party errors in logs and rows: messages of one line, and reason codes."""
 
 import logging
+import re
 from functools import lru_cache
 from pathlib import Path
 
 from affectlens.core.errors import AffectLensError, MissingExtra, UnreadableMedia
 from affectlens.core.reasons import Reason
 
+MAX_LENGTH = 500
+"""Characters of a message; what it quotes from a file can be much longer."""
+
+
+def shortened(text: str) -> str:
+    """A message in one line, of which the middle is left out if it is too long: its end says what to do."""
+    line = " ".join(text.split())
+    half = (MAX_LENGTH - 5) // 2
+    return line if len(line) <= MAX_LENGTH else f"{line[:half]} ... {line[-half:]}"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, without its type, which for those of Arrow says nothing."""
+    return shortened((str(error) or type(error).__name__).splitlines()[0])
+
 
 def one_line(error: Exception) -> str:
     """The type of an error and the first line of what it says."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return shortened(f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
 def describe(error: Exception) -> str:
@@ -25,7 +41,12 @@ def describe(error: Exception) -> str:
             text = f"'{blocking[0]}' is a file, expected a folder"
         if isinstance(error, FileNotFoundError) and not (parent := file.parent).exists():
             text = f"cannot open '{error.filename}': the folder '{parent}' does not exist"
-    return " ".join(text.split())
+    return shortened(text)
+
+
+def without_advice(said: str) -> str:
+    """What torch says of a file that it cannot load, but not that it should be unpickled all the same."""
+    return "it contains no weights that can be read safely" if re.search(r"weights_only|pickle", said) else said
 
 
 @lru_cache(maxsize=10_000)
@@ -41,9 +62,9 @@ def reason_of(error: Exception) -> tuple[Reason, str]:
         AffectLensError: `error` itself, where every other source would fail in the same way.
     """
     if isinstance(error, UnreadableMedia):
-        return Reason(error.reason), error.detail
+        return Reason(error.reason), shortened(error.detail)
     if isinstance(error, MissingExtra):
-        return Reason.MISSING_EXTRA, str(error)
+        return Reason.MISSING_EXTRA, shortened(str(error))
     if isinstance(error, AffectLensError):
         raise error
     # of OpenCV, onnxruntime or memory: one picture must not cost the results of others

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.listing import absolute, beside, is_url, opened, parquet_column
+from affectlens.apps.batch.listing import absolute, beside, faults, is_url, opened, parquet_column
 from affectlens.core.errors import BadSetting, UnreadableMedia
+from affectlens.core.image_file import MAX_BYTES, read_file
 from affectlens.core.reasons import Reason
-from affectlens.runtime.media import MAX_BYTES, file_reasons, read_bytes
 
 _CELLS_AT_ONCE, _BUFFER = 16, 1 << 20
 """Cells of a Parquet file that are decoded together, and bytes that are read together: a row group can be large."""
@@ -21,7 +21,7 @@ _CELLS_AT_ONCE, _BUFFER = 16, 1 << 20
 def _reasons() -> Iterator[None]:
     """What stands between a source and its bytes becomes an UnreadableMedia, an address that cannot be used too."""
     try:
-        with file_reasons():
+        with faults():
             yield
     except BadSetting as error:
         raise UnreadableMedia(Reason.FAILED, str(error)) from error
@@ -59,7 +59,7 @@ class Reader:
             if item.within == "parquet":
                 return self._in_parquet(item)
             if not is_url(item.url):
-                return read_bytes(Path(item.url))
+                return read_file(Path(item.url), MAX_BYTES)
             with opened(item.url) as stream:
                 data = stream.read(MAX_BYTES + 1)
         _check_size(len(data))
@@ -125,5 +125,7 @@ class Reader:
 
 
 def _check_size(size: int) -> None:
+    if size < 0:
+        raise UnreadableMedia(Reason.DAMAGED, f"the file states a size of {size:,} bytes")
     if size > MAX_BYTES:
         raise UnreadableMedia(Reason.TOO_LARGE, f"the file has {size:,} bytes; the limit is {MAX_BYTES:,}")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.cli.console import TERMINAL, out
+from affectlens.core.files import read_text
 from affectlens.workflows import reproduce as reproducing
 
 
@@ -93,4 +94,4 @@ def reproduce(
         runs=runs,
         progress=TERMINAL,
     )
-    out.print(table.read_text(encoding="utf-8"))
+    out.print(read_text(table))

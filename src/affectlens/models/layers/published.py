@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from affectlens.core.errors import BadModelFile
-from affectlens.core.files import sha256_of
+from affectlens.core.files import open_regular, sha256_of
 
 _HUB_FILE = "model.safetensors"
 _HUB_TIMEOUT_S = 20.0
@@ -94,6 +94,7 @@ def state_in(file: Path) -> dict[str, Tensor]:
 
 def _opened(file: Path) -> dict[str, Tensor]:
     """As `state_in`; raises whatever torch and safetensors do."""
+    open_regular(file).close()
     if file.suffix == ".safetensors":
         return dict(load_file(file))
     found = torch.load(file, map_location="cpu", weights_only=True)
