@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 from affectlens.apps.batch.item import Item, is_photo_name, is_video_name
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
 from affectlens.core.files import regular_size
-from affectlens.core.messages import one_line
+from affectlens.core.messages import first_line, one_line
 from affectlens.core.reasons import Reason
 from affectlens.runtime.media import ANNOTATED, display_name, expand, file_reasons, is_live
 
@@ -299,7 +299,7 @@ def _in_parquet(file: Item) -> Iterator[Item]:
                     yield Item(f"{file.name}#{number}", file.url, False, "parquet", (group, row))
                     number += 1
         except ArrowInvalid as error:
-            raise UnreadableMedia(Reason.DAMAGED, str(error).partition("\n")[0]) from error
+            raise UnreadableMedia(Reason.DAMAGED, first_line(error)) from error
 
 
 def parquet_column(schema: Any, name: str) -> tuple[str, bool]:
