@@ -274,6 +274,24 @@ def test_pictures_in_the_cells_of_parquet(memory, jpeg, structured):
         reader.photo(items[2])
 
 
+def test_cells_that_a_dictionary_makes_large_are_decoded_one_by_one(tmp_path, monkeypatch):
+    sizes = []
+    iter_batches = parquet.ParquetFile.iter_batches
+
+    def watched(*arguments, **options):
+        for batch in iter_batches(*arguments, **options):
+            sizes.append(batch.num_rows)
+            yield batch
+
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", watched)
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 16, pa.int32()), pa.array([bytes(1_000_000)]))
+    parquet.write_table(pa.table({"image": column}), tmp_path / "a.parquet", compression="zstd", store_schema=False)
+    assert (tmp_path / "a.parquet").stat().st_size < 2000
+    reader = Reader()
+    assert {len(reader.photo(item)) for item in list_items(str(tmp_path / "a.parquet"))} == {1_000_000}
+    assert sizes == [1] * 16
+
+
 def test_a_cell_that_names_a_path_instead_of_bytes_is_read_there(jpeg, tmp_path):
     (tmp_path / "p.jpg").write_bytes(jpeg)
     cells = [{"bytes": None, "path": "p.jpg"}, {"bytes": b"x", "path": "p.jpg"}, {"bytes": None, "path": None}]

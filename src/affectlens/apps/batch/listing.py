@@ -19,6 +19,7 @@ from affectlens.apps.batch.item import Item, is_photo_name, is_video_name
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
 from affectlens.core.files import regular_size
 from affectlens.core.messages import first_line, one_line
+from affectlens.core.parquet_file import batches_of
 from affectlens.core.reasons import Reason
 from affectlens.runtime.media import ANNOTATED, display_name, expand, file_reasons, is_live
 
@@ -289,7 +290,7 @@ def _in_parquet(file: Item) -> Iterator[Item]:
             table = parquet.ParquetFile(stream)
             column, paths = parquet_column(table.schema_arrow, file.name)
             if paths:
-                cells = (cell for part in table.iter_batches(columns=[column]) for cell in part.column(0).to_pylist())
+                cells = (cell for part in batches_of(table, [column]) for cell in part.column(0).to_pylist())
                 for cell in cells:
                     yield from _entries(file.url, cell) if cell else ()
                 return

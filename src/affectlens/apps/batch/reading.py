@@ -13,8 +13,8 @@ from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.core.image_file import MAX_BYTES, read_file
 from affectlens.core.reasons import Reason
 
-_CELLS_AT_ONCE, _BUFFER = 16, 1 << 20
-"""Cells of a Parquet file that are decoded together, and bytes that are read together: a row group can be large."""
+_BUFFER = 1 << 20
+"""Bytes of a Parquet file that are read together: a row group can be large."""
 
 
 @contextmanager
@@ -106,8 +106,10 @@ class Reader:
             self._url, self._next = item.url, (-1, 0)
         if self._next[0] != group or row < self._next[1]:
             column, _ = parquet_column(self._file.schema_arrow, item.name)
-            batches = self._file.iter_batches(_CELLS_AT_ONCE, row_groups=[group], columns=[column])
-            self._cells = (cell for batch in batches for cell in batch.column(0))
+            one_by_one = self._file.iter_batches(
+                1, row_groups=[group], columns=[column]
+            )  # a dictionary hides their size
+            self._cells = (cell for batch in one_by_one for cell in batch.column(0))
             self._next = (group, 0)
         cell = next(islice(self._cells, row - self._next[1], None), None)
         self._next = (group, row + 1)

@@ -34,6 +34,7 @@ from affectlens.core.errors import BadData, MissingExtra
 from affectlens.core.expressions import FERPLUS
 from affectlens.core.files import open_regular
 from affectlens.core.messages import first_line
+from affectlens.core.parquet_file import batches_of
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.readers._classes import OUTSIDE, class_name, ordered
 from affectlens.data.readers._tables import number, rows
@@ -54,7 +55,6 @@ _COLUMNS = (
     *("path", "image", "expression", "votes", "valence", "arousal"),
     *("split", "id", "age_years", "landmarks", "attributes"),
 )
-_BATCH = 256
 Row = Mapping[str, object]
 
 
@@ -269,7 +269,7 @@ def _parquet_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, P
                 raise BadData(f"'{file}' lacks the column 'path' or 'image'; found: {', '.join(names)}")
             chosen = [name for name in names if name in columns or name.startswith(_GROUP)]
             count = 0
-            for batch in table.iter_batches(batch_size=_BATCH, columns=chosen):
+            for batch in batches_of(table, chosen):
                 for count, row in enumerate(batch.to_pylist(), start=count + 1):  # noqa: B020
                     yield f"{file}, row {count}", file, row
     except (OSError, ValueError) as error:
