@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import os
+import signal
 import struct
 import sys
 import zlib
@@ -68,6 +69,20 @@ def uncovered_processes(request, monkeypatch):
     """Processes of a test that is marked `no_cover` are not measured either."""
     if request.node.get_closest_marker("no_cover"):
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
+@pytest.fixture
+def deadline():
+    """Ends a test that waits for what never comes, such as the other end of a pipe."""
+
+    def end(*_):
+        raise TimeoutError("the test waited for ten seconds")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

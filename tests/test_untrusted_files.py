@@ -82,7 +82,8 @@ def refuse(call, made):
         call()
     assert not made.exists()
     assert len(str(error.value).splitlines()) == 1
-    assert "weights_only" not in str(error.value)  # torch's advice to open it all the same
+    for advice in ("weights_only", "allow_pickle", "pickled"):  # torch's and NumPy's, to open it all the same
+        assert advice not in str(error.value)
 
 
 @KINDS
@@ -240,6 +241,24 @@ def test_an_array_of_objects_in_affectnet_is_not_executed(tmp_path, made):
     refuse(lambda: [face for split in ("train", "valid") for face in affectnet.read(tmp_path, split, options)], made)
 
 
+@pytest.mark.parametrize("content", [b"", bytes(1000), b"\x80\x02.", b"PK\x03\x04", b"not weights"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_that_is_no_weights_is_refused_without_advice(tmp_path, made, content, suffix):
+    file = tmp_path / f"weights{suffix}"
+    file.write_bytes(content)
+    refuse(lambda: published.state_in(file), made)
+    refuse(lambda: published.timm_state("resnet18", str(file)), made)
+    refuse(lambda: load_head(file), made)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_pipe_and_a_device_are_no_weights(tmp_path, made, deadline, suffix):
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"endless{suffix}").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        refuse(lambda name=name: published.state_in(tmp_path / f"{name}{suffix}"), made)
+
+
 # Our own code
 
 UNPICKLING = {
@@ -265,6 +284,20 @@ def test_nothing_in_the_package_unpickles(pattern):
         if re.search(pattern, line)
     ]
     assert found == []
+
+
+def test_pictures_are_decoded_by_pillow_and_nothing_else():
+    decoders = re.compile(r"\b(?:imread|imdecode|imreadmulti|imdecodemulti)\(|VideoCapture\(|Image\.open\(")
+    found = {
+        file.relative_to(SOURCES).as_posix()
+        for file in SOURCES.rglob("*.py")
+        if decoders.search(file.read_text(encoding="utf-8"))
+    }
+    ours = {
+        "evaluation/corruptions.py",  # what it has encoded itself
+        "runtime/video.py",  # cameras
+    }
+    assert found == ours
 
 
 def test_what_is_looked_for_would_be_found():

@@ -1,12 +1,28 @@
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from affectlens.core.errors import BadSetting
-from affectlens.core.files import atomic_copy, atomic_write, output_file, own_folder, partial, remove_own
+import affectlens
+from affectlens.core.errors import BadData, BadModelFile, BadSetting
+from affectlens.core.files import (
+    atomic_copy,
+    atomic_write,
+    limited_lines,
+    open_regular,
+    open_text,
+    output_file,
+    own_folder,
+    partial,
+    read_bytes,
+    read_json,
+    read_text,
+    real_path,
+    remove_own,
+)
 
 
 @pytest.fixture
@@ -178,3 +194,84 @@ def test_links_and_devices_are_written_to_as_they_are(tmp_path):
     assert (tmp_path / "target").read_text() == "new"
     assert (tmp_path / "link").is_symlink()
     assert not Path(os.devnull).is_file()
+
+
+def test_the_real_path_follows_links_and_stays_where_they_lead_nowhere(tmp_path):
+    (tmp_path / "to").symlink_to(tmp_path / "file")
+    assert real_path(tmp_path / "to") == real_path(tmp_path) / "file"
+    (tmp_path / "loop").symlink_to("loop")
+    assert real_path(tmp_path / "loop").name == "loop"
+    assert real_path("a\0b").is_absolute()
+
+
+SPECIAL = {
+    "pipe": (os.mkfifo, "not a regular file"),
+    "device": (lambda file: file.symlink_to("/dev/zero"), "not a regular file"),
+    "folder": (os.mkdir, "Is a directory"),
+    "link to itself": (lambda file: file.symlink_to(file.name), "symbolic links"),
+    "nothing": (lambda file: None, "No such file"),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), SPECIAL.values(), ids=SPECIAL)
+def test_only_regular_files_are_opened(tmp_path, deadline, make, said):
+    make(tmp_path / "file")
+    for read in (open_regular, open_text, read_bytes, read_text, lambda file: read_json(file, dict)):
+        with pytest.raises(OSError, match=said) as error:
+            read(tmp_path / "file")
+        assert error.value.filename == str(tmp_path / "file")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    assert (read_bytes(tmp_path / "file", 5), read_text(tmp_path / "file", 5)) == (b"12345", "12345")
+    for read in (open_regular, read_bytes, read_text):
+        with pytest.raises(OSError, match="the file has 5 bytes; the limit is 4") as error:
+            read(tmp_path / "file", 4)
+        assert error.value.errno == errno.EFBIG
+
+
+def test_lines_are_read_up_to_a_limit(tmp_path):
+    (tmp_path / "file").write_text("12345\n1234\n123456\n")
+    with open_text(tmp_path / "file") as stream:
+        lines = limited_lines(stream, 6)
+        assert [next(lines), next(lines)] == ["12345\n", "1234\n"]
+        with pytest.raises(BadData, match="a line has more than 6 characters"):
+            next(lines)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[" * 100_000, b'{"a":' * 100_000, b"1" * 10_000, b"\xff\xfe", b"[]", b"null", b'"x"', bytes(1000)],
+)
+def test_json_that_is_damaged_or_something_else_is_one_line(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(BadModelFile, match=r"^'.*a\.json' is damaged: .") as error:
+        read_json(tmp_path / "a.json", dict)
+    assert "\n" not in str(error.value)
+
+
+def test_json_is_read(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": [1]}')
+    assert read_json(tmp_path / "a.json", dict) == {"a": [1]}
+
+
+ALLOWED = {
+    "runtime/environment.py": "/proc/cpuinfo",
+    "training/precision.py": "/proc/cpuinfo",
+    "evaluation/report.py": "a template of the package",
+    "faces/detectors/_rewriting.py": "a network whose digest was compared",
+    "apps/batch/on_ray.py": "a file of its own",
+}
+"""Files that read others without a check, and what they read."""
+
+
+def test_files_that_come_from_anywhere_are_read_by_this_module_only():
+    sources = Path(affectlens.__file__).parent
+    bare = re.compile(r"\.read_(text|bytes)\(|\bjson\.load\(|\bcsv\.(reader|DictReader)\(")
+    found = {
+        file.relative_to(sources).as_posix()
+        for file in sources.rglob("*.py")
+        if bare.search(file.read_text(encoding="utf-8"))
+    }
+    assert found - {"core/csv_file.py"} == set(ALLOWED)

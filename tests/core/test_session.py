@@ -162,6 +162,14 @@ def test_metadata_that_is_no_object_is_refused_in_one_line(model_file, text):
     assert ": :" not in message
 
 
+def test_metadata_that_are_not_text_are_refused_in_one_line(model_file):
+    file = model_file(json.dumps(SPEC))
+    file.write_bytes(file.read_bytes().replace(b"default/tiny", b"default\xff\xfeiny"))
+    assert "the metadata of 'x' are damaged: they are not encoded in UTF-8" in refusal(
+        lambda: read_spec(open_session(file), "x")
+    )
+
+
 def test_the_model_file_lies_in_the_package():
     assert file_of("bundled").parent.name == "weights"
     assert file_of("bundled").suffix == ".onnx"

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import cv2
@@ -78,6 +79,24 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
     for name in ("none.png", "folder.png"):
         with pytest.raises(BadData, match=rf"cannot read '.*{name}'"):
             Stored(tmp_path / name).decode()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless", "text", "huge"])
+def test_a_file_that_is_no_picture_is_refused_before_it_is_read(tmp_path, deadline, kind):
+    file = tmp_path / "a.png"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "endless":
+        file.symlink_to("/dev/zero")
+    elif kind == "text":
+        file.write_bytes(b"not a picture")
+    else:
+        with file.open("wb") as stream:
+            stream.truncate((1 << 30) + 1)
+    for read in (Stored(file).encoded, Stored(file).decode):
+        with pytest.raises(BadData, match=r"a\.png'.*: ") as error:
+            read()
+        assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_file_that_breaks_off_at_its_end_is_taken_and_named_once(tmp_path, caplog):

@@ -254,6 +254,24 @@ def test_what_a_reader_must_not_yield_is_one_line_that_names_it(contribute, tmp_
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        ("OverflowError('too large')", "OverflowError: too large"),
+        ("SystemError('x' * 5000 + ' end')", "xxx.* end"),
+        ("OSError(36, 'File name too long', 'a' * 300)", "File name too long"),
+        ("RecursionError()", "RecursionError"),
+    ],
+)
+def test_whatever_a_reader_raises_for_a_damaged_file_is_one_line_of_bad_data(contribute, tmp_path, failure, said):
+    code = READER.format(labels="('a',)", read=f"raise {failure}\n    yield")
+    contribute("data.readers", "mine", code)
+    with pytest.raises(BadData, match=rf"^cannot read '.*' as mine: .*{said}") as error:
+        list(parse(f"mine:{tmp_path}").samples("train"))
+    assert len(str(error.value).splitlines()) == 1
+    assert len(str(error.value)) < 1000
+
+
 def test_max_takes_so_many_training_samples_of_a_part_whatever_their_order(ferplus, class_folders):
     folder = ferplus([(10, 0, 0, 0, 0, 0, 0, 0, 0, 0)] * 9)
     few = parse(f"ferplus:{folder}?max=4+folder:{class_folders('sad')}")

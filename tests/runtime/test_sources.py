@@ -49,7 +49,7 @@ def said(analyses):
         (UnreadableMedia(Reason.DAMAGED, "no end"), Reason.DAMAGED, "no end"),
         (MissingExtra("reading videos", "video"), Reason.MISSING_EXTRA, str(MissingExtra("reading videos", "video"))),
         (ValueError("first\nsecond"), Reason.FAILED, "ValueError: first"),
-        (MemoryError(), Reason.FAILED, "MemoryError: "),
+        (MemoryError(), Reason.FAILED, "MemoryError"),
     ],
 )
 def test_what_fails_with_one_source_has_a_reason_and_one_line(whole, error, reason, detail):

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,47 @@ def test_faces_come_back_as_they_were(analyses, tmp_path, suffix):
     assert first.expressions[:2] == ("happiness", "happiness")
     np.testing.assert_allclose(first.valence, 0.57)
     assert np.isnan(second.valence).all()
+
+
+DAMAGED = {
+    "cell.csv": b'source\n"' + b"x" * 300_000 + b'"\n',
+    "header.csv": b"x" * 2_000_000,
+    "bytes.csv": b"\xff\xfe\n",
+    "deep.jsonl": b"[" * 100_000,
+    "digits.jsonl": b'{"a": ' + b"1" * 10_000 + b"}",
+    "line.jsonl": b'{"a": "' + b"x" * 2_000_000 + b'"}',
+    "nul.parquet": bytes(1000),
+    "footer.parquet": b"PAR1" + bytes(100) + (96).to_bytes(4, "little") + b"PAR1",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_table_is_one_line_of_bad_data(tmp_path, name):
+    (tmp_path / name).write_bytes(DAMAGED[name])
+    with pytest.raises(BadData) as error:
+        read_series(tmp_path / name)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_parquet_with_a_byte_changed_is_read_or_bad_data(analyses, tmp_path):
+    file = write(tmp_path / "a.parquet", analyses)
+    before, refused = file.read_bytes(), []
+    for at in range(0, len(before), 37):
+        file.write_bytes(before[:at] + bytes([before[at] ^ 0x41]) + before[at + 1 :])
+        try:
+            read_series(file)
+        except BadData as error:
+            refused.append(str(error))
+    assert {len(said.splitlines()) for said in refused} == {1}
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_a_pipe_and_a_device_are_no_tables(tmp_path, deadline, suffix):
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"endless{suffix}").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        with pytest.raises(OSError, match="not a regular file"):
+            read_series(tmp_path / f"{name}{suffix}")
 
 
 def test_other_files_are_refused_in_one_line(analyses, tmp_path, monkeypatch):

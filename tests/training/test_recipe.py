@@ -1,10 +1,12 @@
 import json
 import math
+import os
 from dataclasses import FrozenInstanceError, asdict, replace
 
 import pytest
 
 from affectlens.core.errors import BadSetting, UnknownName
+from affectlens.core.messages import MAX_LENGTH, describe
 from affectlens.data.samplers import SAMPLERS
 from affectlens.training.recipe import CHOICES, find, from_dict, from_yaml, to_yaml, with_settings
 
@@ -295,6 +297,49 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):
 def test_a_recipe_file_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(BadSetting, match=r"recipe file '.*none.yaml' does not exist"):
         find(str(tmp_path / "none.yaml"))
+
+
+def aliases(levels):
+    """A list that holds nine times the one before it, and so on: 9 ** levels values."""
+    names = (f"&a{i} [{','.join([f'*a{i - 1}'] * 9)}]" for i in range(1, levels))
+    return f"[&a0 [{','.join('x' * 9)}], {', '.join(names)}]"
+
+
+HOSTILE = {
+    "an alias bomb": (f"model_options:\n  x: {aliases(9)}\n", "aliases are not supported"),
+    "its own alias": ("work: &a [*a]\n", "aliases are not supported"),
+    "deep lists": ("work: " + "[" * 100_000, "nested more than 20 deep"),
+    "deep mappings": ("work: " + '{"a": ' * 100_000, "nested more than 20 deep"),
+    "too many digits": ("epochs: " + "1" * 5000, "ValueError"),
+    "no date": ("epochs: 2001-99-99", "ValueError"),
+    "no number": ("epochs: !!int ''", "IndexError"),
+    "no truth value": ("epochs: !!bool x", "KeyError"),
+    "a value that is code": ("epochs: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+    "a character of no text": ("a: \0", "special characters are not allowed"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_yaml_is_one_short_line_and_at_once(tmp_path, deadline, text, said):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(BadSetting, match=rf"^'.*a\.yaml' is not valid YAML: .*{said}") as error:
+        from_yaml(tmp_path / "a.yaml")
+    assert "\n" not in str(error.value)
+    assert len(describe(error.value)) <= MAX_LENGTH
+
+
+def test_a_huge_file_or_one_without_an_end_is_no_recipe(tmp_path, deadline):
+    (tmp_path / "huge.yaml").write_text("a" * (1 << 21))
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for name, said in (("huge", "the limit is"), ("pipe", "not a regular file")):
+        with pytest.raises(OSError, match=said):
+            from_yaml(tmp_path / f"{name}.yaml")
+
+
+def test_a_long_value_is_quoted_shortly():
+    with pytest.raises(BadSetting) as error:
+        from_dict({"epochs": "x" * 200_000})
+    assert len(str(error.value)) < MAX_LENGTH
 
 
 def test_a_file_of_an_earlier_version_is_read_by_its_former_keys():

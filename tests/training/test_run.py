@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from affectlens.core.errors import BadModelFile, BadSetting
+from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.data.source import parse
 from affectlens.training import run as runs
 from affectlens.training.module import ExpressionModule
@@ -163,6 +163,110 @@ def test_a_damaged_file_is_named(folder, name, content):
     (folder / name).write_bytes(content)
     with pytest.raises(BadModelFile, match=name):
         load_run(folder)
+
+
+@pytest.mark.parametrize("content", ['["a", 1]', '["a", "a"]', '["a", ""]', "7", '"abc"', "{}", "[" * 100_000, "NaN"])
+def test_labels_that_are_none_are_one_line(folder, content):
+    (folder / "labels.json").write_text(content)
+    with pytest.raises(BadModelFile, match=r"labels\.json' is damaged: ") as error:
+        load_run(folder)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", ["[]", "[[]]", '"x"', "{}", '["x"]', "1e400"])
+def test_starts_that_are_none_are_one_line(small, folder, content):
+    (folder / "versions.json").write_text(content)
+    calls = (
+        lambda: runs.remark(folder),
+        lambda: runs.load_data(folder),
+        lambda: open_run(small, LABELS, FACTS, folder, resume=True),
+    )
+    for call in calls:
+        with pytest.raises(BadModelFile, match=r"versions\.json' is damaged: expected"):
+            call()
+
+
+@pytest.mark.parametrize("start", ['{"data": null}', '{"data": [1]}', '{"data": "a&b&c=1"}', '{"remark": []}', "{}"])
+def test_strange_values_of_a_start_are_no_error(folder, start):
+    (folder / "versions.json").write_text(f"[{start}]")
+    assert isinstance(runs.remark(folder), str)
+    assert isinstance(runs.load_data(folder)[0], str)
+
+
+@pytest.mark.parametrize("content", ['"x"', "[1]", "null", "1" * 5000])
+def test_a_recipe_that_is_no_object_is_one_line(small, folder, content):
+    (folder / "recipe.json").write_text(content)
+    with pytest.raises(BadModelFile, match=r"recipe\.json' is damaged: ") as error:
+        load_recipe(folder)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{}",
+        '{"temperature": [], "uncertain_below": 0}',
+        '{"temperature": 1, "uncertain_below": "x"}',
+        '{"temperature": 0, "uncertain_below": 0}',
+        '{"temperature": NaN, "uncertain_below": 0}',
+        '{"temperature": 1, "uncertain_below": 1e999}',
+        '{"temperature": 1, "uncertain_below": 0, "class_prior": ["x"]}',
+        '{"temperature": 1, "uncertain_below": 0, "class_prior": 7}',
+        '{"temperature": 1%s, "uncertain_below": 0}' % ("0" * 400),
+    ],
+)
+def test_a_calibration_that_is_none_is_one_line(folder, content):
+    (folder / "metrics.json").write_text(content)
+    with pytest.raises(BadModelFile, match=r"metrics\.json' is damaged: ") as error:
+        runs.load_calibration(folder)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"epoch,loss\n0,0x10\n",
+        b"epoch,loss\n0\n",
+        b"epoch,loss\n0,1,2\n",
+        b"epoch,loss\nnan,1\n",
+        b"loss\n1\n",
+        b"epoch,loss\n0,\x80\n",
+        b'epoch,loss\n0,"' + b"1" * 200_000 + b'"\n',
+    ],
+)
+def test_curves_that_are_none_are_one_line_before_a_run_goes_on(small, folder, content):
+    (folder / "curves.csv").write_bytes(content)
+    for call in (
+        lambda: runs.read_curves(folder / "curves.csv"),
+        lambda: open_run(small, LABELS, FACTS, folder, resume=True),
+    ):
+        with pytest.raises(BadData, match=r"curves\.csv") as error:
+            call()
+        assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["cut", "nul", "object", "other classes", "folder", "no numbers"])
+def test_centres_that_are_none_are_one_line_without_advice(folder, kind):
+    file = folder / "losses.npz"
+    arrays = {
+        "object": np.array([{}], dtype=object),
+        "other classes": np.ones((4, 5)),
+        "no numbers": np.array("x"),
+    }
+    np.savez(file, **{"centres.points": arrays.get(kind, np.ones((3, 2, 5), np.float32))})
+    if kind == "cut":
+        file.write_bytes(file.read_bytes()[:200])
+    elif kind == "nul":
+        file.write_bytes(bytes(1000))
+    if kind == "folder":
+        file.unlink()
+        file.mkdir()
+        assert runs.load_centres(folder, len(LABELS)) is None
+        return
+    with pytest.raises(BadModelFile, match=r"losses\.npz' is damaged") as error:
+        runs.load_centres(folder, len(LABELS))
+    assert "pickle" not in str(error.value)
 
 
 def test_a_recipe_of_a_later_version_is_refused_by_its_key(folder):

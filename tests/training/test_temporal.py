@@ -6,6 +6,7 @@ import torch
 
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
 from affectlens.data.table import FaceTable
+from affectlens.models.layers.temporal import TemporalHead
 from affectlens.training import temporal
 from affectlens.training.frame_features import FrameFeatures
 from affectlens.training.module import ExpressionModule
@@ -183,6 +184,22 @@ def test_a_stored_head_predicts_the_same(recipe, data, tmp_path):
     loaded = load_head(tmp_path / "head.pt")
     assert not loaded.training
     np.testing.assert_array_equal(predictions_of(loaded, unseen), expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{"width": 12_000}, {"width": 10**12}, {"features": 10**9}, {"width": "x"}, {"width": True}, {"wide": 1}]
+)
+def test_a_head_whose_options_ask_for_more_than_its_weights_is_refused_unmade(tmp_path, monkeypatch, options):
+    head = TemporalHead("gru", features=4, predictions=3, width=2)
+    torch.save({"options": head.options | options, "weights": head.state_dict()}, tmp_path / "head.pt")
+    made = []
+    monkeypatch.setattr(
+        temporal, "TemporalHead", lambda **some: made.append(torch.get_default_device().type) or TemporalHead(**some)
+    )
+    with pytest.raises(BadModelFile, match="is not a head over frames: ") as error:
+        load_head(tmp_path / "head.pt")
+    assert set(made) == {"meta"}  # where tensors have shapes only
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_file_without_a_head_is_refused(tmp_path):

@@ -20,6 +20,7 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import MissingExtra, UnreadableMedia
+from affectlens.core.files import open_regular
 from affectlens.core.jpeg_scans import count_scans, has_end, read_scans
 from affectlens.core.reasons import Reason
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 100_000_000
 """The largest image that is decoded, in pixels."""
+MAX_BYTES = 2**30
+"""The largest file that is read."""
 
 MIN_DECODED_SHARE = 0.9
 """The least share of the pixels that must have been decoded."""
@@ -145,6 +149,19 @@ def check_format(head: bytes) -> str:
     if name is None:
         raise UnreadableMedia(Reason.NOT_AN_IMAGE, f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file")
     return name
+
+
+def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """All bytes of a regular file whose beginning is that of an image.
+
+    Raises:
+        UnreadableMedia: NOT_AN_IMAGE. OSError: it is no regular file, larger, missing or unreadable.
+    """
+    with open_regular(path, max_bytes) as stream:
+        head = stream.read(HEAD_BYTES)
+        if head:
+            check_format(head)
+        return head + stream.read()
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedImage:

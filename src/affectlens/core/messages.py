@@ -8,6 +8,8 @@ from pathlib import Path
 from affectlens.core.errors import AffectLensError, BadAnswer, MissingExtra, UnreadableMedia
 from affectlens.core.reasons import Reason
 
+MAX_LENGTH = 500
+"""Characters of a message; what it quotes from a file can be much longer."""
 _HIDDEN = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 """Characters that control a terminal, break lines or change the direction of text. Joiners, which emoji and many
 scripts need, are not among them.
@@ -28,9 +30,22 @@ def visible_json(text: str) -> str:
     return _CONTROL_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def shortened(text: str) -> str:
+    """A message in one line, of which the middle is left out if it is too long: its end says what to do."""
+    line = " ".join(text.split())
+    half = (MAX_LENGTH - 5) // 2
+    return line if len(line) <= MAX_LENGTH else f"{line[:half]} ... {line[-half:]}"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, without its type, which for those of Arrow says nothing."""
+    return shortened((str(error) or type(error).__name__).splitlines()[0])
+
+
 def one_line(error: Exception) -> str:
     """The type of an error and the first line of what it says."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
+    said = str(error).partition("\n")[0]
+    return shortened(f"{type(error).__name__}: {said}" if said else type(error).__name__)
 
 
 def describe(error: Exception) -> str:
@@ -45,7 +60,12 @@ def describe(error: Exception) -> str:
             text = f"'{blocking[0]}' is a file, expected a folder"
         if isinstance(error, FileNotFoundError) and not (parent := file.parent).exists():
             text = f"cannot open '{error.filename}': the folder '{parent}' does not exist"
-    return visible(" ".join(text.split()))
+    return visible(shortened(text))
+
+
+def without_advice(said: str) -> str:
+    """What torch says of a file that it cannot load, but not that it should be unpickled all the same."""
+    return "it contains no weights that can be read safely" if re.search(r"weights_only|pickle", said) else said
 
 
 @lru_cache(maxsize=10_000)
@@ -61,11 +81,11 @@ def reason_of(error: Exception) -> tuple[Reason, str]:
         AffectLensError: `error` itself, where every other source would fail in the same way.
     """
     if isinstance(error, UnreadableMedia):
-        return Reason(error.reason), error.detail
+        return Reason(error.reason), shortened(error.detail)
     if isinstance(error, MissingExtra):
-        return Reason.MISSING_EXTRA, str(error)
+        return Reason.MISSING_EXTRA, shortened(str(error))
     if isinstance(error, BadAnswer):
-        return Reason.FAILED, str(error)
+        return Reason.FAILED, shortened(str(error))
     if isinstance(error, AffectLensError):
         raise error
     # of OpenCV, onnxruntime or memory: one picture must not cost the results of others

@@ -27,7 +27,7 @@ class Reason(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels"
     """The header states more pixels than `core.image_file.MAX_PIXELS`; nothing was decoded."""
     TOO_LARGE = "too_large"
-    """The file has more bytes than `runtime.media.MAX_BYTES`; it was not opened."""
+    """The file has more bytes than `core.image_file.MAX_BYTES`; it was not opened."""
     FAILED = "failed"
     """The analysis of a readable image failed, for example because memory ran out or the model's answer was not finite.
     """

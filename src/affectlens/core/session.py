@@ -148,7 +148,10 @@ def read_spec(session: Session, where: str) -> ModelSpec:
     Raises:
         BadModelFile: the metadata is missing, or does not fit `ModelSpec` or the outputs; the message names `where`.
     """
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError as error:
+        raise BadModelFile(f"the metadata of '{where}' are damaged: they are not encoded in UTF-8") from error
     if text is None:
         raise BadModelFile(f"'{where}' has no '{METADATA_KEY}' metadata; export it with affectlens")
     try:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData, UnreadableMedia
-from affectlens.core.image_file import decode
+from affectlens.core.image_file import decode, read_file
 from affectlens.core.messages import warn_once
 from affectlens.core.sample import Dropped, Sample
 
@@ -41,6 +41,17 @@ class Stored:
             return sample.content if box_xyxy is None else cut(sample.content, box_xyxy, sample.path or Path())
         return None if sample.path is None else cls(sample.path, sample.content, box_xyxy)
 
+    def encoded(self) -> bytes:
+        """The bytes of the image file.  Raises BadData: it cannot be read, or is no image."""
+        if self.content is not None:
+            return self.content
+        try:
+            return read_file(self.path)
+        except OSError as error:
+            raise BadData(f"cannot read '{self.path}': {error.strerror or error}") from error
+        except UnreadableMedia as error:
+            raise BadData(f"cannot decode '{self.path}' as an image: {error.detail}") from error
+
     def decode(self) -> Pixels:
         """(H, W) gray or (H, W, 3) RGB uint8; the log names an image once that breaks off but has most of its pixels.
 
@@ -48,11 +59,7 @@ class Stored:
             BadData: it cannot be read or decoded, or the box lies outside.
         """
         try:
-            data = self.content if self.content is not None else self.path.read_bytes()
-        except OSError as error:
-            raise BadData(f"cannot read '{self.path}': {error}") from error
-        try:
-            picture = decode(data)
+            picture = decode(self.encoded())
         except UnreadableMedia as error:
             raise BadData(f"cannot decode '{self.path}' as an image: {error.detail}") from error
         if picture.incomplete:

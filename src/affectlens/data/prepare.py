@@ -214,7 +214,7 @@ def _image(sample: Sample) -> bytes:
         raise BadData(f"sample '{sample.id}' has no image")
     pixels = pixels_of(stored)
     if isinstance(stored, Stored) and stored.box_xyxy is None:
-        return stored.content if stored.content is not None else stored.path.read_bytes()
+        return stored.encoded()
     bgr = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".png", np.ascontiguousarray(bgr))
     return encoded.tobytes()

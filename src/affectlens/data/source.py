@@ -11,6 +11,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -20,8 +21,9 @@ import numpy as np
 
 from affectlens.core import catalog
 from affectlens.core.catalog import unknown
-from affectlens.core.errors import BadData, BadSetting
+from affectlens.core.errors import AffectLensError, BadData, BadSetting
 from affectlens.core.expressions import FERPLUS, label_fault
+from affectlens.core.messages import describe, one_line
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data import table
 from affectlens.data.meta import with_meta
@@ -79,12 +81,14 @@ class SourcePart:
     def licence(self) -> str:
         """What the data say about models trained on them: the reader, or the files where they say it themselves."""
         stored = getattr(self.module, "stored_licence", None)
-        text: str = (stored(self.directory) if stored else "") or self.module.LICENCE
+        with self._failures():
+            text: str = (stored(self.directory) if stored else "") or self.module.LICENCE
         return text
 
     def labels(self) -> tuple[str, ...]:
         """The classes that the reader gives under these options.  Raises BadData where they are no names."""
-        names = self.module.labels(self.directory, self.options)
+        with self._failures():
+            names = self.module.labels(self.directory, self.options)
         if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
             raise BadData(f"labels() of the reader '{self.reader}' must return a tuple of strings, got {names!r:.60}")
         return tuple(names)
@@ -93,7 +97,8 @@ class SourcePart:
     def attribute_names(self) -> tuple[str, ...]:
         """Those of the samples' attributes, of the reader or of the files where they say it themselves; () for none."""
         stored = getattr(self.module, "stored_attributes", None)
-        names: tuple[str, ...] = stored(self.directory) if stored else getattr(self.module, "ATTRIBUTES", ())
+        with self._failures():
+            names: tuple[str, ...] = stored(self.directory) if stored else getattr(self.module, "ATTRIBUTES", ())
         return names
 
     def samples(self, split: str) -> Iterator[Sample | Dropped]:
@@ -119,6 +124,21 @@ class SourcePart:
 
     def _read(self, split: str) -> Iterator[Sample | Dropped]:
         """What the reader yields, checked."""
+        with self._failures():
+            yield from self._checked(split)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Whatever else a reader raises for a damaged file becomes BadData."""
+        try:
+            yield
+        except AffectLensError:
+            raise
+        except Exception as error:
+            said = describe(error) if isinstance(error, OSError) else one_line(error)
+            raise BadData(f"cannot read '{self.directory}' as {self.reader}: {said}") from error
+
+    def _checked(self, split: str) -> Iterator[Sample | Dropped]:
         entries = self.module.read(self.directory, split, self.options)
         if not isinstance(entries, Iterable):
             raise BadData(

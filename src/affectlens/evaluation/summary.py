@@ -1,6 +1,5 @@
 """Summaries of tables of `analyze` and shards of `batch`, by a query engine that reads lazily and spills to disk."""
 
-import csv
 import gzip
 import math
 import re
@@ -11,9 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from affectlens.core.columns import Row, Schema
+from affectlens.core.csv_file import csv_cells
 from affectlens.core.csv_lines import GUARDED, csv_line
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
-from affectlens.core.files import output_file
+from affectlens.core.files import limited_lines, open_text, output_file
 from affectlens.core.headers import schema_in
 
 OWN = ("expression", "source", "window")
@@ -262,12 +262,12 @@ class Summary:
 def _header(file: Path) -> tuple[list[str], str]:
     """The names of the columns of a CSV file, and what separates them."""
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            first = stream.readline()
+        with open_text(file, encoding="utf-8-sig", newline="") as stream:
+            first = next(limited_lines(stream), "")
     except UnicodeDecodeError as error:
         raise BadData(f"'{file}' is not encoded in UTF-8; save it as UTF-8") from error
     separator = max(_SEPARATORS, key=first.count)
-    return next(csv.reader([first], delimiter=separator), []), separator
+    return csv_cells(first, f"'{file}', line 1", separator), separator
 
 
 def _counted(by: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ from torch.nn.functional import leaky_relu
 from affectlens.core.correlation import spearman
 from affectlens.core.errors import BadData, BadSetting
 from affectlens.core.expressions import CIRCUMPLEX
+from affectlens.core.files import limited_lines, open_text
 from affectlens.core.statistics import DatasetStatistics
 from affectlens.models.layers.backbones import Backbone, find_backbone
 from affectlens.models.layers.evidence import Explaining
@@ -300,8 +301,8 @@ def glove(file: Path, names: tuple[str, ...]) -> NDArray[np.float32]:
     """
     found: dict[str, NDArray[np.float32]] = {}
     try:
-        with file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
+        with open_text(file) as stream:
+            for number, line in enumerate(limited_lines(stream), start=1):
                 word, _, numbers = line.partition(" ")
                 if word in names:
                     found[word] = np.array(numbers.split(), dtype=np.float32)

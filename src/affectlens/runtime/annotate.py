@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
-from affectlens.core.files import sync
+from affectlens.core.files import real_path, sync
 from affectlens.runtime.analysis import Analysis
 from affectlens.runtime.media import ANNOTATED, save_image
 from affectlens.runtime.record import Recorder, suffix_for
@@ -37,7 +37,7 @@ class UniqueNames:
     """
 
     def __init__(self, folder: Path, taken: set[Path]) -> None:
-        self._folder, self._taken = folder.resolve(), set(taken)
+        self._folder, self._taken = real_path(folder), set(taken)
 
     def file(self, stem: str, suffix: str) -> Path:
         """A file that is neither a source nor one of this run."""

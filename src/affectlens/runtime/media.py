@@ -1,8 +1,8 @@
 """Reading of sources on disk as RGB arrays; every failure is an `UnreadableMedia` with a reason code."""
 
+import errno
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import has_magic, iglob
@@ -14,11 +14,8 @@ from numpy.typing import NDArray
 
 from affectlens.core.errors import BadSetting, UnreadableMedia
 from affectlens.core.files import output_file
-from affectlens.core.image_file import HEAD_BYTES, MAX_PIXELS, DecodedImage, check_format, decode
+from affectlens.core.image_file import MAX_BYTES, MAX_PIXELS, DecodedImage, decode, read_file
 from affectlens.core.reasons import Reason
-
-MAX_BYTES = 2**30
-"""The largest file that is read."""
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
@@ -34,6 +31,9 @@ VIDEO_SUFFIXES = frozenset(
 STREAMS = ("rtsp://", "rtsps://")
 CAMERA = "camera:"
 """How the names of network streams and cameras begin."""
+
+_MAX_NAME = 4096
+"""The longest name of a file, as Linux has it; looking for what matches a longer pattern could take hours."""
 
 ANNOTATED = ".faces"
 """How the stems of annotated pictures and videos end; a folder search leaves them out."""
@@ -75,11 +75,17 @@ def expand(source: str) -> Iterator[tuple[str, Path | str | UnreadableMedia]]:
     if re.match(r"(https?|ftp|s3|gs)://", source, re.IGNORECASE):
         yield source, UnreadableMedia(Reason.MISSING, "URLs are not downloaded; download the file first")
         return
+    if len(source) > _MAX_NAME:
+        yield display_name(source), UnreadableMedia(Reason.NOT_A_FILE, "the name is too long")
+        return
     path = Path(os.path.expanduser(source))
     if not has_magic(source) or os.path.lexists(path):
         yield from _files(path)
         return
-    matches = sorted(iglob(str(path), recursive=True))
+    try:
+        matches = sorted(iglob(str(path), recursive=True))
+    except (RecursionError, re.error):  # a pattern in each of a thousand folders
+        matches = []
     if not matches:
         yield source, UnreadableMedia(Reason.MISSING, "no file matches")
     for match in matches:
@@ -127,7 +133,7 @@ def read_image(source: "str | os.PathLike[str] | bytes") -> NDArray[np.uint8]:
 def read_picture(path: Path) -> DecodedImage:
     """As `read_image`, and whether the file was complete."""
     with file_reasons():
-        data = read_bytes(path)
+        data = read_file(path, MAX_BYTES)
     return decode(data)
 
 
@@ -140,28 +146,12 @@ def file_reasons() -> Iterator[None]:
         raise UnreadableMedia(Reason.MISSING, "no such file or folder") from error
     except PermissionError as error:
         raise UnreadableMedia(Reason.NO_PERMISSION, "no permission to read the file") from error
+    except IsADirectoryError as error:
+        raise UnreadableMedia(Reason.NOT_A_FILE, "a folder") from error
     except (OSError, ValueError) as error:
-        raise UnreadableMedia(Reason.NOT_A_FILE, getattr(error, "strerror", None) or str(error)) from error
-
-
-def regular_size(path: Path) -> int:
-    """Bytes of a regular file.  Raises UnreadableMedia where it is something else."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise UnreadableMedia(Reason.NOT_A_FILE, "a folder" if path.is_dir() else "not a regular file")
-    return status.st_size
-
-
-def read_bytes(path: Path) -> bytes:
-    """All bytes of a regular file whose beginning is that of an image.  Raises UnreadableMedia, OSError."""
-    size = regular_size(path)
-    if size > MAX_BYTES:
-        raise UnreadableMedia(Reason.TOO_LARGE, f"the file has {size:,} bytes; the limit is {MAX_BYTES:,}")
-    with path.open("rb") as stream:
-        head = stream.read(HEAD_BYTES)
-        if head:
-            check_format(head)
-        return head + stream.read()
+        too_large = isinstance(error, OSError) and error.errno == errno.EFBIG
+        said = getattr(error, "strerror", None) or str(error)
+        raise UnreadableMedia(Reason.TOO_LARGE if too_large else Reason.NOT_A_FILE, said) from error
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

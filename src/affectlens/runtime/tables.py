@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from csv import reader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from affectlens.core.columns import PROBABILITY, Column, Kind, Schema
+from affectlens.core.csv_file import csv_lines
 from affectlens.core.csv_lines import GUARDED, text_of
 from affectlens.core.errors import BadData, BadSetting, MissingExtra
+from affectlens.core.files import limited_lines, open_regular, open_text
 from affectlens.core.headers import schema_in
+from affectlens.core.messages import first_line
 from affectlens.core.series import Series
 
 if TYPE_CHECKING:
@@ -117,13 +119,13 @@ def read_arrow(file: Path) -> Any:
     suffix = file.suffix.lower()
     if suffix not in (".parquet", ".csv", ".jsonl"):
         raise BadSetting(f"tables must be .parquet, .csv or .jsonl files, got '{file}'")
-    file.open("rb").close()  # Arrow says at length what the system says in a line
+    open_regular(file).close()  # Arrow says at length what the system says in a line, and waits for pipes
     try:
         if suffix == ".parquet":
             return _read_parquet(file)
         return _read_csv(file) if suffix == ".csv" else _read_jsonl(file)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, UnicodeDecodeError) as error:
-        raise BadData(f"cannot read '{file}' as a table: {str(error).partition(chr(10))[0]}") from error
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # OSError: what a damaged Parquet file is to Arrow
+        raise BadData(f"cannot read '{file}' as a table: {first_line(error)}") from error
 
 
 def _known_types(names: Sequence[str]) -> dict[str, Any]:
@@ -145,8 +147,7 @@ def _read_csv(file: Path) -> Any:
     import pyarrow
     from pyarrow import compute, csv
 
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        names = next(reader(stream), [])
+    _, names = next(csv_lines(file), (0, []))
     options = csv.ConvertOptions(
         column_types=_known_types(names),
         strings_can_be_null=True,
@@ -167,11 +168,11 @@ def _read_jsonl(file: Path) -> Any:
     import pyarrow
     from pyarrow import json as arrow_json
 
-    with file.open(encoding="utf-8") as stream:
-        first = stream.readline()
+    with open_text(file) as stream:
+        first = next(limited_lines(stream), "")
     try:
         row = json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         raise BadData(f"cannot read '{file}' as a table: its first line is not a JSON object")

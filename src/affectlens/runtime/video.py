@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, NetworkRefused, UnreadableMedia
+from affectlens.core.files import open_regular, regular_size
 from affectlens.core.image_file import MAX_PIXELS
 from affectlens.core.messages import one_line
 from affectlens.core.offline import network_forbidden
 from affectlens.core.reasons import Reason
-from affectlens.runtime.media import CAMERA, STREAMS, display_name, file_reasons, regular_size
+from affectlens.runtime.media import CAMERA, STREAMS, display_name, file_reasons
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -175,7 +176,7 @@ class VideoFile:
             raise UnreadableMedia(Reason.TOO_MANY_PIXELS, what)
 
     def _check_refused(self, error: Exception) -> None:
-        """Raise UnreadableMedia where the decoder refused a frame because of its size, which some then forget."""
+        """Raise UnreadableMedia where the decoder refused a frame for its size, which some decoders then forget."""
         context = self._stream.codec_context
         self._check_size(context.width, context.height)
         if isinstance(error, ValueError) and not context.width:
@@ -295,7 +296,7 @@ def _check_file(path: Path) -> None:
     with file_reasons():
         if not regular_size(path):
             raise UnreadableMedia(Reason.EMPTY_FILE, "the file has no bytes")
-        path.open("rb").close()
+        open_regular(path).close()
 
 
 def moving_pictures(container: "InputContainer") -> "VideoStream":

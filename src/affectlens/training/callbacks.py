@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
+from affectlens.core.csv_file import csv_rows
 from affectlens.core.errors import AffectLensError
 from affectlens.core.files import atomic_write
 from affectlens.core.progress import Advance, Progress, advance_nothing
@@ -33,8 +34,8 @@ class Curves(Callback):
         now = {"epoch": str(trainer.current_epoch)} | metrics
         earlier: list[dict[str, str]] = []
         if self.file.is_file():
-            with self.file.open(newline="", encoding="utf-8") as stream:
-                earlier = [row for row in csv.DictReader(stream) if int(row["epoch"]) < trainer.current_epoch]
+            rows = (row for _, row in csv_rows(self.file, ("epoch",)))
+            earlier = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
         text = io.StringIO()
         writer = csv.DictWriter(text, list(now), lineterminator="\n")
         writer.writeheader()

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData, BadModelFile
-from affectlens.core.files import atomic_write, partial, sha256_of
+from affectlens.core.files import atomic_write, partial, read_json, sha256_of
 from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import to_input
@@ -232,7 +232,7 @@ def _origin(name: str) -> dict[str, object]:
     """The settings behind "bundled", an exported file or a run folder, and the hash of its weights."""
     where = Path(name).expanduser()
     if name != "bundled" and where.is_dir():
-        weights, settings = final_checkpoint(where), json.loads((where / "recipe.json").read_text(encoding="utf-8"))
+        weights, settings = final_checkpoint(where), read_json(where / "recipe.json", dict)
     else:
         weights = model_file(name)
         settings = read_spec(open_session(weights), name).settings

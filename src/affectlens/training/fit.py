@@ -37,6 +37,7 @@ from affectlens.training.module import ExpressionModule, monitor
 from affectlens.training.objective import dataset_statistics
 from affectlens.training.precision import resolved
 from affectlens.training.recipe import Recipe
+from affectlens.training.resumable import check_resumable, not_resumable
 from affectlens.training.run import (
     check_run,
     chosen_checkpoint,
@@ -123,6 +124,8 @@ def fit(
         check_run(recipe, labels, data.facts, out, resume)
     resumed = resume and last.is_file()
     stopped = _stopped(recipe, len(labels), last) if resumed else None
+    if resumed:
+        check_resumable(last)
     module, remark = _begun(recipe, data, not resumed, progress)
     _check(module, recipe, data, machines)
     fixed = features.are_fixed(module)
@@ -143,7 +146,13 @@ def fit(
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # frozen parts
         warnings.filterwarnings("ignore", message="The dirpath has changed from")  # a run that was moved or adopted
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # so it is meant
-        trainer.fit(module, datamodule=faces, ckpt_path=str(last) if resumed else None, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=faces, ckpt_path=str(last) if resumed else None, weights_only=True)
+        except Exception as error:
+            begun = any(isinstance(one, Log) and one.began for one in trainer.callbacks)
+            if resumed and not begun and not isinstance(error, AffectLensError | OSError):
+                raise not_resumable(last, error) from error
+            raise
     return chosen_checkpoint(recipe, out) if trainer.is_global_zero else None
 
 

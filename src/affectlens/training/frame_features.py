@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from affectlens.core.files import atomic_write
+from affectlens.core.files import atomic_write, open_regular, real_path
 from affectlens.core.outputs import AFFECT, OUTPUTS
 from affectlens.core.progress import SILENT, Progress
 from affectlens.data.crops import cut
@@ -137,7 +137,7 @@ def stored_features(
 def _read(file: Path, fingerprint: str) -> FrameFeatures | None:
     """The features in `file`; None where there are none with this fingerprint."""
     try:
-        with np.load(file) as held:
+        with open_regular(file) as stream, np.load(stream) as held:
             if str(held["fingerprint"]) != fingerprint:
                 return None
             return FrameFeatures(**{field.name: held[field.name] for field in fields(FrameFeatures)})
@@ -155,7 +155,7 @@ def _fingerprint(module: ExpressionModule, weights_sha256: str, source: DataSour
 
 def _parts(module: ExpressionModule, weights_sha256: str, source: DataSource, table: FaceTable) -> Iterator[bytes]:
     recipe = json.dumps(module.recipe.as_dict(), sort_keys=True)
-    folders = [str(part.directory.resolve()) for part in source.parts]
+    folders = [str(real_path(part.directory)) for part in source.parts]
     groups = sorted(table.groups.items())
     yield json.dumps([version("affectlens"), weights_sha256, recipe, source.name, folders]).encode()
     yield json.dumps(table.ids).encode()

@@ -13,6 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from affectlens.core import files
 from affectlens.core.errors import BadData, BadModelFile, BadSetting
+from affectlens.core.files import real_path
 from affectlens.core.model_outputs import ModelOutputs
 from affectlens.core.preprocessing import InputSpec, to_input
 from affectlens.core.session import EXPLANATION, Session, open_session, read_spec, run_model
@@ -75,7 +76,7 @@ def quantise(file: Path, data: TrainingData, out: Path) -> QuantisationEffect:
             `MAX_ACCURACY_LOSS`, or gain no time on this machine: then nothing is written. BadSetting: `out` is `file`.
             BadData: the labels of the data are others than the model's, or no image can be decoded.
     """
-    if out.resolve() == file.resolve():
+    if real_path(out) == real_path(file):
         raise BadSetting(f"'{out}' is the model itself; choose another file to write")
     before = open_session(file)
     spec = read_spec(before, str(file))

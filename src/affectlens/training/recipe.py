@@ -16,6 +16,8 @@ from affectlens.core import catalog
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadSetting, MissingExtra, UnknownName
 from affectlens.core.expressions import name_fault
+from affectlens.core.files import read_text
+from affectlens.core.messages import one_line
 from affectlens.core.outputs import OUTPUTS
 from affectlens.core.preprocessing import InputSpec
 from affectlens.data.samplers import SAMPLERS
@@ -43,6 +45,8 @@ CHOICES = {
     "classifier": ("network", "svm"),
 }
 """Recipe keys that take one of a few names."""
+_MAX_BYTES, _MAX_DEPTH = 1 << 20, 20
+"""Of a YAML file, and of the values in it."""
 _RENAMED = {"without_twins": "drop_near_duplicates", "views": "tta", "teacher_views": "teacher_tta"}
 """Former key, in files of earlier runs -> what it is called now."""
 _PROBABILITIES = ("flip", "autocontrast", "erase", "mixup", "cutmix")
@@ -312,7 +316,7 @@ def from_dict(settings: Mapping[str, Any]) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        got = "" if first["type"] == "missing" else f", got {first['input']!r:.100}"
         raise BadSetting(f"recipe key '{key}': {first['msg']}{got}") from error
 
 
@@ -324,9 +328,12 @@ def from_yaml(file: Path) -> Recipe:
     """
     yaml = _yaml()
     try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadSetting(f"'{file}' is not valid YAML: {' '.join(str(error).split())}") from error
+        settings = _plain_yaml(read_text(file, _MAX_BYTES))
+    except OSError:
+        raise
+    except Exception as error:  # of the parser, and many types of what makes values of its texts
+        said = str(error) if isinstance(error, yaml.YAMLError) else one_line(error)
+        raise BadSetting(f"'{file}' is not valid YAML: {' '.join(said.split())}") from error
     if not isinstance(settings, dict):
         raise BadSetting(f"'{file}' must contain recipe keys and their values, got {type(settings).__name__}")
     try:
@@ -339,6 +346,33 @@ def to_yaml(recipe: Recipe) -> str:
     """All settings as a YAML mapping that `from_yaml` reads back."""
     text: str = _yaml().safe_dump(json.loads(json.dumps(recipe.as_dict())), sort_keys=False)
     return text
+
+
+def _plain_yaml(text: str) -> Any:
+    """The value in a YAML document without aliases, by which a small file could grow, and of limited depth."""
+    yaml = _yaml()
+
+    class PlainLoader(yaml.SafeLoader):  # type: ignore[name-defined]
+        """Makes nothing but plain values, as `safe_load` does."""
+
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            """The next value, with those inside it."""
+            if self.check_event(yaml.events.AliasEvent):
+                raise yaml.YAMLError("aliases are not supported; write the value out")
+            if self.depth == _MAX_DEPTH:
+                raise yaml.YAMLError(f"values are nested more than {_MAX_DEPTH} deep")
+            self.depth += 1
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+    loader = PlainLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _yaml() -> Any:

@@ -2,7 +2,6 @@
 metrics.json, model.onnx.
 """
 
-import csv
 import io
 import json
 import math
@@ -24,9 +23,10 @@ from numpy.typing import NDArray
 
 from affectlens.core import catalog
 from affectlens.core.checksums import check_archive
-from affectlens.core.errors import BadModelFile, BadSetting
-from affectlens.core.files import atomic_copy, atomic_write
-from affectlens.core.messages import visible
+from affectlens.core.csv_file import csv_rows
+from affectlens.core.errors import BadData, BadModelFile, BadSetting
+from affectlens.core.files import atomic_copy, atomic_write, open_regular, read_json
+from affectlens.core.messages import first_line, one_line, visible, without_advice
 from affectlens.data.source import DataSource, name_of
 from affectlens.training.module import ExpressionModule
 from affectlens.training.precision import resolved
@@ -77,7 +77,9 @@ def check_run(recipe: Recipe, labels: Sequence[str], facts: dict[str, str], out:
             `facts` tell) or labels.
     """
     if check_free(recipe, out, resume):
-        earlier = _read(out, "versions.json")[-1]
+        if (curves := out / "curves.csv").is_file():
+            read_curves(curves)
+        earlier = load_starts(out)[-1]
         if other := [key for key in facts if key in earlier and earlier[key] != facts[key]]:
             key = other[0]
             raise BadSetting(
@@ -104,7 +106,7 @@ def open_run(
         file.unlink(missing_ok=True)
     _write(out / "labels.json", list(labels))
     log, remarks = out / "versions.json", {"remark": said} if said else {}
-    earlier = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
+    earlier = load_starts(out) if log.is_file() else []
     _write(log, [*earlier, versions() | {"precision": resolved(recipe.precision)} | facts | remarks])
     _write(out / "recipe.json", recipe.as_dict())  # last: it says that this is a run
 
@@ -187,8 +189,7 @@ def note(folder: Path, text: str) -> None:
 
 def remark(folder: Path) -> str:
     """What the latest start of the run says that people should know, "" for nothing."""
-    said: str = _read(folder, "versions.json")[-1].get("remark", "")
-    return said
+    return str(load_starts(folder)[-1].get("remark", ""))
 
 
 def check_recipe(recipe: Recipe, folder: Path, tested: bool = False) -> None:
@@ -226,7 +227,7 @@ def check_data(source: DataSource, folder: Path) -> None:
     Raises:
         BadSetting: it was about others.
     """
-    then, now = _read(folder, "versions.json")[-1]["data"], name_of(source.reader, source.options)
+    then, now = load_starts(folder)[-1].get("data", "nothing known"), name_of(source.reader, source.options)
     if then != now:
         raise BadSetting(f"the run in '{folder}' was started with other data: {then}, got {now}")
 
@@ -274,13 +275,25 @@ def load_labels(folder: Path) -> tuple[str, ...]:
     Raises:
         BadModelFile: the folder holds no run.
     """
-    return tuple(_read(folder, "labels.json"))
+    labels = _read(folder, "labels.json", list)
+    if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) != len(labels):
+        raise BadModelFile(f"'{folder / 'labels.json'}' is damaged: expected a list of different names")
+    return tuple(labels)
+
+
+def load_starts(folder: Path) -> list[dict[str, Any]]:
+    """What versions.json says of each start of a run, at least one.  Raises BadModelFile."""
+    starts: list[dict[str, Any]] = _read(folder, "versions.json", list)
+    if not starts or not all(isinstance(start, dict) for start in starts):
+        raise BadModelFile(f"'{folder / 'versions.json'}' is damaged: expected an object for each start of the run")
+    return starts
 
 
 def load_data(folder: Path) -> tuple[str, dict[str, str]]:
-    """Reader and options of the data that a run was last trained on."""
-    reader, *options = _read(folder, "versions.json")[-1].get("data", "").split("&")
-    return reader, dict(option.split("=", 1) for option in options)
+    """Reader and options of the data that a run was last trained on.  Raises BadModelFile."""
+    reader, *options = str(load_starts(folder)[-1].get("data", "")).split("&")
+    pairs = (option.partition("=") for option in options)
+    return reader, {key: value for key, _, value in pairs}
 
 
 def load_run(folder: Path) -> ExpressionModule:
@@ -313,7 +326,7 @@ def load_checkpoint(recipe: Recipe, classes: int, checkpoint: Path) -> Expressio
 
 def cause_of(error: Exception) -> str:
     """What torch says of a file that it cannot load, in one line and without its advice."""
-    return (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
+    return without_advice(first_line(error).partition(". ")[0])
 
 
 def save_refitted(module: ExpressionModule, folder: Path) -> None:
@@ -345,23 +358,35 @@ def load_centres(folder: Path, classes: int) -> NDArray[np.float32] | None:
     """(C, K, D) the K centres of each class that losses of the run have learned; None for a run without.
 
     Raises:
-        BadModelFile: the file that holds them is damaged.
+        BadModelFile: losses.npz is damaged.
     """
     file = folder / "losses.npz"
     if not file.is_file():
         return None
     check_archive(file)
-    with np.load(file) as held:
-        learned = [held[name] for name in held.files if name.endswith("centres.points")]
-    return np.concatenate([part.reshape(classes, -1, part.shape[1]) for part in learned], axis=1) if learned else None
+    try:
+        with open_regular(file) as stream, np.load(stream) as held:
+            learned = [held[name] for name in held.files if name.endswith("centres.points")]
+        centres = [part.reshape(classes, -1, part.shape[1]) for part in learned]
+        return np.concatenate(centres, axis=1) if learned else None
+    except Exception as error:  # NumPy raises many types for a file that is not its own, and advises to unpickle it
+        raise BadModelFile(f"'{file}' is damaged, or holds centres of other classes") from error
 
 
 def read_curves(file: Path) -> list[dict[str, float]]:
-    """Rows of a curves.csv, one per epoch; NaN where an earlier version did not log a metric."""
-    with file.open(newline="", encoding="utf-8") as stream:
-        return [
-            {key: float(value) if value else math.nan for key, value in row.items()} for row in csv.DictReader(stream)
-        ]
+    """Rows of a curves.csv, one per epoch; NaN where an earlier version did not log a metric.
+
+    Raises:
+        BadData: it cannot be read as a table of numbers.
+    """
+    rows = []
+    for place, row in csv_rows(file, ("epoch",)):
+        try:
+            rows.append({key: float(value) if value else math.nan for key, value in row.items()})
+            int(row["epoch"])
+        except ValueError as error:
+            raise BadData(f"{place}: {error}") from error
+    return rows
 
 
 def load_calibration(folder: Path) -> tuple[float, float, tuple[float, ...] | None]:
@@ -370,8 +395,14 @@ def load_calibration(folder: Path) -> tuple[float, float, tuple[float, ...] | No
     if not file.is_file():
         return 1.0, 0.0, None
     found = _read(folder, "metrics.json")
-    shares = found.get("class_prior")
-    return float(found["temperature"]), float(found["uncertain_below"]), tuple(shares) if shares else None
+    try:
+        temperature, below = float(found["temperature"]), float(found["uncertain_below"])
+        shares = tuple(map(float, found.get("class_prior") or ()))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise BadModelFile(f"'{file}' is damaged: no calibration ({one_line(error)})") from error
+    if not (0 < temperature < math.inf and math.isfinite(below) and all(map(math.isfinite, shares))):
+        raise BadModelFile(f"'{file}' is damaged: the temperature must be > 0, and the threshold and prior finite")
+    return temperature, below, shares or None
 
 
 def versions() -> dict[str, str]:
@@ -396,14 +427,12 @@ def _commit() -> str:
         return "unknown: no git"
 
 
-def _read(folder: Path, name: str) -> Any:
-    """A JSON file of a run folder."""
+def _read(folder: Path, name: str, kind: type = dict) -> Any:
+    """A JSON file of a run folder.  Raises BadModelFile, OSError."""
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        return read_json(folder / name, kind)
     except FileNotFoundError as error:
         raise BadModelFile(f"'{folder}' is not a run folder: it has no {name}") from error
-    except ValueError as error:
-        raise BadModelFile(f"'{folder / name}' is damaged: {error}") from error
 
 
 def _write(file: Path, value: object) -> None:

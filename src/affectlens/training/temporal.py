@@ -275,6 +275,11 @@ def load_head(file: Path) -> TemporalHead:
     check_archive(file)
     try:
         stored = torch.load(file, map_location="cpu", weights_only=True)
+        with torch.device("meta"):  # allocates nothing, whatever the options say
+            expected = TemporalHead(**stored["options"]).state_dict()
+        shapes = {name: weight.shape for name, weight in stored["weights"].items()}
+        if shapes != {name: weight.shape for name, weight in expected.items()}:
+            raise ValueError("its weights have other shapes than its options say")
         head = TemporalHead(**stored["options"])
         head.load_state_dict(stored["weights"])
     except Exception as error:  # torch raises many types for a file that is not its own

@@ -11,6 +11,7 @@ from typing import Any
 
 from affectlens.core import catalog
 from affectlens.core.errors import AffectLensError, BadSetting
+from affectlens.core.files import real_path
 from affectlens.core.messages import describe, one_line
 from affectlens.core.progress import SILENT, Progress, track
 from affectlens.core.reasons import Reason
@@ -63,7 +64,7 @@ def analyze(
         AffectLensError: there is no source, or none could be read. OSError: what `write` raises.
     """
     items, written = items_of(sources), written or Written()
-    inputs = {media.resolve() for _, media in items if isinstance(media, Path)}
+    inputs = {real_path(media) for _, media in items if isinstance(media, Path)}
     copies = None
     if annotate is not None:
         folder = Path(annotate).expanduser()

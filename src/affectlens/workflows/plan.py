@@ -1,6 +1,5 @@
 """Which runs the tables of a work take: rows, seeds, data and folders, and what stands in their way."""
 
-import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import AffectLensError, BadData, BadModelFile, BadSetting, UnknownName
+from affectlens.core.files import read_json
 from affectlens.data.source import DataSource, has_faces, name_of
 from affectlens.workflows.recipes import Overrides, find_recipe
 
@@ -260,9 +260,9 @@ def _check_folder(one: Planned, source: DataSource, tested_on: DataSource) -> No
     if one.is_tested:
         file = one.result / "metrics.json"
         try:
-            facts = json.loads(file.read_text(encoding="utf-8"))["facts"]
+            facts = read_json(file, dict)["facts"]
             then = name_of(facts["data"], facts["options"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (BadModelFile, KeyError, TypeError, AttributeError) as error:
             raise BadModelFile(f"'{file}' is damaged; remove it to test the row again") from error
         if then != tested_on.name:
             raise BadSetting(f"'{one.result}' was tested on other data: {then}, got {tested_on.name}")

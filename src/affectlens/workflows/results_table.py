@@ -9,13 +9,14 @@ from statistics import fmean, stdev
 from types import ModuleType
 from typing import Any
 
-from affectlens.core.files import atomic_copy, atomic_write
+from affectlens.core.errors import BadModelFile
+from affectlens.core.files import atomic_copy, atomic_write, read_json, read_text
 from affectlens.evaluation import plots
 from affectlens.evaluation.metrics import challenge as challenge_metric
 from affectlens.evaluation.metrics import mean_class_accuracy_interval
 from affectlens.training.insights import AFFECT_NAMES
 from affectlens.training.recipe import Recipe
-from affectlens.training.run import load_recipe, load_run, read_curves
+from affectlens.training.run import load_recipe, load_run, load_starts, read_curves
 from affectlens.training.tables import Row, Table, names_of, rows_of
 
 _KEPT = ("recipe.json", "labels.json", "versions.json", "curves.csv", "curves.png")
@@ -41,7 +42,7 @@ def write_row(run: Path, metrics: Mapping[str, Any], facts: Mapping[str, Any], o
         atomic_copy(run / name, out / name)
     plots.save(plots.confusion_matrix(metrics["confusion_matrix"], metrics["labels"]), out / "confusion.png")
     parameters = sum(weight.numel() for weight in load_run(run).parameters())
-    validation = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    validation = read_json(run / "metrics.json", dict)
     result = {"facts": dict(facts), "parameters": parameters, "validation": validation, "test": metrics}
     atomic_write(out / "metrics.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
 
@@ -88,7 +89,10 @@ def _results(out: Path, names: Sequence[str], row: Recipe) -> list[_Result]:
         folders = [out / name, *sorted((out / name).glob("seed-*"))]
         files = [folder / "metrics.json" for folder in folders if (folder / "metrics.json").is_file()]
         if files:
-            found = [(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+            found = [(file.parent, read_json(file, dict)) for file in files]
+            for folder, content in found:
+                if not all(isinstance(content.get(key), dict) for key in ("facts", "validation", "test")):
+                    raise BadModelFile(f"'{folder / 'metrics.json'}' is damaged; remove it to test the row again")
             results = [_Result(folder, load_recipe(folder), row, content) for folder, content in found]
             return sorted(results, key=lambda result: result.recipe.seed)
     return []
@@ -130,7 +134,7 @@ def write_table(work: str, module: ModuleType, out: Path) -> Path:
         lines += ["", *_environment(results)]
     notes = out / "notes.md"
     if notes.is_file():
-        lines += ["", notes.read_text(encoding="utf-8").rstrip()]
+        lines += ["", read_text(notes).rstrip()]
     out.mkdir(parents=True, exist_ok=True)
     table_file = out / "README.md"
     atomic_write(table_file, "\n".join(lines) + "\n")
@@ -218,7 +222,7 @@ def _cells(table: Table, title: str, text_of: Callable[[Row], str]) -> list[str]
 
 def _is_published(result: _Result, work: str) -> bool:
     """Whether it was trained and tested by the protocol of the work."""
-    trained = json.loads((result.folder / "versions.json").read_text(encoding="utf-8"))[-1].get("data", "")
+    trained = str(load_starts(result.folder)[-1].get("data", ""))
     return result.found["facts"]["protocol"] == work and f"protocol={work}" in trained
 
 
@@ -348,8 +352,10 @@ def _environment(results: Mapping[str, Sequence[_Result]]) -> list[str]:
     seen: dict[str, list[str]] = {}
     for row, found in results.items():
         for one in found:
-            starts = json.loads((one.folder / "versions.json").read_text(encoding="utf-8"))
-            last = starts[-1] | {"commit": " and ".join(dict.fromkeys(start["commit"] for start in starts))}
+            starts = load_starts(one.folder)
+            last = starts[-1] | {
+                "commit": " and ".join(dict.fromkeys(str(start.get("commit", "unknown")) for start in starts))
+            }
             names = ("affectlens", "torch", "lightning", "numpy", "onnxruntime", "python", "commit", "device")
             made_with = ", ".join(f"{name} {last[name]}" for name in names if name in last)
             fate = "left out" if one.recipe.drop_near_duplicates else "left in"

@@ -1,8 +1,11 @@
+import contextlib
 import io
+import os
 import re
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -113,13 +116,128 @@ def test_a_damaged_tar_gives_what_stands_before_the_damage(tmp_path, jpeg, behin
 
 
 @pytest.mark.parametrize("packed", ["gz", "bz2", "xz"])
-def test_a_packed_tar_that_is_cut_off_is_damaged(packed, tmp_path, jpeg):
+def test_a_packed_tar_that_is_cut_off_is_truncated(packed, tmp_path, jpeg):
     content = tar_of({f"{number}.jpg": jpeg for number in range(4)}, f"w:{packed}")
     (tmp_path / f"half.tar.{packed}").write_bytes(content[: len(content) // 2])
     (tmp_path / f"none.tar.{packed}").write_bytes(b"x" * 2000)
     faults = [item.fault[0] for item in list_items(f"{tmp_path}/*.tar.*") if item.fault]
     assert len(faults) == 2
-    assert set(faults) <= {Reason.DAMAGED, Reason.NOT_A_FILE}
+    assert faults[0] == Reason.TRUNCATED
+    assert faults[1] in {Reason.DAMAGED, Reason.NOT_A_FILE}
+
+
+@pytest.mark.parametrize("packed", ["gz", "bz2", "xz"])
+def test_a_packed_tar_that_is_cut_off_later_has_pictures_that_are_truncated(packed, tmp_path, jpeg):
+    content = tar_of({f"{number}.jpg": jpeg for number in range(4)}, f"w:{packed}")
+    (tmp_path / f"a.tar.{packed}").write_bytes(content)
+    items = list(list_items(f"{tmp_path}/a.tar.{packed}"))
+    (tmp_path / f"a.tar.{packed}").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UnreadableMedia) as refused:
+        Reader().photo(items[3])
+    assert refused.value.reason == Reason.TRUNCATED
+
+
+def with_size(content, field):
+    """A tar file whose last member states another size, twelve bytes of its header."""
+    data = bytearray(content)
+    at = max(start for start in range(0, len(data), 512) if data[start + 257 : start + 262] == b"ustar")
+    data[at + 124 : at + 136] = field
+    data[at + 148 : at + 156] = b" " * 8
+    data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+    return bytes(data)
+
+
+def with_pax_size(content, size):
+    """A tar file whose member b.jpg has this size in an extended header."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, headers in (("a.jpg", {}), ("b.jpg", {"size": size})):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.pax_headers = len(content), headers
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+SIZES = {
+    "-1": lambda jpeg: with_size(tar_of({"a.jpg": jpeg, "b.jpg": jpeg}), b"\xff" * 12),
+    "back to its own header": lambda jpeg: with_size(
+        tar_of({"a.jpg": jpeg, "b.jpg": jpeg}), (2**96 - 1024).to_bytes(12, "big")
+    ),
+    "back, of a text": lambda jpeg: with_size(
+        tar_of({"a.jpg": jpeg, "b.txt": jpeg}), (2**96 - 1024).to_bytes(12, "big")
+    ),
+    "2**87": lambda jpeg: with_size(tar_of({"a.jpg": jpeg, "b.jpg": jpeg}), b"\x80" + b"\xff" * 11),
+    "pax, 10**20": lambda jpeg: with_pax_size(jpeg, "1" + "0" * 20),
+    "pax, -1": lambda jpeg: with_pax_size(jpeg, "-1"),
+}
+
+
+@pytest.mark.parametrize("make", SIZES.values(), ids=SIZES)
+def test_a_tar_with_an_absurd_size_is_a_fault_and_what_comes_before_and_after_it_is_read(
+    make, tmp_path, jpeg, deadline
+):
+    (tmp_path / "1.tar").write_bytes(make(jpeg))
+    (tmp_path / "2.tar").write_bytes(tar_of({"c.jpg": jpeg}))
+    items, read, reader = list(list_items(f"{tmp_path}/*.tar")), [], Reader()
+    for item in items:
+        with contextlib.suppress(UnreadableMedia):
+            read.append((item.name.rpartition("/")[2], len(reader.photo(item))))
+    assert read == [("1.tar#a.jpg", len(jpeg)), ("2.tar#c.jpg", len(jpeg))]
+    assert len(items) > 2
+
+
+@pytest.mark.parametrize("place", [(0, -1), (-5, 10), (10**20, 10), (0, 10**20)])
+def test_an_absurd_place_in_a_tar_is_refused(place, tmp_path, jpeg):
+    (tmp_path / "a.tar").write_bytes(tar_of({"a.jpg": jpeg}))
+    with pytest.raises(UnreadableMedia):
+        Reader().photo(Item("a", str(tmp_path / "a.tar"), False, "tar", place))
+
+
+def test_a_tar_whose_extended_header_is_huge_is_not_read_into_memory(tmp_path, jpeg):
+    header = tarfile.TarInfo("./PaxHeaders/a.jpg")
+    header.type, header.size = tarfile.XHDTYPE, 3 << 30
+    file = tmp_path / "a.tar"
+    with file.open("wb") as stream:
+        stream.write(header.tobuf(tarfile.PAX_FORMAT))
+        stream.truncate(4 << 30)
+    tracemalloc.start()
+    with pytest.raises(BadSetting, match="a header of the tar file states a size of 3,221,225,472 bytes"):
+        list_items(str(file))
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.parquet", "a.txt"])
+@pytest.mark.parametrize("kind", ["pipe", "endless", "folder", "loop"])
+def test_what_is_no_regular_file_is_a_fault(name, kind, tmp_path, jpeg, deadline):
+    file = tmp_path / name
+    {
+        "pipe": lambda: os.mkfifo(file),
+        "endless": lambda: file.symlink_to("/dev/zero"),
+        "folder": file.mkdir,
+        "loop": lambda: file.symlink_to(file.name),
+    }[kind]()
+    with pytest.raises(BadSetting, match=r"has no photos or videos"):
+        list_items(str(file))
+
+
+def test_a_line_of_a_list_that_is_no_name_is_a_fault_of_that_line(tmp_path, jpeg, deadline):
+    (tmp_path / "good.jpg").write_bytes(jpeg)
+    lines = [
+        "good.jpg",
+        "[" * 100_000,
+        "[/" * 2000,
+        "a\0b",
+        "x" * 5000,
+        "[" * 4000,
+        "*a" * 2000,
+        "**/" * 1300,
+        "./good.jpg",
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    items = list(list_items(str(tmp_path / "list.txt")))
+    assert [item.fault is None for item in items] == [line.endswith("good.jpg") for line in lines]
+    assert (items[1].fault, len(items[1].name) < 10_000) == ((Reason.NOT_A_FILE, "the name is too long"), True)
 
 
 def test_links_in_a_tar_are_told_and_members_of_one_name_stay_apart(tmp_path, jpeg):
@@ -154,6 +272,24 @@ def test_pictures_in_the_cells_of_parquet(memory, jpeg, structured):
     assert [reader.photo(items[row]) for row in (4, 0, 1, 3)] == [b"y", jpeg, jpeg[::-1], b"x"]
     with pytest.raises(UnreadableMedia, match="empty_file: the cell is empty"):
         reader.photo(items[2])
+
+
+def test_cells_that_a_dictionary_makes_large_are_decoded_one_by_one(tmp_path, monkeypatch):
+    sizes = []
+    iter_batches = parquet.ParquetFile.iter_batches
+
+    def watched(*arguments, **options):
+        for batch in iter_batches(*arguments, **options):
+            sizes.append(batch.num_rows)
+            yield batch
+
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", watched)
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 16, pa.int32()), pa.array([bytes(1_000_000)]))
+    parquet.write_table(pa.table({"image": column}), tmp_path / "a.parquet", compression="zstd", store_schema=False)
+    assert (tmp_path / "a.parquet").stat().st_size < 2000
+    reader = Reader()
+    assert {len(reader.photo(item)) for item in list_items(str(tmp_path / "a.parquet"))} == {1_000_000}
+    assert sizes == [1] * 16
 
 
 def test_a_cell_that_names_a_path_instead_of_bytes_is_read_there(jpeg, tmp_path):

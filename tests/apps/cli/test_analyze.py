@@ -141,6 +141,18 @@ def test_an_output_that_is_a_folder_is_one_line(cli, tmp_path):
 # Sources
 
 
+@pytest.mark.parametrize("options", [(), ("--annotate", "out")])
+def test_a_link_to_itself_is_a_row_among_others(cli, tmp_path, photo, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    result = cli("analyze", "loop.jpg", "photo.jpg", "--format", "csv", *options)
+    assert result.code == 0
+    assert [(row["source"], row["reason"]) for row in rows_of(result.out)] == [
+        ("loop.jpg", "not_a_file"),
+        ("photo.jpg", ""),
+    ]
+
+
 def test_several_sources_come_in_their_order_and_each_photo_once(cli, tmp_path, photo):
     other = shutil.copy(PORTRAIT, tmp_path / "another.jpg")
     result = cli("analyze", photo, tmp_path, str(tmp_path / "*.jpg"), "--format", "csv")

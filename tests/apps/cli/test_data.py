@@ -222,19 +222,23 @@ def test_inspect_gives_the_known_numbers_of_the_official_faces(cli, official):
     assert same.count(("test", "train")) == 288
 
 
-def test_inspect_keeps_a_label_of_others_in_its_row_and_controls_no_terminal(cli, tmp_path):
+def test_inspect_controls_no_terminal_with_names_and_labels_of_others(cli, tmp_path):
     cv2.imwrite(str(tmp_path / "face.png"), picture(0))
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with (tmp_path / "data.csv").open("w", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(("path", "id", "expression", "split"))
-        table.writerow(("face.png", "a", "la\r\nbel\x1b]0;pwn\x07", "train"))
+        table.writerow(("face.png", "a", "b", "train"))
         table.writerow(("bad.png", "\x9b2J\u202e", "b", "train"))
     result = cli("data", "inspect", f"table:{tmp_path / 'data.csv'}")
     assert (result.code, result.err) == (0, "")
-    assert numbers(result.out, r"la\r\nbel\x1b]0;pwn\x07") == ["1"]
     assert r"bad: train/\x9b2J\u202e: " in result.out
     assert not any(one in result.out for one in "\x1b\x07\x9b\u202e")
+    with (tmp_path / "data.csv").open("a", newline="") as stream:
+        csv.writer(stream).writerow(("face.png", "c", "la\r\nbel\x1b]0;pwn\x07", "train"))
+    result = cli("data", "inspect", f"table:{tmp_path / 'data.csv'}")
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert r"a name must be printable, got 'la\r\nbel\x1b]0;pwn\x07'" in result.err
 
 
 # prepare

@@ -36,7 +36,14 @@ def test_labels_of_others_control_no_terminal(cli, write_model, tmp_path):
     labels = ["\x1b]0;pwn\x07", "\x9b2J", "\u202egpj été"]
     made = write_model(tmp_path / "tiny.onnx", labels, bias=(0.0,) * 3, slope=(1.0,) * 3)
     result = cli("models", "show", made)
-    assert json.loads(result.out)["labels"] == labels
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert r"a name must be printable, got '\x1b]0;pwn\x07'" in result.err
+
+
+def test_texts_of_others_control_no_terminal(cli, write_model, tmp_path):
+    licence = "\x1b]0;pwn\x07 \x9b2J \u202egpj été"
+    result = cli("models", "show", write_model(tmp_path / "tiny.onnx", metadata={"licence": licence}))
+    assert json.loads(result.out)["licence"] == licence
     assert not any(one in result.out for one in "\x1b\x07\x9b\u202e")
     assert "été" in result.out
 

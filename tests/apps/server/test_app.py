@@ -223,6 +223,10 @@ def test_who_opens_the_interface_in_a_browser_is_told_how_it_is_used(url):
 
 def test_a_form_without_the_file_or_without_sense_is_refused(url):
     other = httpx2.post(f"{url}/v1/analyze", files={"picture": ("x.jpg", PHOTO, "image/jpeg")})
+    for charset in ("punycode", "undefined", "utf-16", "nonsense"):  # of which some raise UnicodeError
+        field = b'--x\r\nContent-Disposition: form-data; name="caf\xc3\xa9"\r\n\r\n\xff\r\n--x--\r\n'
+        answer = post(url, field, {"content-type": f"multipart/form-data; boundary=x; charset={charset}"})
+        assert (answer.status_code, answer.json()["reason"]) == (400, "bad_request"), charset
     broken = post(url, b"--x\r\nnonsense", {"content-type": "multipart/form-data; boundary=x"})
     assert (other.status_code, other.json()["reason"]) == (400, "bad_request")
     assert (broken.status_code, broken.json()["reason"]) == (400, "bad_request")

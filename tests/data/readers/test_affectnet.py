@@ -252,3 +252,17 @@ def test_an_array_file_that_numpy_cannot_read_is_named(affectnet_arrays, refusal
     folder = affectnet_arrays("val_set", {"4": ("1", "0", "0")})
     (folder / "val_set" / "annotations" / "4_val.npy").write_bytes(b"no array")
     assert "4_val.npy" in refusal("affectnet", folder, "test")
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["{'descr': '<f8', 'fortran_order': False, 'shape': (", "(" * 300, "{'descr': '|O'}", "\\", "'<U9999999999'"],
+)
+def test_an_array_with_an_evil_header_is_one_line_without_advice(one_face, refusal, header):
+    folder = one_face("1", "0.5", "-0.25")
+    for file in folder.rglob("*_val.npy"):
+        text = f"{header}\n".encode()
+        file.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    said = refusal("affectnet", folder)
+    assert "_val.npy' is missing or not an array" in said
+    assert "pickle" not in said

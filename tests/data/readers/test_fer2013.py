@@ -87,3 +87,9 @@ def test_a_table_that_is_not_text_is_bad_data(tmp_path, refusal):
 
 def test_a_missing_table_is_named(tmp_path, refusal):
     assert f"{tmp_path}/fer2013.csv" in refusal("fer2013", tmp_path)
+
+
+@pytest.mark.parametrize("pixel", ["1" + "0" * 23, "-1", "256", "1e3", "x" * 200_000])
+def test_a_pixel_that_is_none_is_named_in_one_line(fer2013, refusal, pixel):
+    folder = fer2013([(3, f"{pixel} {PIXELS}", "Training")])
+    assert "fer2013.csv" in refusal("fer2013", folder)

@@ -67,3 +67,9 @@ def test_a_missing_label_table_is_named(rafdb, refusal):
     folder = rafdb({"test_0001.jpg": 1})
     (folder / "EmoLabel" / "list_patition_label.txt").unlink()
     assert "list_patition_label.txt" in refusal("rafdb", folder, "test")
+
+
+def test_a_name_that_is_too_long_for_a_file_is_one_line(rafdb, refusal):
+    assert "File name too long" in refusal(
+        "rafdb", rafdb({f"test_{'1' * 5000}.jpg": 1}, missing=[f"test_{'1' * 5000}.jpg"]), "test"
+    )

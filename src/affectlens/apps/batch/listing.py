@@ -13,17 +13,22 @@ from glob import has_magic
 from itertools import chain
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from affectlens.apps.batch.item import Item, is_photo_name, is_video_name
-from affectlens.core.errors import BadSetting, MissingExtra, UnreadableMedia
+from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, UnreadableMedia
+from affectlens.core.files import regular_size
+from affectlens.core.messages import first_line, one_line
+from affectlens.core.parquet_file import batches_of
 from affectlens.core.reasons import Reason
 from affectlens.runtime.media import ANNOTATED, display_name, expand, file_reasons, is_live
 
 LISTS = frozenset({".txt", ".lst", ".list"})
 """Text files with a source on each line; relative ones are meant from where the list is."""
 
-_TAR_END = 512
+_MAX_LINE = 8192
+"""Bytes of a line in a list that are read, more than the longest name of a file has."""
+_TAR_END, _MAX_HEADER = 512, 1 << 20
 _TAR = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2|txz)$", re.IGNORECASE)
 _PACKED = {".gz": "gzip", ".tgz": "gzip", ".bz2": "bz2", ".tbz2": "bz2", ".xz": "xz", ".txz": "xz"}
 _SHARDS = ("*.tar", "*.tar.*", "*.parquet")
@@ -77,6 +82,28 @@ def absolute(source: str) -> str:
 
 
 @contextmanager
+def faults() -> Iterator[None]:
+    """Whatever goes wrong with one file while it is listed or read becomes an UnreadableMedia.
+
+    Raises:
+        BadSetting, MissingExtra: as they are.
+    """
+    try:
+        with file_reasons():
+            yield
+    except AffectLensError:
+        raise
+    except EOFError as error:
+        raise UnreadableMedia(Reason.TRUNCATED, str(error)) from error
+    except MemoryError as error:
+        raise UnreadableMedia(Reason.FAILED, "out of memory") from error
+    except (tarfile.TarError, zlib.error, LZMAError) as error:
+        raise UnreadableMedia(Reason.DAMAGED, str(error)) from error
+    except Exception as error:  # of tarfile, Arrow or any store
+        raise UnreadableMedia(Reason.DAMAGED, one_line(error)) from error
+
+
+@contextmanager
 def opened(url: str) -> Iterator[BinaryIO]:
     """The bytes of a file here or at a URL; `.gz`, `.bz2` and `.xz` are unpacked.
 
@@ -84,6 +111,8 @@ def opened(url: str) -> Iterator[BinaryIO]:
         OSError, BadSetting, MissingExtra.
     """
     filesystem, path = _filesystem(url)
+    if not is_url(url):
+        regular_size(path)
     with filesystem.open(path, "rb", compression=_PACKED.get(PurePosixPath(path.lower()).suffix)) as stream:
         yield stream
 
@@ -128,10 +157,13 @@ def _entries(file: str, entry: str) -> Iterator[Item]:
     try:
         if is_live(source):
             raise BadSetting("a camera or stream has no end; analyze it with 'affectlens analyze'")
-        yield from _items(source, in_list=True)
+        with faults():
+            yield from _items(source, in_list=True)
     except (BadSetting, MissingExtra) as error:
         reason = Reason.MISSING_EXTRA if isinstance(error, MissingExtra) else Reason.MISSING
         yield Item(display_name(source), absolute(source), fault=(reason, str(error)))
+    except UnreadableMedia as error:
+        yield Item(display_name(source), absolute(source), fault=(Reason(error.reason), error.detail))
 
 
 def _local(source: str) -> Iterator[Item]:
@@ -185,20 +217,48 @@ def _walk(filesystem: Any, path: str) -> Iterator[str]:
 def _to_its_end(file: Item, inside: Callable[[Item], Iterator[Item]]) -> Iterator[Item]:
     """What is inside a file; where that breaks off, the file itself with its fault."""
     try:
-        with file_reasons():
+        with faults():
             yield from inside(file)
     except UnreadableMedia as error:
         yield Item(file.name, file.url, fault=(Reason(error.reason), error.detail))
-    except (tarfile.TarError, EOFError, zlib.error, LZMAError) as error:
-        yield Item(file.name, file.url, fault=(Reason.DAMAGED, str(error)))
 
 
 def _in_list(file: Item) -> Iterator[Item]:
     """The sources in the lines of a text file."""
     with opened(file.url) as stream:
-        for number, line in enumerate(stream):
+        for number, line in enumerate(_lines(stream)):
             if entry := os.fsdecode(line.removeprefix(b"" if number else BOM_UTF8).strip()):
                 yield from _entries(file.url, entry)
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines of a list; of one that is too long for any name, its beginning."""
+    while line := stream.readline(_MAX_LINE):
+        yield line
+        while len(line) == _MAX_LINE and not line.endswith(b"\n"):
+            line = stream.readline(_MAX_LINE)
+
+
+class _Headers:
+    """What tarfile reads of a tar file: headers of limited length, since it skips what is inside."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _MAX_HEADER:
+            raise tarfile.ReadError(f"a header of the tar file states a size of {size:,} bytes")
+        return self._stream.read(size)
+
+
+def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar file.  Raises ReadError where one is smaller than nothing, and would lead back."""
+    for member in archive:
+        if member.size < 0:
+            raise tarfile.ReadError(f"the tar file states a size of {member.size:,} bytes for '{member.name}'")
+        yield member
+        archive.members.clear()  # type: ignore[attr-defined]  # or it remembers all
 
 
 def _in_tar(file: Item) -> Iterator[Item]:
@@ -206,8 +266,8 @@ def _in_tar(file: Item) -> Iterator[Item]:
     of the same name.
     """
     names: set[int] = set()  # their hashes: there can be millions
-    with opened(file.url) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-        for member in archive:
+    with opened(file.url) as stream, tarfile.open(fileobj=cast(BinaryIO, _Headers(stream)), mode="r:") as archive:
+        for member in _members(archive):
             if not member.isdir() and (is_photo_name(member.name) or is_video_name(member.name)):
                 name, place = f"{file.name}#{display_name(member.name)}", (member.offset_data, member.size)
                 if hash(name) in names:
@@ -216,7 +276,6 @@ def _in_tar(file: Item) -> Iterator[Item]:
                 said = f"a link to '{member.linkname}'" if member.linkname else "not a regular file"
                 fault = None if member.isfile() else (Reason.NOT_A_FILE, said)
                 yield Item(name, file.url, is_video_name(member.name), "tar", place, fault)
-            archive.members.clear()  # type: ignore[attr-defined]  # or it remembers all
         stream.seek(archive.offset)  # where tarfile stops at what is no header, without a word
         if stream.read(_TAR_END) != bytes(_TAR_END):
             raise tarfile.ReadError("the tar file is truncated or damaged after the last member that was found")
@@ -231,7 +290,7 @@ def _in_parquet(file: Item) -> Iterator[Item]:
             table = parquet.ParquetFile(stream)
             column, paths = parquet_column(table.schema_arrow, file.name)
             if paths:
-                cells = (cell for part in table.iter_batches(columns=[column]) for cell in part.column(0).to_pylist())
+                cells = (cell for part in batches_of(table, [column]) for cell in part.column(0).to_pylist())
                 for cell in cells:
                     yield from _entries(file.url, cell) if cell else ()
                 return
@@ -241,7 +300,7 @@ def _in_parquet(file: Item) -> Iterator[Item]:
                     yield Item(f"{file.name}#{number}", file.url, False, "parquet", (group, row))
                     number += 1
         except ArrowInvalid as error:
-            raise UnreadableMedia(Reason.DAMAGED, str(error).partition("\n")[0]) from error
+            raise UnreadableMedia(Reason.DAMAGED, first_line(error)) from error
 
 
 def parquet_column(schema: Any, name: str) -> tuple[str, bool]:

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from affectlens.apps.batch.item import Item
-from affectlens.apps.batch.listing import absolute, beside, is_url, opened, parquet_column
+from affectlens.apps.batch.listing import absolute, beside, faults, is_url, opened, parquet_column
 from affectlens.core.errors import BadSetting, UnreadableMedia
+from affectlens.core.image_file import MAX_BYTES, read_file
 from affectlens.core.reasons import Reason
-from affectlens.runtime.media import MAX_BYTES, file_reasons, read_bytes
 
-_CELLS_AT_ONCE, _BUFFER = 16, 1 << 20
-"""Cells of a Parquet file that are decoded together, and bytes that are read together: a row group can be large."""
+_BUFFER = 1 << 20
+"""Bytes of a Parquet file that are read together: a row group can be large."""
 
 
 @contextmanager
 def _reasons() -> Iterator[None]:
     """What stands between a source and its bytes becomes an UnreadableMedia, an address that cannot be used too."""
     try:
-        with file_reasons():
+        with faults():
             yield
     except BadSetting as error:
         raise UnreadableMedia(Reason.FAILED, str(error)) from error
@@ -59,7 +59,7 @@ class Reader:
             if item.within == "parquet":
                 return self._in_parquet(item)
             if not is_url(item.url):
-                return read_bytes(Path(item.url))
+                return read_file(Path(item.url), MAX_BYTES)
             with opened(item.url) as stream:
                 data = stream.read(MAX_BYTES + 1)
         _check_size(len(data))
@@ -106,8 +106,10 @@ class Reader:
             self._url, self._next = item.url, (-1, 0)
         if self._next[0] != group or row < self._next[1]:
             column, _ = parquet_column(self._file.schema_arrow, item.name)
-            batches = self._file.iter_batches(_CELLS_AT_ONCE, row_groups=[group], columns=[column])
-            self._cells = (cell for batch in batches for cell in batch.column(0))
+            one_by_one = self._file.iter_batches(
+                1, row_groups=[group], columns=[column]
+            )  # a dictionary hides their size
+            self._cells = (cell for batch in one_by_one for cell in batch.column(0))
             self._next = (group, 0)
         cell = next(islice(self._cells, row - self._next[1], None), None)
         self._next = (group, row + 1)
@@ -125,5 +127,7 @@ class Reader:
 
 
 def _check_size(size: int) -> None:
+    if size < 0:
+        raise UnreadableMedia(Reason.DAMAGED, f"the file states a size of {size:,} bytes")
     if size > MAX_BYTES:
         raise UnreadableMedia(Reason.TOO_LARGE, f"the file has {size:,} bytes; the limit is {MAX_BYTES:,}")

@@ -23,6 +23,7 @@ from affectlens.apps.cli.options import (
 from affectlens.apps.cli.tables import table_writer
 from affectlens.core import catalog
 from affectlens.core.errors import BadSetting
+from affectlens.core.files import real_path
 from affectlens.core.offline import forbid_network
 from affectlens.runtime.analyzer import Analyzer
 from affectlens.runtime.recognizer import Prior
@@ -91,8 +92,8 @@ def analyze(
     analyzer = Analyzer(model, detector, min_face, prior=prior)
     settings = video_settings(every, fps, smooth, baseline)
     items = items_of(sources)
-    inputs = {item.resolve() for _, item in items if isinstance(item, Path)}
-    if out and out.resolve() in inputs:
+    inputs = {real_path(item) for _, item in items if isinstance(item, Path)}
+    if out and real_path(out) in inputs:
         raise BadSetting(f"--out would overwrite the source '{out}'; choose another file")
     written = Written()
     chosen = _format(format, out)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from affectlens.apps.cli.console import TERMINAL, say
+from affectlens.core.files import read_text
 from affectlens.workflows import reproduce as reproducing
 
 
@@ -93,5 +94,5 @@ def reproduce(
         runs=runs,
         progress=TERMINAL,
     )
-    for line in table.read_text(encoding="utf-8").split("\n"):
+    for line in read_text(table).split("\n"):
         say(line)

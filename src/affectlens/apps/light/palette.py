@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from affectlens.core.affect import Face
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import BadSetting
+from affectlens.core.files import read_bytes
 
 Floats = NDArray[np.float64]
 Rgb = tuple[int, int, int]
@@ -117,7 +118,7 @@ class Palette(BaseModel):
         if not path.exists():
             raise BadSetting(f"the palette file '{path}' does not exist")
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(read_bytes(path))
         except ValidationError as error:
             first = error.errors()[0]
             if first["type"] == "extra_forbidden":

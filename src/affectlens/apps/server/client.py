@@ -16,9 +16,11 @@ from pydantic import ValidationError
 
 from affectlens.apps.server.schemas import ModelInfo, Problem, Result, from_wire, measures_in
 from affectlens.core.errors import AffectLensError, BadSetting, MissingExtra, ServiceError, UnreadableMedia
+from affectlens.core.files import read_bytes
+from affectlens.core.image_file import MAX_BYTES
 from affectlens.core.reasons import Reason
 from affectlens.runtime.analysis import Analysis
-from affectlens.runtime.media import MAX_BYTES, decode_image, display_name, file_reasons, regular_size
+from affectlens.runtime.media import decode_image, display_name, file_reasons
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -300,10 +302,7 @@ def _refused(status: int, body: bytes) -> AffectLensError:
 
 def _read(path: "str | os.PathLike[str]") -> bytes:
     with file_reasons():
-        file = Path(os.path.expanduser(path))
-        if (size := regular_size(file)) > MAX_BYTES:
-            raise UnreadableMedia(Reason.TOO_LARGE, f"the file has {size:,} bytes; the limit is {MAX_BYTES:,}")
-        return file.read_bytes()
+        return read_bytes(os.path.expanduser(path), MAX_BYTES)
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:

@@ -132,8 +132,9 @@ class _Counted:
         """The field `file` of a form."""
         try:
             form = await _InMemory(self._request.headers, self._chunks(), max_files=1, max_fields=8).parse()
-        except MultiPartException as error:
-            raise HttpError(HTTPStatus.BAD_REQUEST, "bad_request", f"cannot read the form: {error.message}") from error
+        except (MultiPartException, UnicodeError) as error:  # UnicodeError: of the charset that it names
+            said = error.message if isinstance(error, MultiPartException) else "it is not in the charset that it states"
+            raise HttpError(HTTPStatus.BAD_REQUEST, "bad_request", f"cannot read the form: {said}") from error
         try:
             file = form.get("file")
             if not isinstance(file, UploadFile):

@@ -1,10 +1,11 @@
 """Text tables of data sets, read line by line, with the location for error messages."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from affectlens.core.csv_file import csv_cells, csv_rows
 from affectlens.core.errors import BadData
+from affectlens.core.files import read_text
 
 
 def lines(file: Path) -> Iterator[tuple[str, str]]:
@@ -16,7 +17,7 @@ def lines(file: Path) -> Iterator[tuple[str, str]]:
     if not file.is_file():
         raise BadData(f"the label table '{file}' does not exist")
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_text(file, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadData(f"cannot read '{file}' as a text table: {error}") from error
     for number, line in enumerate(text.rstrip().splitlines(), start=1):
@@ -30,7 +31,7 @@ def cells(file: Path) -> Iterator[tuple[str, list[str]]]:
         As `lines`.
     """
     for place, line in lines(file):
-        yield place, next(csv.reader([line]))
+        yield place, csv_cells(line, place)
 
 
 def rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -41,20 +42,7 @@ def rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, 
     """
     if not file.is_file():
         raise BadData(f"the label table '{file}' does not exist")
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            found = reader.fieldnames or ()
-            missing = [name for name in columns if name not in found]
-            if missing:
-                raise BadData(f"'{file}' lacks the column '{missing[0]}'; found: {', '.join(found) or 'nothing'}")
-            for row in reader:
-                place = f"{file}, line {reader.line_num}"
-                if None in row or None in row.values():
-                    raise BadData(f"{place}: expected {len(found)} cells, one per column")
-                yield place, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadData(f"cannot read '{file}' as a text table: {error}") from error
+    yield from csv_rows(file, columns)
 
 
 def number(text: str, place: str, what: str) -> float:

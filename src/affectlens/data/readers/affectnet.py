@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData
 from affectlens.core.expressions import canonical
+from affectlens.core.files import open_regular
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.readers._tables import number, rows, whole
 from affectlens.data.splits import train_or_valid
@@ -37,6 +38,7 @@ NAMES = tuple(map(canonical, ("Neutral", "Happy", "Sad", "Surprise", "Fear", "Di
 _BOX = ("face_x", "face_y", "face_width", "face_height")
 _COLUMNS = ("subDirectory_filePath", *_BOX, "facial_landmarks", "expression", "valence", "arousal")
 _POINTS = 68
+_MAX_BYTES = 1 << 20
 
 
 def labels(directory: Path, options: Mapping[str, str]) -> tuple[str, ...]:
@@ -184,7 +186,8 @@ def _value(file: Path) -> str:
 
 def _array(file: Path) -> NDArray[np.generic]:
     try:
-        array: NDArray[np.generic] = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BadData(f"the annotation '{file}' is missing or not an array: {error}") from error
+        with open_regular(file, _MAX_BYTES) as stream:
+            array: NDArray[np.generic] = np.load(stream, allow_pickle=False)
+    except Exception as error:  # NumPy raises many types for a file that is not its own, and advises to unpickle it
+        raise BadData(f"the annotation '{file}' is missing or not an array") from error
     return array

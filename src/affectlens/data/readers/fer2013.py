@@ -44,8 +44,8 @@ class Line:
         """
         try:
             values = np.array(self.text.split(), dtype=np.int64)
-        except ValueError as error:
-            raise BadData(f"{self.where}: pixels must be integers") from error
+        except (ValueError, OverflowError) as error:
+            raise BadData(f"{self.where}: pixels must be integers from 0 to 255") from error
         if values.size != _SIDE_PX**2 or values.min() < 0 or values.max() > 255:
             raise BadData(f"{self.where}: expected {_SIDE_PX**2} pixels from 0 to 255, got {values.size}")
         return values.astype(np.uint8).reshape(_SIDE_PX, _SIDE_PX)

@@ -32,6 +32,9 @@ from numpy.typing import NDArray
 
 from affectlens.core.errors import BadData, MissingExtra
 from affectlens.core.expressions import FERPLUS
+from affectlens.core.files import open_regular
+from affectlens.core.messages import first_line
+from affectlens.core.parquet_file import batches_of
 from affectlens.core.sample import Dropped, Sample
 from affectlens.data.readers._classes import OUTSIDE, class_name, ordered
 from affectlens.data.readers._tables import number, rows
@@ -53,7 +56,6 @@ _COLUMNS = (
     *("path", "image", "expression", "votes", "valence", "arousal"),
     *("split", "id", "age_years", "landmarks", "attributes"),
 )
-_BATCH = 256
 Row = Mapping[str, object]
 
 
@@ -236,8 +238,10 @@ def _stored(directory: Path, key: bytes) -> tuple[str, ...]:
     for file in _files(directory):
         try:
             stored = tuple(json.loads(_metadata(file, key, "[]")))
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise BadData(f"'{file}': the metadata '{key.decode()}' is not a JSON list: {error}") from error
+        if not all(isinstance(name, str) for name in stored):
+            raise BadData(f"'{file}': the metadata '{key.decode()}' is not a list of names")
         if stored:
             return stored
     return ()
@@ -248,10 +252,11 @@ def _metadata(file: Path, key: bytes, default: str) -> str:
     if file.suffix != ".parquet":
         return default
     try:
-        found = (_parquet().read_schema(file).metadata or {}).get(key)
+        with open_regular(file) as stream:
+            found = (_parquet().read_schema(stream).metadata or {}).get(key)
         return default if found is None else found.decode()
     except (OSError, ValueError) as error:
-        raise BadData(f"cannot read '{file}' as Parquet: {error}") from error
+        raise BadData(f"cannot read '{file}' as Parquet: {first_line(error)}") from error
 
 
 def _parquet() -> Any:
@@ -263,14 +268,14 @@ def _parquet() -> Any:
 
 def _parquet_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, Path, Row]]:
     try:
-        with _parquet().ParquetFile(file) as table:
+        with open_regular(file) as stream, _parquet().ParquetFile(stream) as table:
             names = table.schema_arrow.names
             if not {"path", "image"} & set(names):
                 raise BadData(f"'{file}' lacks the column 'path' or 'image'; found: {', '.join(names)}")
             chosen = [name for name in names if name in columns or name.startswith(_GROUP)]
             count = 0
-            for batch in table.iter_batches(batch_size=_BATCH, columns=chosen):
+            for batch in batches_of(table, chosen):
                 for count, row in enumerate(batch.to_pylist(), start=count + 1):  # noqa: B020
                     yield f"{file}, row {count}", file, row
     except (OSError, ValueError) as error:
-        raise BadData(f"cannot read '{file}' as Parquet: {error}") from error
+        raise BadData(f"cannot read '{file}' as Parquet: {first_line(error)}") from error

@@ -22,7 +22,8 @@ from torchvision.models import WeightsEnum
 
 from affectlens.core.checksums import check_archive
 from affectlens.core.errors import BadModelFile
-from affectlens.core.files import sha256_of
+from affectlens.core.files import open_regular, sha256_of
+from affectlens.core.messages import shortened, without_advice
 
 _HUB_FILE = "model.safetensors"
 _HUB_TIMEOUT_S = 20.0
@@ -96,6 +97,7 @@ def state_in(file: Path) -> dict[str, Tensor]:
 
 def _opened(file: Path) -> dict[str, Tensor]:
     """As `state_in`; raises whatever torch and safetensors do."""
+    open_regular(file).close()
     if file.suffix == ".safetensors":
         return dict(load_file(file))
     found = torch.load(file, map_location="cpu", weights_only=True)
@@ -152,4 +154,4 @@ def quiet(logger: str) -> Iterator[None]:
 def _last_line(error: Exception) -> str:
     if isinstance(error, UnpicklingError):  # torch's own words advise to open it all the same
         return "the file is damaged, or contains more than weights, which is refused for security"
-    return (str(error).splitlines() or [type(error).__name__])[-1].strip()
+    return without_advice(shortened((str(error).splitlines() or [type(error).__name__])[-1]))
