@@ -292,7 +292,7 @@ def test_a_model_takes_faces_and_any_number_of_them(network, inputs, said):
     assert said in refusal(lambda: read_spec(session, "a.onnx"))
 
 
-def test_an_endless_model_is_ended(network, monkeypatch):
+def test_an_endless_model_is_ended(network, monkeypatch, capfd):
     monkeypatch.setattr(sessions, "MAX_CALL_S", 0.5)
     ends = [[("i", INT, []), ("go", BOOL, []), ("old", FLOAT, ["n", 2])], [("on", BOOL, []), ("new", FLOAT, ["n", 2])]]
     steps = [node("Identity", "go", "on"), node("Add", "old old", "new")]
@@ -301,6 +301,7 @@ def test_an_endless_model_is_ended(network, monkeypatch):
     with pytest.raises(UnreadableMedia, match=r"too_slow: the model did not answer within 0\.5 s") as error:
         run_model(session, ONE)
     assert reason_of(error.value)[0] == Reason.TOO_SLOW
+    assert capfd.readouterr().err == ""
     with pytest.raises(UnreadableMedia, match=r"within 1 s"):
         run_model(session, np.zeros((9, 2), dtype=np.float32))
     answer = run_model(network(node("Identity", "face", "logits")), TWO)  # others are not ended

@@ -233,6 +233,7 @@ def run_model(
     wanted = [logits, *further, *([EXPLANATION] if explain and EXPLANATION in outputs else [])]
     options = ort.RunOptions()
     options.only_execute_path_to_fetches = True
+    options.log_severity_level = 4  # errors are raised; nothing is printed
     with _DEADLINES.limit(options, MAX_CALL_S * math.ceil(len(faces) / FACES_PER_CALL)):
         answers = session.run(wanted, {session.get_inputs()[0].name: faces}, options)
     found = dict(zip(wanted, answers, strict=True))
