@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from affectlens.core.catalog import unknown
 from affectlens.core.errors import UnknownName
+from affectlens.core.messages import visible
 
 FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 """The eight expressions of FER+ in the column order of its votes (Barsoum et al. 2016, arXiv:1608.01041)."""
@@ -80,8 +81,8 @@ def name_fault(name: str) -> str:
         return f"a name must not be empty, nor begin or end with a space, got {name[:MAX_NAME_LENGTH]!r}"
     if len(name) > MAX_NAME_LENGTH:
         return f"a name must have at most {MAX_NAME_LENGTH} characters, got {len(name):,}: '{name[:20]}...'"
-    if not name.isprintable():
-        return f"a name must be printable, got {name!r}"
+    if visible(name) != name:
+        return f"a name must not contain control characters, got {name!r}"
     return ""
 
 
