@@ -45,6 +45,6 @@ def test_a_benchmark_runs(call, make_ferplus, untrained, tmp_path):
 
 
 def test_all_but_those_that_need_more_are_here():
-    soak, long, network = {"kills.py", "soak.py"}, {"batch.py"}, {"peer.py", "peer_worker.py"}
+    soak, long, network = {"hostile.py", "kills.py", "soak.py"}, {"batch.py"}, {"peer.py", "peer_worker.py"}
     scripts = [file for folder in ("benchmarks", "experiments") for file in (ROOT / folder).glob("[!_]*.py")]
     assert {file.name for file in scripts} - soak - long - network == {Path(call.split()[0]).name for call in CALLS}

@@ -342,10 +342,13 @@ def keep_losses(checkpoint: Path, folder: Path) -> None:
     Nothing is written where they hold none.
 
     Raises:
-        BadModelFile: the checkpoint is damaged.
+        BadModelFile: the file is damaged, or no checkpoint.
     """
     check_archive(checkpoint)
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:  # torch raises many types for a file that is not its own
+        raise BadModelFile(f"'{checkpoint}' is not a checkpoint: {cause_of(error)}") from error
     prefix = "losses.modules_of."
     held = {name.removeprefix(prefix): value.numpy() for name, value in state.items() if name.startswith(prefix)}
     if held:
