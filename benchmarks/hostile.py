@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ from _photos import write_video
 
 import affectlens
 
-MEMORY_GB, TIME_S, START_S, DESCRIPTORS = 5, 20, 90, 256
-WEIGHTS = Path(affectlens.__file__).parent / "weights"
+MEMORY_GB, TIME_S, START_S, DESCRIPTORS = 6, 20, 90, 256
+WEIGHTS = Path(str(resources.files("affectlens"))) / "weights"
 LABELS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 SMALL = ["model=deep_emotion", "epochs=1", "batch_size=8", "precision=32-true"]
 
