@@ -21,7 +21,7 @@ def test_the_service_and_a_video_hold_their_bars():
     done = run("soak.py", "--short")
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert len(lines) == 7
+    assert len(lines) == 10
     assert all(line.startswith("ok ") for line in lines[1:])
     assert "503" in lines[3], "the overload was none"
 

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 from affectlens.core.errors import BadModelFile
+from affectlens.core.files import open_regular
 
 _KEY = b"affectlens_sha256"
 _ENTRY = b"\x0a" + bytes([len(_KEY)]) + _KEY + b"\x12\x40"  # of protobuf: a key and 64 characters
@@ -19,15 +20,16 @@ def check_archive(file: Path) -> None:
     """Check the weights that torch or NumPy wrote to a file; files of torch before 1.6 have no checksums.
 
     Raises:
-        BadModelFile: a part of the file has changed since.
+        BadModelFile: a part of the file has changed since. OSError: it is no regular file, missing or unreadable.
     """
-    if not zipfile.is_zipfile(file):
-        return
-    try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
-    except Exception as error:  # zipfile raises many types for headers that do not fit
-        raise BadModelFile(f"'{file}' is damaged: {error}") from error
+    with open_regular(file) as stream:
+        if not zipfile.is_zipfile(stream):
+            return
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                damaged = archive.testzip()
+        except Exception as error:  # zipfile raises many types for headers that do not fit
+            raise BadModelFile(f"'{file}' is damaged: {error}") from error
     if damaged is not None:
         raise BadModelFile(f"'{file}' is damaged: the checksum of its part '{damaged}' is wrong")
 

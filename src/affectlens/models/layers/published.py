@@ -22,7 +22,7 @@ from torchvision.models import WeightsEnum
 
 from affectlens.core.checksums import check_archive
 from affectlens.core.errors import BadModelFile
-from affectlens.core.files import open_regular, sha256_of
+from affectlens.core.files import sha256_of
 from affectlens.core.messages import shortened, without_advice
 
 _HUB_FILE = "model.safetensors"
@@ -88,16 +88,17 @@ def state_in(file: Path) -> dict[str, Tensor]:
     Raises:
         BadModelFile: it holds none, or is damaged.
     """
-    check_archive(file)
     try:
         return _opened(file)
+    except BadModelFile:
+        raise
     except Exception as error:  # torch raises many types for a file that is not its own
         raise BadModelFile(f"cannot read '{file}' as weights: {_last_line(error)}") from error
 
 
 def _opened(file: Path) -> dict[str, Tensor]:
     """As `state_in`; raises whatever torch and safetensors do."""
-    open_regular(file).close()
+    check_archive(file)
     if file.suffix == ".safetensors":
         return dict(load_file(file))
     found = torch.load(file, map_location="cpu", weights_only=True)
