@@ -94,6 +94,12 @@ class Worker:
             detail = f"the process that read it exited with code {self._process.exitcode}"
             raise Died(Reason.CRASHED, detail) from error
 
+    def leave(self) -> None:
+        """Let the process end, which has nothing to do."""
+        self._pipe.close()
+        self._process.join(_LAST_S)
+        self.kill()
+
     def kill(self) -> None:
         """End the process, whatever it does; from any thread."""
         self._process.kill()
@@ -125,8 +131,13 @@ class WorkerPool:
         timer.start()
 
     def close(self) -> None:
-        """End all workers, at once."""
+        """End all workers: let those go that have nothing to do, and kill the others."""
         self._ended = True
+        for _ in range(self._idle.qsize()):
+            if worker := self._idle.get():
+                self._alive.discard(worker)
+                worker.leave()
+            self._idle.put(None)
         self._kill()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._kill()
