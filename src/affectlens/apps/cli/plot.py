@@ -50,8 +50,8 @@ def plot(
     split: Annotated[
         Split | None,
         typer.Option(
-            help="Split of the data set to use.  [default: test; train for training-faces and batches, which show no "
-            "other]"
+            help="Split of the data set to use.  [default: test; train for training-faces and batches, which always "
+            "use it]"
         ),
     ] = None,
     divisions: Annotated[int, typer.Option(help="Number of sectors drawn in va-plane: 0, 4, 8 or 12.")] = 8,
@@ -76,25 +76,25 @@ def plot(
         ),
     ] = None,
 ) -> None:
-    """Draw a figure and write it to a PNG file.
+    """Draw a figure and write it to a PNG file (timeline: also to an HTML page).
 
-    Of a data set:
+    Figures of a data set:
 
     - **va-plane**: valence and arousal of each class
     - **ages**: share of each class by age group
     - **training-faces**: faces as the training of a recipe or run sees them: as stored, aligned, and augmented
     - **batches**: share of each class in the batches of an epoch, without and with a recipe's sampler
 
-    Of a model's answers:
+    Figures of what a model predicts:
 
     - **samples**: faces with predictions and ground truth; with two models, faces that only one of them recognises,
       side by side
-    - **heatmaps**: the same, with heat maps of where the model looked
+    - **heatmaps**: samples with heat maps of where the model looked
     - **landmarks**: the 68 landmarks of MobileFaceNet
     - **emotion-space**: scores of single faces for each class, in parallel coordinates
     - **timeline**: the faces of a video, from a table of `affectlens analyze`
 
-    Of a trained network:
+    Figures of a trained network:
 
     - **features**: UMAP of its features, with the centres that its loss has learned, or with class means
     - **distances**: within and between classes, before and after its squeeze-and-excitation gate
@@ -104,9 +104,9 @@ def plot(
     - **landscape**: the loss around the weights of one or several runs, along two random directions with the norm of
       the weights, filter by filter
 
-    Of a loss:
+    Figures of a loss:
 
-    - **focal-loss**: the focal loss for several gamma
+    - **focal-loss**: the focal loss for several values of gamma
     """
     if (name is FigureName.TIMELINE) != (table is not None):
         raise BadSetting(
