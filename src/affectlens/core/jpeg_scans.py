@@ -92,46 +92,42 @@ class Scans:
 
 def count_scans(data: bytes) -> int:
     """How many scans a JPEG has before its end marker."""
-    count, at = 0, 2
-    while marker := _MARKER.search(data, at):
-        at, code = marker.end(), data[marker.end() - 1]
-        if code == _END_OF_IMAGE:
-            break
-        if code in _WITHOUT_LENGTH:
-            continue
-        at += int.from_bytes(data[at : at + 2], "big")
-        if code == _START_OF_SCAN:
-            count += 1
-            end = _END_OF_SCAN.search(data, at)
-            at = end.start() if end else len(data)
-    return count
+    return sum(code == _START_OF_SCAN for code, *_ in _segments(data))
 
 
 def read_scans(data: bytes) -> Scans | None:
     """The scans of a JPEG; None where not even the first has begun."""
     found: Scans | None = None
     now, components, progressive = np.empty((0, 64), dtype=np.uint8), b"", False
-    at = 2
-    while marker := _MARKER.search(data, at):
-        at, code = marker.end(), data[marker.end() - 1]
-        if code == _END_OF_IMAGE:
-            break
-        if code in _WITHOUT_LENGTH:
-            continue
-        length = struct.unpack(">H", data[at : at + 2].rjust(2, b"\xff"))[0]
-        content, at = data[at + 2 : at + length], at + length
-        if at > len(data):
-            break
+    for code, content, begin, end in _segments(data):
         if code in _FRAMES:
             components, progressive = content[6::3], code in _PROGRESSIVE
             now = np.full((len(components), 64), _NOTHING, dtype=np.uint8)
         elif code == _START_OF_SCAN:
-            end = _END_OF_SCAN.search(data, at)
-            body = data[at : end.start() if end else len(data)].rstrip(b"\xff")
+            body = data[begin:end].rstrip(b"\xff")
             before, now = now, _with_scan(now, components, content, progressive)
-            found = Scans(data[:at] + body, len(_RESTART.findall(body)), before, now)
-            at += len(body)
+            found = Scans(data[:begin] + body, len(_RESTART.findall(body)), before, now)
     return found
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:
+    """Marker and content of each segment before the end marker, and where the scan begins and ends that follows it."""
+    at = 2
+    while marker := _MARKER.search(data, at):
+        at, code = marker.end(), data[marker.end() - 1]
+        if code == _END_OF_IMAGE:
+            return
+        if code in _WITHOUT_LENGTH:
+            continue
+        begin = at + struct.unpack(">H", data[at : at + 2].rjust(2, b"\xff"))[0]
+        if begin > len(data):
+            return
+        end = begin
+        if code == _START_OF_SCAN:
+            following = _END_OF_SCAN.search(data, begin)
+            end = following.start() if following else len(data)
+        yield code, data[at + 2 : begin], begin, end
+        at = end
 
 
 def _with_scan(known: NDArray[np.uint8], components: bytes, header: bytes, progressive: bool) -> NDArray[np.uint8]:
