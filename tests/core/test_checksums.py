@@ -52,7 +52,8 @@ def test_no_flipped_byte_of_stored_weights_changes_them(archive, tmp_path):
 def test_a_file_that_is_no_archive_has_no_checksum(tmp_path):
     torch.save({"a": torch.ones(3)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     check_archive(tmp_path / "old.pth")
-    check_archive(tmp_path / "none.pth")
+    with pytest.raises(FileNotFoundError):
+        check_archive(tmp_path / "none.pth")
 
 
 def test_no_byte_of_a_model_with_a_checksum_can_change(tmp_path):

@@ -370,7 +370,7 @@ def test_a_service_that_is_stopped_refuses_what_has_not_begun(serve, caplog):
         uploading.sendall(f"{head}\r\n\r\n".encode() + PHOTO[:4000])
         wait_for(lambda: metric(url, "affectlens_upload_held_bytes") > 0)
         serve.stop(url)
-        answer = uploading.recv(2000).decode()
+        answer = b"".join(iter(partial(uploading.recv, 2000), b"")).decode()
     assert " 503 " in answer
     assert "retry-after: 5" in answer
     assert '"stopped"' in answer
