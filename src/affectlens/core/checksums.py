@@ -20,7 +20,7 @@ def check_archive(file: Path) -> None:
     """Check the weights that torch or NumPy wrote to a file; files of torch before 1.6 have no checksums.
 
     Raises:
-        BadModelFile: a part of the file has changed since. OSError: it is no regular file, missing or unreadable.
+        BadModelFile: a part of the file has changed since. OSError: it is missing, unreadable or not a regular file.
     """
     with open_regular(file) as stream:
         if not zipfile.is_zipfile(stream):

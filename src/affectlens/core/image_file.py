@@ -155,7 +155,7 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """All bytes of a regular file whose beginning is that of an image.
 
     Raises:
-        UnreadableMedia: NOT_AN_IMAGE. OSError: it is no regular file, larger, missing or unreadable.
+        UnreadableMedia: NOT_AN_IMAGE. OSError: it is missing, unreadable, larger or not a regular file.
     """
     with open_regular(path, max_bytes) as stream:
         head = stream.read(HEAD_BYTES)

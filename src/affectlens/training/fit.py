@@ -38,13 +38,7 @@ from affectlens.training.objective import dataset_statistics
 from affectlens.training.precision import resolved
 from affectlens.training.recipe import Recipe
 from affectlens.training.resumable import check_resumable, not_resumable
-from affectlens.training.run import (
-    check_run,
-    chosen_checkpoint,
-    last_checkpoint,
-    load_checkpoint,
-    open_run,
-)
+from affectlens.training.run import check_run, chosen_checkpoint, last_checkpoint, load_checkpoint, open_run
 from affectlens.training.start import begin, open_teacher
 
 _ON_HOST = ("index", "copy", "labelled")
